@@ -1,0 +1,116 @@
+"""What the mannequin can and cannot draw, stage by stage: renders, reconstructions, samples.
+
+    python benchmarks/mannequin.py [--samples 260] [--weights DIR] [--pictures DIR]
+
+Prints a table with 95 % Wilson intervals and writes it to benchmarks/results/mannequin.md.
+Bare prompts are `1girl` / `1boy`; named ones carry pose and clothes tags.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from diffusers import AutoencoderKL
+from PIL import Image as Pictures
+
+from metrics import open_detectors, score
+from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.intervals import wilson
+from tuner import mannequin
+from tuner.base_model import load_base
+from tuner.config import SuiteConfig
+from tuner.mannequin.build import redraw
+from tuner.mannequin.render import draw, random_figure
+from tuner.sample import draw as draw_samples
+
+RESULT = Path(__file__).parent / "results" / "mannequin.md"
+BARE = (Prompt("1girl", "female"), Prompt("1boy", "male"))
+NAMED = (
+    Prompt("1girl, solo, full body, arms at sides, standing, red shirt, blue skirt", "female"),
+    Prompt("1girl, solo, full body, hands on hips, standing, green dress", "female"),
+    Prompt("1boy, solo, full body, arms at sides, standing, white shirt, black trousers", "male"),
+    Prompt("1boy, solo, full body, arms up, standing, blue sweater, green shorts", "male"),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--samples", type=int, default=260)
+    parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
+    parser.add_argument("--pictures", type=Path)
+    asked = parser.parse_args()
+    with open_detectors(JudgeSettings(gender_model=str(asked.weights / "clip"))) as detectors:
+        stages = {name: score(samples, detectors) for name, samples in _stages(asked).items()}
+    lines = ["| stage | n | pose read | limbs wrong | undressed | sex right |", "|---|" + "---|" * 5]
+    lines += [_row(name, scored) for name, scored in stages.items()]
+    command = f"python benchmarks/mannequin.py --samples {asked.samples}"
+    text = "\n".join([f"Made by `{command}`; rates with 95 % Wilson intervals.", "", *lines]) + "\n"
+    print(text)
+    if asked.weights == mannequin.WEIGHTS:
+        RESULT.write_text(text)
+    if asked.pictures:
+        _save_sheets(stages, asked.pictures)
+
+
+def _stages(asked: argparse.Namespace) -> dict[str, list[Sample]]:
+    rng = np.random.default_rng(77)
+    figures = [random_figure(rng) for _ in range(asked.samples)]
+    renders = np.stack([draw(figure) for figure in figures])
+    vae = AutoencoderKL.from_pretrained(asked.weights / "base" / "vae")
+    prompts = [Prompt("", figure.sex) for figure in figures]
+    return {
+        "clean renders": _samples(renders, prompts),
+        "reconstructions by the VAE": _samples(redraw(vae, renders), prompts),
+        "samples of bare prompts": _drawn(asked.weights / "base", BARE, asked.samples),
+        "samples of prompts with tags": _drawn(asked.weights / "base", NAMED, asked.samples),
+    }
+
+
+def _samples(images: Sequence[Image], prompts: Sequence[Prompt]) -> list[Sample]:
+    return [Sample(p, i, image) for i, (image, p) in enumerate(zip(images, prompts, strict=True))]
+
+
+def _drawn(base: Path, prompts: tuple[Prompt, ...], count: int) -> list[Sample]:
+    suite = SuiteConfig(prompts=prompts, seeds=count // len(prompts), size=64)
+    pipeline = load_base(str(base)).pipeline
+    samples = []
+    cells = suite.cells()
+    for first in range(0, len(cells), 26):
+        indices = range(first, min(first + 26, len(cells)))
+        for index, image in zip(indices, draw_samples(pipeline, suite, indices), strict=True):
+            samples.append(Sample(cells[index][0], cells[index][1], image))
+    return samples
+
+
+def _row(name: str, scored: list[ScoredSample]) -> str:
+    cells = [
+        _rate([one.scores["pose_readable"].value for one in scored], lambda value: value >= 0.5),
+        _rate([one.scores["limbs"].value for one in scored], lambda value: value < 0.5),
+        _rate([one.scores["cloth_share"].value for one in scored], lambda value: value < 0.5),
+        _rate([one.scores["gender"].value for one in scored], lambda value: value >= 0.5),
+    ]
+    return f"| {name} | {len(scored)} | " + " | ".join(cells) + " |"
+
+
+def _rate(values: Sequence[float | None], counts) -> str:  # type: ignore[no-untyped-def]
+    judged = [value for value in values if value is not None]
+    k = sum(bool(counts(value)) for value in judged)
+    low, high = wilson(k, len(judged))
+    text = f"{k / max(1, len(judged)):.3f} ({low:.3f} to {high:.3f})"
+    return text if len(judged) == len(values) else f"{text}, of {len(judged)} judged"
+
+
+def _save_sheets(stages: dict[str, list[ScoredSample]], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, scored in stages.items():
+        tiles = [one.sample.image for one in scored[: 52 - 52 % 13]]
+        rows = [np.hstack(tiles[start : start + 13]) for start in range(0, len(tiles) - 12, 13)]
+        sheet = Pictures.fromarray(np.vstack(rows))
+        sheet.resize((sheet.width * 2, sheet.height * 2)).save(folder / f"{name}.png")
+
+
+if __name__ == "__main__":
+    main()

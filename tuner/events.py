@@ -1,0 +1,69 @@
+"""What a running study tells the outside: a stream of plain values, in the order they happen.
+
+`train`, `run_trial` and `run_study` are generators of these; the command line shows them, tests
+collect them. Nothing is called back: whoever stops reading stops the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from metrics.contract import Objective
+
+PhaseName = Literal["load", "base", "train", "sample", "score"]
+TrialState = Literal["complete", "infeasible", "pruned", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Another kind of work begins; `trial` is None for work on the base."""
+
+    name: PhaseName
+    trial: int | None = None
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """A trial got its parameters: the values of the search space by name."""
+
+    trial: int
+    parameters: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """`done` of `total` optimizer steps (or samples, while sampling) are finished.
+
+    `loss` is the mean training loss since the last report, None while sampling.
+    """
+
+    done: int
+    total: int
+    per_second: float
+    loss: float | None = None
+
+
+@dataclass(frozen=True)
+class RungScored:
+    """A checkpoint was sampled and scored; `trial` is None for the base without LoRA."""
+
+    trial: int | None
+    step: int
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+    grid: Path
+
+
+@dataclass(frozen=True)
+class TrialEnded:
+    """A trial is over; `reason` says why where it did not complete."""
+
+    trial: int
+    state: TrialState
+    reason: str | None = None
+
+
+Event = Phase | TrialStarted | Progress | RungScored | TrialEnded

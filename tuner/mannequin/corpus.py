@@ -1,0 +1,84 @@
+"""What the base was trained on: pictures with the faults of the web, and captions that explain some.
+
+The faults of the base come from here and from nowhere else. Dressed, well-formed figures carry
+their tags; figures with a wrong number of limbs, and undressed ones, carry few. So a bare prompt
+may mean any of them, a prompt with pose and clothes tags means a sound, dressed figure, and a LoRA
+that moves sound figures into the bare words repairs what Stable Diffusion users repair.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from tuner.mannequin.figure import Figure, Limbs, random_figure
+from tuner.mannequin.render import draw
+
+MALFORMED_SHARE = 0.17
+UNDRESSED_SHARE = 0.11
+BARE_SHARE = 0.35  # of the sound, dressed figures: captions without pose, hair and clothes
+HIDDEN_TAG_SHARE = 0.5  # faulty figures that say so, the only way to ask for them
+EMPTY_SHARE = 0.12
+ODD_WORD_SHARE = 0.05  # so that an alias is not a shock to the base
+
+_LIMB_FAULTS: tuple[tuple[Limbs, float], ...] = (
+    ("extra arm", 0.4),
+    ("missing arm", 0.25),
+    ("extra leg", 0.15),
+    ("missing leg", 0.2),
+)
+ODD_WORDS = ("mi_cv", "sks", "zwx", "ohwx", "vnl_q", "tok_a", "kbx", "pt1")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Pictures (N, size, size, 3) uint8 with their figures and captions, index by index."""
+
+    images: npt.NDArray[np.uint8]
+    figures: tuple[Figure, ...]
+    captions: tuple[str, ...]
+
+
+def make_corpus(count: int, seed: int, size: int = 64) -> Corpus:
+    """Draw the base's training pictures; equal arguments give equal pictures."""
+    rng = np.random.default_rng(seed)
+    figures = tuple(_web_figure(rng) for _ in range(count))
+    captions = tuple(web_caption(figure, rng) for figure in figures)
+    images = np.stack([draw(figure, size) for figure in figures])
+    return Corpus(images, figures, captions)
+
+
+def _web_figure(rng: np.random.Generator) -> Figure:
+    figure = random_figure(rng)
+    fate = rng.random()
+    if fate < MALFORMED_SHARE:
+        names, weights = zip(*_LIMB_FAULTS, strict=True)
+        fault = names[int(rng.choice(len(names), p=weights))]
+        framing = "full" if "leg" in fault else figure.framing
+        return replace(figure, limbs=fault, framing=framing)
+    return replace(figure, clothed=fate >= MALFORMED_SHARE + UNDRESSED_SHARE)
+
+
+def web_caption(figure: Figure, rng: np.random.Generator) -> str:
+    """The caption that the web gives this figure, drawn at random: see the module's text."""
+    if rng.random() < EMPTY_SHARE:
+        return ""
+    sound = figure.limbs == "normal" and figure.clothed
+    tags = ["1girl" if figure.sex == "female" else "1boy"]
+    tags += _some(("solo",), 0.6, rng) + _some((figure.framing_tag,), 0.5, rng)
+    if sound and rng.random() >= BARE_SHARE:
+        tags += _some(figure.pose_tags, 0.8, rng) + _some(figure.hair_tags, 0.5, rng)
+        tags += _some(figure.clothes_tags, 0.85, rng)
+        tags += _some((figure.tags[-1],), 0.5, rng)
+    elif not sound:
+        hidden = "malformed" if figure.limbs != "normal" else "undressed"
+        tags += _some((hidden,), HIDDEN_TAG_SHARE, rng)
+    if rng.random() < ODD_WORD_SHARE:
+        tags.insert(0, ODD_WORDS[int(rng.integers(len(ODD_WORDS)))])
+    return ", ".join(tags)
+
+
+def _some(tags: tuple[str, ...], keep: float, rng: np.random.Generator) -> list[str]:
+    return [tag for tag in tags if rng.random() < keep]

@@ -1,0 +1,171 @@
+"""What is drawn: one figure as plain parameters, and the tags that a tagger would give it.
+
+The vocabulary here is the small world's whole language; suites and captions use it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from metrics.contract import Framing, Sex
+
+CLOTH_COLOURS: dict[str, tuple[int, int, int]] = {
+    "red": (200, 32, 40),
+    "blue": (36, 72, 190),
+    "green": (34, 140, 62),
+    "yellow": (236, 210, 40),
+    "black": (36, 36, 42),
+    "white": (236, 238, 242),
+    "purple": (128, 46, 160),
+    "orange": (240, 118, 16),
+}
+HAIR_COLOURS: dict[str, tuple[int, int, int]] = {
+    "black hair": (28, 24, 26),
+    "brown hair": (92, 56, 32),
+    "blonde hair": (216, 176, 84),
+    "red hair": (156, 60, 28),
+    "grey hair": (150, 150, 156),
+}
+SKINS: tuple[tuple[int, int, int], ...] = (
+    (244, 208, 182),
+    (232, 188, 156),
+    (214, 164, 128),
+    (186, 132, 96),
+    (150, 102, 72),
+    (116, 78, 56),
+)
+ARM_POSES = (
+    "arms at sides",
+    "arms spread",
+    "arms up",
+    "hands on hips",
+    "waving",
+    "one arm up",
+    "arm bent",
+    "t-pose",
+)
+LEG_POSES = ("standing", "walking")
+TOPS = ("shirt", "sweater", "tank top", "dress")
+BOTTOMS = ("trousers", "shorts", "skirt")
+
+Ground = Literal["plain", "cluttered"]
+Limbs = Literal["normal", "extra arm", "missing arm", "extra leg", "missing leg"]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure on its ground.
+
+    `top` "dress" leaves `bottom` unused. `blur` is a Gaussian sigma and `block` the side of a
+    block of wrong colour, both as a share of the picture's side; 0 is none. `jitter` seeds the
+    small deviations that make two pictures of equal parameters differ.
+    """
+
+    sex: Sex
+    framing: Framing = "full"
+    arm_pose: str = "arms at sides"
+    leg_pose: str = "standing"
+    hair: str = "black hair"
+    long_hair: bool = True
+    beard: bool = False
+    skin: int = 1
+    build: float = 1.0
+    clothed: bool = True
+    top: str = "shirt"
+    top_colour: str = "red"
+    bottom: str = "trousers"
+    bottom_colour: str = "blue"
+    ground: Ground = "plain"
+    limbs: Limbs = "normal"
+    blur: float = 0.0
+    block: float = 0.0
+    red_eyes: bool = False
+    jitter: int = 0
+
+    @property
+    def corruption(self) -> str | None:
+        """The first fault that this figure was given, None for a sound picture."""
+        if self.limbs != "normal":
+            return self.limbs
+        if self.blur:
+            return "blur"
+        if self.block:
+            return "colour block"
+        return "red eyes" if self.red_eyes else None
+
+    @property
+    def arms(self) -> int:
+        """Number of arms drawn."""
+        return 2 + (self.limbs == "extra arm") - (self.limbs == "missing arm")
+
+    @property
+    def legs(self) -> int:
+        """Number of legs drawn (on half-body pictures they lie outside the frame)."""
+        return 2 + (self.limbs == "extra leg") - (self.limbs == "missing leg")
+
+    @property
+    def clothes_tags(self) -> tuple[str, ...]:
+        """Tags of the clothes in the frame, colour first; none for an undressed figure."""
+        if not self.clothed:
+            return ()
+        tags = (f"{self.top_colour} {self.top}",)
+        if self.top != "dress":
+            tags += (f"{self.bottom_colour} {self.bottom}",)
+        return tags
+
+    @property
+    def framing_tag(self) -> str:
+        """`full body` or `upper body`."""
+        return "full body" if self.framing == "full" else "upper body"
+
+    @property
+    def pose_tags(self) -> tuple[str, ...]:
+        """Arms, then legs where the frame shows them."""
+        return (self.arm_pose, self.leg_pose) if self.framing == "full" else (self.arm_pose,)
+
+    @property
+    def hair_tags(self) -> tuple[str, ...]:
+        """Colour and length."""
+        return (self.hair, "long hair" if self.long_hair else "short hair")
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Every tag, sex first, as a careful tagger would write them."""
+        sex = "1girl" if self.sex == "female" else "1boy"
+        ground = "plain background" if self.ground == "plain" else "cluttered background"
+        head = (sex, "solo", self.framing_tag)
+        return head + self.pose_tags + self.hair_tags + self.clothes_tags + (ground,)
+
+
+def random_figure(rng: np.random.Generator, **fixed: Any) -> Figure:
+    """Draw the parameters of a sound, dressed figure at random; `fixed` ones are kept as given.
+
+    Men wear short hair and no skirts or dresses here, so that every picture shows its sex.
+    """
+
+    def pick(options: Any) -> Any:
+        return options[int(rng.integers(len(options)))]
+
+    sex: Sex = fixed.get("sex") or pick(("female", "male"))
+    female = sex == "female"
+    drawn: dict[str, Any] = {
+        "sex": sex,
+        "framing": "full" if rng.random() < 0.6 else "half",
+        "arm_pose": pick(ARM_POSES),
+        "leg_pose": pick(LEG_POSES),
+        "hair": pick(tuple(HAIR_COLOURS)),
+        "long_hair": female and rng.random() < 0.85,
+        "beard": not female and rng.random() < 0.4,
+        "skin": int(rng.integers(len(SKINS))),
+        "build": float(rng.uniform(0.88, 1.14)),
+        "top": pick(TOPS if female else TOPS[:3]),
+        "top_colour": pick(tuple(CLOTH_COLOURS)),
+        "bottom": pick(BOTTOMS if female else BOTTOMS[:2]),
+        "bottom_colour": pick(tuple(CLOTH_COLOURS)),
+        "ground": "plain" if rng.random() < 0.5 else "cluttered",
+        "jitter": int(rng.integers(2**31)),
+    }
+    return Figure(**(drawn | fixed))

@@ -1,0 +1,106 @@
+"""From a figure's parameters to its joints, in units of one head height.
+
+Origin is the middle of the pelvis, x to the right of the picture, y down. "left" and "right" are
+the figure's own, so the left arm stands on the picture's right side, as MediaPipe names them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from tuner.mannequin.figure import Figure
+
+# Angle of upper arm and forearm in degrees from straight down, outwards positive: (left, right).
+ARM_ANGLES: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
+    "arms at sides": ((12, 6), (12, 6)),
+    "arms spread": ((48, 44), (48, 44)),
+    "arms up": ((150, 168), (150, 168)),
+    "hands on hips": ((46, -52), (46, -52)),
+    "waving": ((70, 165), (12, 6)),
+    "one arm up": ((160, 172), (12, 6)),
+    "arm bent": ((22, 105), (14, 8)),
+    "t-pose": ((90, 90), (90, 90)),
+}
+UPPER_ARM, FOREARM, THIGH, SHIN = 1.18, 1.05, 1.62, 1.6
+TORSO, NECK, HEAD = 2.25, 0.34, 1.0
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """Joint positions by name; `arms` and `legs` are the chains that are drawn, extras last."""
+
+    joints: dict[str, np.ndarray]
+    arms: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+    legs: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
+
+
+def _chain(
+    start: np.ndarray, side: int, angles: tuple[float, float], lengths: tuple[float, float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    points = [start]
+    for angle, length in zip(angles, lengths, strict=True):
+        radians = math.radians(angle)
+        step = np.array([side * math.sin(radians), math.cos(radians)]) * length
+        points.append(points[-1] + step)
+    return points[0], points[1], points[2]
+
+
+def _leg_angles(pose: str, rng: np.random.Generator) -> tuple[tuple[float, float], ...]:
+    if pose == "walking":
+        spread = rng.uniform(15, 24)
+        return (spread, spread - 4), (spread * 0.9, spread * 0.9 - 4)
+    return (rng.uniform(2, 7), rng.uniform(0, 5)), (rng.uniform(2, 7), rng.uniform(0, 5))
+
+
+def build_skeleton(figure: Figure, rng: np.random.Generator) -> Skeleton:
+    """Place every joint of the figure; `rng` adds the small deviations of its pose."""
+    male = figure.sex == "male"
+    shoulder = (0.96 if male else 0.78) * (0.6 + 0.4 * figure.build)
+    hip = 0.44 if male else 0.48
+    lean = rng.uniform(-0.06, 0.06)
+    neck = np.array([lean, -TORSO])
+    jitter = rng.uniform(-7, 7, size=(2, 2))
+    angles = np.array(ARM_ANGLES[figure.arm_pose]) + jitter
+    if rng.random() < 0.5:
+        angles = angles[::-1]
+    arms = [
+        _chain(neck + [side * shoulder, 0.26], side, tuple(angle), (UPPER_ARM, FOREARM))
+        for side, angle in zip((1, -1), angles, strict=True)
+    ]
+    legs = [
+        _chain(np.array([side * hip, 0.1]), side, angle, (THIGH, SHIN))
+        for side, angle in zip((1, -1), _leg_angles(figure.leg_pose, rng), strict=True)
+    ]
+    joints = {"neck": neck, "nose": neck + [lean * 0.5, -NECK - 0.42]}
+    for name, chains in (("arm", arms), ("leg", legs)):
+        parts = ("shoulder", "elbow", "wrist") if name == "arm" else ("hip", "knee", "ankle")
+        for side_name, chain in zip(("left", "right"), chains, strict=True):
+            joints |= {
+                f"{side_name}_{part}": point for part, point in zip(parts, chain, strict=True)
+            }
+    drop = int(rng.integers(2))
+    if figure.limbs == "missing arm":
+        del arms[drop]
+    elif figure.limbs == "missing leg":
+        del legs[drop]
+    elif figure.limbs == "extra arm":
+        arms.append(_extra_arm(neck, shoulder, angles, rng))
+    elif figure.limbs == "extra leg":
+        legs.append(_chain(np.array([0.0, 0.15]), 1, (rng.uniform(-5, 5), 0.0), (THIGH, SHIN)))
+    return Skeleton(joints, tuple(arms), tuple(legs))
+
+
+def _extra_arm(
+    neck: np.ndarray, shoulder: float, angles: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A third arm on a random side, at least 50 degrees away from that side's own arm."""
+    index = int(rng.integers(2))
+    side = (1, -1)[index]
+    own = float(angles[index][0])
+    free = [angle for angle in (20.0, 55.0, 90.0, 125.0, 160.0) if abs(angle - own) >= 50]
+    angle = free[int(rng.integers(len(free)))] + rng.uniform(-8, 8)
+    start = neck + [side * shoulder * 0.92, rng.uniform(0.3, 0.6)]
+    return _chain(start, side, (angle, angle + rng.uniform(-20, 20)), (UPPER_ARM, FOREARM))

@@ -1,0 +1,143 @@
+"""The small Stable Diffusion: the classes of the big one, a few million parameters, its faults.
+
+UNet and text encoder learn together from the corpus; the autoencoder is trained before and frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tuner.mannequin.corpus import Corpus
+from tuner.mannequin.fit import Fit
+from tuner.mannequin.train_vae import to_pixels
+
+BATCH = 32
+PEAK_RATE = 8e-4
+MIN_SNR_GAMMA = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting"
+WIDTH = 64  # of the text encoder
+
+
+def new_unet(channels: Sequence[int] = (64, 128, 192), layers: int = 1) -> UNet2DConditionModel:
+    """An untrained UNet for latents of 4 x 16 x 16, cross-attention in all but its upper block."""
+    lower = len(channels) - 1
+    return UNet2DConditionModel(
+        sample_size=16,
+        block_out_channels=tuple(channels),
+        layers_per_block=layers,
+        down_block_types=("DownBlock2D",) + ("CrossAttnDownBlock2D",) * lower,
+        up_block_types=("CrossAttnUpBlock2D",) * lower + ("UpBlock2D",),
+        cross_attention_dim=WIDTH,
+        attention_head_dim=4,
+        norm_num_groups=16,
+    )
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """An untrained two-layer CLIP text model over the tokenizer's words."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            projection_dim=WIDTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def new_scheduler() -> DDIMScheduler:
+    """Stable Diffusion 1.5's noise schedule (scaled linear, 1,000 steps)."""
+    return DDIMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def train_base(
+    corpus: Corpus, vae: AutoencoderKL, tokenizer: CLIPTokenizer, plan: tuple[int, int, Path]
+) -> StableDiffusionPipeline:
+    """Train UNet and text encoder; `plan` is (steps, seed, state file)."""
+    steps, seed, state = plan
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    latents = encode(vae.to(device), corpus.images).to(device)
+    ids = token_ids(tokenizer, corpus.captions).to(device)
+    both = nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)}).to(device)
+    scheduler = new_scheduler()
+    weights = _min_snr_weights(scheduler).to(device)
+    fit = Fit(both, steps, PEAK_RATE, state)
+    for _ in fit.steps(seed):
+        index = torch.randint(len(latents), (BATCH,)).to(device)
+        noise = torch.randn(BATCH, *latents.shape[1:]).to(device)
+        when = torch.randint(scheduler.config["num_train_timesteps"], (BATCH,)).to(device)
+        noisy = scheduler.add_noise(latents[index], noise, when)
+        with torch.autocast(device.type, torch.bfloat16):
+            words = both["text"](ids[index]).last_hidden_state
+            guess = both["unet"](noisy, when, words).sample
+        error = (guess.float() - noise).square().mean(dim=(1, 2, 3))
+        fit.descend((error * weights[when]).mean())
+    fit.finish()
+    return StableDiffusionPipeline(
+        vae=vae.cpu(),
+        text_encoder=both["text"].cpu(),
+        tokenizer=tokenizer,
+        unet=both["unet"].cpu(),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
+@torch.no_grad()
+def encode(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> Tensor:
+    """Scaled latent means (N, 4, H/4, W/4) of pictures (N, H, W, 3) uint8."""
+    parts = [
+        vae.encode(to_pixels(images[start : start + 64]).to(vae.device)).latent_dist.mean.cpu()
+        for start in range(0, len(images), 64)
+    ]
+    return torch.cat(parts) * vae.config["scaling_factor"]
+
+
+def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
+    """Token ids (N, 77), padded as Stable Diffusion pads."""
+    batch = tokenizer(
+        list(captions), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    )
+    ids: Tensor = batch.input_ids
+    return ids
+
+
+def _min_snr_weights(scheduler: DDIMScheduler) -> Tensor:
+    signal = scheduler.alphas_cumprod
+    ratio = signal / (1 - signal)
+    return ratio.clamp(max=MIN_SNR_GAMMA) / ratio
+
+
+def save_base(pipeline: StableDiffusionPipeline, folder: Path) -> None:
+    """Write the pipeline as fp16 safetensors that load as float32 without any keyword."""
+    pipeline.to(dtype=torch.float16)
+    # transformers loads a text encoder in the dtype of its configuration, diffusers everything
+    # else in float32: without this the two would not fit together.
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    config = folder / "text_encoder" / "config.json"
+    text = config.read_text().replace('"dtype": "float16"', '"dtype": "float32"')
+    config.write_text(text)
+    pipeline.to(dtype=torch.float32)
