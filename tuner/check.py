@@ -1,0 +1,190 @@
+"""Whether a study can run here, and what it will cost, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import huggingface_hub
+
+from metrics.models import BUNDLES, available
+from tuner import mannequin
+from tuner.config import MANNEQUIN, StudyConfig, native_size
+from tuner.data.folder import TrainingSet, read_folder
+from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
+from tuner.estimate import Estimate, estimate
+from tuner.parameters import Fixed
+
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found, a line each, and the estimates of `tuner.estimate`."""
+
+    lines: tuple[str, ...]
+    seconds: float
+    disk_bytes: int
+    vram_bytes: int
+
+
+def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
+    """Look at everything that a study needs; its results would go below `studies`.
+
+    Raises ConfigError with a line for each thing that has to be mended; where there is none,
+    MissingModelError for models that are neither here nor to be fetched, then DiskError.
+    """
+    cost = estimate(config)
+    lines = [_space_line(config)]
+    errors: list[TunerError] = []
+    parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
+    parts += [partial(_data_line, path) for path in config.data_folders.values()]
+    parts += [partial(_judge_line, config), partial(_disk_line, cost, studies)]
+    for part in parts:
+        try:
+            lines.append(part())
+        except TunerError as error:
+            errors.append(error)
+    for kind in (ConfigError, MissingModelError, DiskError):
+        if told := [str(error) for error in errors if isinstance(error, kind)]:
+            raise kind("\n".join(told))
+    lines += _cost_lines(config, cost)
+    return CheckReport(tuple(lines), cost.seconds, cost.disk_bytes, cost.vram_bytes)
+
+
+def _space_line(config: StudyConfig) -> str:
+    searched = [name for name, each in config.train.items() if not isinstance(each, Fixed)]
+    suite = config.suite
+    return (
+        f"study {config.study}: {config.budget.trials} trials scored at steps "
+        f"{', '.join(map(str, config.budget.rungs))}; searches "
+        f"{', '.join(searched) or 'nothing'}; {len(config.start_from)} recipes first; suite "
+        f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
+        f"{len(suite.cells())} samples"
+    )
+
+
+def _base_line(base: str) -> str:
+    if base == MANNEQUIN:
+        if not (mannequin.BASE / "model_index.json").is_file():
+            raise MissingModelError(
+                "base mannequin: no weights; `tuner build-mannequin` makes them"
+            )
+        return "base mannequin: shipped"
+    path = Path(base)
+    if path.suffix in _PICKLES:
+        raise ConfigError(f"base {base}: pickled weights can run code; give a .safetensors file")
+    if os.path.isfile(path):
+        if path.suffix != ".safetensors":
+            raise ConfigError(
+                f"base {base}: found a {path.suffix or 'plain'} file, allowed: .safetensors"
+            )
+        return f"base {base}: a single file"
+    if os.path.isdir(path):
+        _check_layout(path)
+        return f"base {base}: a folder, {native_size(base)} px"
+    if path.is_absolute():
+        raise MissingModelError(
+            f"base {base} is not there; give mannequin, OWNER/NAME of a hub, a diffusers folder "
+            "or a .safetensors file"
+        )
+    return _hub_line(base)
+
+
+def _check_layout(folder: Path) -> None:
+    index = folder / "model_index.json"
+    try:
+        kind = json.loads(index.read_text("utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError):
+        raise ConfigError(
+            f"base {folder}: no diffusers folder, it has no model_index.json"
+        ) from None
+    if kind != "StableDiffusionPipeline":
+        raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")
+
+
+def _hub_line(base: str) -> str:
+    cached = huggingface_hub.try_to_load_from_cache(base, "model_index.json")
+    if isinstance(cached, str):
+        return f"base {base}: in the hub's cache"
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise MissingModelError(
+            f"base {base} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it once, or "
+            "give a diffusers folder or a .safetensors file"
+        )
+    return f"base {base}: will be fetched from the hub, some 4 GB, at the first run"
+
+
+def _judge_line(config: StudyConfig) -> str:
+    model = config.judges.gender_model_for(config.base)
+    folder = mannequin.CLIP if model == MANNEQUIN else Path(model)
+    if model == MANNEQUIN or folder.is_absolute():
+        missing = [name for name in _CLIP_FILES if not (folder / name).is_file()]
+        if missing:
+            raise MissingModelError(f"gender judge {model}: {folder} lacks {', '.join(missing)}")
+    to_fetch = [name for name in BUNDLES if available(name) is None]
+    later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
+    return f"judges: gender by {model}; MediaPipe models: {later}"
+
+
+def _data_line(folder: str) -> str:
+    if folder == MANNEQUIN:
+        return "data mannequin: drawn at the first run"
+    data = read_folder(Path(folder))
+    return f"data {folder}: {_counts(data)}"
+
+
+def _counts(data: TrainingSet) -> str:
+    text = f"{len(data.images)} pictures to train on, {len(data.held_out)} held out"
+    if not data.set_aside:
+        return text
+    first = "; ".join(f"{path.name}: {reason}" for path, reason in data.set_aside[:3])
+    more = "; ..." if len(data.set_aside) > 3 else ""
+    return (
+        f"{text}, {len(data.set_aside)} set aside, {data.refused} of them for naming a child or "
+        f"an age under 18 ({first}{more})"
+    )
+
+
+def _disk_line(cost: Estimate, studies: Path) -> str:
+    place = studies.absolute()
+    while not os.path.exists(place):
+        place = place.parent
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+        raise DiskError(f"{studies}: cannot be written to, because of {place}")
+    free = shutil.disk_usage(place).free
+    if free < cost.disk_bytes:
+        raise DiskError(
+            f"{studies}: {_bytes(free)} free, the study needs about {_bytes(cost.disk_bytes)}; "
+            "make room, or name another place with --studies"
+        )
+    return f"disk: about {_bytes(cost.disk_bytes)} of {_bytes(free)} free"
+
+
+def _cost_lines(config: StudyConfig, cost: Estimate) -> list[str]:
+    small = native_size(config.base) <= 128
+    where = "on two processor cores" if small else "on one consumer GPU"
+    lines = [
+        f"time: at most about {_duration(cost.seconds)} {where}",
+        f"memory: about {_bytes(cost.vram_bytes)}" + ("" if small else " of video memory"),
+    ]
+    if not small and shutil.which("nvidia-smi") is None:
+        lines.append("no NVIDIA GPU was found; on a processor this takes about 100 times as long")
+    return lines
+
+
+def _bytes(count: float) -> str:
+    return f"{count / _GIB:.1f} GiB" if count >= _GIB / 10 else f"{count / 2**20:.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 5400:
+        return f"{max(1, round(seconds / 60))} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,280 @@
+"""The configuration of a study and of one training run, checked when it is made.
+
+Every field's description is the sentence "allowed: ..." of its error line. Values are checked
+strictly: text is no number, and true is not 1. Reading files is the work of `tuner.space`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import model_validator as check
+
+from metrics.contract import Prompt
+from tuner import mannequin
+from tuner.data.adults import forbidden_words
+from tuner.parameters import Parameter, Value, show
+from tuner.suites import SUITES
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""Names that become files, folders or prompt words: no path can be made of them."""
+
+MANNEQUIN = "mannequin"
+"""The word for the shipped base, data set and judge."""
+
+STABLE_DIFFUSION_SIZE = 512
+"""The native size in pixels of Stable Diffusion 1.5, which a base is taken for if unknown."""
+
+OBJECTIVES = ("pose", "gender", "clothing", "quality")
+RATES = ("undressed_rate", "explicit_rate")
+
+_NAME_RULE = "1 to 64 characters A-Z a-z 0-9 . _ -, the first a letter or digit"
+_SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
+_SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
+_DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\.")
+
+_Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+
+
+def parse_size(size: int | str) -> tuple[int, int]:
+    """Width and height in pixels of `512` or `512x768`; ValueError for anything else."""
+    match = _SIZE_TEXT.fullmatch(size) if isinstance(size, str) else None
+    if isinstance(size, str) and match is None:
+        raise ValueError(f"{size!r} is no size")
+    sides = (int(match[1]), int(match[2])) if match else (int(size), int(size))
+    if any(side % 8 or not 16 <= side <= 2048 for side in sides):
+        raise ValueError(f"{size} is no size")
+    return sides
+
+
+def native_size(base: str) -> int:
+    """The side in pixels of the square pictures that a base was made with.
+
+    A diffusers folder says it itself; a hub id or a single file cannot be asked without loading
+    it, and counts as Stable Diffusion 1.5.
+    """
+    if base == MANNEQUIN:
+        return mannequin.NATIVE_SIZE
+    try:
+        latent = json.loads((Path(base) / "unet" / "config.json").read_text("utf-8"))
+        vae = json.loads((Path(base) / "vae" / "config.json").read_text("utf-8"))
+        factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
+        return int(latent["sample_size"]) * factor
+    except (OSError, ValueError, KeyError, TypeError):
+        return STABLE_DIFFUSION_SIZE
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class TrainConfig(_Config):
+    """One training run. The keys are those of `train:` in a search space."""
+
+    method: Literal["lora"] = Field(default="lora", description="lora")
+    data: str | None = Field(default=None, description="the name of one of the folders in data")
+    captions: Literal["all", "gender", "gender+framing", "none"] = Field(
+        default="all", description="all, gender, gender+framing, none"
+    )
+    alias: str | None = Field(
+        default=None,
+        max_length=64,
+        pattern=f"^{NAME.pattern}$",
+        description=f"null or a made-up word of {_NAME_RULE}, which names no child",
+    )
+    rank: int = Field(default=16, ge=1, le=256, description="a whole number from 1 to 256")
+    alpha: float | None = Field(
+        default=None, gt=0, le=1024, description="null (as the rank) or a number in (0, 1024]"
+    )
+    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="a number in (0, 1]")
+    text_encoder_ratio: float = Field(default=0.0, ge=0, le=1, description="a number in [0, 1]")
+    resolution: int | str = Field(default=64, description=_SIZE_RULE)
+    empty_prompt: float = Field(default=0.1, ge=0, le=1, description="a number in [0, 1]")
+    batch_size: int = Field(default=16, ge=1, le=1024, description="a whole number from 1 to 1024")
+    steps: int | None = Field(
+        default=None, ge=1, description="null (the last rung) or a whole number from 1"
+    )
+    seed: int = Field(
+        default=0, ge=0, lt=2**63, description="a whole number from 0, less than 2^63"
+    )
+
+    @field_validator("resolution")
+    @classmethod
+    def _is_size(cls, value: int | str) -> int | str:
+        parse_size(value)
+        return value
+
+    @field_validator("alias")
+    @classmethod
+    def _names_no_child(cls, value: str | None) -> str | None:
+        if value is not None and forbidden_words(value):
+            raise ValueError("the alias names a child")
+        return value
+
+    @property
+    def lora_alpha(self) -> float:
+        """The LoRA's alpha: it acts with the strength alpha / rank."""
+        return float(self.rank) if self.alpha is None else self.alpha
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels of the training pictures."""
+        return parse_size(self.resolution)
+
+
+class SuiteConfig(_Config):
+    """The prompts and seeds that every trial is sampled with, and how.
+
+    Without `prompts` the shipped suite called `name` is meant.
+    """
+
+    name: _Name = Field(default="persons", description=_NAME_RULE)
+    prompts: tuple[Prompt, ...] = Field(
+        default=(), min_length=1, description="a list of {text, sex, framing, names_clothes}"
+    )
+    negative: str = Field(default="", description="text; the negative prompt of all samples")
+    seeds: int = Field(default=4, ge=1, le=1000, description="a whole number from 1 to 1000")
+    size: int | str = Field(default=64, description=_SIZE_RULE)
+    steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
+    guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
+    sampler: Literal["ddim", "dpm++"] = Field(default="dpm++", description="ddim, dpm++")
+
+    @check(mode="before")
+    @classmethod
+    def _shipped_prompts(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or "prompts" in data:
+            return data
+        name = data.get("name", "persons")
+        if name not in SUITES:
+            known = ", ".join(SUITES)
+            raise ValueError(f"no shipped suite {show(name)} (known: {known}); give it prompts")
+        return {**data, "prompts": SUITES[name]}
+
+    @field_validator("size")
+    @classmethod
+    def _is_size(cls, value: int | str) -> int | str:
+        parse_size(value)
+        return value
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height in pixels of the samples."""
+        return parse_size(self.size)
+
+    def cells(self) -> tuple[tuple[Prompt, int], ...]:
+        """Every prompt with every seed, prompts before seeds: (p0, 0), (p0, 1), ..., (p1, 0)."""
+        return tuple((prompt, seed) for prompt in self.prompts for seed in range(self.seeds))
+
+
+class BudgetConfig(_Config):
+    """How many trials, and the optimizer steps at which each is sampled and scored."""
+
+    trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
+    rungs: tuple[int, ...] = Field(
+        strict=False, min_length=1, description="a list of ascending whole numbers from 1"
+    )
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _ascend(cls, value: object) -> object:
+        if not isinstance(value, list | tuple) or any(type(step) is not int for step in value):
+            raise ValueError("not whole numbers")
+        if list(value) != sorted(set(value)) or any(step < 1 for step in value):
+            raise ValueError("not ascending")
+        return value
+
+
+class JudgeConfig(_Config):
+    """Which models the judges use.
+
+    `gender_model` is `NAME/PRETRAINED` as open_clip names them, a folder with an open_clip model,
+    or `mannequin`; None takes the mannequin's own for the mannequin, else ViT-L-14/openai.
+    """
+
+    gender_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, NAME/PRETRAINED or a folder"
+    )
+
+    def gender_model_for(self, base: str) -> str:
+        """The gender judge's model for a study on `base`."""
+        if self.gender_model is not None:
+            return self.gender_model
+        return MANNEQUIN if base == MANNEQUIN else "ViT-L-14/openai"
+
+
+class StudyConfig(_Config):
+    """A whole study: what `load_study` makes of a search space and its overrides."""
+
+    study: _Name = Field(description=f"{_NAME_RULE}; no name of a device, no dot at the end")
+    base: str = Field(
+        min_length=1,
+        description="mannequin, a hub id OWNER/NAME, a diffusers folder or a .safetensors file",
+    )
+    data: str | dict[str, str] = Field(description="mannequin, a folder, or {name: folder, ...}")
+    budget: BudgetConfig = Field(description="{trials, rungs}")
+    objectives: tuple[str, ...] = Field(
+        default=OBJECTIVES, strict=False, description=f"a list of {', '.join(OBJECTIVES)}"
+    )
+    constraints: dict[str, float] = Field(
+        default={}, description=f"each of {', '.join(RATES)} with its limit in [0, 1]"
+    )
+    suite: SuiteConfig = Field(default_factory=SuiteConfig, description="keys and values")
+    train: dict[str, Parameter] = Field(default={}, description="training keys and their values")
+    start_from: tuple[dict[str, Value], ...] = Field(default=(), description="a list of recipes")
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
+    )
+    judges: JudgeConfig = Field(default_factory=JudgeConfig, description="{gender_model}")
+
+    @field_validator("study")
+    @classmethod
+    def _is_folder_name(cls, value: str) -> str:
+        if _DEVICE_NAMES.fullmatch(value):
+            raise ValueError("not a folder on every system")
+        return value
+
+    @field_validator("data")
+    @classmethod
+    def _data_names(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        names = [value] if isinstance(value, str) else [*value, *value.values()]
+        if not names or not all(names):
+            raise ValueError("no folder")
+        if isinstance(value, dict) and not all(NAME.fullmatch(name) for name in value):
+            raise ValueError("not a name")
+        return value
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value) or not set(value) <= set(OBJECTIVES):
+            raise ValueError("unknown, doubled or none")
+        return value
+
+    @field_validator("constraints")
+    @classmethod
+    def _known_rates(cls, value: dict[str, float]) -> dict[str, float]:
+        if not set(value) <= set(RATES) or not all(0 <= limit <= 1 for limit in value.values()):
+            raise ValueError("unknown or out of [0, 1]")
+        return value
+
+    @property
+    def data_folders(self) -> dict[str | None, str]:
+        """The folders by the name that `train.data` calls them by; None where there is one."""
+        if isinstance(self.data, str):
+            return {None: self.data}
+        return {name: folder for name, folder in self.data.items()}
+
+
+def rung_steps(train: TrainConfig, budget: BudgetConfig) -> tuple[int, ...]:
+    """The optimizer steps at which a run of `train` is scored; the last one ends it.
+
+    These are the budget's rungs, or, where `train.steps` is set, those below it and then it.
+    """
+    if train.steps is None:
+        return budget.rungs
+    return (*(rung for rung in budget.rungs if rung < train.steps), train.steps)

@@ -1,0 +1,141 @@
+"""How a search space writes a parameter: `8`, `{choices: [4, 8]}`, `{low: 4, high: 8}`.
+
+A range may add `log: true` or `step`. Which values are right is known by TrainConfig alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from pydantic import ValidationError
+
+from tuner.config import TrainConfig
+from tuner.parameters import (
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Parameter,
+    Value,
+    on_grid,
+    same,
+    show,
+)
+from tuner.problems import Path, Problem, not_allowed, unknown_key
+
+_PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step}"
+
+
+def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
+    """What the value `raw` of the training key `name` means; `path` is where it stands."""
+    if isinstance(raw, list):
+        return None, [not_allowed(path, raw, f"{{choices: {show(raw)}}}")]
+    if not isinstance(raw, Mapping):
+        value, problem = read_value(name, raw, path)
+        return (Fixed(value), []) if problem is None else (None, [problem])
+    if "choices" in raw:
+        unknown = [unknown_key((*path, key), ["choices"]) for key in raw if key != "choices"]
+        parameter, problems = _choices(name, raw["choices"], (*path, "choices"))
+        return parameter, unknown + problems
+    known = ("choices", "low", "high", "log", "step")
+    unknown = [unknown_key((*path, key), known) for key in raw if key not in known]
+    if unknown:
+        return None, unknown
+    if "low" not in raw or "high" not in raw:
+        return None, [not_allowed(path, dict(raw), _PARAMETER_RULE)]
+    return _range(name, raw, path)
+
+
+def _choices(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
+    if not isinstance(raw, list) or not raw:
+        return None, [not_allowed(path, raw, "a list of at least one value")]
+    read: list[Value] = []
+    problems: list[Problem] = []
+    for index, each in enumerate(raw):
+        value, problem = read_value(name, each, (*path, index))
+        if problem is not None:
+            problems.append(problem)
+        elif any(same(value, other) for other in read):
+            problems.append(not_allowed((*path, index), each, "each value once"))
+        else:
+            read.append(value)
+    return (None, problems) if problems else (Choices(tuple(read)), [])
+
+
+def _range(
+    name: str, raw: Mapping[str, object], path: Path
+) -> tuple[Parameter | None, list[Problem]]:
+    annotation = TrainConfig.model_fields[name].annotation
+    kinds = get_args(annotation) or (annotation,)
+    kind = float if float in kinds else int if int in kinds else None
+    if kind is None:
+        return None, [not_allowed(path, dict(raw), "a value or {choices: [...]}: it has no order")]
+    ends, problems = _ends(name, kind, raw, path)
+    log, step = raw.get("log", False), raw.get("step")
+    if not isinstance(log, bool):
+        problems.append(not_allowed((*path, "log"), log, "true, false"))
+    if step is not None and (isinstance(step, bool) or not isinstance(step, int | kind)):
+        rule = "a whole number" if kind is int else "a number"
+        problems.append(not_allowed((*path, "step"), step, rule))
+    if problems:
+        return None, problems
+    spacing = float(step) if isinstance(step, int | float) else None
+    return _checked_range(name, FloatRange(ends[0], ends[1], bool(log), spacing), kind, path)
+
+
+def _ends(
+    name: str, kind: type[int] | type[float], raw: Mapping[str, object], path: Path
+) -> tuple[list[float], list[Problem]]:
+    ends: list[float] = []
+    problems: list[Problem] = []
+    for key in ("low", "high"):
+        value, problem = read_value(name, raw[key], (*path, key))
+        if problem is None and isinstance(value, kind):
+            ends.append(value)
+        else:
+            rule = f"a number ({TrainConfig.model_fields[name].description})"
+            problems.append(not_allowed((*path, key), raw[key], rule))
+    return ends, problems
+
+
+def _checked_range(
+    name: str, wanted: FloatRange, kind: type[int] | type[float], path: Path
+) -> tuple[Parameter | None, list[Problem]]:
+    low, high, log, step = wanted.low, wanted.high, wanted.log, wanted.step
+    if low >= high:
+        return None, [not_allowed((*path, "low"), low, f"less than high, which is {show(high)}")]
+    if log and low <= 0:
+        return None, [not_allowed((*path, "low"), low, "more than 0 where log is true")]
+    if rule := _step_rule(name, wanted, kind):
+        found = step if step is None or step % 1 else int(step)
+        return None, [not_allowed((*path, "step"), found, rule)]
+    if kind is int:
+        return IntRange(int(low), int(high), log, int(step or 1)), []
+    return FloatRange(float(low), float(high), log, step), []
+
+
+def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> str | None:
+    """What a step has to be, where it is not; Optuna would bend the range without a word."""
+    span, step = wanted.high - wanted.low, wanted.step
+    if name == "resolution" and (step is None or step % 8):
+        return "a multiple of 8"
+    if step is None or (kind is int and step == 1):
+        return None
+    if wanted.log:
+        return "no step where log is true"
+    if not 0 < step <= span or not on_grid(span, step):
+        return f"a divisor of high - low = {span:g}"
+    return None
+
+
+def read_value(name: str, value: object, path: Path) -> tuple[Value, Problem | None]:
+    """The value as TrainConfig takes it (a whole number becomes real where it has to)."""
+    field = TrainConfig.model_fields[name]
+    if isinstance(value, Mapping | list):
+        return None, not_allowed(path, value, str(field.description))
+    try:
+        read: Value = getattr(TrainConfig.model_validate({name: value}), name)
+    except ValidationError:
+        return None, not_allowed(path, value, str(field.description))
+    return read, None

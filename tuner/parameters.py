@@ -1,0 +1,123 @@
+"""What a value of the search space may be: fixed, one of several, or a range.
+
+Plain data; `tuner.space` reads them from a file and asks Optuna for a value of each.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Value = str | int | float | bool | None
+"""A value that YAML, JSON and Optuna all carry unchanged."""
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """One value, the same in every trial."""
+
+    value: Value
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of several values without an order among them."""
+
+    choices: tuple[Value, ...]
+
+
+@dataclass(frozen=True)
+class FloatRange:
+    """A real number from `low` to `high`, both included; even in the logarithm with `log`.
+
+    With `step` only `low`, `low + step`, `low + 2 step`, ... are taken.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+    step: float | None = None
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """A whole number from `low` to `high`, both included, in steps of `step`."""
+
+    low: int
+    high: int
+    log: bool = False
+    step: int = 1
+
+
+Parameter = Fixed | Choices | FloatRange | IntRange
+
+
+def describe(parameter: Parameter) -> str:
+    """The values that `parameter` may take, in words for an error line."""
+    match parameter:
+        case Fixed(value):
+            return f"{show(value)} (fixed)"
+        case Choices(choices):
+            return "one of " + ", ".join(show(choice) for choice in choices)
+        case FloatRange(low, high, _, step):
+            return f"a number from {low:g} to {high:g}" + (f" in steps of {step:g}" if step else "")
+        case IntRange(low, high, _, step):
+            steps = f" in steps of {step}" if step != 1 else ""
+            return f"a whole number from {low} to {high}{steps}"
+
+
+def contains(parameter: Parameter, value: Value) -> bool:
+    """Whether `value` is one that `parameter` may take, type included."""
+    match parameter:
+        case Fixed(fixed):
+            return same(fixed, value)
+        case Choices(choices):
+            return any(same(choice, value) for choice in choices)
+        case IntRange(low, high, _, step):
+            whole = isinstance(value, int) and not isinstance(value, bool)
+            return whole and low <= value <= high and (value - low) % step == 0  # type: ignore[operator]
+        case FloatRange(low, high, _, step):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not low <= value <= high:  # type: ignore[operator]
+                return False
+            return step is None or on_grid(float(value) - low, step)  # type: ignore[arg-type]
+
+
+def extremes(parameter: Parameter) -> tuple[Value, ...]:
+    """All values of a fixed or listed parameter; the two ends of a range."""
+    match parameter:
+        case Fixed(value):
+            return (value,)
+        case Choices(choices):
+            return choices
+        case FloatRange(low, high) | IntRange(low, high):
+            return (low, high)
+
+
+def same(left: Value, right: Value) -> bool:
+    """Equality that tells 1 from 1.0 and from true."""
+    return type(left) is type(right) and left == right
+
+
+def on_grid(distance: float, step: float) -> bool:
+    """Whether `distance` is a whole number of steps, but for rounding."""
+    steps = distance / step
+    return math.isclose(steps, round(steps), abs_tol=1e-8)
+
+
+def show(value: object) -> str:
+    """`value` as a file would write it, cut to a length that fits into an error line."""
+    text = " ".join(_written(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_written(each) for each in value) + "]"
+    words = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    return f"'{value}'" if isinstance(value, str) else str(value)

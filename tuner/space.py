@@ -1,0 +1,223 @@
+"""From a search-space file to a checked study, and from its ranges to one training run.
+
+Everything that is wrong with a file is told at once, before any model is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tuner.config import StudyConfig, TrainConfig, native_size
+from tuner.errors import ConfigError
+from tuner.parameters import (
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Parameter,
+    Value,
+)
+from tuner.problems import Problem, check_model
+from tuner.space_check import read_constraints, read_prompts, read_starts, read_train, size_problems
+from tuner.space_file import Tree, assignment, load_tree, model_path, overlay, plain_scalar
+from tuner.space_file import data_path as data_word
+
+if TYPE_CHECKING:
+    import optuna
+
+__all__ = [
+    "Choices",
+    "Fixed",
+    "FloatRange",
+    "IntRange",
+    "Parameter",
+    "load_study",
+    "space_hash",
+    "start_parameters",
+    "suggest",
+    "to_yaml",
+]
+
+_TRIAL_SEED_STRIDE = 1000
+"""Distance between the seeds of two trials, so that one trial may use several."""
+
+
+def load_study(
+    path: str | Path,
+    *,
+    base: str | None = None,
+    data: str | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    set_values: Sequence[str] = (),
+) -> StudyConfig:
+    """The study that a search-space file describes, with the overrides of the command line.
+
+    `base`, `data`, `trials` and `seed` are the options of that name; paths in them and in
+    `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
+    at the file's. A parameter that `set_values` names is dropped from `start_from`.
+
+    Raises ConfigError with one line for each problem.
+    """
+    options = _option_trees(base, data, trials, seed)
+    settings = [assignment(text) for text in set_values]
+    tree = load_tree(Path(path))
+    for over in (*options, *settings):
+        tree = overlay(tree, over)
+    _drop_set_starts(tree, settings)
+    _fill_defaults(tree)
+    config, problems = _build(tree)
+    if config is None or problems:
+        lines = [tree.line(problem) for problem in (*tree.problems, *problems)]
+        raise ConfigError("\n".join(dict.fromkeys(lines)))
+    return config
+
+
+def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
+    """One training run: a value for each range, the fixed ones as they are.
+
+    Optuna's parameters bear the names of the keys. Unless the space sets `seed`, each trial has
+    its own: the study's + 1000 x the trial's number.
+    """
+    values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * trial.number}
+    for name, parameter in config.train.items():
+        match parameter:
+            case Fixed(value):
+                values[name] = value
+            case Choices(choices):
+                values[name] = trial.suggest_categorical(name, choices)
+            case FloatRange(low, high, log, step):
+                values[name] = trial.suggest_float(name, low, high, log=log, step=step)
+            case IntRange(low, high, log, step):
+                values[name] = trial.suggest_int(name, low, high, log=log, step=step)
+    return TrainConfig.model_validate(values)
+
+
+def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
+    """The recipes of `start_from` for `optuna.Study.enqueue_trial`: searched parameters only."""
+    searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
+    recipes = [{k: v for k, v in start.items() if k in searched} for start in config.start_from]
+    return [recipe for recipe in recipes if recipe]
+
+
+def space_hash(config: StudyConfig) -> str:
+    """SHA-256 in hex over all that changes what a result means.
+
+    That is everything but the study's name and the number of trials, which may grow. The contents
+    of the data folders are not in it: `TrainingSet.sha256` stands for those.
+    """
+    plain = _plain(config)
+    del plain["study"]
+    del plain["budget"]["trials"]
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """The whole study as a search-space file: `load_study` reads an equal one from it."""
+    return yaml.dump(
+        _plain(config),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes all text that our grammar would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(plain_scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def _option_trees(
+    base: str | None, data: str | None, trials: int | None, seed: int | None
+) -> list[Tree]:
+    trees = []
+    if base is not None:
+        trees.append(Tree({"base": model_path(base, Path())}, {("base",): "--base"}))
+    if data is not None:
+        trees.append(Tree({"data": data_word(data, Path())}, {("data",): "--data"}))
+    if trials is not None:
+        trees.append(Tree({"budget": {"trials": trials}}, {("budget", "trials"): "--trials"}))
+    if seed is not None:
+        trees.append(Tree({"seed": seed}, {("seed",): "--seed"}))
+    return trees
+
+
+def _drop_set_starts(tree: Tree, settings: Sequence[Tree]) -> None:
+    """Takes parameters that `--set` names out of the recipes: the user decided otherwise."""
+    named: set[str] = set()
+    for setting in settings:
+        train = setting.values.get("train")
+        named |= set(train) if isinstance(train, Mapping) else set()
+    starts = tree.values.get("start_from")
+    if not named or not isinstance(starts, list):
+        return
+    tree.values["start_from"] = [
+        {k: v for k, v in start.items() if k not in named} if isinstance(start, dict) else start
+        for start in starts
+    ]
+
+
+def _fill_defaults(tree: Tree) -> None:
+    """The sizes that a file leaves out are the base's own."""
+    base = tree.values.get("base")
+    native = native_size(base) if isinstance(base, str) else None
+    for section, key in (("train", "resolution"), ("suite", "size")):
+        values = {} if tree.values.get(section) is None else tree.values[section]
+        tree.values[section] = values
+        if native is not None and isinstance(values, dict):
+            values.setdefault(key, native)
+
+
+def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
+    values = dict(tree.values)
+    train, problems = read_train(values.pop("train"), values.get("data"))
+    starts, start_problems = read_starts(values.pop("start_from", None), train)
+    values["suite"], suite_problems = read_prompts(values["suite"])
+    values["constraints"], unknown_rates = read_constraints(values.get("constraints"))
+    problems += start_problems + suite_problems + unknown_rates
+    problems += check_model(StudyConfig, values)
+    problems += size_problems(values.get("base"), train, values["suite"])
+    if problems or tree.problems:
+        return None, problems
+    values |= {"train": train, "start_from": starts}
+    return StudyConfig.model_validate(values), []
+
+
+def _plain(config: StudyConfig) -> dict[str, Any]:
+    """The study as plain values in the order of a search-space file."""
+    plain = config.model_dump(mode="json", exclude={"train", "start_from"})
+    plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
+    plain["start_from"] = [dict(start) for start in config.start_from]
+    order = ("study", "base", "data", "budget", "objectives", "constraints", "suite", "train")
+    return {key: plain[key] for key in (*order, "start_from", "seed", "judges")}
+
+
+def _plain_parameter(parameter: Parameter) -> object:
+    match parameter:
+        case Fixed(value):
+            return value
+        case Choices(choices):
+            return {"choices": list(choices)}
+        case FloatRange(low, high, log, None):
+            return {"low": low, "high": high, "log": log}
+        case FloatRange(low, high, log, step) | IntRange(low, high, log, step):
+            return {"low": low, "high": high, "log": log, "step": step}

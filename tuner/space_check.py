@@ -1,0 +1,210 @@
+"""The parts of a search space that need more than a type: training keys, recipes, prompts, sizes.
+
+Each function returns what it read and the problems it met; what could not be read is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from metrics.contract import Prompt
+from tuner import mannequin
+from tuner.config import (
+    RATES,
+    STABLE_DIFFUSION_SIZE,
+    TrainConfig,
+    native_size,
+    parse_size,
+)
+from tuner.data.adults import forbidden_words
+from tuner.parameter_grammar import read_parameter, read_value
+from tuner.parameters import (
+    Choices,
+    Fixed,
+    IntRange,
+    Parameter,
+    Value,
+    contains,
+    describe,
+    show,
+)
+from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
+
+Train = dict[str, Parameter]
+
+_SMALL = "search_spaces/pose.yaml"
+_LARGE = "search_spaces/pose_sd15.yaml"
+
+
+class _PromptEntry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    text: str = Field(min_length=1, max_length=2000, description="a prompt")
+    sex: Literal["female", "male"] | None = Field(
+        default=None, description="female, male, null where the prompt asks for neither"
+    )
+    framing: Literal["full", "half"] | None = Field(
+        default=None, description="full, half, null where the prompt asks for neither"
+    )
+    names_clothes: bool = Field(default=False, description="true, false")
+
+
+def read_train(raw: object, data: object) -> tuple[Train, list[Problem]]:
+    """The parameters of `train:`, in the order of TrainConfig, defaults filled in, without `seed`.
+
+    `data` is the study's: where it names several folders, `train.data` has to say which.
+    """
+    if not isinstance(raw, Mapping):
+        return {}, [not_allowed(("train",), raw, "training keys and their values")]
+    read: Train = {}
+    problems: list[Problem] = []
+    for name, value in raw.items():
+        path: Path = ("train", name)
+        if name not in TrainConfig.model_fields:
+            problems.append(unknown_key(path, TrainConfig.model_fields))
+            continue
+        parameter, found = read_parameter(name, value, path)
+        problems += found
+        if parameter is not None:
+            read[name] = parameter
+    problems += _data_problems(read, raw, data)
+    for name, field in TrainConfig.model_fields.items():
+        if name not in raw and name not in read and name != "seed":
+            read[name] = Fixed(field.default)
+    return {name: read[name] for name in TrainConfig.model_fields if name in read}, problems
+
+
+def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...], list[Problem]]:
+    """The recipes of `start_from`, each value one that its parameter may take."""
+    if raw is None:
+        return (), []
+    if not isinstance(raw, list):
+        return (), [not_allowed(("start_from",), raw, "a list of recipes {parameter: value, ...}")]
+    starts: list[dict[str, Value]] = []
+    problems: list[Problem] = []
+    for index, recipe in enumerate(raw):
+        path: Path = ("start_from", index)
+        if not isinstance(recipe, Mapping):
+            problems.append(not_allowed(path, recipe, "a recipe {parameter: value, ...}"))
+            continue
+        start: dict[str, Value] = {}
+        for name, value in recipe.items():
+            problems += _start_value(start, train, (*path, name), value)
+        if start and start not in starts:
+            starts.append(start)
+    return tuple(starts), problems
+
+
+def read_prompts(suite: object) -> tuple[object, list[Problem]]:
+    """The values of `suite:` with its prompts as Prompt; no prompt may name a child."""
+    if not isinstance(suite, Mapping) or not isinstance(entries := suite.get("prompts"), list):
+        return suite, []
+    prompts: list[Prompt] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        path: Path = ("suite", "prompts", index)
+        if not isinstance(entry, Mapping):
+            problems.append(not_allowed(path, entry, "{text, sex, framing, names_clothes}"))
+        elif found := check_model(_PromptEntry, entry, path):
+            problems += found
+        elif words := forbidden_words(entry["text"]):
+            text = f"names a child or an age under 18 ({', '.join(words)}); allowed: adults"
+            problems.append(Problem((*path, "text"), text))
+        else:
+            prompts.append(Prompt(**_PromptEntry.model_validate(entry).model_dump()))
+    # A stand-in, so that the suite's other values are checked as well.
+    whole = tuple(prompts) if prompts or not problems else (Prompt("1girl"),)
+    return {**suite, "prompts": whole}, problems
+
+
+def read_constraints(raw: object) -> tuple[object, list[Problem]]:
+    """The limits of `constraints:`; null lifts a limit that an extended file has set."""
+    if raw is None:
+        return {}, []
+    if not isinstance(raw, Mapping):
+        return raw, []
+    problems = [unknown_key(("constraints", name), RATES) for name in raw if name not in RATES]
+    limits = {name: raw[name] for name in RATES if raw.get(name) is not None}
+    return limits, problems
+
+
+def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
+    """Training and sampling sizes outside half to twice the base's native size."""
+    if not isinstance(base, str):
+        return []
+    sizes: list[tuple[Path, Value]] = []
+    path: Path = ("train", "resolution")
+    match train.get("resolution"):
+        case Fixed(value):
+            sizes.append((path, value))
+        case Choices(choices):
+            sizes += [((*path, "choices", i), value) for i, value in enumerate(choices)]
+        case IntRange(low, high):
+            sizes += [((*path, "low"), low), ((*path, "high"), high)]
+    if isinstance(suite, Mapping) and isinstance(size := suite.get("size"), int | str):
+        sizes.append((("suite", "size"), size))
+    found = (_size_problem(where, size, base) for where, size in sizes)
+    return [problem for problem in found if problem is not None]
+
+
+def _size_problem(path: Path, size: Value, base: str) -> Problem | None:
+    try:
+        sides = parse_size(size)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
+        return None  # told as a wrong value already
+    native = native_size(base)
+    if _fits(sides, native):
+        return None
+    fitting = {mannequin.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
+    files = [file for other, file in fitting.items() if _fits(sides, other)]
+    own = _SMALL if native <= 2 * mannequin.NATIVE_SIZE else _LARGE
+    hint = f"; {files[0]} is for such sizes, {own} for such bases" if files else ""
+    return Problem(
+        path,
+        f"found {size}, allowed: {native // 2} to {native * 2} px, half to twice the native size "
+        f"of base {show(base)}{hint}",
+    )
+
+
+def _fits(sides: tuple[int, int], native: int) -> bool:
+    return all(native <= 2 * side and side <= 2 * native for side in sides)
+
+
+def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list[Problem]:
+    """Fills `train.data` in where it can only be one name; tells where it is missing or wrong."""
+    path: Path = ("train", "data")
+    names = list(data) if isinstance(data, Mapping) else []
+    rule = f"one of the names in data ({', '.join(map(str, names))})"
+    if not names:
+        given = raw.get("data") is not None
+        text = "data is one folder, so there is nothing to choose; write data: {name: folder, ...}"
+        return [Problem(path, text)] if given else []
+    if "data" not in raw:
+        if len(names) == 1:
+            read["data"] = Fixed(names[0])
+            return []
+        return [Problem(("train",), f"key 'data' is missing; allowed: {rule}, or choices of them")]
+    match read.get("data"):
+        case Fixed(value):
+            values: tuple[Value, ...] = (value,)
+        case Choices(choices):
+            values = choices
+        case _:
+            values = ()
+    return [not_allowed(path, value, rule) for value in values if value not in names]
+
+
+def _start_value(start: dict[str, Value], train: Train, path: Path, value: object) -> list[Problem]:
+    name = str(path[-1])
+    if name not in TrainConfig.model_fields:
+        return [unknown_key(path, TrainConfig.model_fields)]
+    if name not in train:
+        return []  # `seed`, which every trial has its own of, or told as a problem of train
+    checked, problem = read_value(name, value, path)
+    if problem is None and contains(train[name], checked):
+        start[name] = checked
+        return []
+    return [not_allowed(path, value, describe(train[name]))]

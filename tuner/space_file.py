@@ -1,0 +1,297 @@
+"""Search-space files as trees of plain values: strict YAML, `extends`, `--set`, and line numbers.
+
+The grammar is smaller than YAML's, so that a file means what it seems to: a plain word is a whole
+number, a decimal number (`1e-4` too), true, false, null, or text; `no`, `on` and `12:30` are text.
+Duplicate keys, tags, merge keys and files above 1 MB are refused.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from tuner.errors import ConfigError
+from tuner.parameters import show
+from tuner.problems import Path as KeyPath
+from tuner.problems import Problem, dotted
+
+MAX_BYTES = 1_000_000
+_MAX_DEPTH = 20
+_MAX_ALIASES = 100
+_MAX_VALUES = 50_000
+_MAX_EXTENDS = 10
+
+_INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]{1,3})?")
+_WORDS: Mapping[str, bool | None] = {
+    "": None,
+    "~": None,
+    "null": None,
+    "true": True,
+    "false": False,
+}
+
+_SECTIONS = ("budget", "suite", "train", "constraints", "judges")
+"""Mappings that an overlay joins key by key; every other value it replaces whole."""
+
+
+@dataclass
+class Tree:
+    """The values of a file or an override, where each came from, and what is wrong already.
+
+    `origins` has a text such as `pose.yaml:12` for key paths; a path without one came from where
+    its parent came from.
+    """
+
+    values: dict[str, object]
+    origins: dict[KeyPath, str] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def origin(self, path: KeyPath) -> str:
+        """Where the value at `path` was written."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.origins:
+                return self.origins[path[:length]]
+        return ""
+
+    def line(self, problem: Problem) -> str:
+        """The problem as a user reads it: origin, key path, sentence."""
+        parts = (self.origin(problem.path), dotted(problem.path), problem.text)
+        return ": ".join(part for part in parts if part)
+
+
+def plain_scalar(text: str) -> str | int | float | bool | None:
+    """The value of a plain (unquoted) word."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
+
+
+class _Composer(yaml.SafeLoader):
+    """Composes nodes and constructs nothing: a loader that cannot make an object of a tag."""
+
+    depth = 0
+    aliases = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            self.aliases += 1
+            if self.aliases > _MAX_ALIASES:
+                raise yaml.MarkedYAMLError(None, None, f"more than {_MAX_ALIASES} aliases", mark)
+        elif getattr(event, "tag", None) is not None:
+            raise yaml.MarkedYAMLError(None, None, f"tags are not allowed: {event.tag}", mark)
+        self.depth += 1
+        if self.depth > _MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, f"deeper than {_MAX_DEPTH} levels", mark)
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+
+class _Builder:
+    """Turns nodes into values, noting lines and duplicate keys."""
+
+    def __init__(self, name: str, lines: bool) -> None:
+        self.tree = Tree({}, {(): name})
+        self.name = name
+        self.lines = lines
+        self.count = 0
+
+    def value(self, node: yaml.Node, path: KeyPath) -> object:
+        self.count += 1
+        # Counts what aliases stand for too; an alias inside its own anchor never ends otherwise.
+        if self.count > _MAX_VALUES or len(path) > _MAX_DEPTH:
+            raise yaml.MarkedYAMLError(None, None, "too many values", node.start_mark)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.item(child, (*path, i)) for i, child in enumerate(node.value)]
+        if any("\ud800" <= letter <= "\udfff" for letter in node.value):
+            raise yaml.MarkedYAMLError(None, None, "half a character", node.start_mark)
+        plain = isinstance(node, yaml.ScalarNode) and node.style is None
+        return plain_scalar(node.value) if plain else str(node.value)
+
+    def item(self, node: yaml.Node, path: KeyPath) -> object:
+        self.note(path, node)
+        return self.value(node, path)
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
+        values: dict[str, object] = {}
+        first: dict[str, int] = {}
+        for key, child in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(None, None, "a key must be a word", key.start_mark)
+            name, line = str(key.value), key.start_mark.line + 1
+            if name in first:
+                text = f"duplicate key on line {line}, first on line {first[name]}"
+                self.tree.problems.append(Problem((*path, name), text))
+                continue
+            first[name] = line
+            self.note((*path, name), key)
+            values[name] = self.value(child, (*path, name))
+        return values
+
+    def note(self, path: KeyPath, node: yaml.Node) -> None:
+        if self.lines:
+            self.tree.origins[path] = f"{self.name}:{node.start_mark.line + 1}"
+
+
+def parse(text: str, name: str, *, lines: bool = True) -> tuple[object, Tree]:
+    """The value that `text` stands for, and a tree that has its lines and duplicate keys.
+
+    Raises ConfigError, with the line where known, when the text is no YAML of this grammar.
+    """
+    builder = _Builder(name, lines)
+    try:
+        loader = _Composer(text)
+        node = loader.get_single_node()
+        return (None if node is None else builder.value(node, ())), builder.tree
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and lines else name
+        told = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}: {told}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
+
+
+def load_tree(path: Path, _seen: tuple[Path, ...] = ()) -> Tree:
+    """A search-space file laid over those it extends, with its paths made absolute.
+
+    Raises ConfigError when a file cannot be read, or extends itself.
+    """
+    known = (*_seen, Path(os.path.abspath(path)))
+    if known[-1] in _seen or len(known) > _MAX_EXTENDS:
+        chain = " -> ".join(each.name for each in known)
+        raise ConfigError(f"{_seen[-1]}: extends goes in a circle or too deep: {chain}")
+    value, tree = parse(_read(path), str(path))
+    if not isinstance(value, dict):
+        what = "is empty" if value is None else f"holds {show(value)}"
+        raise ConfigError(f"{path}: {what}, allowed: keys and values (study, base, data, ...)")
+    tree.values = value
+    absolute_paths(tree.values, path.parent)
+    if "extends" not in value:
+        return tree
+    parent = value.pop("extends")
+    if not isinstance(parent, str) or not parent:
+        tree.problems.append(Problem(("extends",), f"found {show(parent)}, allowed: a file name"))
+        return tree
+    under = load_tree(path.parent / Path(parent).expanduser(), known)
+    return overlay(under, tree)
+
+
+def overlay(under: Tree, over: Tree) -> Tree:
+    """`over` laid on `under`: sections are joined key by key, all other values replaced whole."""
+    values = dict(under.values)
+    replaced: list[KeyPath] = []
+    for key, value in over.values.items():
+        below = values.get(key)
+        if key in _SECTIONS and isinstance(below, dict) and isinstance(value, dict):
+            values[key] = {**below, **value}
+            replaced += [(key, inner) for inner in value]
+        else:
+            values[key] = value
+            replaced.append((key,))
+    origins = {
+        path: origin
+        for path, origin in under.origins.items()
+        if not any(path[: len(gone)] == gone for gone in replaced)
+    }
+    for path, origin in over.origins.items():
+        joined = len(path) == 1 and path not in replaced and path in origins
+        if not joined:
+            origins[path] = origin
+    kept = [p for p in under.problems if not any(p.path[: len(g)] == g for g in replaced)]
+    return Tree(values, origins, [*kept, *over.problems])
+
+
+def assignment(text: str) -> Tree:
+    """The tree of one `--set train.rank=8`; the value is read by the grammar of the files.
+
+    Raises ConfigError when there is no key, no `=`, or a value that cannot be read.
+    """
+    key, equals, value_text = text.partition("=")
+    names = key.strip().split(".")
+    if not equals or not all(names):
+        raise ConfigError(f"--set {text}: found no key=value; allowed: e.g. --set train.rank=8")
+    value, tree = parse(value_text, f"--set {text}", lines=False)
+    path = tuple(names)
+    tree.problems = [Problem((*path, *problem.path), problem.text) for problem in tree.problems]
+    for name in reversed(names[1:]):
+        value = {name: value}
+    tree.values = {names[0]: value}
+    absolute_paths(tree.values, Path())
+    tree.origins = {path: f"--set {text}"}
+    return tree
+
+
+def absolute_paths(values: dict[str, object], folder: Path) -> None:
+    """Makes the paths in `base`, `data` and `judges.gender_model` absolute, from `folder`."""
+    if isinstance(base := values.get("base"), str):
+        values["base"] = model_path(base, folder)
+    data = values.get("data")
+    if isinstance(data, str):
+        values["data"] = data_path(data, folder)
+    elif isinstance(data, dict):
+        values["data"] = {
+            name: data_path(each, folder) if isinstance(each, str) else each
+            for name, each in data.items()
+        }
+    judges = values.get("judges")
+    if isinstance(judges, dict) and isinstance(model := judges.get("gender_model"), str):
+        values["judges"] = {**judges, "gender_model": model_path(model, folder)}
+
+
+def model_path(text: str, folder: Path) -> str:
+    """`mannequin` and OWNER/NAME stay words, unless there is such a path; the rest are paths."""
+    local = text.startswith((".", "~", "/", os.sep)) or os.path.exists(folder / text)
+    if text in ("", "mannequin") or (not local and _is_hub_id(text)):
+        return text
+    return os.path.abspath(folder / Path(text).expanduser())
+
+
+def data_path(text: str, folder: Path) -> str:
+    """`mannequin` stays a word; all else is a path from `folder`."""
+    if text in ("", "mannequin"):
+        return text
+    return os.path.abspath(folder / Path(text).expanduser())
+
+
+def _is_hub_id(text: str) -> bool:
+    files = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+    named = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text)
+    return named is not None and not text.endswith(files)
+
+
+def _read(path: Path) -> str:
+    if not os.path.isfile(path):
+        raise ConfigError(f"{path}: {_not_a_file(path)}")
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: larger than 1 MB; a search space is a page of text")
+        return path.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _not_a_file(path: Path) -> str:
+    if os.path.exists(path):
+        return "is no file, allowed: a search space in YAML"
+    names: Sequence[str] = []
+    if os.path.isdir(path.parent):
+        names = [each.name for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")]
+    near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'?" if near else "`tuner init pose` copies one out"
+    return f"no such file; {hint}"
