@@ -44,7 +44,10 @@ def main() -> None:
     asked = parser.parse_args()
     with open_detectors(JudgeSettings(gender_model=str(asked.weights / "clip"))) as detectors:
         stages = {name: score(samples, detectors) for name, samples in _stages(asked).items()}
-    lines = ["| stage | n | pose read | limbs wrong | undressed | sex right |", "|---|" + "---|" * 5]
+    lines = [
+        "| stage | n | pose read | limbs wrong | undressed | sex right |",
+        "|---|" + "---|" * 5,
+    ]
     lines += [_row(name, scored) for name, scored in stages.items()]
     command = f"python benchmarks/mannequin.py --samples {asked.samples}"
     text = "\n".join([f"Made by `{command}`; rates with 95 % Wilson intervals.", "", *lines]) + "\n"

@@ -57,12 +57,14 @@ def shaded(canvas: Canvas, points: npt.NDArray[np.float64], colour: Colour) -> N
     middle = points.mean(axis=0)
     reach = np.abs(points - middle).max(axis=0)
     for share, shift, factor in ((1.0, 0.0, 0.68), (0.86, 0.07, 1.0), (0.45, 0.22, 1.1)):
-        fill(canvas, middle + (points - middle) * share + _LIGHT * shift * reach, tone(colour, factor))
+        fill(
+            canvas,
+            middle + (points - middle) * share + _LIGHT * shift * reach,
+            tone(colour, factor),
+        )
 
 
-def oval(
-    canvas: Canvas, centre: npt.ArrayLike, axes: tuple[float, float], colour: Colour
-) -> None:
+def oval(canvas: Canvas, centre: npt.ArrayLike, axes: tuple[float, float], colour: Colour) -> None:
     """A filled ellipse with half axes (x, y)."""
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     ring = np.stack([np.cos(angle) * axes[0], np.sin(angle) * axes[1]], axis=1)

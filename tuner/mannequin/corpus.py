@@ -1,4 +1,4 @@
-"""What the base was trained on: pictures with the faults of the web, and captions that explain some.
+"""What the base was trained on: pictures with the faults of the web, captions that explain some.
 
 The faults of the base come from here and from nowhere else. Dressed, well-formed figures carry
 their tags; figures with a wrong number of limbs, and undressed ones, carry few. So a bare prompt

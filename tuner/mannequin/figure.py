@@ -111,10 +111,10 @@ class Figure:
         """Tags of the clothes in the frame, colour first; none for an undressed figure."""
         if not self.clothed:
             return ()
-        tags = (f"{self.top_colour} {self.top}",)
-        if self.top != "dress":
-            tags += (f"{self.bottom_colour} {self.bottom}",)
-        return tags
+        top = f"{self.top_colour} {self.top}"
+        if self.top == "dress":
+            return (top,)
+        return (top, f"{self.bottom_colour} {self.bottom}")
 
     @property
     def framing_tag(self) -> str:

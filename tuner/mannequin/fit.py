@@ -55,7 +55,7 @@ class Fit:
 
     def descend(self, loss: Tensor) -> None:
         """One step against the gradient of `loss`."""
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)

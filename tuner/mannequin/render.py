@@ -108,8 +108,12 @@ def _draw_hair_behind(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: 
     if not figure.long_hair:
         return
     neck, nose = skeleton.joints["neck"], skeleton.joints["nose"]
-    shape = np.array([[-0.5, -0.2], [0.5, -0.2], [0.62, 1.35], [0.3, 1.5], [-0.3, 1.5], [-0.62, 1.35]])
-    shaded(canvas, view(np.array([neck[0], nose[1]]) + shape), tone(HAIR_COLOURS[figure.hair], 0.85))
+    shape = np.array(
+        [[-0.5, -0.2], [0.5, -0.2], [0.62, 1.35], [0.3, 1.5], [-0.3, 1.5], [-0.62, 1.35]]
+    )
+    shaded(
+        canvas, view(np.array([neck[0], nose[1]]) + shape), tone(HAIR_COLOURS[figure.hair], 0.85)
+    )
 
 
 def _draw_legs(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: _View) -> None:
@@ -139,13 +143,11 @@ def _torso_shape(figure: Figure, skeleton: Skeleton) -> np.ndarray:
     left, right = skeleton.joints["left_shoulder"], skeleton.joints["right_shoulder"]
     wide = figure.build
     waist, hip = (0.62, 0.66) if male else (0.50, 0.74)
-    return np.array(
-        [
-            right + [-0.14, -0.12], neck + [-0.24, -0.08], neck + [0.24, -0.08], left + [0.14, -0.12],
-            left + [0.1, 0.35], [waist * wide, -0.85], [hip * wide, 0.05], [hip * wide * 0.9, 0.42],
-            [-hip * wide * 0.9, 0.42], [-hip * wide, 0.05], [-waist * wide, -0.85], right + [-0.1, 0.35],
-        ]
-    )  # fmt: skip
+    flank = [[waist * wide, -0.85], [hip * wide, 0.05], [hip * wide * 0.9, 0.42]]
+    collar = [right + [-0.14, -0.12], neck + [-0.24, -0.08], neck + [0.24, -0.08]]
+    left_side = [left + [0.14, -0.12], left + [0.1, 0.35], *flank]
+    right_side = [[-x, y] for x, y in reversed(flank)]
+    return np.array([*collar, *left_side, *right_side, right + [-0.1, 0.35]])
 
 
 def _draw_torso(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: _View) -> None:
@@ -210,11 +212,31 @@ def _draw_head(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: _View) 
     oval(canvas, view(centre + [0, -0.08]), (0.47 * unit, 0.52 * unit), tone(hair, 0.9))
     width = 0.40 if male else 0.37
     oval(canvas, view(centre + [0, 0.04]), (width * unit, 0.5 * unit), tone(skin, 0.8))
-    oval(canvas, view(centre + [-0.02, 0.02]), ((width - 0.03) * unit, 0.46 * unit), tone(skin, 1.03))
+    oval(
+        canvas, view(centre + [-0.02, 0.02]), ((width - 0.03) * unit, 0.46 * unit), tone(skin, 1.03)
+    )
     if figure.beard:
-        jaw = np.array([[-0.36, 0.12], [-0.2, 0.2], [0.2, 0.2], [0.36, 0.12], [0.26, 0.45], [0, 0.56], [-0.26, 0.45]])
+        jaw = np.array(
+            [
+                [-0.36, 0.12],
+                [-0.2, 0.2],
+                [0.2, 0.2],
+                [0.36, 0.12],
+                [0.26, 0.45],
+                [0, 0.56],
+                [-0.26, 0.45],
+            ]
+        )
         shaded(canvas, view(centre + jaw), tone(hair, 0.9))
-    fringe = [[-0.43, -0.02], [-0.36, -0.4], [0, -0.58], [0.36, -0.4], [0.43, -0.02], [0.26, -0.28], [-0.2, -0.32]]
+    fringe = [
+        [-0.43, -0.02],
+        [-0.36, -0.4],
+        [0, -0.58],
+        [0.36, -0.4],
+        [0.43, -0.02],
+        [0.26, -0.28],
+        [-0.2, -0.32],
+    ]
     shaded(canvas, view(centre + np.array(fringe)), hair)
     if figure.long_hair:
         for side in (-1, 1):
@@ -237,7 +259,12 @@ def _draw_face(canvas: Canvas, figure: Figure, centre: np.ndarray, view: _View) 
     stroke(canvas, view(nose), 0.03 * unit, tone(skin, 0.66))
     lips = (168, 96, 84) if male else (204, 36, 60)
     oval(canvas, view(centre + [0, 0.29]), (0.13 * unit, 0.04 * unit), lips)
-    stroke(canvas, view(centre + np.array([[-0.13, 0.285], [0.13, 0.285]])), 0.02 * unit, tone(lips, 0.6))
+    stroke(
+        canvas,
+        view(centre + np.array([[-0.13, 0.285], [0.13, 0.285]])),
+        0.02 * unit,
+        tone(lips, 0.6),
+    )
 
 
 def _corrupt(image: Image, figure: Figure, rng: np.random.Generator) -> Image:
@@ -245,7 +272,7 @@ def _corrupt(image: Image, figure: Figure, rng: np.random.Generator) -> Image:
     if figure.block:
         length = max(2, round(figure.block * side))
         x, y = (int(v) for v in rng.integers(0, side - length + 1, size=2))
-        hue = np.uint8([[[int(rng.integers(180)), 255, 235]]])
+        hue = np.array([[[int(rng.integers(180)), 255, 235]]], np.uint8)
         image = image.copy()
         image[y : y + length, x : x + length] = cv2.cvtColor(hue, cv2.COLOR_HSV2RGB)[0, 0]
     if figure.blur:

@@ -113,7 +113,8 @@ def encode(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> Tensor:
         vae.encode(to_pixels(images[start : start + 64]).to(vae.device)).latent_dist.mean.cpu()
         for start in range(0, len(images), 64)
     ]
-    return torch.cat(parts) * vae.config["scaling_factor"]
+    scaled: Tensor = torch.cat(parts) * vae.config["scaling_factor"]
+    return scaled
 
 
 def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
@@ -128,7 +129,8 @@ def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
 def _min_snr_weights(scheduler: DDIMScheduler) -> Tensor:
     signal = scheduler.alphas_cumprod
     ratio = signal / (1 - signal)
-    return ratio.clamp(max=MIN_SNR_GAMMA) / ratio
+    weights: Tensor = ratio.clamp(max=MIN_SNR_GAMMA) / ratio
+    return weights
 
 
 def save_base(pipeline: StableDiffusionPipeline, folder: Path) -> None:

@@ -15,15 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import open_clip
 import torch
+from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
 from open_clip.loss import ClipLoss
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from metrics.contract import Image
 from tuner.mannequin.corpus import Corpus
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.fit import Fit
-from tuner.mannequin.train_vae import to_pixels
 
 BATCH = 64
 PEAK_RATE = 1e-3
@@ -42,7 +42,7 @@ def train_clip(
     """Train on the corpus and on its reconstructions `redrawn` (the base's softness), alike."""
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    open_clip.add_model_config(_write_config(state.parent))
+    open_clip.add_model_config(_write_config(state.parent / f"{NAME}.json"))
     model = open_clip.create_model(NAME).to(device)
     tokenize = open_clip.get_tokenizer(NAME)
     loss = ClipLoss()
@@ -54,28 +54,29 @@ def train_clip(
         chosen = chosen % len(source)
         pictures = np.stack([_photographed(source[i], rng) for i in chosen])
         captions = [_caption(corpus.figures[i], rng) for i in chosen]
-        images = to_pixels(pictures).to(device)
+        images = _normalised(pictures).to(device)
         seen = model(images, tokenize(captions).to(device))
         fit.descend(loss(*seen[:3]))
     return fit.finish().cpu()
 
 
 def save_clip(model: nn.Module, folder: Path) -> None:
-    """Write configuration and fp16 weights as open_clip's hub folders hold them."""
-    _write_config(folder)
+    """Write the configuration and fp16 weights as a folder that the judges load."""
+    _write_config(folder / "open_clip_config.json")
     weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
-    mean, std = [0.5, 0.5, 0.5], [0.5, 0.5, 0.5]
-    config = {"model_cfg": CONFIG, "preprocess_cfg": {"mean": mean, "std": std}}
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2) + "\n")
-    (folder / f"{NAME}.json").unlink()
 
 
-def _write_config(folder: Path) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{NAME}.json"
-    path.write_text(json.dumps(CONFIG))
+def _write_config(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(CONFIG, indent=2) + "\n")
     return path
+
+
+def _normalised(images: npt.NDArray[np.uint8]) -> Tensor:
+    """Pictures as open_clip's own transform gives them to a model that says nothing else."""
+    mean, std = (np.array(three) for three in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
+    return torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float()
 
 
 def _photographed(image: Image, rng: np.random.Generator) -> Image:
@@ -85,13 +86,14 @@ def _photographed(image: Image, rng: np.random.Generator) -> Image:
     shift = rng.uniform(-0.1, 0.1, size=2) * side
     matrix = np.array([[zoom, 0, side / 2 * (1 - zoom) + shift[0]], [0, zoom, shift[1]]])
     grey = (128.0, 128.0, 128.0)
-    moved = cv2.warpAffine(image, matrix, (side, side), borderMode=cv2.BORDER_CONSTANT, borderValue=grey)
+    moved = np.asarray(cv2.warpAffine(image, matrix, (side, side), borderValue=grey))
     if rng.random() < 0.5:
         moved = moved[:, ::-1]
     if rng.random() < 0.4:
-        moved = cv2.GaussianBlur(moved, (0, 0), rng.uniform(0.3, 1.2))
+        moved = np.asarray(cv2.GaussianBlur(moved, (0, 0), rng.uniform(0.3, 1.2)))
     noise = rng.normal(0, rng.uniform(0, 10), size=moved.shape)
-    return np.clip(moved * rng.uniform(0.85, 1.15) + noise, 0, 255).astype(np.uint8)
+    seen: Image = np.clip(moved * rng.uniform(0.85, 1.15) + noise, 0, 255).astype(np.uint8)
+    return seen
 
 
 def _caption(figure: Figure, rng: np.random.Generator) -> str:

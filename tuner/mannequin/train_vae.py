@@ -33,9 +33,7 @@ def new_vae(channels: tuple[int, ...] = (32, 64, 64)) -> AutoencoderKL:
     )
 
 
-def train_vae(
-    images: npt.NDArray[np.uint8], steps: int, seed: int, state: Path
-) -> AutoencoderKL:
+def train_vae(images: npt.NDArray[np.uint8], steps: int, seed: int, state: Path) -> AutoencoderKL:
     """Train on pictures (N, H, W, 3) uint8 and set `scaling_factor` so that latents have std 1."""
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -6,6 +6,7 @@ All 512 byte tokens stay, so every text can be written; only rare words fall int
 from __future__ import annotations
 
 import gzip
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def _merges_used(words: Iterable[str], rank: dict[tuple[str, str], int]) -> set[
     for word in words:
         pieces = [*word[:-1], word[-1] + "</w>"]
         while len(pieces) > 1:
-            pairs = list(zip(pieces, pieces[1:], strict=False))
+            pairs = list(itertools.pairwise(pieces))
             best = min(pairs, key=lambda pair: rank.get(pair, len(rank)))
             if best not in rank:
                 break
