@@ -1,0 +1,130 @@
+"""A tiny Stable Diffusion with random weights, of the same classes as the big one."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDIMScheduler,
+    StableDiffusionPipeline,
+    UNet2DConditionModel,
+)
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tuner.base_model import BaseModel, load_base
+from tuner.data.folder import TrainingSet, read_folder
+
+torch.set_num_threads(1)
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """CLIP's own vocabulary, from the copy that open_clip ships."""
+    spec = importlib.util.find_spec("open_clip")
+    assert spec is not None
+    assert spec.origin is not None
+    packed = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
+    lines = gzip.decompress(packed.read_bytes()).decode("utf-8").split("\n")[1:48895]
+    merges = [tuple(line.split()) for line in lines]
+    letters = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
+    others = [byte for byte in range(256) if byte not in letters]
+    pieces = [chr(byte) for byte in letters] + [chr(256 + n) for n in range(len(others))]
+    words = [*pieces, *(piece + "</w>" for piece in pieces), *("".join(pair) for pair in merges)]
+    vocab = {word: number for number, word in enumerate(words)}
+    vocab |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
+    return CLIPTokenizer(
+        vocab=vocab,
+        merges=merges,
+        unk_token="<|endoftext|>",
+        bos_token="<|startoftext|>",
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        model_max_length=77,
+    )
+
+
+def text_encoder() -> CLIPTextModel:
+    return CLIPTextModel(
+        CLIPTextConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_attention_heads=4,
+            num_hidden_layers=2,
+            projection_dim=32,
+            bos_token_id=49406,
+            eos_token_id=49407,
+            pad_token_id=49407,
+        )
+    )
+
+
+def save_tiny_base(folder: Path, prediction_type: str = "epsilon") -> Path:
+    """Write a random Stable Diffusion: 64 pixels, latents (4, 16, 16), 0.6 M without text."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        pipeline = StableDiffusionPipeline(
+            unet=UNet2DConditionModel(
+                sample_size=16,
+                block_out_channels=(32, 64),
+                norm_num_groups=8,
+                layers_per_block=1,
+                cross_attention_dim=32,
+                attention_head_dim=4,
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+            ),
+            vae=AutoencoderKL(
+                block_out_channels=(16, 16, 16),
+                norm_num_groups=8,
+                down_block_types=("DownEncoderBlock2D",) * 3,
+                up_block_types=("UpDecoderBlock2D",) * 3,
+                sample_size=64,
+            ),
+            text_encoder=text_encoder(),
+            tokenizer=clip_tokenizer(),
+            scheduler=DDIMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                clip_sample=False,
+                set_alpha_to_one=False,
+                steps_offset=1,
+                prediction_type=prediction_type,
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny base, in diffusers layout."""
+    return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def base(tiny_base: Path) -> BaseModel:
+    """The tiny base, loaded once: whoever attaches an adapter takes it off again."""
+    return load_base(str(tiny_base), device="cpu")
+
+
+@pytest.fixture(scope="session")
+def training_set(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    """Twelve noisy captioned pictures of 80 x 64 pixels, read by the folder reader."""
+    folder = tmp_path_factory.mktemp("data")
+    random = np.random.default_rng(0)
+    for number in range(12):
+        pixels = random.integers(0, 256, (64, 80, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+        sex = "1girl" if number % 3 else "1boy"
+        (folder / f"{number:02d}.txt").write_text(f"{sex}, solo, red shirt, blue skirt")
+    return read_folder(folder)

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from metrics.contract import Prompt, Sample
+from tuner import adapter
+from tuner import sample as sampling
+from tuner.base_model import BaseModel, load_base
+from tuner.config import SuiteConfig, TrainConfig
+from tuner.events import Progress
+from tuner.grid import grid
+from tuner.sample import draw, noise, sample
+from tuner.study_folder import RungFolder
+from tuner.train import DivergedError
+
+PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
+SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
+
+
+def drawn(
+    base: BaseModel, folder: Path, suite: SuiteConfig = SUITE, lora: Path | None = None
+) -> list[Sample]:
+    *progress, samples = sample(base, suite, lora, folder)
+    assert all(isinstance(each, Progress) for each in progress)
+    assert isinstance(samples, list)
+    return samples
+
+
+@pytest.fixture
+def lora(base: BaseModel, tmp_path: Path) -> Path:
+    """A LoRA that changes pictures clearly."""
+    path = tmp_path / "lora.safetensors"
+    adapter.attach(base, TrainConfig(rank=2, text_encoder_ratio=1.0), "strong")
+    torch.manual_seed(0)
+    for weight in adapter.parameters(base, "strong"):
+        weight.data = torch.randn(weight.shape) * 0.5
+    adapter.save(base, "strong", path, {})
+    adapter.detach(base, "strong")
+    return path
+
+
+def test_samples_come_in_the_suites_order_and_lie_on_the_disk(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    samples = drawn(base, tmp_path)
+    assert [(each.prompt, each.seed) for each in samples] == list(SUITE.cells())
+    folder = RungFolder(tmp_path)
+    for index, each in enumerate(samples):
+        assert each.path == folder.sample(index)
+        with Image.open(folder.sample(index)) as picture:
+            assert np.array_equal(np.asarray(picture), each.image)
+        assert each.image.shape == (64, 64, 3)
+    assert len({each.image.tobytes() for each in samples}) == len(samples)
+    with Image.open(folder.grid) as picture:
+        assert picture.height == 3 * 132
+
+
+def test_the_noise_is_a_matter_of_prompt_place_and_seed_alone(base: BaseModel) -> None:
+    longer = SUITE.model_copy(update={"seeds": 3})
+    # cell 2 of two seeds is (prompt 1, seed 0), which is cell 3 of three seeds
+    assert torch.equal(noise(base.pipeline, SUITE, 2), noise(base.pipeline, longer, 3))
+    cells = torch.stack([noise(base.pipeline, longer, index) for index in range(9)])
+    assert len(torch.unique(cells.flatten(1), dim=0)) == 9
+    assert cells.mean().abs() < 0.05
+    assert (cells.std() - 1).abs() < 0.05
+
+
+def test_a_picture_does_not_depend_on_its_batch(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = drawn(base, tmp_path / "a")
+    monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
+    *progress, apart = sample(base, SUITE, None, tmp_path / "b")
+    assert [(each.done, each.total) for each in progress if isinstance(each, Progress)] == [
+        (4, 6),
+        (6, 6),
+    ]
+    assert isinstance(apart, list)
+    for one, other in zip(together, apart, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+
+
+def test_a_lora_changes_the_pictures_and_the_base_stays(
+    base: BaseModel, tmp_path: Path, lora: Path
+) -> None:
+    before = drawn(base, tmp_path / "before")
+    changed = drawn(base, tmp_path / "lora", lora=lora)
+    after = drawn(base, tmp_path / "after")
+    for one, other, last in zip(before, changed, after, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() > 5
+        assert np.array_equal(one.image, last.image)
+
+
+def test_the_samplers_differ_and_leave_the_scheduler_as_it_was(base: BaseModel) -> None:
+    scheduler = base.pipeline.scheduler
+    one = draw(base.pipeline, SUITE, [0])[0]
+    other = draw(base.pipeline, SUITE.model_copy(update={"sampler": "ddim"}), [0])[0]
+    assert not np.array_equal(one, other)
+    assert base.pipeline.scheduler is scheduler
+
+
+def test_wide_pictures_are_drawn_wide(base: BaseModel) -> None:
+    suite = SUITE.model_copy(update={"size": "96x64"})
+    assert draw(base.pipeline, suite, [0])[0].shape == (64, 96, 3)
+
+
+def test_pictures_that_are_no_numbers_are_told_and_not_written(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    broken = load_base(str(tiny_base), "cpu")
+    broken.pipeline.unet.conv_out.bias.data.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="not finite"):
+        drawn(broken, tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_seed() -> None:
+    colours = {(0, 0): 10, (0, 1): 80, (1, 0): 160, (1, 1): 240}
+    samples = [
+        Sample(PROMPTS[row], seed, np.full((64, 32, 3), shade, dtype=np.uint8))
+        for (row, seed), shade in colours.items()
+    ]
+    picture = np.asarray(grid(samples))
+    assert picture.shape[0] == 2 * 132
+    right = picture[:, -2 * 68 :]
+    assert [int(right[66 + 132 * row, 32 + 68 * seed, 0]) for row, seed in colours] == list(
+        colours.values()
+    )
+    label = picture[:132, : -2 * 68]
+    assert label.min() < 100
+
+
+@pytest.mark.parametrize("size", [(512, 768), (1024, 640)])
+def test_large_pictures_are_made_smaller_for_the_grid(size: tuple[int, int]) -> None:
+    picture = grid([Sample(PROMPTS[0], 0, np.zeros((*size, 3), dtype=np.uint8))])
+    assert picture.height <= 260

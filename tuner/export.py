@@ -1,0 +1,221 @@
+"""A trial's LoRA as one file for other programs, checked before it is in its place.
+
+The file is loaded as a user would load it, by diffusers into a base of its own, and once more by
+adding `alpha / rank * up @ down` to the weights without any LoRA code; both must draw what the
+study drew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import diffusers.utils.logging as diffusers_logging
+import numpy as np
+from PIL import Image as Pictures
+
+from metrics.contract import Image
+from tuner.adapter import models
+from tuner.base_model import BaseModel, load_base
+from tuner.config import StudyConfig, SuiteConfig, TrainConfig
+from tuner.errors import TunerError
+from tuner.lora_file import (
+    LoraFile,
+    layers,
+    merge,
+    payload_sha256,
+    read_file,
+    write_file,
+    write_peft_file,
+)
+from tuner.lora_metadata import base_name, training_metadata
+from tuner.rows import RungRow
+from tuner.sample import draw
+from tuner.space import load_study
+from tuner.store import Store
+from tuner.study_folder import StudyFolder, replacing
+from tuner.trial import read_yaml
+
+Names = Literal["kohya", "diffusers"]
+
+MOST_DIFFERENCE = 2e-2 + 1 / 255
+"""Largest difference of a channel in [0, 1] between two drawings of a cell: float16 weights, and
+the rounding of a PNG."""
+
+_CELLS = 4
+
+
+class ExportError(TunerError):
+    """The exported file does not do what the trial's own did; nothing was written."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What was written and how it was checked.
+
+    `modules` is how many layers the file changes, all of which the base has. The differences are
+    the largest of a channel in [0, 1] to the study's samples of `cells` cells, drawn with the
+    file loaded by diffusers and with it merged by hand; None when the samples are gone.
+    """
+
+    path: Path
+    modules: int
+    cells: int
+    diffusers_difference: float | None
+    merged_difference: float | None
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The report in words, for a terminal."""
+        checked = f"{self.modules} of {self.modules} modules are in the base, all values finite"
+        if self.diffusers_difference is None:
+            return (checked, "not compared with the study's samples: they are gone")
+        return (
+            checked,
+            f"{self.cells} samples drawn anew differ from the study's by at most "
+            f"{self.diffusers_difference:.4f} loaded by diffusers, "
+            f"{self.merged_difference:.4f} merged by hand (allowed {MOST_DIFFERENCE:.4f})",
+        )
+
+
+def export(
+    folder: StudyFolder, trial: int, out: Path, names: Names = "kohya", *, force: bool = False
+) -> ExportReport:
+    """Write the LoRA of `trial`'s last rung to `out` and check it.
+
+    `names` are kohya's (ComfyUI, A1111, Forge, and diffusers too) or those of diffusers and PEFT.
+    Raises TunerError when `out` exists (without `force`) or the trial has no rung, ExportError
+    when the file does not draw what the study drew; `out` is then as it was.
+    """
+    if out.suffix != ".safetensors":
+        raise TunerError(f"{out} must end in .safetensors")
+    if out.exists() and not force:
+        raise TunerError(f"{out} exists; give another name, or --force to write over it")
+    config = load_study(folder.study_yaml)
+    rung = _last_rung(folder, trial)
+    train = read_yaml(folder.trial(trial).train_yaml)
+    assert rung.lora is not None
+    lora = read_file(rung.lora)
+    base = load_base(config.base)
+    metadata = _metadata(base, config, train, rung)
+    metadata |= {"ss_output_name": out.stem, "modelspec.title": out.stem}
+    with replacing(out) as temporary:
+        _write(temporary, replace(lora, metadata=metadata), base, names)
+        report = _check(temporary, base, config.suite, stored_cells(folder, rung))
+    return replace(report, path=out)
+
+
+def stored_cells(folder: StudyFolder, rung: RungRow) -> dict[int, Image]:
+    """Some of the rung's samples as they lie in the study, by cell, spread over the prompts."""
+    with Store(folder.results_db) as store:
+        rows = store.samples(rung.trial, rung.step)
+    there = [row for row in rows if row.path.is_file()]
+    spread = np.linspace(0, len(there) - 1, min(_CELLS, len(there))).round().astype(int)
+    return {there[place].cell: _read_png(there[place].path) for place in spread}
+
+
+def _last_rung(folder: StudyFolder, trial: int) -> RungRow:
+    with Store(folder.results_db) as store:
+        rungs = [rung for rung in store.rungs(trial) if rung.lora and rung.lora.is_file()]
+        known = [row.number for row in store.trials() if store.rungs(row.number)]
+    if not rungs:
+        there = ", ".join(map(str, known)) or "none"
+        raise TunerError(f"trial {trial} of {folder.name} has no LoRA (trials that have: {there})")
+    return rungs[-1]
+
+
+def _metadata(
+    base: BaseModel, config: StudyConfig, train: TrainConfig, rung: RungRow
+) -> dict[str, str]:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    metadata = training_metadata(base, train, rung.step) | {
+        "modelspec.date": now,
+        "modelspec.description": (
+            f"LoRA for {base_name(base)}, trial {rung.trial} of the study {config.study}"
+        ),
+        "tuner.study": config.study,
+        "tuner.trial": str(rung.trial),
+    }
+    for name, objective in rung.objectives.items():
+        metadata[f"tuner.{name}"] = (
+            f"{objective.value:.4f} [{objective.low:.4f}, {objective.high:.4f}]"
+        )
+    if train.alias is not None:
+        metadata["modelspec.trigger_phrase"] = train.alias
+    return metadata
+
+
+def _write(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
+    """Twice: the hash of the tensors stands in the header of the second."""
+    dotted = {
+        kohya: f"{component}.{name}"
+        for component, model in models(base).items()
+        for kohya, name in layers(component, model).items()
+    }
+    metadata = dict(lora.metadata)
+    for _ in range(2):
+        if names == "kohya":
+            write_file(path, replace(lora, metadata=metadata))
+        else:
+            write_peft_file(path, replace(lora, metadata=metadata), dotted)
+        sha256 = payload_sha256(path)
+        metadata |= {"modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
+
+
+def _check(
+    path: Path, base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image]
+) -> ExportReport:
+    """Draw the cells of `stored` with the file loaded in both ways. `base` is used up by it."""
+    lora = read_file(path)
+    by_diffusers, by_hand = None, None
+    with _quiet():
+        base.pipeline.load_lora_weights(str(path), use_safetensors=True)
+    if stored:
+        by_diffusers = _difference(base, suite, stored, "loaded by diffusers")
+    base.pipeline.unload_lora_weights()
+    merge(lora, models(base))
+    if stored:
+        by_hand = _difference(base, suite, stored, "merged by hand")
+    return ExportReport(path, len(lora.modules), len(stored), by_diffusers, by_hand)
+
+
+def _difference(
+    base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], how: str
+) -> float:
+    drawn = draw(base.pipeline, suite, list(stored))
+    difference = _largest_difference(drawn, list(stored.values()))
+    if difference > MOST_DIFFERENCE:
+        raise ExportError(
+            f"the file, {how}, draws pictures that differ from the study's by {difference:.3f} "
+            f"(allowed {MOST_DIFFERENCE:.3f}); nothing was written. Are the base and the versions "
+            "of torch and diffusers those of the study (study.yaml names them)?"
+        )
+    return difference
+
+
+def _largest_difference(drawn: Sequence[Image], stored: Sequence[Image]) -> float:
+    pairs = zip(drawn, stored, strict=True)
+    return max(float(np.abs(a.astype(float) - b.astype(float)).max()) / 255 for a, b in pairs)
+
+
+def _read_png(path: Path) -> Image:
+    with Pictures.open(path) as picture:
+        return np.asarray(picture.convert("RGB"))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """diffusers warns of a LoRA without text encoder, peft of alpha patterns: both are meant."""
+    before = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        diffusers_logging.set_verbosity(before)

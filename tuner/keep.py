@@ -1,0 +1,56 @@
+"""What of a rung's pictures is kept: each one as it was drawn, or pixelated where it was flagged.
+
+Pictures are written after they were scored, so that a flagged one never lies on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from PIL import Image as Pictures
+
+from metrics.contract import Image, ScoredSample
+from tuner.config import MANNEQUIN
+from tuner.grid import write_grid
+from tuner.study_folder import RungFolder, replacing
+
+_BLOCKS = 12  # along the longer side: a figure can be guessed, no part of it seen
+_FLAGS = ("no_explicit_parts", "cloth_share")
+
+
+def keep(scored: Sequence[ScoredSample], folder: RungFolder, base: str) -> list[ScoredSample]:
+    """Write the pictures and their grid; returns the samples as they are kept.
+
+    On any base but the mannequin, whose unclothed figures are shop-window dummies, a picture with
+    explicit parts or a bare torso is pixelated, here and in what is returned.
+    """
+    kept = list(scored) if base == MANNEQUIN else [_discreet(one) for one in scored]
+    for index, one in enumerate(kept):
+        with replacing(folder.sample(index)) as temporary:
+            Pictures.fromarray(one.sample.image).save(temporary)
+    write_grid([one.sample for one in kept], folder.grid)
+    return kept
+
+
+def is_flagged(scored: ScoredSample) -> bool:
+    """Whether a judge of clothing is surer than not that the picture shows too much."""
+    values = [scored.scores[name].value for name in _FLAGS if name in scored.scores]
+    return any(value is not None and value < 0.5 for value in values)
+
+
+def pixelated(image: Image) -> Image:
+    """The picture in blocks of one colour, 12 along its longer side."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))
+    small = cv2.resize(image, few, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _discreet(one: ScoredSample) -> ScoredSample:
+    if not is_flagged(one):
+        return one
+    return replace(one, sample=replace(one.sample, image=pixelated(one.sample.image)))

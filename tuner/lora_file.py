@@ -1,0 +1,249 @@
+"""LoRA files: read and checked, written, merged. No peft, and no LoRA code of diffusers.
+
+In memory a LoRA has the module names of kohya's trainer, which A1111, Forge and ComfyUI read
+(`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers
+reads too; the weight update of a module is `alpha / rank * up @ down`. Files may also carry the
+names of diffusers and PEFT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from tuner.errors import TunerError
+from tuner.study_folder import replacing
+
+Component = Literal["unet", "text_encoder"]
+COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
+
+_KOHYA_KEY = re.compile(r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha)")
+_PEFT_KEY = re.compile(r"(unet|text_encoder)\.([\w.]+)\.(lora_[AB])\.weight")
+_PEFT_METADATA = "lora_adapter_metadata"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class LoraFileError(TunerError):
+    """A LoRA file that is missing, broken, or made for another model."""
+
+
+@dataclass(frozen=True)
+class LoraModule:
+    """The update of one layer: down (rank, in, ...), up (out, rank, ...)."""
+
+    down: torch.Tensor
+    up: torch.Tensor
+    alpha: float
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of `down`."""
+        return int(self.down.shape[0])
+
+    def update(self) -> torch.Tensor:
+        """The float32 matrix (out, in * ...) that is added to the layer's weight."""
+        scale = self.alpha / self.rank
+        return scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """A whole LoRA: its modules by kohya name, and the header's metadata."""
+
+    modules: Mapping[str, LoraModule]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def kohya_name(component: str, module: str) -> str:
+    """The kohya name of the layer `module` (a dotted name) of the UNet or the text encoder.
+
+    transformers dropped the level `text_model.` of CLIPTextModel in 5.6; the files keep it.
+    """
+    if component == "unet":
+        return "lora_unet_" + module.replace(".", "_")
+    return "lora_te_text_model_" + module.removeprefix("text_model.").replace(".", "_")
+
+
+def read_file(path: Path) -> LoraFile:
+    """Read a LoRA in kohya's or PEFT's names and check all of it.
+
+    Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys,
+    a missing half, ranks that disagree, and values that are not finite.
+    """
+    if path.suffix != ".safetensors":
+        raise LoraFileError(f"{path.name}: a LoRA is read from .safetensors only")
+    if not path.is_file():
+        raise LoraFileError(f"no LoRA file {path}")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise LoraFileError(f"{path.name} is no whole safetensors file: {error}") from error
+    halves = _by_module(path, tensors, metadata)
+    modules = {name: _module(path, name, parts) for name, parts in halves.items()}
+    return LoraFile(modules, metadata)
+
+
+def write_file(path: Path, lora: LoraFile) -> None:
+    """Write `lora` in kohya names as float16, whole or not at all."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in lora.modules.items():
+        tensors[f"{name}.lora_down.weight"] = _half(module.down)
+        tensors[f"{name}.lora_up.weight"] = _half(module.up)
+        tensors[f"{name}.alpha"] = torch.tensor(float(module.alpha))
+    with replacing(path) as temporary:
+        # Not save_file, whose files only their owner may read.
+        temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
+
+
+def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
+    """Write `lora` in the names of diffusers and PEFT as float16, whole or not at all.
+
+    `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. Alpha goes
+    into the metadata, without which such a file reads as alpha = rank.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in lora.modules.items():
+        tensors[f"{dotted[name]}.lora_A.weight"] = _half(module.down)
+        tensors[f"{dotted[name]}.lora_B.weight"] = _half(module.up)
+    metadata = {**lora.metadata, _PEFT_METADATA: json.dumps(_peft_metadata(lora, dotted))}
+    with replacing(path) as temporary:
+        temporary.write_bytes(to_bytes(tensors, metadata=metadata))
+
+
+def payload_sha256(path: Path) -> str:
+    """SHA-256 in hex of the tensors of a safetensors file, without its header."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        file.seek(8 + header)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
+    """The dotted name of every layer of `model` that has a weight, by its kohya name."""
+    return {
+        kohya_name(component, name): name
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "weight", None), torch.Tensor)
+    }
+
+
+@torch.no_grad()
+def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
+    """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`.
+
+    The independent way of loading a LoRA, against which the others are checked. Raises
+    LoraFileError when a module of the file has no layer of its shape.
+    """
+    targets = {
+        name: model.get_submodule(dotted)
+        for component, model in models.items()
+        for name, dotted in layers(component, model).items()
+    }
+    strangers = sorted(set(lora.modules) - set(targets))
+    if strangers:
+        raise LoraFileError(
+            f"{len(strangers)} of {len(lora.modules)} modules are not in this base, "
+            f"first: {strangers[0]}"
+        )
+    for name, module in lora.modules.items():
+        weight = targets[name].weight
+        assert isinstance(weight, torch.Tensor)
+        update = module.update()
+        if update.numel() != weight.numel() or update.shape[0] != weight.shape[0]:
+            raise LoraFileError(
+                f"{name}: the file updates {tuple(update.shape)}, the base has "
+                f"{tuple(weight.shape)}; the LoRA was made for another base"
+            )
+        weight += update.reshape(weight.shape).to(weight)
+
+
+def _by_module(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    adapter = json.loads(metadata.get(_PEFT_METADATA, "{}"))
+    halves: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if kohya := _KOHYA_KEY.fullmatch(key):
+            name = kohya[1].replace("lora_te1_", "lora_te_", 1)
+            part = kohya[2].split(".")[0].removeprefix("lora_")
+            halves.setdefault(name, {})[part] = tensor
+        elif peft := _PEFT_KEY.fullmatch(key):
+            parts = halves.setdefault(kohya_name(peft[1], peft[2]), {})
+            parts["down" if peft[3] == "lora_A" else "up"] = tensor
+            if (alpha := _peft_alpha(adapter, peft[1], peft[2])) is not None:
+                parts["alpha"] = torch.tensor(alpha)
+        else:
+            raise LoraFileError(
+                f"{path.name}: key {key!r} is no LoRA of a Stable Diffusion 1.x or 2.x "
+                "(expected lora_unet_... or lora_te_... with lora_down, lora_up and alpha)"
+            )
+    if not halves:
+        raise LoraFileError(f"{path.name} holds no LoRA")
+    return halves
+
+
+def _module(path: Path, name: str, parts: Mapping[str, torch.Tensor]) -> LoraModule:
+    if "down" not in parts or "up" not in parts:
+        raise LoraFileError(f"{path.name}: {name} has only {' and '.join(sorted(parts))}")
+    down, up = parts["down"], parts["up"]
+    if down.ndim < 2 or up.ndim < 2 or up.shape[1] != down.shape[0]:
+        raise LoraFileError(
+            f"{path.name}: {name} has down {tuple(down.shape)} and up {tuple(up.shape)}: "
+            "their ranks disagree"
+        )
+    alpha = parts.get("alpha", torch.tensor(float(down.shape[0])))
+    for part in (down, up, alpha):
+        if not part.isfinite().all():
+            raise LoraFileError(f"{path.name}: {name} holds values that are not finite")
+    if down.dtype not in _FLOATS or up.dtype not in _FLOATS or alpha.numel() != 1:
+        raise LoraFileError(f"{path.name}: {name} is not made of floats with one alpha")
+    return LoraModule(down, up, float(alpha))
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", torch.float16).contiguous()
+
+
+def _peft_alpha(adapter: Mapping[str, object], component: str, module: str) -> float | None:
+    pattern = adapter.get(f"{component}.alpha_pattern")
+    alpha = adapter.get(f"{component}.lora_alpha")
+    if isinstance(pattern, dict) and module in pattern:
+        alpha = pattern[module]
+    return float(alpha) if isinstance(alpha, int | float) else None
+
+
+def _peft_metadata(lora: LoraFile, dotted: Mapping[str, str]) -> dict[str, object]:
+    """peft's LoraConfig of each component, as diffusers packs it: `unet.r`, `unet.lora_alpha`."""
+    metadata: dict[str, object] = {}
+    for component in COMPONENTS:
+        own = {
+            dotted[name].removeprefix(f"{component}."): module
+            for name, module in lora.modules.items()
+            if dotted[name].startswith(f"{component}.")
+        }
+        if not own:
+            continue
+        first = next(iter(own.values()))
+        metadata |= {
+            f"{component}.r": first.rank,
+            f"{component}.lora_alpha": first.alpha,
+            f"{component}.target_modules": sorted(own),
+            f"{component}.rank_pattern": {
+                name: module.rank for name, module in own.items() if module.rank != first.rank
+            },
+            f"{component}.alpha_pattern": {
+                name: module.alpha for name, module in own.items() if module.alpha != first.alpha
+            },
+        }
+    return metadata

@@ -1,0 +1,140 @@
+"""Train, sample, score: the whole product on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+
+import metrics
+from metrics import objectives
+from metrics.contract import Objective, Sample, ScoredSample
+from tuner.base_model import BaseModel
+from tuner.config import SuiteConfig, TrainConfig
+from tuner.data.folder import TrainingSet
+from tuner.errors import ConfigError
+from tuner.events import Event, Phase, Progress
+from tuner.sample import sample
+from tuner.study_folder import RungFolder, TrialFolder, write_text
+from tuner.train import Checkpoint, train
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+
+
+class OutOfMemoryError(Exception):
+    """A trial asked for more memory than the device or the machine has."""
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What every trial of a worker shares: loaded once, used again and again.
+
+    `training_sets` has them by the name that `data` gives in the search space (None: the only
+    one); `base_scored` is the suite without LoRA, None until it is there.
+    """
+
+    base: BaseModel
+    training_sets: Mapping[str | None, TrainingSet]
+    suite: SuiteConfig
+    judges: Detectors
+    base_scored: Sequence[ScoredSample] | None = None
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A checkpoint of a trial, sampled and scored."""
+
+    step: int
+    lora: Path
+    scored: list[ScoredSample]
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+
+
+def run_trial(
+    bench: Workbench,
+    number: int,
+    config: TrainConfig,
+    rungs: Sequence[int],
+    folder: TrialFolder,
+) -> Generator[Event | Rung, None, None]:
+    """Train a LoRA of `config`, and sample and score it at each of `rungs` (optimizer steps).
+
+    Yields what happens, and a Rung for each checkpoint; telling and keeping what it measured is
+    the reader's part, and so is the file `done`. Raises DivergedError for a trial whose numbers
+    are no longer finite, OutOfMemoryError for one that does not fit.
+    """
+    write_text(folder.train_yaml, to_yaml(config))
+    training_set = bench.training_sets[config.data]
+    with naming_memory_errors():
+        yield Phase("train", number)
+        with closing(train(bench.base, training_set, [config], rungs, [folder.root])) as steps:
+            for outcome in steps:
+                if isinstance(outcome, Progress):
+                    yield outcome
+                else:
+                    yield from _scored(bench, number, outcome, folder.rung(outcome.step))
+                    if outcome.step != rungs[-1]:
+                        yield Phase("train", number)
+
+
+def _scored(
+    bench: Workbench, number: int, checkpoint: Checkpoint, folder: RungFolder
+) -> Iterator[Event | Rung]:
+    yield Phase("sample", number)
+    samples: list[Sample] = []
+    with closing(sample(bench.base, bench.suite, folder.lora, folder.root)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    yield Phase("score", number)
+    scored = metrics.score(samples, bench.judges)
+    yield Rung(
+        checkpoint.step,
+        folder.lora,
+        scored,
+        objectives.objectives(scored, bench.base_scored),
+        objectives.rates(scored),
+    )
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The parameters of a trial as `train.yaml` keeps them; `read_yaml` reads them back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> TrainConfig:
+    """The parameters that `train.yaml` at `path` keeps.
+
+    Raises ConfigError when it is missing or no longer what a trial wrote.
+    """
+    try:
+        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} does not hold a trial's parameters: {error}") from error
+
+
+@contextmanager
+def naming_memory_errors() -> Iterator[None]:
+    """Raise OutOfMemoryError for every way in which Python and torch say that memory is out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(str(error).partition("\n")[0] or "no memory left") from error
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """True for the errors of Python, CUDA and torch's CPU allocator when memory is out."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
