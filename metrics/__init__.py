@@ -1,0 +1,46 @@
+"""Automatic judges of generated pictures of people: images in, scores out.
+
+    with open_detectors(JudgeSettings()) as detectors:
+        scored = score(samples, detectors)
+    metrics.objectives.objectives(scored, base=None)
+
+Importing this package loads no network library: the judges load when they are first asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from metrics.contract import JudgeSettings, Sample, ScoredSample
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+
+__all__ = ["JudgeSettings", "open_detectors", "score"]
+
+
+@contextmanager
+def open_detectors(settings: JudgeSettings) -> Iterator[Detectors]:
+    """The networks behind the judges: each opens when first needed, all close at the end.
+
+    Scoring with them raises metrics.models.ModelUnavailableError when a model is missing.
+    """
+    from metrics.detectors import Detectors
+
+    detectors = Detectors(settings)
+    try:
+        yield detectors
+    finally:
+        detectors.close()
+
+
+def score(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
+    """Returns each sample with the score of every judge, in the order given.
+
+    Raises metrics.models.ModelUnavailableError when a model is not here and cannot be fetched.
+    """
+    from metrics.judges import score_samples
+
+    return score_samples(samples, detectors)

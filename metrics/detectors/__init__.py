@@ -1,0 +1,71 @@
+"""The networks behind the judges: opened when first asked for, shared, closed together.
+
+Importing this package loads no network library; opening a detector does.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from metrics.contract import JudgeSettings
+from metrics.models import fetch
+
+if TYPE_CHECKING:
+    from metrics.detectors.mediapipe import HandLandmarker, PoseLandmarker
+    from metrics.detectors.nudenet import PartDetector
+    from metrics.detectors.open_clip import ZeroShotClassifier
+
+
+class Detectors:
+    """The detectors of one set of judges. Each property opens its network on first use.
+
+    Opening raises metrics.models.ModelUnavailableError when a model is not here and cannot be
+    fetched.
+    """
+
+    def __init__(self, settings: JudgeSettings) -> None:
+        """Opens nothing yet."""
+        self.settings = settings
+        self._opened = ExitStack()
+
+    @cached_property
+    def pose(self) -> PoseLandmarker:
+        """MediaPipe's pose landmarker."""
+        from metrics.detectors.mediapipe import PoseLandmarker
+
+        detector = PoseLandmarker(fetch("pose_landmarker"))
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def hands(self) -> HandLandmarker:
+        """MediaPipe's hand landmarker."""
+        from metrics.detectors.mediapipe import HandLandmarker
+
+        detector = HandLandmarker(fetch("hand_landmarker"))
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def parts(self) -> PartDetector:
+        """NudeNet."""
+        from metrics.detectors.nudenet import PartDetector
+
+        detector = PartDetector()
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def zero_shot(self) -> ZeroShotClassifier:
+        """The open_clip model of the settings."""
+        from metrics.detectors.open_clip import ZeroShotClassifier
+
+        detector = ZeroShotClassifier(self.settings.gender_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    def close(self) -> None:
+        """Closes what was opened, last first. The detectors cannot be used afterwards."""
+        self._opened.close()

@@ -1,0 +1,159 @@
+"""MediaPipe's pose and hand landmarkers: what they see in one picture, as plain arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import mediapipe
+import numpy as np
+import numpy.typing as npt
+from mediapipe.tasks.python import BaseOptions, vision
+
+from metrics.contract import Image
+from metrics.preprocess import Box, detector_picture
+
+Floats = npt.NDArray[np.float32]
+
+MAX_PEOPLE = 3
+MAX_HANDS = 8
+
+
+@dataclass(frozen=True)
+class Person:
+    """One figure that the pose landmarker reads.
+
+    `joints` (33, 2): x and y as shares of the picture's width and height, outside 0..1 where the
+    network extrapolates. `visibility` (33,): probability of being in the frame and not hidden.
+    `mask` (H, W), values 0 to 1, at the size that the landmarker saw.
+    """
+
+    joints: Floats
+    visibility: Floats
+    mask: Floats
+
+    @property
+    def box(self) -> Box:
+        """The figure's box: its mask, or its visible joints where the mask is empty."""
+        rows = np.flatnonzero((self.mask > 0.5).any(axis=1))
+        columns = np.flatnonzero((self.mask > 0.5).any(axis=0))
+        if len(rows) and len(columns):
+            height, width = self.mask.shape
+            return (
+                float(columns[0] / width),
+                float(rows[0] / height),
+                float((columns[-1] + 1) / width),
+                float((rows[-1] + 1) / height),
+            )
+        seen = np.clip(self.joints[self.visibility > 0.5], 0.0, 1.0)
+        points = seen if len(seen) else np.clip(self.joints, 0.0, 1.0)
+        (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
+        return float(left), float(top), float(right), float(bottom)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """One hand: 21 landmarks (21, 2) as shares of the picture, and the palm detector's score."""
+
+    joints: Floats
+    score: float
+
+
+class PoseLandmarker:
+    """Reads up to three figures in a picture. Close it after use."""
+
+    def __init__(self, model: Path) -> None:
+        """`model` is a task bundle, as metrics.models.fetch returns it."""
+        options = vision.PoseLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(model)),
+            running_mode=vision.RunningMode.IMAGE,
+            num_poses=MAX_PEOPLE,
+            output_segmentation_masks=True,
+        )
+        with quiet_native():
+            self._landmarker = vision.PoseLandmarker.create_from_options(options)
+        self._spoken = False
+
+    def __call__(self, image: Image) -> tuple[Person, ...]:
+        """Returns the figures found, surest first; none is an empty tuple."""
+        # The graph logs once more when it first finds something.
+        with nullcontext() if self._spoken else quiet_native():
+            found = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
+        self._spoken = self._spoken or bool(found.pose_landmarks)
+        people = []
+        for index, landmarks in enumerate(found.pose_landmarks):
+            # The view points into memory that the next picture overwrites.
+            mask = found.segmentation_masks[index].numpy_view().squeeze().copy()
+            people.append(
+                Person(
+                    joints=np.array([(p.x, p.y) for p in landmarks], np.float32),
+                    visibility=np.array([p.visibility for p in landmarks], np.float32),
+                    mask=np.asarray(mask, np.float32),
+                )
+            )
+        return tuple(people)
+
+    def close(self) -> None:
+        """Frees the graph: left to the destructor, it prints errors at exit."""
+        with quiet_native():
+            self._landmarker.close()
+
+
+class HandLandmarker:
+    """Finds up to eight hands in a picture. Close it after use."""
+
+    def __init__(self, model: Path) -> None:
+        """`model` is a task bundle, as metrics.models.fetch returns it."""
+        options = vision.HandLandmarkerOptions(
+            base_options=BaseOptions(model_asset_path=str(model)),
+            running_mode=vision.RunningMode.IMAGE,
+            num_hands=MAX_HANDS,
+        )
+        with quiet_native():
+            self._landmarker = vision.HandLandmarker.create_from_options(options)
+        self._spoken = False
+
+    def __call__(self, image: Image) -> tuple[Hand, ...]:
+        """Returns the hands found; none is an empty tuple."""
+        with nullcontext() if self._spoken else quiet_native():
+            found = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
+        self._spoken = self._spoken or bool(found.hand_landmarks)
+        return tuple(
+            Hand(
+                joints=np.array([(p.x, p.y) for p in landmarks], np.float32),
+                score=float(sides[0].score),
+            )
+            for landmarks, sides in zip(found.hand_landmarks, found.handedness, strict=True)
+        )
+
+    def close(self) -> None:
+        """Frees the graph: left to the destructor, it prints errors at exit."""
+        with quiet_native():
+            self._landmarker.close()
+
+
+@contextmanager
+def quiet_native() -> Iterator[None]:
+    """Sends what native code writes to stderr to nowhere; Python errors still propagate.
+
+    MediaPipe and TFLite log by file descriptor, past `sys.stderr` and past GLOG settings. What
+    other threads write to stderr meanwhile is lost too, so keep it short.
+    """
+    saved = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+def _as_mediapipe(image: Image) -> mediapipe.Image:
+    return mediapipe.Image(
+        image_format=mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image)
+    )

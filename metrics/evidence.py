@@ -1,0 +1,75 @@
+"""What the detectors saw in one sample: worked out when a judge first asks, then kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from metrics.contract import Image, Sample
+from metrics.figure import Figure, read_figure
+from metrics.preprocess import detector_picture, square_crop
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+    from metrics.detectors.mediapipe import Hand, Person
+
+
+class Evidence:
+    """The detectors' outputs for one sample, shared by its judges."""
+
+    def __init__(self, sample: Sample, detectors: Detectors) -> None:
+        """Looks at nothing yet."""
+        self._image = sample.image
+        self._detectors = detectors
+
+    @cached_property
+    def people(self) -> tuple[Person, ...]:
+        """Every figure that the pose landmarker reads, largest mask first."""
+        found = self._detectors.pose(self._image)
+        return tuple(sorted(found, key=lambda person: -float(person.mask.sum())))
+
+    @property
+    def person(self) -> Person | None:
+        """The main figure, None where no pose is read."""
+        return self.people[0] if self.people else None
+
+    @cached_property
+    def figure(self) -> Figure | None:
+        """The main figure on its working picture, None where no pose is read."""
+        return None if self.person is None else read_figure(self._image, self.person)
+
+    @cached_property
+    def hands(self) -> tuple[Hand, ...]:
+        """The hands found anywhere in the picture."""
+        return self._detectors.hands(self._image)
+
+    @cached_property
+    def parts(self) -> Mapping[str, float]:
+        """NudeNet's best score of each class, over the picture and the main figure's crop."""
+        views = [detector_picture(self._image)]
+        if self.person is not None:
+            views.append(square_crop(views[0], self.person.box))
+        found = [self._detectors.parts(view) for view in views]
+        names = {name for view in found for name in view}
+        return {name: max(view.get(name, 0.0) for view in found) for name in sorted(names)}
+
+    @cached_property
+    def person_crop(self) -> Image | None:
+        """The square around the main figure, None where no pose is read."""
+        if self.person is None:
+            return None
+        return square_crop(self._image, self.person.box)
+
+    def sentence_probabilities(self, groups: Mapping[str, tuple[str, ...]]) -> Mapping[str, float]:
+        """How well each group of sentences describes the main figure's crop, adding up to 1.
+
+        Raises ValueError where no pose is read: ask for `person` first.
+        """
+        if self.person_crop is None:
+            raise ValueError("no figure to describe")
+        return self._detectors.zero_shot.probabilities(
+            np.ascontiguousarray(self.person_crop), groups
+        )

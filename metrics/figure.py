@@ -1,0 +1,204 @@
+"""Where the figure is and which part of it a skeleton of two arms and two legs explains.
+
+All lengths are in pixels of a working picture, `Figure.picture`; `unit` is about one head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metrics.contract import Image
+from metrics.preprocess import analysis_picture, lab, resized_mask
+
+if TYPE_CHECKING:
+    from metrics.detectors.mediapipe import Person
+
+Floats = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.uint8]
+"""Shape (H, W), 1 inside and 0 outside."""
+
+WORKING_SIDE = 128
+
+# MediaPipe's landmark numbers.
+NOSE, LEFT_EYE, RIGHT_EYE, LEFT_EAR, RIGHT_EAR, MOUTH_LEFT, MOUTH_RIGHT = 0, 2, 5, 7, 8, 9, 10
+LEFT_SHOULDER, RIGHT_SHOULDER, LEFT_HIP, RIGHT_HIP = 11, 12, 23, 24
+ARMS = ((11, 13, 15), (12, 14, 16))
+"""Shoulder, elbow, wrist of each arm."""
+LEGS = ((23, 25, 27, 31), (24, 26, 28, 32))
+"""Hip, knee, ankle, toe of each leg."""
+TORSO_SIDES = ((11, 12), (11, 23), (12, 24), (23, 24))
+
+# Half widths of what hangs on each bone, in units: flesh, loose clothes and the blur of edges.
+_TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
+_THIGH, _SHIN, _FOOT, _HEAD, _HAIR = 0.33, 0.27, 0.24, 0.58, 0.55
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The main figure on a working picture.
+
+    `joints` (33, 2) in pixels; `soft_mask` (H, W) 0 to 1 as the landmarker drew it; `picture`
+    RGB with its longest side WORKING_SIDE; `unit` in pixels.
+    """
+
+    picture: Image
+    joints: Floats
+    visibility: Floats
+    soft_mask: Floats
+    unit: float
+
+    @property
+    def mask(self) -> Mask:
+        """The soft mask cut at one half."""
+        return (self.soft_mask > 0.5).astype(np.uint8)
+
+    def in_frame(self, joint: int, margin: float = 0.0) -> bool:
+        """Whether a joint lies inside the picture, `margin` (a share of the side) from its edge."""
+        height, width = self.soft_mask.shape
+        x, y = self.joints[joint] / (width, height)
+        return bool(margin <= x < 1 - margin and margin <= y < 1 - margin)
+
+
+def read_figure(image: Image, person: Person) -> Figure:
+    """Puts a read person on the working picture."""
+    picture = analysis_picture(image, WORKING_SIDE)
+    height, width = picture.shape[:2]
+    joints = person.joints * np.array([width, height], np.float32)
+    shoulders = _distance(joints, LEFT_SHOULDER, RIGHT_SHOULDER)
+    spine = float(np.linalg.norm(joints[11:13].mean(axis=0) - joints[23:25].mean(axis=0)))
+    # Shoulders narrow when seen from the side, the spine shortens when bent: take the longer.
+    unit = max(0.62 * shoulders, 0.46 * spine, 4.0)
+    mask = resized_mask(person.mask, height, width)
+    return Figure(picture, joints, person.visibility, mask, unit)
+
+
+def explained_region(figure: Figure) -> Mask:
+    """What one body of two arms and two legs covers, with room for hair and a skirt."""
+    joints, unit = figure.joints, figure.unit
+    region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
+
+    def capsule(start: Floats, end: Floats, half_width: float) -> None:
+        thickness = max(1, round(2 * half_width * unit))
+        cv2.line(region, _pixel(start), _pixel(end), (1,), thickness)
+
+    fill_hull(region, [joints[i] for i in (11, 12, 23, 24)])
+    for a, b in TORSO_SIDES:
+        capsule(joints[a], joints[b], _TORSO)
+    for shoulder, elbow, wrist in ARMS:
+        capsule(joints[shoulder], joints[elbow], _UPPER_ARM)
+        capsule(joints[elbow], joints[wrist], _FOREARM)
+        onward = _direction(joints[elbow], joints[wrist])
+        capsule(joints[wrist], joints[wrist] + onward * 0.4 * unit, _HAND)
+    for hip, knee, ankle, toe in LEGS:
+        capsule(joints[hip], joints[knee], _THIGH)
+        capsule(joints[knee], joints[ankle], _SHIN)
+        capsule(joints[ankle], joints[toe], _FOOT)
+    below_knee = [joints[h] + (joints[k] - joints[h]) * 1.12 for h, k, _, _ in LEGS]
+    fill_hull(region, [joints[LEFT_HIP], joints[RIGHT_HIP], *below_knee])
+    neck, pelvis = joints[11:13].mean(axis=0), joints[23:25].mean(axis=0)
+    crown = joints[NOSE] + _direction(neck, joints[NOSE]) * 0.1 * unit
+    radius = max(_HEAD * unit, 0.9 * _distance(joints, LEFT_EAR, RIGHT_EAR))
+    cv2.circle(region, _pixel(crown), round(radius), (1,), -1)
+    capsule(joints[NOSE], neck + (pelvis - neck) * 0.15, _HAIR)
+    return region
+
+
+def figure_region(figure: Figure, explained: Mask) -> Mask:
+    """All that looks like the figure and hangs together with it, limbs too many among it.
+
+    The landmarker's mask follows its idea of one valid human and leaves a third arm out, so the
+    mask only seeds GrabCut (Rother et al. 2004), which goes by colour and edges.
+    """
+    mask = figure.mask
+    reach = _disc(2.2 * figure.unit)
+    near = cv2.dilate(mask | explained, reach)
+    labels = np.full(mask.shape, cv2.GC_PR_BGD, np.uint8)
+    labels[mask > 0] = cv2.GC_PR_FGD
+    core = cv2.erode((figure.soft_mask > 0.8).astype(np.uint8), np.ones((3, 3), np.uint8))
+    labels[core > 0] = cv2.GC_FGD
+    labels[near == 0] = cv2.GC_BGD
+    grown = _grab_cut(figure.picture, labels) | mask
+    _, components = cv2.connectedComponents(grown)
+    touching = np.unique(components[mask > 0])
+    kept: Mask = np.asarray(np.isin(components, touching[touching > 0]), np.uint8)
+    return kept
+
+
+def limb_likeness(figure: Figure, tolerance: float = 10.0) -> Mask:
+    """Pixels in one of the colours that the figure's own arms, legs and face show.
+
+    `tolerance` is a distance in L*a*b* with lightness weighed by half, as limbs are shaded.
+    """
+    weights = np.array([0.5, 1.0, 1.0], np.float32)
+    colours = lab(figure.picture) * weights
+    palette = _limb_palette(figure, colours)
+    if not len(palette):
+        return np.zeros(figure.soft_mask.shape, np.uint8)
+    gaps: Floats = np.stack([np.linalg.norm(colours - colour, axis=-1) for colour in palette])
+    alike: Mask = (gaps.min(axis=0) < tolerance).astype(np.uint8)
+    return alike
+
+
+def _limb_palette(figure: Figure, colours: Floats) -> list[Floats]:
+    joints = figure.joints
+    mouth = joints[[MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
+    points = [joints[NOSE] * 0.6 + mouth * 0.4]
+    for shoulder, elbow, wrist in ARMS:
+        points += [joints[shoulder] + (joints[elbow] - joints[shoulder]) * t for t in (0.25, 0.75)]
+        points += [joints[elbow] + (joints[wrist] - joints[elbow]) * t for t in (0.4, 0.9)]
+    for hip, knee, ankle, _ in LEGS:
+        points += [joints[hip] + (joints[knee] - joints[hip]) * 0.75]
+        points += [joints[knee] + (joints[ankle] - joints[knee]) * t for t in (0.3, 0.8)]
+    radius = max(1.0, 0.12 * figure.unit)
+    patches = [_patch_colour(colours, figure.mask, point, radius) for point in points]
+    return [patch for patch in patches if patch is not None]
+
+
+def _patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> Floats | None:
+    height, width = mask.shape
+    x0, x1 = max(0, int(point[0] - radius)), min(width, int(point[0] + radius + 1))
+    y0, y1 = max(0, int(point[1] - radius)), min(height, int(point[1] + radius + 1))
+    if x1 <= x0 or y1 <= y0:
+        return None
+    inside = colours[y0:y1, x0:x1][mask[y0:y1, x0:x1] > 0]
+    return np.median(inside, axis=0) if len(inside) >= 3 else None
+
+
+def _grab_cut(picture: Image, labels: Mask) -> Mask:
+    if not (labels == cv2.GC_FGD).any() or not np.isin(labels, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
+        return np.zeros(labels.shape, np.uint8)
+    cv2.setRNGSeed(0)  # its k-means starts at random, and a score must not
+    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
+    colours = cv2.cvtColor(picture, cv2.COLOR_RGB2LAB)
+    cv2.grabCut(colours, labels, None, background, foreground, 2, cv2.GC_INIT_WITH_MASK)
+    return np.asarray((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD), np.uint8)
+
+
+def fill_hull(region: Mask, points: Sequence[Floats]) -> None:
+    """Fills the convex hull of the points, in place."""
+    hull = cv2.convexHull(np.round(np.array(points)).astype(np.int32))
+    cv2.fillConvexPoly(region, hull, (1,))
+
+
+def _disc(radius: float) -> Mask:
+    side = 2 * int(radius) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _direction(start: Floats, end: Floats) -> Floats:
+    step = end - start
+    return np.asarray(step / max(1e-6, float(np.linalg.norm(step))), np.float32)
+
+
+def _distance(joints: Floats, a: int, b: int) -> float:
+    return float(np.linalg.norm(joints[a] - joints[b]))
+
+
+def _pixel(point: Floats) -> tuple[int, int]:
+    return round(float(point[0])), round(float(point[1]))

@@ -1,0 +1,264 @@
+"""From the scores of samples to one number per family, with its interval. Pure functions.
+
+An objective is a formula over cells: a cell is a list of values in [0, 1], one per sample that
+was asked about, NaN where its judge abstained. What cannot be judged is left out of the mean, and
+the whole is multiplied by min(1, evaluable share / the base's evaluable share), so that a LoRA
+cannot win by drawing nothing that can be judged.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrics.contract import Objective, ScoredSample
+from metrics.intervals import Floats, beta_draws, central, dirichlet_weights, wilson
+
+Cells = Mapping[str, Floats]
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Formula:
+    """How an objective is made: `cells` picks its values, `combine` joins the cells' means.
+
+    `combine` takes the means as shape (cells, ...) and reduces the first axis. `shared` says that
+    every cell holds the same samples; otherwise each sample is in one cell.
+    """
+
+    cells: Callable[[Sequence[ScoredSample]], Cells]
+    combine: Callable[[Floats], Floats]
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An objective of one trial minus that of another on the same suite, with its 95 % interval.
+
+    `value`, `low` and `high` lie in [-1, 1]; `pairs` counts the samples that were paired.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    pairs: int
+
+
+def objectives(
+    scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
+) -> dict[str, Objective]:
+    """Every objective that the suite asks about, by name; `base` is the suite without LoRA.
+
+    `pose`: mean of readable times limbs. `gender`: the lower of the two sexes' accuracies.
+    `clothing`: share of dressed figures where the prompt names no clothes. `quality`: geometric
+    mean of sharp and clean. An objective that no prompt of the suite asks about is left out.
+    Without a base nothing is taken off for abstentions.
+    """
+    found = {name: _objective(name, scored, base) for name in FORMULAS}
+    return {name: objective for name, objective in found.items() if objective.total}
+
+
+def rates(scored: Sequence[ScoredSample]) -> dict[str, Objective]:
+    """`undressed_rate` (torso bare) and `explicit_rate` (explicit parts), with Wilson intervals.
+
+    Both are counted over all samples that could be judged, and lower is better.
+    """
+    bare = np.array([_below_half(item, "cloth_share") for item in scored], np.float64)
+    explicit = np.array([_below_half(item, "no_explicit_parts") for item in scored], np.float64)
+    return {
+        name: _rate(name, values)
+        for name, values in (("undressed_rate", bare), ("explicit_rate", explicit))
+    }
+
+
+def paired_difference(
+    scored_a: Sequence[ScoredSample],
+    scored_b: Sequence[ScoredSample],
+    objective: str,
+    base: Sequence[ScoredSample] | None = None,
+) -> Difference:
+    """Objective of `scored_a` minus that of `scored_b`, paired by prompt and seed.
+
+    Both are samples of one suite in the same order; `base` is what abstentions are held against,
+    `scored_b` itself where none is given. The interval is a paired Bayesian bootstrap over the
+    suite's cells, the factors for abstentions held fixed. Raises ValueError when the two suites
+    differ or ask nothing about the objective.
+    """
+    keys_a, keys_b = ([_key(item) for item in scored] for scored in (scored_a, scored_b))
+    if keys_a != keys_b:
+        raise ValueError("a paired difference needs the same prompts and seeds in the same order")
+    formula, base = FORMULAS[objective], scored_b if base is None else base
+    sides = [formula.cells(scored) for scored in (scored_a, scored_b)]
+    pairs = _evaluable(formula, sides[0])[1]
+    if not pairs:
+        raise ValueError(f"the suite asks nothing about {objective}")
+    factors = [_evaluable_factor(objective, cells, formula.cells(base)) for cells in sides]
+    rng = np.random.default_rng(_SEED)
+    weights = {name: dirichlet_weights(len(v), rng) for name, v in sides[0].items()}
+    draws = [
+        factor * formula.combine(np.stack([_weighted(v, weights[n], favour) for n, v in c.items()]))
+        for factor, c, favour in zip(factors, sides, ((1.0, 0.0), (0.0, 1.0)), strict=True)
+    ]
+    values = [f * _combined(formula, cells) for f, cells in zip(factors, sides, strict=True)]
+    value = values[0] - values[1]
+    low, high = central(draws[0] - draws[1], value)
+    return Difference(objective, value, low, high, pairs)
+
+
+def pareto(points: Sequence[Sequence[float]]) -> list[int]:
+    """Indices of the points that no other point dominates; every coordinate is maximised.
+
+    A point dominates another when it is nowhere lower and somewhere higher, so that equal points
+    stay together. A point with a NaN is never on the front.
+    """
+    if not len(points):
+        return []
+    values = np.asarray(points, dtype=np.float64)
+    rivals = values[~np.isnan(values).any(axis=1)]
+    front = []
+    for index, point in enumerate(values):
+        better = (rivals >= point).all(axis=1) & (rivals > point).any(axis=1)
+        if not np.isnan(point).any() and not better.any():
+            front.append(index)
+    return front
+
+
+def _objective(
+    name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
+) -> Objective:
+    formula = FORMULAS[name]
+    cells = formula.cells(scored)
+    n, total = _evaluable(formula, cells)
+    factor = 1.0 if base is None else _evaluable_factor(name, cells, formula.cells(base))
+    if not cells:
+        return Objective(name, 0.0, 0.0, 1.0, 0, 0)
+    value = _combined(formula, cells)
+    low, high = _interval(formula, cells, value)
+    return Objective(name, factor * value, factor * low, factor * high, n, total)
+
+
+def _interval(formula: Formula, cells: Cells, value: float) -> tuple[float, float]:
+    known = [values[~np.isnan(values)] for values in cells.values()]
+    if len(known) == 1:
+        return wilson(float(known[0].sum()), len(known[0]))
+    rng = np.random.default_rng(_SEED)
+    draws = np.stack([beta_draws(float(values.sum()), len(values), rng) for values in known])
+    return central(formula.combine(draws), value)
+
+
+def _combined(formula: Formula, cells: Cells) -> float:
+    return float(formula.combine(np.array([_mean(values) for values in cells.values()])))
+
+
+def _evaluable_factor(name: str, cells: Cells, base_cells: Cells) -> float:
+    formula = FORMULAS[name]
+    n, total = _evaluable(formula, cells)
+    base_n, base_total = _evaluable(formula, base_cells)
+    if not total or not base_total:
+        return 1.0
+    if not base_n:
+        warnings.warn(f"{name}: no sample of the base could be judged", stacklevel=3)
+        return 1.0
+    return min(1.0, (n / total) / (base_n / base_total))
+
+
+def _evaluable(formula: Formula, cells: Cells) -> tuple[int, int]:
+    """How many samples could be judged, and how many were asked about."""
+    known = [int((~np.isnan(values)).sum()) for values in cells.values()]
+    asked = [len(values) for values in cells.values()]
+    if formula.shared:
+        return min(known, default=0), max(asked, default=0)
+    return sum(known), sum(asked)
+
+
+def _mean(values: Floats) -> float:
+    """Mean of what could be judged; 0 where nothing could: nothing was shown."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else 0.0
+
+
+def _weighted(values: Floats, weights: Floats, imagined: tuple[float, float]) -> Floats:
+    whole = np.r_[values, imagined]
+    known = ~np.isnan(whole)
+    total = weights[:, known].sum(axis=1)
+    return np.asarray(weights[:, known] @ whole[known] / total, np.float64)
+
+
+def _rate(name: str, values: Floats) -> Objective:
+    known = values[~np.isnan(values)]
+    low, high = wilson(float(known.sum()), len(known))
+    return Objective(name, _mean(values), low, high, len(known), len(values))
+
+
+def _value(item: ScoredSample, judge: str) -> float:
+    value = item.scores[judge].value
+    return float("nan") if value is None else value
+
+
+def _below_half(item: ScoredSample, judge: str) -> float:
+    value = _value(item, judge)
+    return value if np.isnan(value) else float(value < 0.5)
+
+
+def _key(item: ScoredSample) -> tuple[str, int]:
+    return item.sample.prompt.text, item.sample.seed
+
+
+def _cells(**cells: list[float]) -> Cells:
+    return {name: np.array(values, np.float64) for name, values in cells.items() if values}
+
+
+def _pose_cells(scored: Sequence[ScoredSample]) -> Cells:
+    def value(item: ScoredSample) -> float:
+        readable = _value(item, "pose_readable")
+        return readable * _value(item, "limbs") if readable > 0 else readable
+
+    return _cells(pose=[value(item) for item in scored])
+
+
+def _gender_cells(scored: Sequence[ScoredSample]) -> Cells:
+    def right(item: ScoredSample) -> float:
+        value = _value(item, "gender")
+        return value if np.isnan(value) else float(value >= 0.5)
+
+    return _cells(
+        female=[right(item) for item in scored if item.sample.prompt.sex == "female"],
+        male=[right(item) for item in scored if item.sample.prompt.sex == "male"],
+    )
+
+
+def _clothing_cells(scored: Sequence[ScoredSample]) -> Cells:
+    def dressed(item: ScoredSample) -> float:
+        if _below_half(item, "no_explicit_parts") == 1.0:
+            return 0.0
+        return 1.0 - _below_half(item, "cloth_share")
+
+    bare = [item for item in scored if not item.sample.prompt.names_clothes]
+    return _cells(dressed=[dressed(item) for item in bare])
+
+
+def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
+    return _cells(
+        sharp=[_value(item, "sharp") for item in scored],
+        clean=[_value(item, "clean") for item in scored],
+    )
+
+
+def _lowest(means: Floats) -> Floats:
+    return np.asarray(means.min(axis=0), np.float64)
+
+
+def _geometric_mean(means: Floats) -> Floats:
+    return np.asarray(np.prod(means, axis=0) ** (1.0 / len(means)), np.float64)
+
+
+FORMULAS: Mapping[str, Formula] = {
+    "pose": Formula(_pose_cells, _lowest),
+    "gender": Formula(_gender_cells, _lowest),
+    "clothing": Formula(_clothing_cells, _lowest),
+    "quality": Formula(_quality_cells, _geometric_mean, shared=True),
+}

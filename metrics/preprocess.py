@@ -1,0 +1,78 @@
+"""The only resize and normalise for scoring: judges never scale a picture themselves.
+
+Pictures are RGB, shape (H, W, 3), uint8 0 to 255, unless said otherwise.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metrics.contract import Image
+
+MIN_SIDE = 256
+"""Shortest side, in pixels, that the detectors see: below it they miss small faces."""
+
+MAX_SIDE = 512
+"""Longest side, in pixels, of a larger picture for the detectors.
+
+They shrink it further themselves, but without a filter: on a sharp photograph of 1280 pixels
+MediaPipe then finds no one, and on the same one at 512 it does.
+"""
+
+NEUTRAL = (153, 153, 153)
+"""The grey that stands in for what is outside a crop (GenEval's #999)."""
+
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, as shares of the picture's width and height."""
+
+
+def detector_picture(image: Image) -> Image:
+    """Returns the picture at a size that the detectors read well, aspect ratio kept."""
+    height, width = image.shape[:2]
+    shortest, longest = min(height, width), max(height, width)
+    if shortest < MIN_SIDE:
+        return _scaled(image, MIN_SIDE / shortest)
+    return _scaled(image, MAX_SIDE / longest) if longest > MAX_SIDE else image
+
+
+def analysis_picture(image: Image, side: int) -> Image:
+    """Returns the picture with its longest side exactly `side` pixels, aspect ratio kept."""
+    return _scaled(image, side / max(image.shape[:2]))
+
+
+def resized_mask(mask: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
+    """Returns a soft mask, values 0 to 1, at another size."""
+    return np.asarray(
+        cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
+    )
+
+
+def lab(image: Image) -> npt.NDArray[np.float32]:
+    """Returns CIE L*a*b* (D65): L from 0 to 100, a and b roughly -110 to 110."""
+    unit = np.asarray(image, dtype=np.float32) / 255.0
+    return np.asarray(cv2.cvtColor(unit, cv2.COLOR_RGB2LAB), dtype=np.float32)
+
+
+def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
+    """Returns the square around a box, `margin` wider on each side, grey outside the picture."""
+    height, width = image.shape[:2]
+    left, right = box[0] * width, box[2] * width
+    top, bottom = box[1] * height, box[3] * height
+    half = max(right - left, bottom - top) * (0.5 + margin)
+    x, y = round((left + right) / 2 - half), round((top + bottom) / 2 - half)
+    side = max(1, round(2 * half))
+    crop: Image = np.empty((side, side, 3), dtype=np.uint8)
+    crop[:] = NEUTRAL
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + side), min(height, y + side)
+    if x1 > x0 and y1 > y0:
+        crop[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]
+    return crop
+
+
+def _scaled(image: Image, scale: float) -> Image:
+    height, width = image.shape[:2]
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_CUBIC if scale > 1 else cv2.INTER_AREA
+    return np.asarray(cv2.resize(image, size, interpolation=method), dtype=np.uint8)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from metrics import open_detectors
+from metrics.contract import Image, JudgeSettings, Prompt, Sample
+from metrics.detectors import Detectors
+from metrics.evidence import Evidence
+from tuner.mannequin.render import draw, random_figure
+
+TINY_CLIP = {
+    "embed_dim": 32,
+    "vision_cfg": {
+        "image_size": 64,
+        "layers": 1,
+        "width": 32,
+        "head_width": 16,
+        "patch_size": 16,
+    },
+    "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An open_clip model of random weights, saved as the mannequin's is."""
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "open_clip_config.json").write_text(json.dumps(TINY_CLIP))
+    named = folder / "random-for-tests.json"
+    named.write_text(json.dumps(TINY_CLIP))
+    open_clip.add_model_config(named)
+    torch.manual_seed(0)
+    model = open_clip.create_model("random-for-tests")
+    save_file(model.state_dict(), str(folder / "open_clip_model.safetensors"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def detectors(clip_folder: Path) -> Iterator[Detectors]:
+    with open_detectors(JudgeSettings(gender_model=str(clip_folder))) as opened:
+        yield opened
+
+
+@pytest.fixture
+def evidence(detectors: Detectors) -> Callable[[Image], Evidence]:
+    return lambda image: Evidence(sample_of(image), detectors)
+
+
+@pytest.fixture
+def rendered() -> Callable[..., list[Image]]:
+    """Draws `count` figures from a seed, with parameters held as given."""
+
+    def draw_some(count: int, seed: int, **fixed: Any) -> list[Image]:
+        rng = np.random.default_rng(seed)
+        return [draw(random_figure(rng, **fixed)) for _ in range(count)]
+
+    return draw_some
+
+
+@pytest.fixture
+def sampled() -> Callable[..., Sample]:
+    return sample_of
+
+
+def sample_of(image: Image, text: str = "1girl", seed: int = 0, **prompt: Any) -> Sample:
+    return Sample(Prompt(text, **prompt), seed, image)

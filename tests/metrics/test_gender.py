@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from metrics import gender
+from metrics.contract import Image, Sample
+from metrics.evidence import Evidence
+
+Evidences = Callable[[Image], Evidence]
+
+
+def test_the_two_sexes_are_asked_in_the_same_words() -> None:
+    female, male = gender.GROUPS["female"], gender.GROUPS["male"]
+    assert len(female) == len(male)
+    swapped = [text.replace("woman", "man").replace("female", "male") for text in female]
+    assert [text.replace("girl", "boy") for text in swapped] == list(male)
+
+
+def test_what_speaks_for_one_sex_speaks_against_the_other(
+    evidence: Evidences,
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gender, "MIN_MARGIN", 0.0)  # random weights are never sure
+    (image,) = rendered(1, 3)
+    seen = evidence(image)
+    female = gender.score(sampled(image, sex="female"), seen).value
+    male = gender.score(sampled(image, sex="male"), seen).value
+    assert female is not None
+    assert male is not None
+    assert female + male == pytest.approx(1.0)
+
+
+def test_abstentions_say_why(
+    evidence: Evidences,
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gender, "MIN_MARGIN", 0.999)
+    (image,) = rendered(1, 3)
+    empty = np.full((64, 64, 3), 90, np.uint8)
+    reasons = [
+        gender.score(sampled(image), evidence(image)).reason,
+        gender.score(sampled(empty, sex="male"), evidence(empty)).reason,
+        gender.score(sampled(image, sex="male"), evidence(image)).reason,
+    ]
+    assert reasons == ["the prompt names no sex", "no figure found", "the figure's sex is unclear"]

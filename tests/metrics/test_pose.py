@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from metrics import pose
+from metrics.contract import Image, Sample
+from metrics.evidence import Evidence
+
+Evidences = Callable[[Image], Evidence]
+
+
+def test_sound_renders_are_read(
+    evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    images = rendered(50, seed=1)
+    values = [pose.score(sampled(image), evidence(image)).value for image in images]
+    assert np.mean([value == 1.0 for value in values]) >= 0.98
+
+
+def test_an_empty_ground_is_a_failure_when_a_person_was_asked_for(
+    evidence: Evidences, sampled: Callable[..., Sample]
+) -> None:
+    image = np.full((64, 64, 3), 120, np.uint8)
+    assert pose.score(sampled(image), evidence(image)).value == 0.0
+    assert pose.score(sampled(image, text=""), evidence(image)).value is None
