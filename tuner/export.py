@@ -22,8 +22,9 @@ from PIL import Image as Pictures
 from metrics.contract import Image
 from tuner.adapter import models
 from tuner.base_model import BaseModel, load_base
-from tuner.config import StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import MANNEQUIN, StudyConfig, SuiteConfig, TrainConfig
 from tuner.errors import TunerError
+from tuner.keep import is_flagged
 from tuner.lora_file import (
     LoraFile,
     layers,
@@ -106,15 +107,17 @@ def export(
     metadata |= {"ss_output_name": out.stem, "modelspec.title": out.stem}
     with replacing(out) as temporary:
         _write(temporary, replace(lora, metadata=metadata), base, names)
-        report = _check(temporary, base, config.suite, stored_cells(folder, rung))
+        report = _check(temporary, base, config.suite, stored_cells(folder, rung, config.base))
     return replace(report, path=out)
 
 
-def stored_cells(folder: StudyFolder, rung: RungRow) -> dict[int, Image]:
+def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Image]:
     """Some of the rung's samples as they lie in the study, by cell, spread over the prompts."""
     with Store(folder.results_db) as store:
         rows = store.samples(rung.trial, rung.step)
-    there = [row for row in rows if row.path.is_file()]
+    # A flagged picture of a real base lies there pixelated: nothing to compare with.
+    hidden = [base != MANNEQUIN and is_flagged(row.scores) for row in rows]
+    there = [row for row, gone in zip(rows, hidden, strict=True) if row.path.is_file() and not gone]
     spread = np.linspace(0, len(there) - 1, min(_CELLS, len(there))).round().astype(int)
     return {there[place].cell: _read_png(there[place].path) for place in spread}
 

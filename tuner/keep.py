@@ -5,14 +5,14 @@ Pictures are written after they were scored, so that a flagged one never lies on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import cv2
 import numpy as np
 from PIL import Image as Pictures
 
-from metrics.contract import Image, ScoredSample
+from metrics.contract import Image, Score, ScoredSample
 from tuner.config import MANNEQUIN
 from tuner.grid import write_grid
 from tuner.study_folder import RungFolder, replacing
@@ -35,9 +35,9 @@ def keep(scored: Sequence[ScoredSample], folder: RungFolder, base: str) -> list[
     return kept
 
 
-def is_flagged(scored: ScoredSample) -> bool:
+def is_flagged(scores: Mapping[str, Score]) -> bool:
     """Whether a judge of clothing is surer than not that the picture shows too much."""
-    values = [scored.scores[name].value for name in _FLAGS if name in scored.scores]
+    values = [scores[name].value for name in _FLAGS if name in scores]
     return any(value is not None and value < 0.5 for value in values)
 
 
@@ -51,6 +51,6 @@ def pixelated(image: Image) -> Image:
 
 
 def _discreet(one: ScoredSample) -> ScoredSample:
-    if not is_flagged(one):
+    if not is_flagged(one.scores):
         return one
     return replace(one, sample=replace(one.sample, image=pixelated(one.sample.image)))

@@ -17,7 +17,6 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     StableDiffusionPipeline,
 )
-from PIL import Image as Pictures
 
 from metrics.contract import Image, Sample
 from tuner import adapter
@@ -25,8 +24,7 @@ from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig
 from tuner.errors import ConfigError
 from tuner.events import Progress
-from tuner.grid import write_grid
-from tuner.study_folder import RungFolder, replacing
+from tuner.study_folder import RungFolder
 from tuner.train import DivergedError
 
 _LARGEST_BATCH = 26
@@ -40,15 +38,15 @@ _CPU_BYTES = 4 * 2**30
 
 
 def sample(
-    base: BaseModel, suite: SuiteConfig, lora: Path | None, folder: Path
+    base: BaseModel, suite: SuiteConfig, lora: Path | None, folder: RungFolder
 ) -> Generator[Progress | list[Sample], None, None]:
     """Draw every cell of the suite; the last item is the list of samples, in the suite's order.
 
-    `lora` is the file that is sampled, as written; None draws the base. Pictures and their grid
-    are written below `folder`, laid out as a rung. Raises DivergedError for pictures that are
-    not finite numbers (they would be saved as black), LoraFileError for a LoRA that does not fit.
+    `lora` is the file that is sampled, as written; None draws the base. The samples' paths lie
+    in `folder`; `tuner.keep` writes them there once they are scored. Raises DivergedError for
+    pictures that are not finite numbers (they would be saved as black), LoraFileError for a LoRA
+    that does not fit.
     """
-    target = RungFolder(folder)
     cells = suite.cells()
     batch = batch_size(base, suite.image_size)
     samples: list[Sample] = []
@@ -58,12 +56,9 @@ def sample(
             indices = range(first, min(first + batch, len(cells)))
             for index, image in zip(indices, draw(base.pipeline, suite, indices), strict=True):
                 prompt, seed = cells[index]
-                path = target.sample(index)
-                _write_png(image, path)
-                samples.append(Sample(prompt, seed, image, path))
+                samples.append(Sample(prompt, seed, image, folder.sample(index)))
             speed = len(samples) / (time.monotonic() - start)
             yield Progress(len(samples), len(cells), speed)
-    write_grid(samples, target.grid)
     yield samples
 
 
@@ -128,8 +123,3 @@ def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiff
     sampling = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     sampling.set_progress_bar_config(disable=True)
     return sampling
-
-
-def _write_png(image: Image, path: Path) -> None:
-    with replacing(path) as temporary:
-        Pictures.fromarray(image).save(temporary)

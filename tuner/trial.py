@@ -19,6 +19,7 @@ from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
+from tuner.keep import keep
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder, write_text
 from tuner.train import Checkpoint, train
@@ -89,14 +90,14 @@ def _scored(
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
     samples: list[Sample] = []
-    with closing(sample(bench.base, bench.suite, folder.lora, folder.root)) as outcomes:
+    with closing(sample(bench.base, bench.suite, folder.lora, folder)) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, list):
                 samples = outcome
             else:
                 yield outcome
     yield Phase("score", number)
-    scored = metrics.score(samples, bench.judges)
+    scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
     yield Rung(
         checkpoint.step,
         folder.lora,

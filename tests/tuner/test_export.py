@@ -8,12 +8,13 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from metrics.contract import Objective, Prompt, Sample, ScoredSample
+from metrics.contract import Objective, Prompt, ScoredSample
 from tuner import adapter
 from tuner.base_model import BaseModel, load_base
 from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
 from tuner.errors import TunerError
 from tuner.export import MOST_DIFFERENCE, ExportError, Names, export
+from tuner.keep import keep
 from tuner.lora_file import LoraFile, LoraModule, payload_sha256, read_file, write_file
 from tuner.rows import RungRow
 from tuner.sample import sample
@@ -48,18 +49,19 @@ def study(base: BaseModel, tiny_base: Path, training_set: object, tmp_path: Path
         weight.data = torch.randn(weight.shape) * 0.3
     adapter.save(base, "strong", files.lora, {})
     adapter.detach(base, "strong")
-    *_, samples = sample(base, suite, files.lora, files.root)
+    *_, samples = sample(base, suite, files.lora, files)
     assert isinstance(samples, list)
-    keep(folder, samples, files.lora, files.grid)
+    scored = keep([ScoredSample(each, {}) for each in samples], files, base.name)
+    remember(folder, scored, files.lora, files.grid)
     return folder
 
 
-def keep(folder: StudyFolder, samples: list[Sample], lora: Path, grid: Path) -> None:
+def remember(folder: StudyFolder, scored: list[ScoredSample], lora: Path, grid: Path) -> None:
     pose = {"pose": Objective("pose", 0.5, 0.25, 0.75, 4, 5)}
     with Store(folder.results_db) as store:
         store.begin_trial(4, {})
         row = RungRow(4, 7, pose, {}, lora, grid)
-        store.put_rung(row, [ScoredSample(each, {}) for each in samples])
+        store.put_rung(row, scored)
 
 
 @pytest.mark.parametrize("names", ["kohya", "diffusers"])

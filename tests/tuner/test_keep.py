@@ -27,7 +27,7 @@ def scored(explicit: float, cloth: float | None) -> ScoredSample:
 def test_flags_explicit_parts_and_bare_torsos(
     explicit: float, cloth: float | None, flagged: bool
 ) -> None:
-    assert is_flagged(scored(explicit, cloth)) is flagged
+    assert is_flagged(scored(explicit, cloth).scores) is flagged
 
 
 def test_a_flagged_picture_of_a_real_base_never_reaches_the_disk(tmp_path: Path) -> None:

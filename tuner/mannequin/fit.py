@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-_SAVE_EVERY_SECONDS = 120.0
+_SAVE_EVERY_SECONDS = 60.0
 
 
 class Fit:
