@@ -1,0 +1,141 @@
+"""The house rules that a machine can hold: who imports whom, and how long things get."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+LEVELS = (
+    "__init__ errors parameters suites home events rows rungs data.__init__ data.adults "
+    "data.captions mannequin.__init__ mannequin.brush mannequin.figure mannequin.fit "
+    "mannequin.shades",
+    "study_folder process store problems losses config data.folder base_model mannequin.ground "
+    "mannequin.skeleton mannequin.train_vae",
+    "space_file parameter_grammar estimate lora_file lora_metadata grid results_table data.cache "
+    "mannequin.hands mannequin.second_head",
+    "space_check init check adapter summary live keep mannequin.first_style mannequin.second_style",
+    "space train mannequin.render",
+    "sample optuna_study mannequin.corpus mannequin.dataset mannequin.scene",
+    "trial mannequin.vocabulary mannequin.train_base mannequin.train_clip mannequin.train_yolo",
+    "workbench mannequin.build",
+    "study",
+    "export dashboard",
+    "cli",
+    "__main__",
+)
+"""The rooms of `tuner` from the ground up: a module imports only from below its own line."""
+
+LEVEL = {name: height for height, names in enumerate(LEVELS) for name in names.split()}
+
+ONLY_IN = {
+    "optuna": {"study", "optuna_study", "dashboard", "space"},
+    "peft": {"adapter"},
+    "sqlite_utils": {"store"},
+    "typer": {"cli"},
+}
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 60
+
+
+def modules(package: str) -> dict[str, Path]:
+    """The modules of a package by dotted name, without the package's own name."""
+    root = ROOT / package
+    found = sorted(root.rglob("*.py"))
+    return {".".join(path.relative_to(root).with_suffix("").parts): path for path in found}
+
+
+def imports(path: Path, typing_too: bool = True) -> Iterator[str]:
+    """The dotted names that a file imports anywhere; `a.b` for `from a import b`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[ast.AST] = set()
+    if not typing_too:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                skipped |= {inner for one in node.body for inner in ast.walk(one)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (one.name for one in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the direction"
+            yield from (f"{node.module}.{one.name}" for one in node.names)
+
+
+def room(dotted: str, known: dict[str, Path]) -> str:
+    """The module of `tuner` that an import of `dotted` (without `tuner.`) reads."""
+    parts = dotted.split(".")
+    for length in range(len(parts), 0, -1):
+        name = ".".join(parts[:length])
+        if name in known:
+            return name
+        if f"{name}.__init__" in known:
+            return f"{name}.__init__"
+    return "__init__"
+
+
+TUNER = modules("tuner")
+
+
+def test_every_module_has_its_level() -> None:
+    assert set(TUNER) == set(LEVEL), "name the module in LEVELS, or take its name out"
+
+
+def test_imports_point_down() -> None:
+    inside = [
+        (name, room(dotted.removeprefix("tuner."), TUNER))
+        for name, path in TUNER.items()
+        for dotted in imports(path)
+        if dotted.startswith("tuner.")
+    ]
+    assert len(inside) > 100
+    wrong = [f"{a} imports {b}" for a, b in inside if LEVEL.get(b, 99) >= LEVEL.get(a, 99)]
+    assert not wrong, "not below it: " + "; ".join(wrong)
+
+
+def test_metrics_never_imports_tuner() -> None:
+    for name, path in modules("metrics").items():
+        assert not [one for one in imports(path) if one.split(".")[0] == "tuner"], name
+
+
+@pytest.mark.parametrize("library", sorted(ONLY_IN))
+def test_a_library_is_imported_in_its_room_only(library: str) -> None:
+    users = {
+        name
+        for package in ("tuner", "metrics")
+        for name, path in modules(package).items()
+        if library in {one.split(".")[0] for one in imports(path)}
+    }
+    assert users <= ONLY_IN[library]
+
+
+def test_the_search_space_knows_optuna_as_a_type_only() -> None:
+    used = {one.split(".")[0] for one in imports(TUNER["space"], typing_too=False)}
+    assert "optuna" not in used
+
+
+def test_files_and_functions_stay_short() -> None:
+    too_long = []
+    for folder in ("tuner", "metrics", "tests", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            where = path.relative_to(ROOT).as_posix()
+            if (lines := len(text.splitlines())) > LONGEST_FILE:
+                too_long.append(f"{where}: {lines} lines")
+            too_long += [f"{where}: {one}" for one in long_functions(text)]
+    assert not too_long, "; ".join(too_long)
+
+
+def long_functions(text: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            if lines > LONGEST_FUNCTION:
+                yield f"{node.name} has {lines} lines"

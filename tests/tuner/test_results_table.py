@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from metrics.contract import Objective
+from tuner.errors import ConfigError
+from tuner.results_table import (
+    Result,
+    Results,
+    front,
+    front_table,
+    parameter_lines,
+    read_results,
+    recommended,
+    trials_table,
+)
+from tuner.rows import RungRow, StudyRow, TrialRow
+from tuner.study_folder import StudyFolder
+from tuner.summary import print_next
+
+STUDY = StudyRow(
+    "pose", "mannequin", "ab", 12, ("pose", "gender"), {"undressed_rate": 0.15}, {}, ""
+)
+
+
+def numbers(pose: tuple[float, float], gender: tuple[float, float]) -> dict[str, Objective]:
+    """Each as (value, lower bound)."""
+    return {
+        name: Objective(name, value, low, 1.0, 10, 10)
+        for name, (value, low) in {"pose": pose, "gender": gender}.items()
+    }
+
+
+def rung(trial: int | None, objectives: dict[str, Objective]) -> RungRow:
+    rates = {"undressed_rate": Objective("undressed_rate", 0.1, 0.05, 0.2, 10, 10)}
+    return RungRow(trial, 20, objectives, rates, None, Path("grid.png"))
+
+
+def results(*states: str) -> Results:
+    found = [
+        numbers((0.9, 0.2), (0.5, 0.4)),
+        numbers((0.8, 0.7), (0.6, 0.5)),
+        numbers((0.7, 0.6), (0.5, 0.4)),
+    ]
+    trials = tuple(
+        TrialRow(i, state, None if state == "complete" else "why", {"rank": 8}, None, "", 1.0)
+        for i, state in enumerate(states)
+    )
+    scored = tuple(Result(one, rung(one.number, found[one.number])) for one in trials)
+    return Results(STUDY, trials, scored, rung(None, numbers((0.3, 0.2), (0.9, 0.8))))
+
+
+def text(table: object) -> str:
+    console = Console(file=io.StringIO(), width=160)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_front_has_what_none_beats_the_strongest_first() -> None:
+    assert [one.trial.number for one in front(results(*["complete"] * 3))] == [1, 0]
+
+
+def test_only_complete_trials_are_on_the_front() -> None:
+    assert [one.trial.number for one in front(results("complete", "infeasible", "pruned"))] == [0]
+
+
+def test_the_recommendation_says_why() -> None:
+    choice = recommended(results(*["complete"] * 3))
+    assert choice.result.trial.number == 1
+    assert "lower bounds, 0.59, of the 2 on the front" in choice.why
+
+
+def test_no_feasible_trial_is_no_recommendation() -> None:
+    found = results("infeasible", "infeasible", "pruned")
+    with pytest.raises(ConfigError, match=r"undressed_rate <= 0\.15"):
+        recommended(found)
+    shown = text(front_table(found))
+    assert "no trial keeps the constraints" in shown
+    assert "0.90 [0.20, 1.00]" in shown
+    assert "0.70 [0.60" not in shown
+
+
+def test_the_table_has_intervals_and_the_bases_row() -> None:
+    shown = text(front_table(results(*["complete"] * 3)))
+    assert "Pareto front" in shown
+    assert "0.80 [0.70, 1.00]" in shown
+    assert "undressed_rate" in shown
+    assert shown.index("base") > shown.index("0.80 [0.70, 1.00]")
+    assert "0.30 [0.20, 1.00]" in shown
+    assert parameter_lines(results(*["complete"] * 3))[0] == "trial 1: rank 8"
+
+
+def test_every_trial_is_listed_with_its_reason() -> None:
+    shown = text(trials_table(results("complete", "infeasible", "pruned"), plain=True))
+    assert shown.count("why") == 2
+
+
+def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no study in"):
+        read_results(StudyFolder(tmp_path))
+
+
+def test_the_next_commands_name_a_study_that_they_will_find(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    print_next(StudyFolder(Path("studies/pose")), Path("studies"))
+    assert "tuner export pose -o pose.safetensors" in capsys.readouterr().out
+    print_next(StudyFolder(tmp_path / "pose"), Path("studies"))
+    assert f"tuner dashboard {tmp_path / 'pose'}" in capsys.readouterr().out

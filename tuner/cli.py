@@ -1,0 +1,294 @@
+"""The verbs of the command line: parse, call one function, print.
+
+Results go to stdout, progress and errors to stderr. What loads a network or a chart is imported
+inside the command that needs it: `tuner --help` and `tuner check` start without torch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from metrics.models import ModelUnavailableError
+from tuner import __version__
+from tuner.config import StudyConfig
+from tuner.errors import DiskError, MissingModelError, TunerError
+from tuner.process import Terminated, stopping
+from tuner.study_folder import StudyFolder, all_studies, existing_study, study_folder
+
+if TYPE_CHECKING:
+    from tuner.events import Event
+
+app = typer.Typer(
+    name="tuner",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search for the LoRA training settings that make people in Stable Diffusion better.",
+    epilog="Example: tuner run search_spaces/pose.yaml",
+)
+
+_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "YOLO_AUTOINSTALL": "false",
+    "ULTRALYTICS_SAFE_LOAD": "1",
+    "GLOG_minloglevel": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Threads that spin while they wait take the cores from everybody else, themselves included.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Read by the libraries when they are imported; what the user has set stays."""
+
+Space = Annotated[Path, typer.Argument(metavar="SPACE", help="The search-space file (YAML).")]
+Study = Annotated[
+    str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")
+]
+Studies = Annotated[
+    Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
+]
+SetValues = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as train.rank=8."),
+]
+Base = Annotated[
+    str | None, typer.Option(help="Another base: mannequin, a folder, a file or a hub id.")
+]
+Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
+Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
+Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view.")]
+DEFAULT_STUDIES = Path("studies")
+
+
+@app.callback()
+def prepare(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+    ] = False,
+) -> None:
+    """What holds for every command: the libraries' settings, and --version."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
+def run(  # noqa: PLR0913 - one argument per option
+    space: Space,
+    set_values: SetValues = None,
+    base: Base = None,
+    data: Data = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    studies: Studies = DEFAULT_STUDIES,
+    plain: Plain = False,
+) -> None:
+    """Run a study, or go on with it where it stopped, and print its Pareto front."""
+    with told():
+        from tuner.check import check as check_study
+        from tuner.space import load_study
+
+        config = load_study(
+            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+        )
+        folder = study_folder(studies, config.study)
+        check_study(config, studies)
+        _follow(config, folder, plain)
+
+
+@app.command(epilog="Example: tuner check search_spaces/pose.yaml")
+def check(  # noqa: PLR0913 - one argument per option
+    space: Space,
+    set_values: SetValues = None,
+    base: Base = None,
+    data: Data = None,
+    trials: Trials = None,
+    seed: Seed = None,
+    studies: Studies = DEFAULT_STUDIES,
+) -> None:
+    """Check a search space and everything it names, and say what a study of it takes."""
+    with told():
+        from tuner.check import check as check_study
+        from tuner.space import load_study
+
+        config = load_study(
+            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+        )
+        for line in check_study(config, studies).lines:
+            print(line)
+
+
+@app.command(epilog="Example: tuner init pose")
+def init(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped search space.")],
+) -> None:
+    """Copy a shipped search space into this folder."""
+    with told():
+        from tuner.init import copy_out
+
+        paths = copy_out(name)
+        for path in paths:
+            print(path)
+        say(f"next: tuner check {paths[0]}")
+
+
+@app.command(epilog="Example: tuner status pose")
+def status(
+    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
+    studies: Studies = DEFAULT_STUDIES,
+    plain: Plain = False,
+) -> None:
+    """Show how far the studies are, or one study with its front and its trials."""
+    with told():
+        from tuner.summary import print_front, print_trials, state_line
+
+        folders = [existing_study(studies, study)] if study else all_studies(studies)
+        for folder in folders:
+            print(state_line(folder))
+        if study:
+            print_front(folders[0], plain)
+            print_trials(folders[0], plain)
+        elif not folders:
+            say(f"no studies in {studies}; begin one with `tuner run SPACE`")
+
+
+@app.command(epilog="Example: tuner dashboard pose --port 8081")
+def dashboard(
+    study: Study,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
+    host: Annotated[str, typer.Option(help="On which address.")] = "127.0.0.1",
+    expose: Annotated[
+        bool, typer.Option("--expose", help="Let others reach it: there is no password.")
+    ] = False,
+    studies: Studies = DEFAULT_STUDIES,
+) -> None:
+    """Open a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
+    with told():
+        from tuner.dashboard import serve
+
+        serve(existing_study(studies, study), host, port, expose)
+
+
+@app.command(epilog="Example: tuner export pose -o pose.safetensors")
+def export(
+    study: Study,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    trial: Annotated[
+        int | None, typer.Option(min=0, help="The trial; else the strongest of the front.")
+    ] = None,
+    names: Annotated[
+        Literal["kohya", "diffusers"],
+        typer.Option("--format", help="kohya: ComfyUI, A1111 and Forge; diffusers: its own."),
+    ] = "kohya",
+    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+    studies: Studies = DEFAULT_STUDIES,
+) -> None:
+    """Write a trial's LoRA as a file for other programs, and check what was written."""
+    with told():
+        folder = existing_study(studies, study)
+        if trial is None:
+            from tuner.results_table import read_results, recommended
+
+            choice = recommended(read_results(folder))
+            trial = choice.result.trial.number
+            say(choice.why)
+        from tuner.export import export as write_lora
+
+        report = write_lora(folder, trial, out, names, force=force)
+        print(report.path)
+        for line in report.lines:
+            say(line)
+
+
+@app.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
+def build_mannequin(
+    fast: Annotated[bool, typer.Option("--fast", help="A minute, and nothing learned.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("build/mannequin"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make the mannequin's weights from nothing; a stopped run goes on where it was."""
+    with told():
+        from tuner.mannequin.build import build
+
+        build(out=out, fast=fast, seed=seed)
+
+
+def main() -> None:
+    """The program."""
+    app()
+
+
+@contextlib.contextmanager
+def told() -> Iterator[None]:
+    """Turn what a user can cause and mend into its line on stderr and its exit code."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+    except ModelUnavailableError as error:
+        raise _refusal(MissingModelError(str(error))) from error
+    except TunerError as error:
+        raise _refusal(error) from error
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _refusal(DiskError(f"no room left on the disk: {error.filename or error}")) from error
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal, on stderr."""
+    typer.echo(text, err=True)
+
+
+def _refusal(error: TunerError) -> typer.Exit:
+    for line in str(error).splitlines():
+        say(f"error: {line}")
+    return typer.Exit(error.exit_code)
+
+
+def _follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
+    """Show a study as it runs, and what it found, however it ends."""
+    from tuner.live import View, plain_warnings, recall, show
+    from tuner.results_table import read_results
+    from tuner.summary import print_front, print_next
+
+    view = View(config.study, config.budget.trials, config.objectives)
+    if folder.exists():
+        recall(view, read_results(folder))
+    try:
+        with (
+            stopping(),
+            plain_warnings(),
+            contextlib.closing(_events(config, folder)) as events,
+        ):
+            show(view, events, plain)
+    except BaseException as error:
+        if view.trial is not None:
+            with contextlib.suppress(Exception):  # the error on its way up is the one to tell
+                print_front(folder, plain)
+        if view.trial is not None or isinstance(error, KeyboardInterrupt):
+            say(f"stopped; the same command goes on where it was ({folder.root})")
+        raise
+    print_front(folder, plain)
+    print_next(folder, DEFAULT_STUDIES)
+
+
+def _events(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, None]:
+    """The study's events; the first comes before the seconds that the libraries take to load."""
+    from tuner.events import Phase
+
+    yield Phase("load")
+    from tuner.study import run_study
+
+    yield from run_study(config, folder)

@@ -1,0 +1,229 @@
+"""The view of a running study: a live panel on a terminal, single lines everywhere else.
+
+It reads events and shows them on stderr; stdout is for results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+import metrics
+import tuner
+from metrics.contract import Objective
+from metrics.objectives import pareto
+from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
+from tuner.results_table import Results, front, interval, words
+
+_LINE_EVERY = 30.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+_DOING = {
+    "load": "loading the base and the judges",
+    "base": "sampling the base",
+    "train": "training",
+    "sample": "sampling",
+    "score": "scoring",
+}
+
+_OWN_CODE = [Path(str(one.__file__)).resolve().parent for one in (metrics, tuner)]
+
+Points = dict[int, Mapping[str, Objective]]
+
+
+@dataclass
+class View:
+    """What the events have told so far; `finished` trials were done before this run began."""
+
+    study: str
+    trials: int
+    objectives: tuple[str, ...]
+    finished: int = 0
+    best: Points = field(default_factory=dict)
+    trial: int | None = None
+    phase: str = ""
+    progress: Progress | None = None
+    last: Mapping[str, Objective] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    _ended: int = 0
+    _began: float = field(default_factory=time.monotonic)
+
+    def saw(self, event: Event) -> None:
+        """Take one event in; what is worth a line is added to `lines`."""
+        match event:
+            case Phase(name, trial):
+                if trial is None and name != self.phase:
+                    self.lines.append(_DOING[name])
+                self.phase, self.progress = name, None
+            case Progress():
+                self.progress = event
+            case TrialStarted(trial, parameters):
+                self.trial, self.last = trial, {}
+                self.lines.append(f"trial {trial} ({self.place}): {words(parameters)}")
+            case RungScored():
+                self._scored(event)
+            case TrialEnded():
+                self._over(event)
+
+    @property
+    def place(self) -> str:
+        """Which of the study's trials this is: `3/12`."""
+        return f"{min(self.finished + 1, self.trials)}/{self.trials}"
+
+    @property
+    def front(self) -> list[int]:
+        """The trials that no other complete one beats."""
+        numbers = list(self.best)
+        points = [[self.best[n][name].value for name in self.objectives] for n in numbers]
+        return [numbers[index] for index in pareto(points)] if points else []
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What the trials to come will take if they go on as so far; None before the first."""
+        if not self._ended:
+            return None
+        each = (time.monotonic() - self._began) / self._ended
+        return each * max(0, self.trials - self.finished)
+
+    def _scored(self, event: RungScored) -> None:
+        names = [name for name in self.objectives if name in event.objectives]
+        numbers = ", ".join(f"{name} {interval(event.objectives[name])}" for name in names)
+        if event.trial is None:
+            # Loading the models is not part of what a trial takes.
+            self._began = time.monotonic()
+            self.lines.append(f"base: {numbers}")
+            return
+        self.last = event.objectives
+        self.lines.append(f"trial {event.trial}, step {event.step}: {numbers}")
+
+    def _over(self, event: TrialEnded) -> None:
+        if event.state in ("complete", "infeasible", "pruned"):
+            self.finished += 1
+            self._ended += 1
+        if event.state == "complete" and self.last:
+            self.best[event.trial] = self.last
+        reason = f" ({event.reason})" if event.reason else ""
+        left = f", {duration(self.seconds_left)} left" if self.seconds_left else ""
+        self.lines.append(f"trial {event.trial} {event.state}{reason}{left}")
+
+
+def recall(view: View, results: Results) -> None:
+    """Tell the view what earlier runs of the study found."""
+    view.finished = results.finished
+    view.best = {one.trial.number: one.rung.objectives for one in front(results)}
+
+
+def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
+    """Follow `events` to their end, on a live panel or, without a terminal, line by line.
+
+    Lines are used with `plain`, when stderr is no terminal, and with NO_COLOR or TERM=dumb.
+    """
+    console = Console(stderr=True, highlight=False)
+    if plain or not console.is_terminal or "NO_COLOR" in os.environ or console.is_dumb_terminal:
+        for line in plain_lines(view, events):
+            print(line, file=sys.stderr, flush=True)
+        return
+    with Live(panel(view), console=console, refresh_per_second=4) as live:
+        for event in events:
+            view.saw(event)
+            while view.lines:
+                live.console.print(view.lines.pop(0))
+            live.update(panel(view))
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Warnings of tuner and metrics as one line each, once; those of other libraries are not for
+    the person at the terminal."""
+    told: set[str] = set()
+    before = warnings.showwarning
+
+    def show_once(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        own = Path(filename).resolve().parent
+        if str(message) not in told and any(own.is_relative_to(one) for one in _OWN_CODE):
+            told.add(str(message))
+            print(f"warning: {message}", file=sys.stderr, flush=True)
+
+    warnings.showwarning = show_once
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
+
+
+def plain_lines(
+    view: View, events: Iterable[Event], now: Callable[[], float] = time.monotonic
+) -> Iterator[str]:
+    """One line for each thing that happened, and for progress every 30 seconds."""
+    spoke = now()
+    for event in events:
+        view.saw(event)
+        if isinstance(event, Progress) and now() - spoke >= _LINE_EVERY:
+            view.lines.append(f"{_who(view)}, {_pace(view)}")
+        if view.lines:
+            spoke = now()
+        while view.lines:
+            yield view.lines.pop(0)
+
+
+def panel(view: View) -> RenderableType:
+    """The state of the study as a few lines that are drawn over each other."""
+    progress = view.progress or Progress(0, 1, 0.0)
+    head = Text.assemble((view.study, "bold"), f"  trial {view.place}  {_who(view)}")
+    left = duration(view.seconds_left) if view.seconds_left is not None else "not known yet"
+    numbers = Table.grid(padding=(0, 2))
+    numbers.add_row("", *view.objectives)
+    if view.last:
+        numbers.add_row("last rung", *_row(view.last, view.objectives))
+    for number in view.front[:5]:
+        numbers.add_row(f"best: {number}", *_row(view.best[number], view.objectives))
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(progress.total, progress.done, width=30), _pace(view))
+    return Group(head, bar, numbers, Text(f"time left: {left}", style="dim"))
+
+
+def duration(seconds: float | None) -> str:
+    """`45 s`, `12 min` or `3 h 05 min`."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _who(view: View) -> str:
+    doing = _DOING.get(view.phase, "starting")
+    return doing if view.trial is None else f"trial {view.trial}, {doing}"
+
+
+def _pace(view: View) -> str:
+    if view.progress is None:
+        return ""
+    unit = "steps" if view.phase == "train" else "samples"
+    text = f"{view.progress.done}/{view.progress.total} {unit}, {view.progress.per_second:.1f} a s"
+    return text if view.progress.loss is None else f"{text}, loss {view.progress.loss:.3f}"
+
+
+def _row(found: Mapping[str, Objective], names: Iterable[str]) -> list[str]:
+    return [interval(found[name]) if name in found else "-" for name in names]

@@ -1,0 +1,153 @@
+"""One process owns a study at a time: the lock, and who left a trial behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO, TypedDict
+
+import psutil  # type: ignore[import-untyped]
+
+from tuner.errors import TunerError
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_SAME_START = 2.0
+"""Seconds by which two readings of one process's start may differ."""
+
+
+class StudyBusyError(TunerError):
+    """Another process is running this study."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as Ctrl-C does."""
+
+
+class Owner(TypedDict):
+    """A process, named so that its number can be told from a later process's same number."""
+
+    host: str
+    boot: str
+    pid: int
+    started: float
+
+
+def this_process() -> Owner:
+    """The owner that this process writes beside what it begins."""
+    pid = os.getpid()
+    return Owner(
+        host=socket.gethostname(),
+        boot=_boot(),
+        pid=pid,
+        started=float(psutil.Process(pid).create_time()),
+    )
+
+
+def lives(owner: Owner) -> bool:
+    """True while `owner` is known to run on this machine.
+
+    A process of another host cannot be seen from here and counts as gone: whoever asks holds
+    the study's lock.
+    """
+    if owner["host"] != socket.gethostname() or owner["boot"] != _boot():
+        return False
+    try:
+        started = float(psutil.Process(owner["pid"]).create_time())
+    except psutil.Error:
+        return False
+    return abs(started - owner["started"]) < _SAME_START
+
+
+def _boot() -> str:
+    if _BOOT_ID.is_file():
+        return _BOOT_ID.read_text(encoding="ascii").strip()
+    return str(round(float(psutil.boot_time()) / 60))
+
+
+def runner(path: Path) -> Owner | None:
+    """The living process that holds the lock file `path`, None where no run goes on."""
+    try:
+        owner: Owner = json.loads(path.read_text(encoding="utf-8"))
+        return owner if lives(owner) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock file `path`; the system lets go of it when the process ends, however it ends.
+
+    Raises StudyBusyError, with the owner's number, while another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as file:
+        try:
+            _take(file)
+        except (BlockingIOError, PermissionError) as error:
+            owner = runner(path)
+            who = f"process {owner['pid']}" if owner else "another process"
+            raise StudyBusyError(
+                f"{path.parent} is being run by {who}; watch it with "
+                f"`tuner status {path.parent.name}`, or stop that process first"
+            ) from error
+        file.truncate(0)
+        json.dump(this_process(), file)
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+            _release(file)
+
+
+@contextlib.contextmanager
+def stopping() -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt or Terminated, so that work is put in
+    order; a second one ends the process at once. Signals that are ignored stay ignored."""
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    heard = [one for one, handler in before.items() if handler != signal.SIG_IGN]
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for one in heard:
+            signal.signal(one, signal.SIG_DFL)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    for one in heard:
+        signal.signal(one, stop)
+    try:
+        yield
+    finally:
+        for one in heard:
+            signal.signal(one, before[one])
+
+
+def _take(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        file.seek(_LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release(file: IO[str]) -> None:
+    if sys.platform == "win32":
+        file.seek(_LOCKED_BYTE)
+        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
+    else:
+        fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+
+
+_LOCKED_BYTE = 1 << 20
+"""Windows locks bytes, not files: one far behind the text, which stays readable."""

@@ -1,0 +1,170 @@
+"""What a study found, read from results.db: the Pareto front and its table, the trial to take."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.table import Table
+
+from metrics.contract import Objective
+from metrics.objectives import pareto
+from tuner.errors import ConfigError
+from tuner.rows import RungRow, StudyRow, TrialRow
+from tuner.store import Store
+from tuner.study_folder import StudyFolder
+
+
+@dataclass(frozen=True)
+class Result:
+    """A trial and the last rung at which it was scored."""
+
+    trial: TrialRow
+    rung: RungRow
+
+
+@dataclass(frozen=True)
+class Results:
+    """A study as far as it is: its trials, those with scores, and the base's scores."""
+
+    study: StudyRow
+    trials: tuple[TrialRow, ...]
+    scored: tuple[Result, ...]
+    base: RungRow | None
+
+    @property
+    def finished(self) -> int:
+        """How many trials count towards the budget."""
+        return sum(one.state in ("complete", "infeasible", "pruned") for one in self.trials)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """The trial to take where none was asked for, and the sentence that says why."""
+
+    result: Result
+    why: str
+
+
+def read_results(folder: StudyFolder) -> Results:
+    """Everything that is known of the study in `folder`; it may be running.
+
+    Raises ConfigError for a folder in which no study was begun.
+    """
+    if not folder.exists():
+        raise ConfigError(f"no study in {folder.root}")
+    with Store(folder.results_db) as store:
+        study, trials, base = store.study(), store.trials(), store.rungs(None)
+        rungs = [store.rungs(one.number) for one in trials]
+    if study is None:
+        raise ConfigError(f"no study was begun in {folder.root}")
+    last = [Result(one, of[-1]) for one, of in zip(trials, rungs, strict=True) if of]
+    return Results(study, tuple(trials), tuple(last), base[0] if base else None)
+
+
+def front(results: Results) -> list[Result]:
+    """The complete trials that no other one beats in every objective, the strongest first.
+
+    Trials that break a constraint are not among them.
+    """
+    names = results.study.objectives
+    feasible = [one for one in results.scored if one.trial.state == "complete"]
+    points = [[one.rung.objectives[name].value for name in names] for one in feasible]
+    best = [feasible[index] for index in pareto(points)] if points else []
+    return sorted(best, key=lambda one: (-strength(one.rung, names), one.trial.number))
+
+
+def strength(rung: RungRow, names: Sequence[str]) -> float:
+    """The geometric mean of the objectives' lower bounds: what is shown, not what is hoped."""
+    return math.prod(max(0.0, rung.objectives[name].low) for name in names) ** (1 / len(names))
+
+
+def recommended(results: Results) -> Recommendation:
+    """The trial of the front with the highest geometric mean of its objectives' lower bounds.
+
+    Raises ConfigError when no trial keeps the constraints.
+    """
+    best = front(results)
+    if not best:
+        raise ConfigError(
+            f"no trial of {results.study.name} is complete and keeps the constraints "
+            f"({_limits(results.study)}); choose one with --trial, or run more trials"
+        )
+    names = results.study.objectives
+    why = (
+        f"trial {best[0].trial.number} has the highest geometric mean of the objectives' lower "
+        f"bounds, {strength(best[0].rung, names):.2f}, of the {len(best)} on the front"
+    )
+    return Recommendation(best[0], why)
+
+
+def front_table(results: Results, plain: bool = False) -> Table:
+    """The front with 95 % intervals, a row per trial, and the base's row below.
+
+    Where no trial keeps the constraints, those that break them are shown instead.
+    """
+    names, rates = results.study.objectives, list(results.study.constraints)
+    best = front(results)
+    shown = best or [one for one in results.scored if one.trial.state == "infeasible"]
+    title = "Pareto front"
+    if not best:
+        title = "no trial keeps the constraints: " + _limits(results.study)
+    if not shown:
+        title = "Pareto front: no trial is complete yet"
+    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    table.add_column("trial", justify="right")
+    for name in [*names, *rates]:
+        table.add_column(name)
+    for one in shown:
+        table.add_row(str(one.trial.number), *_cells(one.rung, names, rates))
+    if results.base:
+        table.add_section()
+        table.add_row("base", *_cells(results.base, names, rates), style="dim")
+    return table
+
+
+def trials_table(results: Results, plain: bool = False) -> Table:
+    """Every trial with its state, its last scores and, where it did not complete, the reason."""
+    names = results.study.objectives
+    scored = {one.trial.number: one.rung for one in results.scored}
+    table = Table(title="trials", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    for name in ("trial", "state", *names, "reason"):
+        table.add_column(name)
+    for one in results.trials:
+        rung = scored.get(one.number)
+        values = [f"{rung.objectives[name].value:.2f}" if rung else "-" for name in names]
+        table.add_row(str(one.number), one.state, *values, one.reason or "")
+    return table
+
+
+def parameter_lines(results: Results) -> list[str]:
+    """What each trial of the front was trained with, a line each."""
+    return [f"trial {one.trial.number}: {words(one.trial.parameters)}" for one in front(results)]
+
+
+def words(parameters: Mapping[str, object]) -> str:
+    """Parameters on one line, numbers to three figures."""
+    return ", ".join(f"{name} {_word(value)}" for name, value in parameters.items())
+
+
+def interval(objective: Objective) -> str:
+    """A number with its 95 % interval: `0.83 [0.71, 0.90]`."""
+    return f"{objective.value:.2f} [{objective.low:.2f}, {objective.high:.2f}]"
+
+
+def _cells(rung: RungRow, names: Sequence[str], rates: Sequence[str]) -> list[str]:
+    found = [rung.objectives.get(name) for name in names]
+    found += [rung.rates.get(name) for name in rates]
+    return [interval(one) if one else "-" for one in found]
+
+
+def _limits(study: StudyRow) -> str:
+    return ", ".join(f"{name} <= {limit:g}" for name, limit in study.constraints.items()) or "none"
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

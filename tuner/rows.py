@@ -1,0 +1,184 @@
+"""The rows of results.db as plain values, and how they become columns and come back.
+
+Nothing here knows SQL. Objectives, parameters and evidence are JSON text in their columns; paths
+are relative to the study folder in the columns and absolute in the values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metrics.contract import Objective, Prompt, Score, ScoredSample
+
+Columns = dict[str, Any]
+
+_BASE = -1
+"""The number in the trial columns for the base without LoRA: a NULL could not be part of a key."""
+
+
+@dataclass(frozen=True)
+class StudyRow:
+    """The study as it was last started; `budget` is the number of trials asked for."""
+
+    name: str
+    base: str
+    space_hash: str
+    budget: int
+    objectives: tuple[str, ...]
+    constraints: Mapping[str, float]
+    versions: Mapping[str, str]
+    begun: str
+
+    def columns(self) -> Columns:
+        """The row of its table."""
+        return asdict(self) | {
+            "objectives": json_text(self.objectives),
+            "constraints": json_text(self.constraints),
+            "versions": json_text(self.versions),
+        }
+
+    @staticmethod
+    def read(row: Columns) -> StudyRow:
+        """What a row says."""
+        known = {name: json.loads(row[name]) for name in ("objectives", "constraints", "versions")}
+        return StudyRow(**row | known | {"objectives": tuple(known["objectives"])})
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial; `state` is `running` or one of `tuner.events.TrialState`, `begun` is UTC."""
+
+    number: int
+    state: str
+    reason: str | None
+    parameters: Mapping[str, object]
+    retry_of: int | None
+    begun: str
+    seconds: float | None
+
+    @staticmethod
+    def read(row: Columns) -> TrialRow:
+        """What a row says."""
+        return TrialRow(**row | {"parameters": json.loads(row["parameters"])})
+
+
+@dataclass(frozen=True)
+class RungRow:
+    """A scored checkpoint; `trial` and `lora` are None for the base without LoRA."""
+
+    trial: int | None
+    step: int
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+    lora: Path | None
+    grid: Path
+
+    def columns(self, root: Path) -> Columns:
+        """The row of its table, paths from `root`."""
+        return {
+            "trial": trial_number(self.trial),
+            "step": self.step,
+            "objectives": json_text({name: asdict(one) for name, one in self.objectives.items()}),
+            "rates": json_text({name: asdict(one) for name, one in self.rates.items()}),
+            "lora": _relative(self.lora, root) if self.lora else None,
+            "grid": _relative(self.grid, root),
+        }
+
+    @staticmethod
+    def read(row: Columns, root: Path) -> RungRow:
+        """What a row says, its paths below `root`."""
+        return RungRow(
+            trial=None if row["trial"] == _BASE else row["trial"],
+            step=row["step"],
+            objectives=_objectives(row["objectives"]),
+            rates=_objectives(row["rates"]),
+            lora=root / row["lora"] if row["lora"] else None,
+            grid=root / row["grid"],
+        )
+
+
+@dataclass(frozen=True)
+class SampleRow:
+    """One sample as it lies on the disk, with its scores by judge."""
+
+    cell: int
+    prompt: Prompt
+    seed: int
+    path: Path
+    scores: Mapping[str, Score]
+
+    @staticmethod
+    def read(row: Columns, scores: Mapping[str, Score], root: Path) -> SampleRow:
+        """What a row says, its path below `root`, with the scores found beside it."""
+        prompt = Prompt(row["prompt"], row["sex"], row["framing"], bool(row["names_clothes"]))
+        return SampleRow(row["cell"], prompt, row["seed"], root / row["path"], scores)
+
+
+def trial_number(trial: int | None) -> int:
+    """The number in the trial columns."""
+    return _BASE if trial is None else trial
+
+
+def sample_columns(cell: int, one: ScoredSample, root: Path) -> Columns:
+    """The columns of a sample that lies below `root`; ValueError where it was not written."""
+    prompt, path = one.sample.prompt, one.sample.path
+    if path is None:
+        raise ValueError(f"the sample of cell {cell} was not written to the study folder")
+    return {
+        "cell": cell,
+        "prompt": prompt.text,
+        "sex": prompt.sex,
+        "framing": prompt.framing,
+        "names_clothes": int(prompt.names_clothes),
+        "seed": one.sample.seed,
+        "path": _relative(path, root),
+    }
+
+
+def score_columns(cell: int, score: Score) -> Columns:
+    """The columns of one judge's score of the sample in `cell`."""
+    value = None if score.value is None else float(score.value)
+    return {
+        "cell": cell,
+        "judge": score.judge,
+        "value": value,
+        "reason": score.reason,
+        "evidence": json_text(score.evidence),
+    }
+
+
+def read_score(row: Columns) -> Score:
+    """What a row of scores says."""
+    return Score(row["judge"], row["value"], row["reason"], json.loads(row["evidence"]))
+
+
+def json_text(value: object) -> str:
+    """`value` as JSON text; a number that is not finite becomes null, numpy becomes plain."""
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return _plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _objectives(text: str) -> dict[str, Objective]:
+    return {name: Objective(**one) for name, one in json.loads(text).items()}
+
+
+def _relative(path: Path, root: Path) -> str:
+    return path.resolve().relative_to(root).as_posix()

@@ -1,0 +1,58 @@
+"""What is printed of a study: how far it is, its front, its trials, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from tuner.process import runner
+from tuner.results_table import (
+    front,
+    front_table,
+    parameter_lines,
+    read_results,
+    trials_table,
+)
+from tuner.study_folder import StudyFolder
+
+_WIDTH = 160
+"""Columns where there is no terminal: rich would take 80 and fold the table's cells."""
+
+
+def state_line(folder: StudyFolder) -> str:
+    """One line: trials done, size of the front, whether it runs."""
+    results = read_results(folder)
+    done, budget = results.finished, results.study.budget
+    owner = runner(folder.lock)
+    state = "finished" if done >= budget else "not running"
+    if owner:
+        state = f"running (process {owner['pid']})"
+    return f"{folder.name}: {done} of {budget} trials, {len(front(results))} on the front, {state}"
+
+
+def print_front(folder: StudyFolder, plain: bool = False) -> None:
+    """The Pareto front with intervals, the base's row, and each trial's parameters."""
+    results = read_results(folder)
+    _console().print(front_table(results, plain))
+    for line in parameter_lines(results):
+        print(line)
+
+
+def print_trials(folder: StudyFolder, plain: bool = False) -> None:
+    """Every trial with its state and reason."""
+    _console().print(trials_table(read_results(folder), plain))
+
+
+def print_next(folder: StudyFolder, default: Path) -> None:
+    """Where the study is and the commands that follow; `default` is where studies are sought."""
+    name = folder.name if folder.root.parent == default else str(folder.root)
+    print(f"\nstudy folder: {folder.root}")
+    print("next:")
+    print(f"  tuner dashboard {name}")
+    print(f"  tuner export {name} -o {folder.name}.safetensors")
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)

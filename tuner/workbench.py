@@ -1,0 +1,161 @@
+"""What every trial of a study shares: the data, the base, the judges, and the base's own scores.
+
+The base without LoRA is sampled and scored once per study, and read back from the study folder
+after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import metrics
+from metrics.contract import Image as Picture
+from metrics.contract import JudgeSettings, Sample, ScoredSample
+from metrics.objectives import objectives, rates
+from tuner import __version__, mannequin
+from tuner.base_model import load_base
+from tuner.config import MANNEQUIN, StudyConfig, TrainConfig, rung_steps
+from tuner.data.folder import TrainingSet, read_folder
+from tuner.errors import ConfigError, TunerError
+from tuner.events import Event, Phase, RungScored
+from tuner.keep import keep
+from tuner.mannequin.dataset import data_folder
+from tuner.rows import RungRow, StudyRow
+from tuner.sample import sample
+from tuner.space import space_hash, to_yaml
+from tuner.store import Store, utc_now
+from tuner.study_folder import RungFolder, StudyFolder, write_text
+from tuner.trial import Rung, Workbench, run_trial
+
+TrainingSets = Mapping[str | None, TrainingSet]
+"""The training sets by the name that `train.data` calls them by; None where there is one."""
+
+RunTrial = Callable[[int, TrainConfig], Iterator[Event | Rung]]
+"""What a trial of that number and configuration does, as its events and scored rungs."""
+
+_NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
+"""The packages whose versions are kept with a study."""
+
+
+def read_data(config: StudyConfig) -> TrainingSets:
+    """Every training set of the study. Raises ConfigError for a folder that cannot be used."""
+    return {name: read_folder(_folder(data)) for name, data in config.data_folders.items()}
+
+
+def _folder(data: str) -> Path:
+    variant = mannequin.data_variant(data)
+    return Path(data) if variant is None else data_folder(variant)
+
+
+def data_hashes(data: TrainingSets) -> dict[str, str]:
+    """The hash of each training set by its name; the only one is called `data`."""
+    return {name or "data": one.sha256 for name, one in data.items()}
+
+
+def record_study(
+    config: StudyConfig, folder: StudyFolder, store: Store, hashes: Mapping[str, str]
+) -> None:
+    """Write study.yaml and the study's row: what is asked for, with which versions and data."""
+    versions = {"tuner": __version__} | {name: importlib.metadata.version(name) for name in _NAMED}
+    about = [f"# {name} {version}" for name, version in versions.items()]
+    about += [f"# data {name}: sha256 {sha}" for name, sha in hashes.items()]
+    write_text(folder.study_yaml, "\n".join(about) + "\n" + to_yaml(config))
+    store.put_study(
+        StudyRow(
+            name=config.study,
+            base=config.base,
+            space_hash=space_hash(config),
+            budget=config.budget.trials,
+            objectives=config.objectives,
+            constraints=config.constraints,
+            versions=versions,
+            begun=utc_now(),
+        )
+    )
+
+
+def bench_runner(
+    config: StudyConfig,
+    folder: StudyFolder,
+    store: Store,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event, None, RunTrial]:
+    """Load the base and the judges, score the base once, and return what runs a trial on them.
+
+    The judges stay open until `models` is closed. Raises MissingModelError for a base that is
+    not there.
+    """
+    yield Phase("load")
+    base = load_base(config.base)
+    model = config.judges.gender_model_for(config.base)
+    settings = JudgeSettings(str(mannequin.CLIP) if model == MANNEQUIN else model)
+    judges = models.enter_context(metrics.open_detectors(settings))
+    bench = Workbench(base, data, config.suite, judges)
+    scored = yield from base_scored(bench, folder, store, config.objectives)
+    bench = Workbench(base, data, config.suite, judges, scored)
+
+    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
+        steps = rung_steps(train, config.budget)
+        return run_trial(bench, number, train, steps, folder.trial(number))
+
+    return run
+
+
+def base_scored(
+    bench: Workbench, folder: StudyFolder, store: Store, names: Sequence[str]
+) -> Generator[Event, None, list[ScoredSample]]:
+    """The suite without LoRA, sampled and scored, or read back where it is complete.
+
+    Raises ConfigError when the suite has no prompt for one of the objectives `names`.
+    """
+    kept = kept_base(store)
+    if kept is None:
+        yield Phase("base")
+        rung = RungFolder(folder.base)
+        samples: list[Sample] = []
+        with contextlib.closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, list):
+                    samples = outcome
+                else:
+                    yield outcome
+        yield Phase("score")
+        kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
+        row = RungRow(None, 0, objectives(kept, None), rates(kept), None, rung.grid)
+        store.put_rung(row, kept)
+    row = store.rungs(None)[0]
+    if missing := [name for name in names if name not in row.objectives]:
+        raise ConfigError(
+            f"no prompt of the suite asks about {', '.join(missing)}: drop it from objectives, or "
+            "give the suite prompts with a sex (gender) and without clothes (clothing)"
+        )
+    yield RungScored(None, 0, row.objectives, row.rates, row.grid)
+    return kept
+
+
+def kept_base(store: Store) -> list[ScoredSample] | None:
+    """The base's scored samples from the study folder; None before they were all kept."""
+    if not store.rungs(None):
+        return None
+    rows = store.samples(None, 0)
+    if not all(row.path.is_file() for row in rows):
+        return None
+    return [
+        ScoredSample(Sample(row.prompt, row.seed, _read(row.path), row.path), row.scores)
+        for row in rows
+    ]
+
+
+def _read(path: Path) -> Picture:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise TunerError(f"{path} cannot be read; delete it to have it drawn anew") from error
