@@ -69,18 +69,24 @@ Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view
 DEFAULT_STUDIES = Path("studies")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def prepare(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and stop.", is_eager=True)
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
     ] = False,
 ) -> None:
     """What holds for every command: the libraries' settings, and --version."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    if version:
-        print(__version__)
-        raise typer.Exit
 
 
 @app.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
