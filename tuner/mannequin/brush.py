@@ -11,6 +11,7 @@ Colour = tuple[int, int, int] | tuple[float, float, float]
 
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _LIGHT = np.array([-0.45, -0.6])  # light comes from the upper left
+_EDGE_TONE, _SHADOW_TONE = 0.45, 0.8  # of the style with edges
 
 
 def tone(colour: Colour, factor: float) -> tuple[int, int, int]:
@@ -76,3 +77,36 @@ def stroke(canvas: Canvas, points: npt.ArrayLike, width: float, colour: Colour) 
     fixed = np.round(np.asarray(points, dtype=np.float64) * (1 << _SHIFT)).astype(np.int32)
     thickness = max(1, round(width))
     cv2.polylines(canvas, [fixed], False, tuple(map(float, colour)), thickness, cv2.LINE_AA, _SHIFT)
+
+
+def tube(
+    canvas: Canvas, joints: npt.NDArray[np.float64], radii: npt.NDArray[np.float64], colour: Colour
+) -> None:
+    """A bent tube of one colour through joints of shape (N, 2) with radii of shape (N,)."""
+    for i in range(len(joints) - 1):
+        fill(canvas, outline(joints[i], radii[i], joints[i + 1], radii[i + 1]), colour)
+
+
+def cel_tube(
+    canvas: Canvas, joints: npt.NDArray[np.float64], radii: npt.NDArray[np.float64], colour: Colour
+) -> None:
+    """A bent tube with a dark edge and a shadow on the side away from the upper right."""
+    edge = _edge(canvas)
+    tube(canvas, joints, radii + edge, tone(colour, _EDGE_TONE))
+    tube(canvas, joints, radii, tone(colour, _SHADOW_TONE))
+    tube(canvas, joints + np.array([0.2, -0.12]) * radii[:, None], radii * 0.78, colour)
+
+
+def cel(canvas: Canvas, points: npt.NDArray[np.float64], colour: Colour) -> None:
+    """A polygon with a dark edge and a shadow on the side away from the upper right."""
+    edge = _edge(canvas)
+    fill(canvas, points, tone(colour, _SHADOW_TONE))
+    middle = points.mean(axis=0)
+    reach = np.abs(points - middle).max(axis=0)
+    fill(canvas, middle + (points - middle) * 0.88 + np.array([0.07, -0.03]) * reach, colour)
+    closed = np.concatenate([points, points[:1]])
+    stroke(canvas, closed, 2 * edge, tone(colour, _EDGE_TONE))
+
+
+def _edge(canvas: Canvas) -> float:
+    return 0.0045 * len(canvas)

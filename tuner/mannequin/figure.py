@@ -52,6 +52,9 @@ TOPS = ("shirt", "sweater", "tank top", "dress")
 BOTTOMS = ("trousers", "shorts", "skirt")
 
 Ground = Literal["plain", "cluttered"]
+Style = Literal["first", "second"]
+"""How a figure is drawn. The first style is what everything is trained on, the second what nothing
+is trained on: other shading, proportions, faces, hair, cuts, shades and grounds."""
 Limbs = Literal["normal", "extra arm", "missing arm", "extra leg", "missing leg"]
 
 
@@ -84,6 +87,7 @@ class Figure:
     block: float = 0.0
     red_eyes: bool = False
     jitter: int = 0
+    style: Style = "first"
 
     @property
     def corruption(self) -> str | None:
