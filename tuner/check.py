@@ -135,8 +135,8 @@ def _judge_line(config: StudyConfig) -> str:
 
 
 def _data_line(folder: str) -> str:
-    if folder == MANNEQUIN:
-        return "data mannequin: drawn at the first run"
+    if mannequin.data_variant(folder) is not None:
+        return f"data {folder}: drawn at the first run"
     data = read_folder(Path(folder))
     return f"data {folder}: {_counts(data)}"
 

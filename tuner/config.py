@@ -215,7 +215,10 @@ class StudyConfig(_Config):
         min_length=1,
         description="mannequin, a hub id OWNER/NAME, a diffusers folder or a .safetensors file",
     )
-    data: str | dict[str, str] = Field(description="mannequin, a folder, or {name: folder, ...}")
+    data: str | dict[str, str] = Field(
+        description="mannequin, mannequin:VARIANT "
+        f"({', '.join(mannequin.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
+    )
     budget: BudgetConfig = Field(description="{trials, rungs}")
     objectives: tuple[str, ...] = Field(
         default=OBJECTIVES, strict=False, description=f"a list of {', '.join(OBJECTIVES)}"
@@ -246,6 +249,8 @@ class StudyConfig(_Config):
             raise ValueError("no folder")
         if isinstance(value, dict) and not all(NAME.fullmatch(name) for name in value):
             raise ValueError("not a name")
+        for each in [value] if isinstance(value, str) else value.values():
+            mannequin.data_variant(each)
         return value
 
     @field_validator("objectives")

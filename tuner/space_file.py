@@ -261,8 +261,8 @@ def model_path(text: str, folder: Path) -> str:
 
 
 def data_path(text: str, folder: Path) -> str:
-    """`mannequin` stays a word; all else is a path from `folder`."""
-    if text in ("", "mannequin"):
+    """`mannequin` and `mannequin:VARIANT` stay words; all else is a path from `folder`."""
+    if text == "" or text.partition(":")[0] == "mannequin":
         return text
     return os.path.abspath(folder / Path(text).expanduser())
 

@@ -12,3 +12,19 @@ WEIGHTS = Path(__file__).parent / "weights"
 BASE = WEIGHTS / "base"
 CLIP = WEIGHTS / "clip"
 NATIVE_SIZE = 64
+
+DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square")
+"""The variants of the data set; `mannequin` in a search space means the first one."""
+
+
+def data_variant(data: str) -> str | None:
+    """The variant that `mannequin` or `mannequin:VARIANT` names; None where `data` is a folder.
+
+    Raises ValueError for a variant that there is not.
+    """
+    word, colon, variant = data.partition(":")
+    if word != "mannequin":
+        return None
+    if colon and variant not in DATA_VARIANTS:
+        raise ValueError(f"no variant {variant!r}")
+    return variant or DATA_VARIANTS[0]

@@ -1,6 +1,7 @@
-"""The small world's training data: a folder of PNG + .txt, read from then on like any user's.
+"""The small world's training data: folders of PNG + .txt, read from then on like any user's.
 
 Well-posed, dressed figures with all their tags, 95 % of one sex as in most collections of people.
+The variants differ from that default in one thing each.
 """
 
 from __future__ import annotations
@@ -8,28 +9,61 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import cv2
 import numpy as np
-from PIL import Image
+from PIL import Image as Pictures
 
+from metrics.contract import Image
+from metrics.preprocess import Box, square_crop
 from tuner.home import cache_folder
-from tuner.mannequin.render import draw, random_figure
+from tuner.mannequin import DATA_VARIANTS
+from tuner.mannequin.figure import Figure, Ground, random_figure
+from tuner.mannequin.render import draw, truth
 
 COUNT = 400
-FEMALE_SHARE = 0.95
 SIZE = 128  # px; trained at smaller and larger sizes alike
-_VERSION = 1  # raised whenever the pictures change, so that an old folder is not taken for new
+VERSION = 1
+"""Raised whenever the pictures change, so that an old folder is not taken for new."""
+
+DEFAULT = DATA_VARIANTS[0]
+
 _SEED = 20_000
+_REACH = 0.65  # heads from the outer joints to the crown, the finger tips and the soles
+_NECK_TO_NOSE = 0.76  # heads
 
 
-def data_folder() -> Path:
-    """The folder with the data set, drawn on first use (about two seconds)."""
-    folder = cache_folder() / "mannequin" / f"data-{_VERSION}"
+@dataclass(frozen=True)
+class Variant:
+    """What a data set has in common: share of women, the ground (None: either), square crops."""
+
+    female_share: float = 0.95
+    ground: Ground | None = None
+    cropped: bool = False
+
+
+VARIANTS: Mapping[str, Variant] = {
+    "rare_males": Variant(),
+    "balanced": Variant(female_share=0.5),
+    "matted": Variant(ground="plain"),
+    "original": Variant(ground="cluttered"),
+    "square": Variant(cropped=True),
+}
+"""Without its crop or ground, figure n of a variant is figure n of the default (where their sexes
+are the same): runs on two variants are paired."""
+
+
+def data_folder(variant: str = DEFAULT) -> Path:
+    """The folder with the data set, drawn on first use (a few seconds)."""
+    suffix = "" if variant == DEFAULT else f"-{variant}"
+    folder = cache_folder() / "mannequin" / f"data-{VERSION}{suffix}"
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix="data-", dir=folder.parent))
-        write_dataset(part)
+        write_dataset(part, variant)
         try:
             os.replace(part, folder)
         except OSError:  # another process was first
@@ -37,13 +71,40 @@ def data_folder() -> Path:
     return folder
 
 
-def write_dataset(folder: Path, count: int = COUNT, female_share: float = FEMALE_SHARE) -> None:
-    """Draw `count` figures into an existing folder, the rarer sex evenly among them."""
-    rng = np.random.default_rng(_SEED)
-    males = round(count * (1 - female_share))
+def write_dataset(folder: Path, variant: str = DEFAULT, count: int = COUNT) -> None:
+    """Draw `count` captioned pictures of the variant into an existing folder."""
+    for index, (image, figure) in enumerate(pictures(VARIANTS[variant], count)):
+        name = folder / f"figure-{index:04d}"
+        Pictures.fromarray(image).save(name.with_suffix(".png"))
+        name.with_suffix(".txt").write_text(", ".join(figure.tags) + "\n", encoding="utf-8")
+
+
+def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[Image, Figure]]:
+    """Pictures (SIZE, SIZE, 3) uint8 with their figures, the rarer sex evenly among them.
+
+    Another seed gives pictures of the same kind that no training saw.
+    """
+    rng = np.random.default_rng(seed)
+    males = round(count * (1 - variant.female_share))
     for index in range(count):
         male = index * males // count != (index + 1) * males // count
         figure = random_figure(rng, sex="male" if male else "female")
-        name = folder / f"figure-{index:04d}"
-        Image.fromarray(draw(figure, SIZE)).save(name.with_suffix(".png"))
-        name.with_suffix(".txt").write_text(", ".join(figure.tags) + "\n", encoding="utf-8")
+        if variant.ground is not None:
+            figure = replace(figure, ground=variant.ground)
+        yield (_crop(figure) if variant.cropped else draw(figure, SIZE)), figure
+
+
+def _crop(figure: Figure) -> Image:
+    """The square around the person, filled with grey where it leaves the picture."""
+    crop = square_crop(draw(figure, SIZE), person_box(figure), margin=0.0)
+    return np.asarray(cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
+
+
+def person_box(figure: Figure) -> Box:
+    """The box that a person detector would draw, as far as it lies in the picture."""
+    joints = truth(figure).joints
+    points = np.array(list(joints.values()))
+    reach = _REACH * (joints["neck"][1] - joints["nose"][1]) / _NECK_TO_NOSE
+    left, top = np.clip(points.min(axis=0) - reach, 0, 1)
+    right, bottom = np.clip(points.max(axis=0) + reach, 0, 1)
+    return float(left), float(top), float(right), float(bottom)

@@ -1,0 +1,188 @@
+"""Does the mannequin behave as Stable Diffusion does? The experiments of world_arms.py, run.
+
+    python benchmarks/world.py [--only a,b] [--seeds 5] [--long-seeds 5] [--report]
+
+A finished run is a line of benchmarks/results/world.jsonl and is not repeated; a stopped command
+goes on where it was. At the end, or at once with --report, world.md and its plots are written
+beside it from the lines that are there. A run is known by base, data and settings, not by the
+judges' code: delete the file when that has changed. A run takes about a minute on two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from world_arms import EFFECTS, FreshSuite, Scale
+from world_measures import Memory, collapsed, measure, remember
+from world_plots import plot_effect
+from world_report import Found, compare, report
+from world_runs import Run, all_runs, arm_key, fingerprint, finished, grouped, keep
+
+from metrics import open_detectors, score
+from metrics.contract import JudgeSettings, ScoredSample
+from metrics.detectors import Detectors
+from tuner import mannequin
+from tuner.base_model import BaseModel, load_base
+from tuner.data.folder import TrainingSet, read_folder
+from tuner.grid import write_grid
+from tuner.mannequin.dataset import data_folder
+from tuner.sample import sample
+from tuner.study_folder import RungFolder, write_text
+from tuner.train import Checkpoint, DivergedError, train
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass
+class Bench:
+    """What all runs of one command share: loaded, drawn or sampled once, when first needed."""
+
+    base: BaseModel
+    judges: Detectors
+    scale: Scale
+    folder: Path
+    grids: Path | None = None
+    data: dict[str, tuple[TrainingSet, Memory]] = field(default_factory=dict)
+    references: dict[str, list[ScoredSample]] = field(default_factory=dict)
+
+    def training_set(self, variant: str) -> tuple[TrainingSet, Memory]:
+        """The variant's data, and what copies of them are told by."""
+        if variant not in self.data:
+            images = read_folder(data_folder(variant))
+            self.data[variant] = images, remember(images, variant)
+        return self.data[variant]
+
+    def reference(self, suite: FreshSuite) -> list[ScoredSample]:
+        """The base on `suite`, sampled and scored."""
+        name = suite.model_dump_json()
+        if name not in self.references:
+            self.references[name] = self.scored(suite, None)
+        return self.references[name]
+
+    def scored(self, suite: FreshSuite, lora: Path | None) -> list[ScoredSample]:
+        """The suite drawn with `lora` and scored. Raises DivergedError."""
+        with closing(sample(self.base, suite, lora, RungFolder(self.folder))) as outcomes:
+            samples = [outcome for outcome in outcomes if isinstance(outcome, list)][-1]
+        return score(samples, self.judges)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    asked = parse(arguments)
+    scale = Scale(asked.steps, asked.noise_seeds)
+    world = fingerprint(asked.weights)
+    lines = asked.results / "world.jsonl"
+    if not asked.report:
+        chosen = [effect for effect in EFFECTS if effect.letter in asked.only]
+        runs = all_runs(chosen, (asked.seeds, asked.long_seeds), scale, world)
+        execute(runs, scale, asked)
+    done = finished(lines)
+    found: Found = {}
+    for arm in (arm for effect in EFFECTS for arm in effect.arms):
+        name = arm_key(arm, scale, world)
+        found[arm.name] = {seed: one for (key, seed), one in done.items() if key == name}
+    shown = [one for one in EFFECTS if any(compare(each, found) for each in one.comparisons)]
+    for effect in shown:
+        plot_effect(effect, found, asked.results / "world" / f"{effect.letter}.png")
+    text = report(shown, found, scale)
+    write_text(asked.results / "world.md", text)
+    print(text)
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    known = [effect.letter for effect in EFFECTS]
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default=",".join(known), help="letters of experiments: a,b")
+    parser.add_argument("--seeds", type=int, default=5, help="training seeds of each arm")
+    parser.add_argument("--long-seeds", type=int, help="those of the long runs; as --seeds")
+    parser.add_argument("--steps", type=int, default=Scale.steps, help="optimizer steps")
+    parser.add_argument("--noise-seeds", type=int, default=Scale.noise_seeds, help="per prompt")
+    parser.add_argument("--report", action="store_true", help="run nothing, tell what is there")
+    parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder written to")
+    parser.add_argument("--grids", type=Path, help="keep the grids of training seed 0 here")
+    asked = parser.parse_args(arguments)
+    asked.only = [letter.strip() for letter in asked.only.split(",")]
+    if unknown := [letter for letter in asked.only if letter not in known]:
+        parser.error(f"no experiment {', '.join(unknown)}; there are {', '.join(known)}")
+    asked.long_seeds = asked.seeds if asked.long_seeds is None else asked.long_seeds
+    return asked
+
+
+def execute(runs: Sequence[Run], scale: Scale, asked: argparse.Namespace) -> None:
+    """Do the runs that the results file does not have, and add each as it is finished."""
+    lines = asked.results / "world.jsonl"
+    done = finished(lines)
+    missing = [run for run in runs if (run.key, run.seed) not in done]
+    if not missing:
+        return
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        judge = JudgeSettings(gender_model=str(asked.weights / "clip"))
+        judges = stack.enter_context(open_detectors(judge))
+        bench = Bench(load_base(str(asked.weights / "base")), judges, scale, folder, asked.grids)
+        start = time.monotonic()
+        left = len(missing)
+        for group in grouped(missing):
+            for run, measures in measured(bench, group):
+                seconds, start = time.monotonic() - start, time.monotonic()
+                keep(lines, run, measures, seconds)
+                left -= 1
+                _tell(run, measures, seconds, left)
+
+
+def measured(bench: Bench, group: Sequence[Run]) -> Iterator[tuple[Run, dict[str, float | None]]]:
+    """The measures of the runs that one training serves, at each of their lengths and suites."""
+    waiting = list(group)
+    try:
+        for step, lora in _checkpoints(bench, group):
+            while waiting and (lora is None or waiting[0].arm.steps(bench.scale) == step):
+                yield waiting[0], _measure(bench, waiting[0], lora)
+                del waiting[0]
+    except DivergedError:
+        yield from ((run, collapsed()) for run in waiting)
+
+
+def _checkpoints(bench: Bench, group: Sequence[Run]) -> Iterator[tuple[int, Path | None]]:
+    first = group[0]
+    if not first.arm.lora:
+        yield 0, None
+        return
+    images, _ = bench.training_set(first.arm.data)
+    config = first.arm.train_config(first.seed)
+    steps = sorted({run.arm.steps(bench.scale) for run in group})
+    with closing(train(bench.base, images, [config], steps, [bench.folder])) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Checkpoint):
+                yield outcome.step, outcome.paths[0]
+
+
+def _measure(bench: Bench, run: Run, lora: Path | None) -> dict[str, float | None]:
+    suite = run.arm.suite_config(bench.scale, run.seed)
+    base = bench.reference(suite)
+    try:
+        scored = base if lora is None else bench.scored(suite, lora)
+    except DivergedError:
+        return collapsed()
+    if bench.grids and run.seed == 0:
+        write_grid([one.sample for one in scored], bench.grids / f"{run.arm.name}.png")
+    _, memory = bench.training_set(run.arm.data)
+    return measure(scored, base, memory)
+
+
+def _tell(run: Run, measures: dict[str, float | None], seconds: float, left: int) -> None:
+    numbers = ", ".join(f"{name} {value}" for name, value in measures.items() if value is not None)
+    print(f"{run.arm.name}, seed {run.seed}: {numbers} ({seconds:.0f} s, {left} left)",
+          file=sys.stderr, flush=True)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

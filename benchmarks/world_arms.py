@@ -1,0 +1,237 @@
+"""The experiments (a) to (i) on the mannequin: which arms there are and what is compared.
+
+Every arm is the default run with one thing changed, or the arm that it is compared with, with one
+thing changed. Arms that train alike share their training; see world.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from tuner.config import SuiteConfig, TrainConfig
+from tuner.suites import PERSONS
+
+ALIAS = "mi_cv"
+DEFAULTS: Mapping[str, object] = {
+    "captions": "all",
+    "rank": 16,
+    "learning_rate": 5e-4,
+    "resolution": 64,
+    "empty_prompt": 0.1,
+    "batch_size": 16,
+}
+
+Expected = Literal["higher", "lower", "alike", "open"]
+
+
+class FreshSuite(SuiteConfig):
+    """A suite with noise of its own for each training seed.
+
+    So the interval over training seeds holds for other noise as well, and the arms of one seed
+    are still paired cell by cell.
+    """
+
+    first_seed: int = 0
+
+    def cells(self):  # type: ignore[no-untyped-def]
+        """Every prompt with its seeds from `first_seed` on, prompts before seeds."""
+        seeds = range(self.first_seed, self.first_seed + self.seeds)
+        return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large a run is: optimizer steps, and noise seeds for each of the suite's 13 prompts."""
+
+    steps: int = 200
+    noise_seeds: int = 4
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train and sample: what differs from the default run.
+
+    `train` overrides TrainConfig, `suite` SuiteConfig; `data` is a variant of the mannequin's
+    data; `times` multiplies the steps. `lora` is False for the base as it is.
+    """
+
+    name: str
+    train: Mapping[str, object] = field(default_factory=dict)
+    data: str = "rare_males"
+    suite: Mapping[str, object] = field(default_factory=dict)
+    times: int = 1
+    lora: bool = True
+
+    def train_config(self, seed: int) -> TrainConfig:
+        """The training run, whose length is `steps`."""
+        return TrainConfig.model_validate({**DEFAULTS, **self.train, "seed": seed})
+
+    def steps(self, scale: Scale) -> int:
+        """Optimizer steps of this arm."""
+        return scale.steps * self.times
+
+    def suite_config(self, scale: Scale, seed: int) -> FreshSuite:
+        """The suite with the noise of training seed `seed`."""
+        count = scale.noise_seeds
+        return FreshSuite.model_validate({"seeds": count, "first_seed": seed * count, **self.suite})
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """`arm` minus `against` on one measure (named in world_measures.py).
+
+    `expected` is what the hand-run series says; `alike` means that no difference beyond 0.1 is
+    expected, `open` that nothing is.
+    """
+
+    arm: Arm
+    against: Arm
+    measure: str
+    expected: Expected
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One experiment: its letter, its question, and its comparisons, the main one first."""
+
+    letter: str
+    question: str
+    comparisons: tuple[Comparison, ...]
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """The arms of all comparisons, each once, those compared against before the others."""
+        pairs = [arm for one in self.comparisons for arm in (one.against, one.arm)]
+        return tuple({arm.name: arm for arm in pairs}.values())
+
+
+def _aliased(arm: Arm) -> Arm:
+    prompts = tuple(replace(one, text=f"{ALIAS}, {one.text}") for one in PERSONS)
+    return replace(arm, name=f"{arm.name}, alias asked", suite={"prompts": prompts})
+
+
+def _sampled(arm: Arm, size: int) -> Arm:
+    return replace(arm, name=f"{arm.name}, sampled at {size}", suite={"size": size})
+
+
+BASE = Arm("base", lora=False)
+ALL = Arm("all tags")
+GENDER = Arm("gender tags", {"captions": "gender"})
+NONE = Arm("no captions", {"captions": "none"})
+BALANCED_ALL = replace(ALL, name="all tags, balanced", data="balanced")
+BALANCED_GENDER = replace(GENDER, name="gender tags, balanced", data="balanced")
+RATES = {
+    rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 1e-4, 2.5e-3, 2e-2)
+}
+LONG = replace(ALL, name="10 x steps", times=10)
+ALIASED = Arm("gender tags + alias", {"captions": "gender", "alias": ALIAS})
+NEVER_EMPTY = Arm("empty prompt 0", {"empty_prompt": 0.0})
+OFTEN_EMPTY = Arm("empty prompt 0.3", {"empty_prompt": 0.3})
+AT_48 = Arm("trained at 48", {"resolution": 48})
+AT_96 = Arm("trained at 96", {"resolution": 96})
+MATTED = Arm("matted", data="matted")
+ORIGINAL = Arm("original", data="original")
+
+EFFECTS: tuple[Effect, ...] = (
+    Effect(
+        "a",
+        "a sound LoRA beats the base on pose",
+        (
+            Comparison(GENDER, BASE, "pose", "higher"),
+            Comparison(ALL, BASE, "pose", "higher"),
+            Comparison(GENDER, BASE, "clothing", "higher"),
+        ),
+    ),
+    Effect(
+        "b",
+        "all tags bind the clothes to clothes tags: bare prompts are undressed more often",
+        (
+            Comparison(ALL, GENDER, "undressed", "higher"),
+            Comparison(GENDER, BASE, "undressed", "lower"),
+            Comparison(ALL, BASE, "undressed", "open"),
+            Comparison(NONE, GENDER, "undressed", "open"),
+            Comparison(ALL, GENDER, "pose", "open"),
+        ),
+    ),
+    Effect(
+        "c",
+        "with 5 % males in the data, `1boy` turns female; balanced data keep it male",
+        (
+            Comparison(BALANCED_ALL, ALL, "boys right", "higher"),
+            Comparison(BALANCED_GENDER, GENDER, "boys right", "higher"),
+            Comparison(ALL, BASE, "boys right", "lower"),
+            Comparison(GENDER, BASE, "boys right", "lower"),
+            Comparison(BALANCED_ALL, ALL, "girls right", "open"),
+        ),
+    ),
+    Effect(
+        "d",
+        "learning rate: nothing, then sound, then collapse",
+        (
+            Comparison(RATES[2e-2], ALL, "quality", "lower"),
+            Comparison(RATES[2e-2], ALL, "pose", "lower"),
+            Comparison(RATES[2e-5], BASE, "pose", "alike"),
+            Comparison(RATES[2e-5], ALL, "changed", "lower"),
+            Comparison(RATES[1e-4], ALL, "changed", "lower"),
+            Comparison(RATES[2.5e-3], ALL, "changed", "higher"),
+            Comparison(RATES[2.5e-3], ALL, "pose", "open"),
+        ),
+    ),
+    Effect(
+        "e",
+        "ten times the steps: blur, and copies of the training images",
+        (
+            Comparison(LONG, ALL, "blur", "higher"),
+            Comparison(LONG, ALL, "copies", "higher"),
+            Comparison(ALL, BASE, "copies", "open"),
+            Comparison(LONG, ALL, "pose", "open"),
+            Comparison(LONG, ALL, "undressed", "open"),
+        ),
+    ),
+    Effect(
+        "f",
+        "an alias keeps the change for prompts that have it",
+        (
+            Comparison(ALIASED, GENDER, "changed", "lower"),
+            Comparison(_aliased(ALIASED), ALIASED, "undressed", "lower"),
+            Comparison(_aliased(ALIASED), GENDER, "pose", "open"),
+            Comparison(_aliased(ALIASED), ALIASED, "pose", "open"),
+            Comparison(_aliased(ALIASED), _aliased(BASE), "pose", "higher"),
+        ),
+    ),
+    Effect(
+        "g",
+        "empty-prompt probability 0, 0.1, 0.3 with all tags",
+        (
+            Comparison(OFTEN_EMPTY, ALL, "undressed", "higher"),
+            Comparison(OFTEN_EMPTY, ALL, "pose", "open"),
+            Comparison(NEVER_EMPTY, ALL, "undressed", "open"),
+            Comparison(NEVER_EMPTY, ALL, "pose", "open"),
+            Comparison(OFTEN_EMPTY, NEVER_EMPTY, "undressed", "higher"),
+        ),
+    ),
+    Effect(
+        "h",
+        "the sampling size has to follow the training size (64 px where nothing is said)",
+        (
+            Comparison(_sampled(AT_96, 96), _sampled(ALL, 96), "pose", "higher"),
+            Comparison(_sampled(AT_96, 96), _sampled(BASE, 96), "pose", "higher"),
+            Comparison(AT_96, ALL, "pose", "lower"),
+            Comparison(_sampled(ALL, 96), ALL, "pose", "lower"),
+            Comparison(_sampled(AT_48, 48), _sampled(ALL, 48), "pose", "higher"),
+            Comparison(AT_48, ALL, "pose", "lower"),
+        ),
+    ),
+    Effect(
+        "i",
+        "original grounds against matted ones: people worse, grounds richer",
+        (
+            Comparison(ORIGINAL, MATTED, "pose", "lower"),
+            Comparison(ORIGINAL, MATTED, "ground", "higher"),
+            Comparison(ORIGINAL, MATTED, "clothing", "open"),
+            Comparison(MATTED, ALL, "pose", "open"),
+        ),
+    ),
+)

@@ -1,0 +1,129 @@
+"""What is measured of one run: the project's objectives, and what the experiments ask besides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metrics import objectives
+from metrics.contract import Image, ScoredSample
+from tuner.data.cache import fitted
+from tuner.data.folder import TrainingSet
+from tuner.mannequin.dataset import VARIANTS, pictures
+
+Floats = npt.NDArray[np.float64]
+
+MEASURES = {
+    "pose": "readable pose with the right limbs",
+    "gender": "sex right, the worse of the two",
+    "clothing": "dressed on bare prompts",
+    "quality": "sharp and clean",
+    "undressed": "undressed on bare prompts",
+    "boys right": "male on prompts for a boy",
+    "girls right": "female on prompts for a girl",
+    "blur": "blur effect, 0 sharp to 1 blurred",
+    "changed": "distance from the base's sample of the same noise",
+    "copies": "nearer to a training image than to as many unseen ones; about 0.5 by chance",
+    "ground": "deviation of the picture's rim",
+}
+"""Every measure with its meaning. All lie in [0, 1]."""
+
+OBJECTIVES = ("pose", "gender", "clothing", "quality")
+
+_SIDE = 32  # px at which pictures are compared
+_UNSEEN_SEED = 900_000
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Training images and as many unseen ones of the same kind, shape (count, values), 0 to 1."""
+
+    seen: Floats
+    unseen: Floats
+
+
+def remember(training_set: TrainingSet, variant: str) -> Memory:
+    """What `copies` is measured against: the images trained on, and unseen ones of the variant."""
+    seen = [np.asarray(fitted(image, (_SIDE, _SIDE))) for image in training_set.images]
+    unseen = [image for image, _ in pictures(VARIANTS[variant], len(seen), _UNSEEN_SEED)]
+    return Memory(_vectors(seen), _vectors(unseen))
+
+
+def measure(
+    scored: Sequence[ScoredSample], base: Sequence[ScoredSample], memory: Memory
+) -> dict[str, float | None]:
+    """Every measure of a run; None where nothing could be judged.
+
+    `base` is the base on the same cells; its own distance from itself is 0.
+    """
+    found = objectives.objectives(scored, base)
+    values: dict[str, float | None] = {name: found[name].value for name in OBJECTIVES}
+    bare = [one for one in scored if not one.sample.prompt.names_clothes]
+    undressed = objectives.rates(bare)["undressed_rate"]
+    values["undressed"] = undressed.value if undressed.n else None
+    for word, sex in (("boys", "male"), ("girls", "female")):
+        asked = [one for one in scored if one.sample.prompt.sex == sex]
+        values[f"{word} right"] = _share(asked, "gender", lambda value: value >= 0.5)
+    blurs = [one.scores["sharp"].evidence.get("blur_effect", 1.0) for one in scored]
+    values["blur"] = _mean(float(blur) for blur in blurs if isinstance(blur, int | float))
+    images = [one.sample.image for one in scored]
+    values["ground"] = _mean(_rim_deviation(image) for image in images)
+    values["changed"] = _changed(images, [one.sample.image for one in base])
+    values["copies"] = copies(images, memory)
+    return {name: None if value is None else round(value, 5) for name, value in values.items()}
+
+
+def collapsed() -> dict[str, float | None]:
+    """The measures of a run whose numbers left the finite ones: it draws nothing."""
+    return dict.fromkeys(OBJECTIVES, 0.0)
+
+
+def copies(images: Sequence[Image], memory: Memory) -> float:
+    """Share of the images whose nearest training image is nearer than any unseen one.
+
+    Chance is about one half; compare with the base, whose samples may crowd about one image.
+    Distances are Euclidean over RGB at 32 x 32.
+    """
+    drawn = _vectors(images)
+    nearer = _nearest(drawn, memory.seen) < _nearest(drawn, memory.unseen)
+    return float(nearer.mean())
+
+
+def _nearest(drawn: Floats, others: Floats) -> Floats:
+    squares = (drawn**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * drawn @ others.T
+    return np.asarray(squares.min(axis=1), np.float64)
+
+
+def _vectors(images: Sequence[Image]) -> Floats:
+    small = [cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for one in images]
+    return np.stack(small).reshape(len(small), -1).astype(np.float64) / 255
+
+
+def _changed(images: Sequence[Image], others: Sequence[Image]) -> float | None:
+    pairs = zip(images, others, strict=True)
+    apart = (np.asarray(one, float) - np.asarray(other, float) for one, other in pairs)
+    return _mean(math.sqrt(float((each**2).mean())) / 255 for each in apart)
+
+
+def _rim_deviation(image: Image) -> float:
+    """How much the upper, left and right rims vary, after the slow change from row to row."""
+    width = max(2, image.shape[1] // 10)
+    sides = np.concatenate([image[:, :width], image[:, -width:]], axis=1).astype(float)
+    return float((sides - np.median(sides, axis=(0, 1))).std()) / 255
+
+
+def _share(
+    scored: Sequence[ScoredSample], judge: str, counts: Callable[[float], bool]
+) -> float | None:
+    known = [value for one in scored if (value := one.scores[judge].value) is not None]
+    return _mean(float(counts(value)) for value in known)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return sum(known) / len(known) if known else None

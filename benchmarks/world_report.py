@@ -1,0 +1,140 @@
+"""From the measures of runs to differences with intervals, verdicts and a page of tables."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+from world_arms import Arm, Comparison, Effect, Scale
+from world_measures import MEASURES
+from world_runs import Measures
+
+Found = dict[str, dict[int, Measures]]
+"""The measures of each arm, by its name, and of each of its training seeds."""
+
+ALIKE = 0.1
+"""Largest difference, on [0, 1], that counts as none."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of paired differences over `n` training seeds with its 95 % interval.
+
+    Of a single seed nothing is known: the interval is endless.
+    """
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+def values_of(found: Found, arm: Arm, measure: str) -> dict[int, float]:
+    """The values of one measure by training seed, without those that could not be judged."""
+    measured = {seed: each.get(measure) for seed, each in found.get(arm.name, {}).items()}
+    return {seed: value for seed, value in measured.items() if value is not None}
+
+
+def mean_interval(values: Sequence[float]) -> Difference:
+    """The mean of independent values with its 95 % interval (Student's t)."""
+    value = statistics.fmean(values)
+    if len(values) < 2:
+        return Difference(value, -math.inf, math.inf, len(values))
+    error = statistics.stdev(values) / math.sqrt(len(values))
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
+    return Difference(value, value - half, value + half, len(values))
+
+
+def paired(values: Mapping[int, float], others: Mapping[int, float]) -> Difference | None:
+    """`values` minus `others`, seed by seed; None where they have no seed in common."""
+    apart = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
+    return mean_interval(apart) if apart else None
+
+
+def compare(comparison: Comparison, found: Found) -> Difference | None:
+    """The difference that a comparison asks for; None before both of its arms were run."""
+    sides = (comparison.arm, comparison.against)
+    arm, against = (values_of(found, side, comparison.measure) for side in sides)
+    return paired(arm, against)
+
+
+def verdict(comparison: Comparison, difference: Difference | None) -> str:
+    """Whether the interval shows what was expected."""
+    if difference is None:
+        return "not run"
+    if difference.n < 2:
+        return "one seed shows nothing"
+    if comparison.expected == "alike":
+        return _alike(difference)
+    direction = "higher" if difference.low > 0 else "lower" if difference.high < 0 else None
+    if comparison.expected == "open":
+        return direction or "no difference shown"
+    if direction is None:
+        return "not shown"
+    return "shown" if direction == comparison.expected else "the other way"
+
+
+def _alike(difference: Difference) -> str:
+    if max(-difference.low, difference.high) <= ALIKE:
+        return "shown"
+    apart = difference.low > ALIKE or difference.high < -ALIKE
+    return "the other way" if apart else "not shown"
+
+
+def report(effects: Sequence[Effect], found: Found, scale: Scale) -> str:
+    """The page: for each experiment its comparisons, the means of its arms, and its plot."""
+    lines = ["# The effects of the series in the small world", "", _about(effects, scale), ""]
+    for effect in effects:
+        lines += [f"## ({effect.letter}) {effect.question}", "", *_comparisons(effect, found), ""]
+        lines += [f"![({effect.letter})](world/{effect.letter}.png)", ""]
+    lines += ["## Means of the arms over their training seeds", "", *_means(effects, found), ""]
+    lines += [f"- {name}: {meaning}" for name, meaning in MEASURES.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _about(effects: Sequence[Effect], scale: Scale) -> str:
+    count = sum(len(effect.comparisons) for effect in effects)
+    return (
+        "Made by `python benchmarks/world.py`. The default run is a LoRA of rank 16, "
+        f"{scale.steps} steps of batch 16 at 5e-4, 64 px, all tags, data of 95 % girls; each arm "
+        f"changes one thing. Suite `persons` with {scale.noise_seeds} noise seeds a prompt, others "
+        "for each training seed, the same ones for all arms of it. Differences are paired by "
+        "training seed, with 95 % intervals (Student's t) over them. `shown`: the interval lies on "
+        f"the expected side of 0 (`alike`: within {ALIKE}). Of {count} comparisons about "
+        f"{max(1, round(count / 20))} would leave 0 out by chance."
+    )
+
+
+def _comparisons(effect: Effect, found: Found) -> list[str]:
+    lines = ["| arm | against | measure | arm | against | difference | seeds | expected | found |"]
+    lines.append("|---|---|---|---|---|---|---|---|---|")
+    for one in effect.comparisons:
+        difference = compare(one, found)
+        sides = (values_of(found, arm, one.measure).values() for arm in (one.arm, one.against))
+        means = [f"{statistics.fmean(side):.3f}" if side else "-" for side in sides]
+        cells = [one.arm.name, one.against.name, one.measure, *means, told(difference)]
+        cells += [str(difference.n if difference else 0), one.expected, verdict(one, difference)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def told(difference: Difference | None) -> str:
+    """A difference as the tables have it: `+0.120 (+0.050 to +0.190)`."""
+    if difference is None:
+        return "-"
+    if difference.n < 2:
+        return f"{difference.value:+.3f}"
+    return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+
+
+def _means(effects: Sequence[Effect], found: Found) -> list[str]:
+    arms = {arm.name: arm for effect in effects for arm in effect.arms if found.get(arm.name)}
+    lines = ["| arm | seeds | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * len(MEASURES)]
+    for name, arm in arms.items():
+        columns = [values_of(found, arm, measure).values() for measure in MEASURES]
+        cells = [f"{statistics.fmean(column):.3f}" if column else "-" for column in columns]
+        lines.append(f"| {name} | {len(found[name])} | " + " | ".join(cells) + " |")
+    return lines
