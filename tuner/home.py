@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from platformdirs import user_cache_path
+from metrics import models
 
 
 def cache_folder() -> Path:
-    """The cache folder; it need not exist yet."""
-    chosen = os.environ.get("TUNER_HOME")
-    return Path(chosen).expanduser() if chosen else user_cache_path("tuner", appauthor=False)
+    """The cache folder, above the judges' models; it need not exist yet."""
+    return models.cache_folder().parent

@@ -236,7 +236,9 @@ def requeue(
     parameters = {**queued, **trial.params}
     others = study.get_trials(deepcopy=False)
     if all(one.user_attrs.get("retry_of") != trial.number for one in others):
-        study.enqueue_trial(parameters, {"retry_of": trial.number, "deaths": deaths})
+        first = trial.user_attrs.get("first_try", trial.number)
+        told = {"retry_of": trial.number, "first_try": first, "deaths": deaths}
+        study.enqueue_trial(parameters, told)
     fail(study, trial, reason)
 
 

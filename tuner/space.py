@@ -83,9 +83,10 @@ def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
     """One training run: a value for each range, the fixed ones as they are.
 
     Optuna's parameters bear the names of the keys. Unless the space sets `seed`, each trial has
-    its own: the study's + 1000 x the trial's number.
+    its own: the study's + 1000 x the trial's number, for a retry that of the first try.
     """
-    values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * trial.number}
+    first = int(trial.user_attrs.get("first_try", trial.number))
+    values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
     for name, parameter in config.train.items():
         match parameter:
             case Fixed(value):

@@ -194,6 +194,7 @@ def test_dead_trials_are_queued_again_once(config: StudyConfig, folder: StudyFol
         again, same = parameters(study, config)
         assert same == chosen
         assert again.user_attrs["retry_of"] == 0
+        assert again.user_attrs["first_try"] == 0
         assert again.user_attrs["deaths"] == 1
         assert "rungs" not in again.user_attrs
         assert ended(study) == {0: "failed"}

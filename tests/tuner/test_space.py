@@ -131,6 +131,15 @@ def test_suggest_keeps_to_steps_and_takes_a_seed_of_the_space(tmp_path: Path) ->
         assert train.seed == 7
 
 
+def test_a_retry_trains_with_the_seed_of_its_first_try() -> None:
+    config = load_study(shipped_spaces()["pose"])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(3):
+        study.tell(study.ask(), 0.0)
+    study.enqueue_trial({}, {"first_try": 1})
+    assert suggest(study.ask(), config).seed == 1000
+
+
 def test_recipes_are_what_optuna_samples_first(tmp_path: Path) -> None:
     config = load_study(shipped_spaces()["pose"])
     study = optuna.create_study()
