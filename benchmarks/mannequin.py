@@ -109,7 +109,7 @@ def _rate(values: Sequence[float | None], counts) -> str:  # type: ignore[no-unt
 def _save_sheets(stages: dict[str, list[ScoredSample]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, scored in stages.items():
-        tiles = [one.sample.image for one in scored[: 52 - 52 % 13]]
+        tiles = [one.sample.image for one in scored[:: max(1, len(scored) // 52)]][:52]
         rows = [np.hstack(tiles[start : start + 13]) for start in range(0, len(tiles) - 12, 13)]
         sheet = Pictures.fromarray(np.vstack(rows))
         sheet.resize((sheet.width * 2, sheet.height * 2)).save(folder / f"{name}.png")
