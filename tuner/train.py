@@ -196,7 +196,7 @@ class _Trainer:
             loss = self._loss(member)
             self.accelerator.backward(loss)
             self.accelerator.unscale_gradients(member.optimizer)
-            torch.nn.utils.clip_grad_norm_(member.parameters, _MAX_GRADIENT_NORM, foreach=True)
+            _clip(member.parameters)
             member.optimizer.step()
             member.optimizer.zero_grad()
             member.loss += loss.detach()
@@ -252,6 +252,19 @@ class _Trainer:
             mean_losses.append(member.rung_loss / steps)
             member.rung_loss = 0.0
         return Checkpoint(step, tuple(paths), tuple(mean_losses))
+
+
+def _clip(parameters: Sequence[torch.nn.Parameter]) -> None:
+    """Bound the norm of the gradient in place; one that is not finite counts as zero.
+
+    Otherwise a single overflow makes every weight NaN, and a trial that has merely collapsed
+    could not be scored as such. Nothing here waits for the device.
+    """
+    gradients = [each.grad for each in parameters if each.grad is not None]
+    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
+    factor = (_MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0)
+    for gradient in gradients:
+        gradient.copy_(torch.where(norm.isfinite(), gradient * factor, 0.0))
 
 
 def _mixed_precision(base: BaseModel) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.lora_file import read_file
 from tuner.study_folder import TrialFolder
-from tuner.train import Checkpoint, DivergedError, train
+from tuner.train import Checkpoint, DivergedError, _clip, train
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)
 WITH_TEXT = SMALL.model_copy(update={"text_encoder_ratio": 0.5, "alias": "mi_cv", "seed": 7})
@@ -151,12 +152,16 @@ def test_sampling_at_a_rung_does_not_disturb_the_training(
     assert torch.equal(weights(straight), weights(last))
 
 
-def test_a_learning_rate_that_explodes_is_told(
+def test_weights_that_the_file_cannot_hold_are_told(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    wild = SMALL.model_copy(update={"learning_rate": 1.0, "alpha": 1024.0})
-    with pytest.raises(DivergedError):
-        run(base, training_set, [wild], [tmp_path], rungs=(200_000,))
+    with closing(train(base, training_set, [SMALL], [1, 2], [tmp_path])) as outcomes:
+        next(one for one in outcomes if isinstance(one, Checkpoint))
+        for weight in adapter.parameters(base, "member0"):
+            weight.data.fill_(1e6)  # beyond float16
+        with pytest.raises(DivergedError):
+            list(outcomes)
+    assert not (tmp_path / "rung_0002").exists()
 
 
 def test_a_loss_that_is_no_number_is_told(
@@ -222,3 +227,17 @@ class TestTarget:
     def test_another_prediction_is_refused(self, base: BaseModel) -> None:
         with pytest.raises(ConfigError, match="sample"):
             losses.target(self.schedule(base, "sample"), *torch.randn(2, 1), torch.tensor([1]))
+
+
+def test_a_gradient_that_overflows_moves_no_weight_and_a_large_one_is_bounded() -> None:
+    weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]
+    for bad in (float("inf"), float("nan")):
+        weights[0].grad, weights[1].grad = torch.tensor([bad, 1.0]), torch.ones(3)
+        _clip(weights)
+        assert all(not each.grad.any() for each in weights if each.grad is not None)
+    weights[0].grad, weights[1].grad = torch.tensor([30.0, 40.0]), torch.zeros(3)
+    _clip(weights)
+    assert torch.allclose(weights[0].grad, torch.tensor([0.6, 0.8]))
+    weights[0].grad, weights[1].grad = torch.tensor([0.3, 0.4]), torch.zeros(3)
+    _clip(weights)
+    assert torch.allclose(weights[0].grad, torch.tensor([0.3, 0.4]))
