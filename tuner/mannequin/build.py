@@ -32,7 +32,7 @@ class Plan:
     minutes: int
 
 
-FULL = Plan(pictures=16_000, vae_steps=4_000, base_steps=4_500, clip_steps=4_500, minutes=60)
+FULL = Plan(pictures=16_000, vae_steps=4_000, base_steps=4_500, clip_steps=6_000, minutes=65)
 FAST = Plan(pictures=400, vae_steps=20, base_steps=20, clip_steps=20, minutes=1)
 
 
