@@ -76,7 +76,7 @@ def _stages(asked: argparse.Namespace) -> dict[str, list[Sample]]:
     }
 
 
-def _sex_line(detectors: Detectors, count: int = 1000) -> str:
+def _sex_line(detectors: Detectors, count: int = 3000) -> str:
     """The small open_clip model by itself, on whole held-out renders of dressed figures."""
     rng = np.random.default_rng(4242)
     figures = [random_figure(rng) for _ in range(count)]
