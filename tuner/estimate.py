@@ -35,9 +35,9 @@ class Cost:
 
 
 MANNEQUIN_COST = Cost(
-    train=0.14 / 16,
-    sample=9.0 / (52 * 20),
-    score=4.0 / 52,
+    train=0.155 / 16,
+    sample=6.7 / (52 * 20),
+    score=4.2 / 52,
     load=20.0,
     lora=36_000,
     text_lora=3_000,
@@ -45,7 +45,8 @@ MANNEQUIN_COST = Cost(
     resident=2 * _GIB,
     picture=20 * 2**20,
 )
-"""Two processor cores: 0.14 s a step of batch 16; 52 pictures of 20 steps in 9 s, judged in 4."""
+"""Two processor cores, trial 0 of the demo: 0.155 s a step of batch 16, 52 pictures of 20 steps in
+6.7 s, judged in 4.2 s. Load time and sizes are rough."""
 
 STABLE_DIFFUSION_COST = Cost(
     train=0.13,

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 
-from tuner.mannequin.corpus import Corpus, make_corpus
+from tuner.mannequin.corpus import make_corpus
 from tuner.mannequin.train_base import encode, save_base, train_base
 from tuner.mannequin.train_clip import save_clip, train_clip
 from tuner.mannequin.train_vae import train_vae
@@ -65,11 +65,6 @@ def redraw(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.
     pixels = (torch.cat(parts).clamp(-1, 1) + 1) * 127.5
     drawn: npt.NDArray[np.uint8] = pixels.round().byte().permute(0, 2, 3, 1).numpy()
     return drawn
-
-
-def held_out_corpus(count: int, seed: int = 1_000_000) -> Corpus:
-    """Pictures of the same kind that no stage has seen."""
-    return make_corpus(count, seed)
 
 
 def _say(text: str) -> None:
