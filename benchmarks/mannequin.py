@@ -44,7 +44,8 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
     parser.add_argument("--pictures", type=Path)
     asked = parser.parse_args()
-    with open_detectors(JudgeSettings(gender_model=str(asked.weights / "clip"))) as detectors:
+    settings = JudgeSettings(str(asked.weights / "clip"), str(asked.weights / "yolo"))
+    with open_detectors(settings) as detectors:
         stages = {name: score(samples, detectors) for name, samples in _stages(asked).items()}
         whole = _sex_line(detectors)
     lines = [

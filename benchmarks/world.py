@@ -5,20 +5,27 @@
 A finished run is a line of benchmarks/results/world.jsonl and is not repeated; a stopped command
 goes on where it was. At the end, or at once with --report, world.md and its plots are written
 beside it from the lines that are there. A run is known by base, data and settings, not by the
-judges' code: delete the file when that has changed. A run takes about a minute on two cores.
+judges' code: delete the file when that has changed. Runs go side by side, one on each core: the
+networks are so small that a second core hardly speeds one up. A run takes about a minute.
 """
 
 from __future__ import annotations
 
 import argparse
+import atexit
+import functools
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from world_arms import EFFECTS, FreshSuite, Scale
 from world_measures import Memory, collapsed, measure, remember
 from world_plots import plot_effect
@@ -42,7 +49,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass
 class Bench:
-    """What all runs of one command share: loaded, drawn or sampled once, when first needed."""
+    """What all runs of one worker share: loaded, drawn or sampled once, when first needed."""
 
     base: BaseModel
     judges: Detectors
@@ -105,6 +112,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--long-seeds", type=int, help="those of the long runs; as --seeds")
     parser.add_argument("--steps", type=int, default=Scale.steps, help="optimizer steps")
     parser.add_argument("--noise-seeds", type=int, default=Scale.noise_seeds, help="per prompt")
+    cores = 1 if torch.cuda.is_available() else os.cpu_count() or 1
+    parser.add_argument("--workers", type=int, default=cores, help="runs at a time")
     parser.add_argument("--report", action="store_true", help="run nothing, tell what is there")
     parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder written to")
@@ -124,19 +133,42 @@ def execute(runs: Sequence[Run], scale: Scale, asked: argparse.Namespace) -> Non
     missing = [run for run in runs if (run.key, run.seed) not in done]
     if not missing:
         return
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        judge = JudgeSettings(gender_model=str(asked.weights / "clip"))
-        judges = stack.enter_context(open_detectors(judge))
-        bench = Bench(load_base(str(asked.weights / "base")), judges, scale, folder, asked.grids)
-        start = time.monotonic()
-        left = len(missing)
-        for group in grouped(missing):
-            for run, measures in measured(bench, group):
-                seconds, start = time.monotonic() - start, time.monotonic()
+    left = len(missing)
+    settings = (asked.weights, scale, asked.grids)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(asked.workers, spawn, _share_cores, (asked.workers,)) as pool:
+        groups = [pool.submit(work, settings, group) for group in grouped(missing)]
+        for group in as_completed(groups):
+            for run, measures, seconds in group.result():
                 keep(lines, run, measures, seconds)
                 left -= 1
                 _tell(run, measures, seconds, left)
+
+
+def _share_cores(workers: int) -> None:
+    torch.set_num_threads(max(1, torch.get_num_threads() // workers))
+
+
+def work(
+    settings: tuple[Path, Scale, Path | None], group: Sequence[Run]
+) -> list[tuple[Run, dict[str, float | None], float]]:
+    """In a worker: the runs that one training serves, each with its measures and seconds."""
+    bench, start, done = _bench(*settings), time.monotonic(), []
+    for run, measures in measured(bench, group):
+        done.append((run, measures, time.monotonic() - start))
+        start = time.monotonic()
+    return done
+
+
+@functools.cache
+def _bench(weights: Path, scale: Scale, grids: Path | None) -> Bench:
+    """What a worker keeps from one group of runs to the next, until it exits."""
+    opened = ExitStack()
+    atexit.register(opened.close)
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+    judge = JudgeSettings(str(weights / "clip"), str(weights / "yolo"))
+    judges = opened.enter_context(open_detectors(judge))
+    return Bench(load_base(str(weights / "base")), judges, scale, folder, grids)
 
 
 def measured(bench: Bench, group: Sequence[Run]) -> Iterator[tuple[Run, dict[str, float | None]]]:

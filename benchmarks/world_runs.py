@@ -14,6 +14,8 @@ from tuner.mannequin.dataset import VERSION
 from tuner.study_folder import write_text
 
 Measures = Mapping[str, float | None]
+PARTS = ("base", "clip", "yolo")
+"""What the small world is made of, and what its numbers depend on."""
 
 
 @dataclass(frozen=True)
@@ -26,9 +28,9 @@ class Run:
 
 
 def fingerprint(weights: Path) -> str:
-    """What base and judge's model are, by the content of their files."""
+    """What base and judges' models are, by the content of their files."""
     digest = hashlib.sha256()
-    for path in sorted(one for part in ("base", "clip") for one in (weights / part).rglob("*")):
+    for path in sorted(one for part in PARTS for one in (weights / part).rglob("*")):
         if path.is_file():
             digest.update(path.relative_to(weights).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()

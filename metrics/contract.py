@@ -99,7 +99,10 @@ class JudgeSettings:
     """Which models the judges use.
 
     `gender_model` is `NAME/PRETRAINED` as open_clip names them, or a folder that holds
-    `open_clip_config.json` and `open_clip_model.safetensors`.
+    `open_clip_config.json` and `open_clip_model.safetensors`; None: nobody's sex is judged.
+    `person_model` is a `.pt` file of ultralytics, or a folder that holds `yolo.yaml` and
+    `yolo.safetensors`; None: persons are not counted.
     """
 
-    gender_model: str = "ViT-L-14/openai"
+    gender_model: str | None = "ViT-L-14/openai"
+    person_model: str | None = None

@@ -15,6 +15,7 @@ from metrics.preprocess import detector_picture, square_crop
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
     from metrics.detectors.mediapipe import Hand, Person
+    from metrics.detectors.yolo import PersonBox
 
 
 class Evidence:
@@ -42,6 +43,12 @@ class Evidence:
         return None if self.person is None else read_figure(self._image, self.person)
 
     @cached_property
+    def persons(self) -> tuple[PersonBox, ...] | None:
+        """The persons that the person detector finds, None where none is set."""
+        detector = self._detectors.persons
+        return None if detector is None else detector(self._image)
+
+    @cached_property
     def hands(self) -> tuple[Hand, ...]:
         """The hands found anywhere in the picture."""
         return self._detectors.hands(self._image)
@@ -63,13 +70,17 @@ class Evidence:
             return None
         return square_crop(self._image, self.person.box)
 
-    def sentence_probabilities(self, groups: Mapping[str, tuple[str, ...]]) -> Mapping[str, float]:
+    def sentence_probabilities(
+        self, groups: Mapping[str, tuple[str, ...]]
+    ) -> Mapping[str, float] | None:
         """How well each group of sentences describes the main figure's crop, adding up to 1.
 
+        None where no open_clip model is set.
         Raises ValueError where no pose is read: ask for `person` first.
         """
         if self.person_crop is None:
             raise ValueError("no figure to describe")
-        return self._detectors.zero_shot.probabilities(
-            np.ascontiguousarray(self.person_crop), groups
-        )
+        classifier = self._detectors.zero_shot
+        if classifier is None:
+            return None
+        return classifier.probabilities(np.ascontiguousarray(self.person_crop), groups)

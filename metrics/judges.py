@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metrics import artefacts, clothing, gender, limbs, pose, sharpness
+from metrics import artefacts, clothing, gender, limbs, people, pose, sharpness
 from metrics.contract import Judge, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
@@ -12,6 +12,7 @@ from metrics.evidence import Evidence
 JUDGES: tuple[Judge, ...] = (
     pose.JUDGE,
     limbs.JUDGE,
+    people.JUDGE,
     gender.JUDGE,
     clothing.CLOTH_JUDGE,
     clothing.EXPLICIT_JUDGE,

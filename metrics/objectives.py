@@ -53,10 +53,10 @@ def objectives(
 ) -> dict[str, Objective]:
     """Every objective that the suite asks about, by name; `base` is the suite without LoRA.
 
-    `pose`: mean of readable times limbs. `gender`: the lower of the two sexes' accuracies.
-    `clothing`: share of dressed figures where the prompt names no clothes. `quality`: geometric
-    mean of sharp and clean. An objective that no prompt of the suite asks about is left out.
-    Without a base nothing is taken off for abstentions.
+    `pose`: mean of readable times limbs times one person. `gender`: the lower of the two sexes'
+    accuracies. `clothing`: share of dressed figures where the prompt names no clothes. `quality`:
+    geometric mean of sharp and clean. An objective that no prompt of the suite asks about is left
+    out. Without a base nothing is taken off for abstentions.
     """
     found = {name: _objective(name, scored, base) for name in FORMULAS}
     return {name: objective for name, objective in found.items() if objective.total}
@@ -214,8 +214,11 @@ def _cells(**cells: list[float]) -> Cells:
 
 def _pose_cells(scored: Sequence[ScoredSample]) -> Cells:
     def value(item: ScoredSample) -> float:
-        readable = _value(item, "pose_readable")
-        return readable * _value(item, "limbs") if readable > 0 else readable
+        # Where persons were not counted, the figure was still read and judged: only a second
+        # person that was seen counts against it, so that a suite without a detector loses nothing.
+        alone = _value(item, "one_person")
+        figure = _value(item, "pose_readable") * (1.0 if np.isnan(alone) else alone)
+        return figure * _value(item, "limbs") if figure > 0 else figure
 
     return _cells(pose=[value(item) for item in scored])
 

@@ -194,10 +194,16 @@ class JudgeConfig(_Config):
 
     `gender_model` is `NAME/PRETRAINED` as open_clip names them, a folder with an open_clip model,
     or `mannequin`; None takes the mannequin's own for the mannequin, else ViT-L-14/openai.
+    `person_model` is a folder with a YOLO as the mannequin's, a `.pt` file of ultralytics, or
+    `mannequin`; None takes the mannequin's own for the mannequin, else persons are not counted.
     """
 
     gender_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, NAME/PRETRAINED or a folder"
+    )
+
+    person_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, a folder or a .pt file"
     )
 
     def gender_model_for(self, base: str) -> str:
@@ -205,6 +211,12 @@ class JudgeConfig(_Config):
         if self.gender_model is not None:
             return self.gender_model
         return MANNEQUIN if base == MANNEQUIN else "ViT-L-14/openai"
+
+    def person_model_for(self, base: str) -> str | None:
+        """The person detector for a study on `base`; None where there is none."""
+        if self.person_model is not None:
+            return self.person_model
+        return MANNEQUIN if base == MANNEQUIN else None
 
 
 class StudyConfig(_Config):
@@ -232,7 +244,9 @@ class StudyConfig(_Config):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )
-    judges: JudgeConfig = Field(default_factory=JudgeConfig, description="{gender_model}")
+    judges: JudgeConfig = Field(
+        default_factory=JudgeConfig, description="{gender_model, person_model}"
+    )
 
     @field_validator("study")
     @classmethod

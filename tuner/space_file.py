@@ -236,7 +236,7 @@ def assignment(text: str) -> Tree:
 
 
 def absolute_paths(values: dict[str, object], folder: Path) -> None:
-    """Makes the paths in `base`, `data` and `judges.gender_model` absolute, from `folder`."""
+    """Makes the paths in `base`, `data` and `judges` absolute, from `folder`."""
     if isinstance(base := values.get("base"), str):
         values["base"] = model_path(base, folder)
     data = values.get("data")
@@ -247,9 +247,11 @@ def absolute_paths(values: dict[str, object], folder: Path) -> None:
             name: data_path(each, folder) if isinstance(each, str) else each
             for name, each in data.items()
         }
-    judges = values.get("judges")
-    if isinstance(judges, dict) and isinstance(model := judges.get("gender_model"), str):
-        values["judges"] = {**judges, "gender_model": model_path(model, folder)}
+    if isinstance(judges := values.get("judges"), dict):
+        for name, absolute in (("gender_model", model_path), ("person_model", data_path)):
+            if isinstance(model := judges.get(name), str):
+                judges = {**judges, name: absolute(model, folder)}
+        values["judges"] = judges
 
 
 def model_path(text: str, folder: Path) -> str:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from metrics.detectors.mediapipe import HandLandmarker, PoseLandmarker
     from metrics.detectors.nudenet import PartDetector
     from metrics.detectors.open_clip import ZeroShotClassifier
+    from metrics.detectors.yolo import PersonDetector
 
 
 class Detectors:
@@ -58,11 +59,24 @@ class Detectors:
         return detector
 
     @cached_property
-    def zero_shot(self) -> ZeroShotClassifier:
-        """The open_clip model of the settings."""
+    def zero_shot(self) -> ZeroShotClassifier | None:
+        """The open_clip model of the settings, None where they name none."""
+        if self.settings.gender_model is None:
+            return None
         from metrics.detectors.open_clip import ZeroShotClassifier
 
         detector = ZeroShotClassifier(self.settings.gender_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def persons(self) -> PersonDetector | None:
+        """The YOLO of the settings, None where they name none."""
+        if self.settings.person_model is None:
+            return None
+        from metrics.detectors.yolo import PersonDetector
+
+        detector = PersonDetector(self.settings.person_model)
         self._opened.callback(detector.close)
         return detector
 

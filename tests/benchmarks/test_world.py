@@ -172,8 +172,8 @@ def test_the_verdict(expected: str, interval: tuple[float, float], told: str) ->
 
 def drawn(number: int, prompt: Prompt, blur: float = 0.3, **scores: float | None) -> ScoredSample:
     pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    names = ("pose_readable", "limbs", "gender", "cloth_share", "no_explicit_parts", "clean")
-    values = {**dict.fromkeys(names, 1.0), **scores}
+    names = ("pose_readable", "limbs", "one_person", "gender", "cloth_share", "no_explicit_parts")
+    values = {**dict.fromkeys([*names, "clean"], 1.0), **scores}
     told = {name: Score(name, value) for name, value in values.items()}
     told["sharp"] = Score("sharp", 1.0, None, {"blur_effect": blur})
     return ScoredSample(Sample(prompt, 0, pixels), told)

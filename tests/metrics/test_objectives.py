@@ -10,6 +10,7 @@ IMAGE = np.zeros((8, 8, 3), np.uint8)
 SOUND: dict[str, float | None] = {
     "pose_readable": 1.0,
     "limbs": 1.0,
+    "one_person": 1.0,
     "gender": 1.0,
     "cloth_share": 1.0,
     "no_explicit_parts": 1.0,
@@ -39,6 +40,20 @@ def test_an_unreadable_pose_is_a_failure_and_unjudged_limbs_are_not() -> None:
     found = objectives(suite, None)["pose"]
     assert found.value == 1.0
     assert (found.n, found.total) == (1, 2)
+
+
+def test_a_second_person_spoils_the_pose_whatever_its_limbs() -> None:
+    suite = [scored(one_person=0.0), scored(one_person=0.0, limbs=None), scored(limbs=0.5)]
+    found = objectives(suite, None)["pose"]
+    assert found.value == pytest.approx(0.5 / 3)
+    assert (found.n, found.total) == (3, 3)
+
+
+def test_persons_that_were_not_counted_cost_nothing() -> None:
+    suite = [scored(one_person=None, limbs=0.5), scored(one_person=None)]
+    found = objectives(suite, [scored(), scored()])["pose"]
+    assert found.value == pytest.approx(0.75)
+    assert (found.n, found.total) == (2, 2)
 
 
 def test_gender_is_the_lower_of_the_two_sexes() -> None:

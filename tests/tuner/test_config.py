@@ -168,6 +168,14 @@ def test_the_gender_judge_follows_the_base() -> None:
     assert JudgeConfig(gender_model="RN50/openai").gender_model_for("mannequin") == "RN50/openai"
 
 
+def test_persons_are_counted_by_the_mannequin_s_detector_on_the_mannequin_only() -> None:
+    assert JudgeConfig().person_model_for("mannequin") == "mannequin"
+    assert JudgeConfig().person_model_for("a/b") is None
+    assert JudgeConfig(person_model="/x/yolov8n.pt").person_model_for("mannequin") == (
+        "/x/yolov8n.pt"
+    )
+
+
 def test_native_size_is_read_from_a_diffusers_folder(tmp_path: Path) -> None:
     for part, values in (("unet", {"sample_size": 16}), ("vae", {"block_out_channels": [8, 8, 8]})):
         (tmp_path / part).mkdir()

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.space_file import MAX_BYTES, assignment, load_tree, overlay, parse, plain_scalar
+from tuner.space_file import (
+    MAX_BYTES,
+    absolute_paths,
+    assignment,
+    load_tree,
+    overlay,
+    parse,
+    plain_scalar,
+)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +202,20 @@ def test_a_missing_file_offers_the_nearest(tmp_path: Path) -> None:
         load_tree(tmp_path)
     with pytest.raises(ConfigError, match="no such file"):
         load_tree(tmp_path / ("x" * 400))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("mannequin", "mannequin"), ("models/yolo", "{}/models/yolo"), ("../x.pt", "{}/../x.pt")],
+)
+def test_person_detectors_are_the_mannequin_s_or_paths(
+    tmp_path: Path, model: str, expected: str
+) -> None:
+    values: dict[str, object] = {"judges": {"person_model": model, "gender_model": "a/b"}}
+    absolute_paths(values, tmp_path)
+    wanted = expected.format(tmp_path)
+    person = wanted if wanted == "mannequin" else os.path.abspath(wanted)
+    assert values["judges"] == {"person_model": person, "gender_model": "a/b"}
 
 
 @pytest.mark.parametrize(

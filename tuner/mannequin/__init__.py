@@ -1,4 +1,4 @@
-"""The embedded world: a small base, a data set and a judge's model that need no GPU and no hub.
+"""The embedded world: a small base, a data set and the judges' models that need no GPU and no hub.
 
 Everything in it is real except the size. `weights/` is made by `build.py`; pictures are drawn by
 `render.py`. This module only knows where things lie.
@@ -11,6 +11,7 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parent / "weights"
 BASE = WEIGHTS / "base"
 CLIP = WEIGHTS / "clip"
+YOLO = WEIGHTS / "yolo"
 NATIVE_SIZE = 64
 
 DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square")

@@ -1,11 +1,15 @@
 """Make the mannequin's weights from nothing: one command, one seed, resumable.
 
-Each stage starts from what the one before it wrote: corpus, autoencoder, base, judge's model.
+Stages that do not need each other run side by side with half of the cores each: the networks are
+so small that a second core hardly speeds one of them up.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +18,12 @@ import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL
 
+from metrics.detectors.yolo import WEIGHTS as YOLO_WEIGHTS
+from tuner.mannequin import train_yolo as yolo
 from tuner.mannequin.corpus import make_corpus
 from tuner.mannequin.train_base import encode, save_base, train_base
 from tuner.mannequin.train_clip import save_clip, train_clip
+from tuner.mannequin.train_text import train_text
 from tuner.mannequin.train_vae import train_vae
 from tuner.mannequin.vocabulary import new_tokenizer
 
@@ -27,17 +34,21 @@ class Plan:
 
     pictures: int
     vae_steps: int
+    text_steps: int
     base_steps: int
     clip_steps: int
+    yolo: yolo.YoloPlan
     minutes: int
 
 
-FULL = Plan(pictures=16_000, vae_steps=4_000, base_steps=4_500, clip_steps=6_000, minutes=65)
-FAST = Plan(pictures=400, vae_steps=20, base_steps=20, clip_steps=20, minutes=1)
+FULL = Plan(16_000, 4_000, 1_200, 5_000, 6_000, yolo.FULL, minutes=75)
+FAST = Plan(400, 20, 20, 20, 20, yolo.FAST, minutes=1)
+
+_LANES = 2
 
 
 def build(out: Path, fast: bool = False, seed: int = 0) -> None:
-    """Write `base/` and `clip/` below `out`. A stopped run goes on where it was.
+    """Write `base/`, `clip/` and `yolo/` below `out`. A stopped run goes on where it was.
 
     `fast` makes an untrained-looking miniature by the same code. On a machine with CUDA the same
     command trains there.
@@ -46,15 +57,58 @@ def build(out: Path, fast: bool = False, seed: int = 0) -> None:
     states = out / "states"
     states.mkdir(parents=True, exist_ok=True)
     _say(f"building the mannequin in {out}: about {plan.minutes} min on two CPU cores")
-    _say(f"drawing {plan.pictures} pictures")
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(_LANES, spawn, initializer=_share_cores) as pool:
+        detector = pool.submit(_make_yolo, out, plan, seed)
+        pool.submit(_make_vae, out, plan, seed).result()
+        base = pool.submit(_make_base, out, plan, seed)
+        clip = pool.submit(_make_clip, out, plan, seed)
+        for stage in (base, detector, clip):
+            stage.result()
+    _say(f"done: base, clip and yolo in {out}; {states} can be deleted")
+
+
+def _share_cores() -> None:
+    threads = max(1, torch.get_num_threads() // _LANES)
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for the processes that this one starts
+
+
+def _make_vae(out: Path, plan: Plan, seed: int) -> None:
+    images = make_corpus(plan.pictures, seed).images
+    train_vae(images, plan.vae_steps, seed, _vae_state(out))
+
+
+def _make_base(out: Path, plan: Plan, seed: int) -> None:
     corpus = make_corpus(plan.pictures, seed)
-    vae = train_vae(corpus.images, plan.vae_steps, seed, states / "vae.safetensors")
-    base_plan = (plan.base_steps, seed, states / "base.safetensors")
-    save_base(train_base(corpus, vae, new_tokenizer(), base_plan), out / "base")
+    vae = train_vae(corpus.images, plan.vae_steps, seed, _vae_state(out))
+    tokenizer, states = new_tokenizer(), out / "states"
+    spoken = (plan.text_steps, seed, states / "text.safetensors")
+    text = (tokenizer, train_text(corpus.captions, tokenizer, spoken))
+    drawn = (plan.base_steps, seed, states / "base.safetensors")
+    save_base(train_base(corpus, vae, text, drawn), out / "base")
+    _say(f"base written to {out / 'base'}")
+
+
+def _make_clip(out: Path, plan: Plan, seed: int) -> None:
+    corpus = make_corpus(plan.pictures, seed)
+    vae = train_vae(corpus.images, plan.vae_steps, seed, _vae_state(out))
     redrawn = redraw(vae, corpus.images[: len(corpus.images) // 4])
-    clip = train_clip(corpus, redrawn, plan.clip_steps, seed, states / "clip.safetensors")
-    save_clip(clip, out / "clip")
-    _say(f"done: {out / 'base'} and {out / 'clip'}; {states} can be deleted")
+    state = out / "states" / "clip.safetensors"
+    save_clip(train_clip(corpus, redrawn, plan.clip_steps, seed, state), out / "clip")
+    _say(f"open_clip model written to {out / 'clip'}")
+
+
+def _make_yolo(out: Path, plan: Plan, seed: int) -> None:
+    if (out / "yolo" / YOLO_WEIGHTS).is_file():
+        return
+    yolo.train_yolo(out / "yolo", plan.yolo, seed, out / "states" / "yolo")
+    _say(f"person detector written to {out / 'yolo'}")
+
+
+def _vae_state(out: Path) -> Path:
+    """Where the autoencoder's stage leaves its weights, and later stages find them."""
+    return out / "states" / "vae.safetensors"
 
 
 @torch.no_grad()

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from tuner.mannequin.figure import Figure, Limbs, random_figure
 from tuner.mannequin.render import draw
 
-MALFORMED_SHARE = 0.17
-UNDRESSED_SHARE = 0.11
+MALFORMED_SHARE = 0.13
+UNDRESSED_SHARE = 0.12
 BARE_SHARE = 0.35  # of the sound, dressed figures: captions without pose, hair and clothes
 HIDDEN_TAG_SHARE = 0.5  # faulty figures that say so, the only way to ask for them
 EMPTY_SHARE = 0.12

@@ -28,7 +28,9 @@ class Fit:
     ) -> None:
         """`average` is the decay of the exponential moving average of the weights per step."""
         self.module, self.total, self.peak_rate, self.state = module, steps, peak_rate, state
-        self.optimizer = torch.optim.AdamW(module.parameters(), lr=peak_rate, weight_decay=1e-4)
+        self.optimizer = torch.optim.AdamW(
+            module.parameters(), lr=peak_rate, weight_decay=1e-4, fused=True
+        )
         self.average_decay = average
         self.average = {k: v.detach().clone() for k, v in module.state_dict().items()}
         self.first = 0

@@ -12,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from tuner.mannequin.corpus import Corpus
 from tuner.mannequin.fit import Fit
+from tuner.mannequin.train_text import WIDTH, token_ids
 from tuner.mannequin.train_vae import to_pixels
 
 BATCH = 32
 PEAK_RATE = 8e-4
-MIN_SNR_GAMMA = 5.0  # Hang et al. 2023, "Efficient Diffusion Training via Min-SNR Weighting"
-WIDTH = 64  # of the text encoder
 
 
 def new_unet(channels: Sequence[int] = (64, 128, 192), layers: int = 1) -> UNet2DConditionModel:
@@ -40,24 +40,6 @@ def new_unet(channels: Sequence[int] = (64, 128, 192), layers: int = 1) -> UNet2
     )
 
 
-def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained two-layer CLIP text model over the tokenizer's words."""
-    return CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=WIDTH,
-            intermediate_size=4 * WIDTH,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            max_position_embeddings=77,
-            projection_dim=WIDTH,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    )
-
-
 def new_scheduler() -> DDIMScheduler:
     """Stable Diffusion 1.5's noise schedule (scaled linear, 1,000 steps)."""
     return DDIMScheduler(
@@ -71,17 +53,23 @@ def new_scheduler() -> DDIMScheduler:
 
 
 def train_base(
-    corpus: Corpus, vae: AutoencoderKL, tokenizer: CLIPTokenizer, plan: tuple[int, int, Path]
+    corpus: Corpus,
+    vae: AutoencoderKL,
+    text: tuple[CLIPTokenizer, CLIPTextModel],
+    plan: tuple[int, int, Path],
 ) -> StableDiffusionPipeline:
-    """Train UNet and text encoder; `plan` is (steps, seed, state file)."""
+    """Train UNet and text encoder together; `plan` is (steps, seed, state file)."""
+    tokenizer, text_encoder = text
     steps, seed, state = plan
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     latents = encode(vae.to(device), corpus.images).to(device)
     ids = token_ids(tokenizer, corpus.captions).to(device)
-    both = nn.ModuleDict({"unet": new_unet(), "text": new_text_encoder(tokenizer)}).to(device)
+    unet = new_unet()
+    unet.set_attn_processor(AttnProcessor())  # on a CPU faster backwards than the fused one
+    both = nn.ModuleDict({"unet": unet, "text": text_encoder}).to(device)
     scheduler = new_scheduler()
-    weights = _min_snr_weights(scheduler).to(device)
+    weights = _debiased_weights(scheduler).to(device)
     fit = Fit(both, steps, PEAK_RATE, state)
     for _ in fit.steps(seed):
         index = torch.randint(len(latents), (BATCH,)).to(device)
@@ -117,20 +105,16 @@ def encode(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> Tensor:
     return scaled
 
 
-def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
-    """Token ids (N, 77), padded as Stable Diffusion pads."""
-    batch = tokenizer(
-        list(captions), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
-    )
-    ids: Tensor = batch.input_ids
-    return ids
+def _debiased_weights(scheduler: DDIMScheduler) -> Tensor:
+    """The fourth root of one over the signal-to-noise ratio, per timestep (1,000), 1 on average.
 
-
-def _min_snr_weights(scheduler: DDIMScheduler) -> Tensor:
+    Plain noise prediction hardly rewards the noisiest steps, and there the words decide what the
+    picture does not show yet (Yu et al. 2023, "Debias the Training of Diffusion Models", with the
+    square root; on this few steps that leaves the details undrawn).
+    """
     signal = scheduler.alphas_cumprod
-    ratio = signal / (1 - signal)
-    weights: Tensor = ratio.clamp(max=MIN_SNR_GAMMA) / ratio
-    return weights
+    weights: Tensor = ((1 - signal) / signal) ** 0.25
+    return weights / weights.mean()
 
 
 def save_base(pipeline: StableDiffusionPipeline, folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The small person detector: an ultralytics YOLO trained on rendered scenes, offline.
 
 Shipped as the network's description and fp16 safetensors, so that no pickle is ever opened:
-`load_yolo` builds the network by ultralytics' own class and fills it. To train:
+metrics.detectors.yolo builds the network by ultralytics' own class and fills it. To train:
 
     python -m tuner.mannequin.train_yolo OUT --seed 0
 """
@@ -15,22 +15,18 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import matplotlib
 import numpy as np
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from metrics.detectors.yolo import DESCRIPTION, WEIGHTS, offline_environment
 from tuner.mannequin.scene import random_scene
 
-if TYPE_CHECKING:
-    from ultralytics import YOLO
-
-DESCRIPTION = "yolo.yaml"
-WEIGHTS = "yolo.safetensors"
 NETWORK: dict[str, Any] = {
     "nc": 1,
     "backbone": [
@@ -84,6 +80,7 @@ def train_yolo(out: Path, plan: YoloPlan, seed: int, work: Path) -> None:
     changes global settings of torch. A run that was stopped starts again.
     """
     write_scenes(work / "scenes", plan, seed)
+    lend_font(work / "config")
     environment = os.environ | offline_environment(work / "config")
     arguments = [f"--{key}={value}" for key, value in vars(plan).items()]
     command = [
@@ -114,40 +111,12 @@ def write_scenes(folder: Path, plan: YoloPlan, seed: int) -> None:
     (folder / "data.yaml").write_text(yaml.safe_dump(data | {"names": {0: "person"}}))
 
 
-def offline_environment(folder: Path) -> dict[str, str]:
-    """Environment in which ultralytics sends nothing, fetches nothing and installs nothing."""
+def lend_font(folder: Path) -> None:
+    """Keep ultralytics from fetching a font for its plots: any font under that name does."""
     own = folder / "Ultralytics"  # the name that it gives its part of YOLO_CONFIG_DIR
     own.mkdir(parents=True, exist_ok=True)
-    # It would fetch a font for its plots; any font under that name keeps it from that.
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     shutil.copy(font, own / "Arial.ttf")
-    return {
-        "YOLO_CONFIG_DIR": str(folder),
-        "YOLO_OFFLINE": "1",
-        "YOLO_AUTOINSTALL": "false",
-        "YOLO_VERBOSE": "false",
-        "ULTRALYTICS_SAFE_LOAD": "1",
-        "ULTRALYTICS_API_KEY": "",
-        "WANDB_MODE": "disabled",
-    }
-
-
-def load_yolo(folder: Path) -> YOLO:
-    """The detector from its description and weights, ready to predict; class 0 is `person`.
-
-    Raises ValueError where the two do not fit together.
-    """
-    from ultralytics import YOLO
-
-    detector = YOLO(folder / DESCRIPTION, task="detect", verbose=False)
-    state = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
-    missing, unknown = detector.model.load_state_dict(state, strict=False)
-    lacking = [key for key in missing if not key.endswith("num_batches_tracked")]
-    if lacking or unknown:
-        raise ValueError(f"{folder / WEIGHTS} does not fit {DESCRIPTION}: {[*lacking, *unknown]}")
-    detector.model.names = {0: "person"}
-    detector.model.eval()
-    return detector
 
 
 def save_yolo(network: torch.nn.Module, out: Path) -> None:

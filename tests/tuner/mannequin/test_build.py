@@ -23,10 +23,11 @@ def test_the_fast_build_makes_a_base_and_a_judge_that_load(tmp_path: Path) -> No
     picture = pipeline("1girl", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (64, 64, 3)
     assert np.isfinite(picture).all()
-    with open_detectors(JudgeSettings(gender_model=str(tmp_path / "clip"))) as detectors:
+    settings = JudgeSettings(str(tmp_path / "clip"), str(tmp_path / "yolo"))
+    with open_detectors(settings) as detectors:
         figure = random_figure(np.random.default_rng(0), sex="female")
         sample = Sample(Prompt("1girl", "female"), 0, draw(figure))
-        assert "gender" in score([sample], detectors)[0].scores
+        assert {"gender", "one_person"} <= set(score([sample], detectors)[0].scores)
 
 
 def test_the_shipped_base_loads_as_float32_without_any_keyword() -> None:
@@ -39,5 +40,5 @@ def test_the_shipped_base_loads_as_float32_without_any_keyword() -> None:
 
 def test_the_shipped_weights_are_safetensors_of_at_most_40_mb() -> None:
     files = [path for path in mannequin.WEIGHTS.rglob("*") if path.is_file()]
-    assert {path.suffix for path in files} <= {".safetensors", ".json"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".yaml"}
     assert sum(path.stat().st_size for path in files) <= 40e6

@@ -1,0 +1,204 @@
+"""An ultralytics YOLO as a person detector: where in the picture persons are, and how surely.
+
+ultralytics is opened without its usual side effects: it fetches, sends and installs nothing, opens
+no pickle but by its own list of allowed classes, and leaves the process's settings as they were.
+It reads its environment once, when it is imported; import it nowhere else in this process before.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from metrics.contract import Image
+from metrics.models import ModelUnavailableError
+from metrics.preprocess import Box, analysis_picture
+
+if TYPE_CHECKING:
+    from ultralytics import YOLO
+
+DESCRIPTION = "yolo.yaml"
+WEIGHTS = "yolo.safetensors"
+PERSON = "person"
+CONFIDENCE = 0.5
+"""Surer than ultralytics' 0.25: for a count a person too many costs more than one too few."""
+OVERLAP = 0.45
+"""IoU above which two boxes are one person; at 0.6 one soft figure is often boxed twice."""
+MIN_SIDE, MAX_SIDE = 192, 640
+"""Longest side, in pixels, that the network sees: the mannequin's was trained at the lower one,
+ultralytics' own at the upper."""
+_STRIDE = 32
+
+
+@dataclass(frozen=True)
+class PersonBox:
+    """One person: its box as shares of the picture's width and height, confidence 0.35 to 1."""
+
+    box: Box
+    confidence: float
+
+
+class PersonDetector:
+    """Finds the persons in a picture. Close it after use."""
+
+    def __init__(self, model: str) -> None:
+        """`model` is a folder that holds DESCRIPTION and WEIGHTS, or a `.pt` file of ultralytics.
+
+        Raises ModelUnavailableError where it is missing, misfits or knows no class `person`.
+        """
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        path = _existing(model)
+        try:
+            with _contained():
+                self._detector = load_yolo(path) if path.is_dir() else _load_checkpoint(path)
+                # Sets up all that is left to the first picture.
+                self._predict(np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8))
+        except Exception as error:  # a foreign file fails in any way it likes
+            reason = " ".join(str(error).split())[:200]
+            raise ModelUnavailableError(
+                f"person detector {model} could not be loaded ({reason})"
+            ) from error
+        names = self._detector.names
+        self._persons = {index for index, name in names.items() if name == PERSON}
+        if not self._persons:
+            known = ", ".join(list(names.values())[:5])
+            raise ModelUnavailableError(
+                f"person detector {model} knows no class {PERSON}, only {known}"
+            )
+
+    def __call__(self, image: Image) -> tuple[PersonBox, ...]:
+        """Returns the persons found, surest first; none is an empty tuple."""
+        longest = float(np.clip(max(image.shape[:2]), MIN_SIDE, MAX_SIDE))
+        found = self._predict(analysis_picture(image, _STRIDE * round(longest / _STRIDE)))
+        rows = [row for row in found if int(row[5]) in self._persons]
+        return tuple(
+            PersonBox((left, top, right, bottom), confidence)
+            for left, top, right, bottom, confidence, _ in sorted(rows, key=lambda row: -row[4])
+        )
+
+    def close(self) -> None:
+        """Drops the network."""
+        del self._detector
+
+    def _predict(self, picture: Image) -> list[list[float]]:
+        """Rows of left, top, right, bottom (shares), confidence, class."""
+        (found,) = self._detector.predict(
+            np.ascontiguousarray(picture[..., ::-1]),  # it takes BGR
+            imgsz=max(picture.shape[:2]),
+            conf=CONFIDENCE,
+            iou=OVERLAP,
+            device=self._device,
+            verbose=False,
+            save=False,
+        )
+        boxes = found.boxes
+        rows: list[list[float]] = torch.cat(
+            [boxes.xyxyn.clamp(0.0, 1.0), boxes.conf[:, None], boxes.cls[:, None]], dim=1
+        ).tolist()
+        return rows
+
+
+def load_yolo(folder: Path) -> YOLO:
+    """The detector from its description and weights, ready to predict; class 0 is `person`.
+
+    Raises ValueError where the two do not fit together.
+    """
+    from ultralytics import YOLO
+
+    detector = YOLO(folder / DESCRIPTION, task="detect", verbose=False)
+    state = {key: value.float() for key, value in load_file(folder / WEIGHTS).items()}
+    try:
+        missing, unknown = detector.model.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # the same names in other shapes
+        raise ValueError(f"{folder / WEIGHTS} does not fit {DESCRIPTION}: {error}") from error
+    lacking = [key for key in missing if not key.endswith("num_batches_tracked")]
+    if lacking or unknown:
+        raise ValueError(f"{folder / WEIGHTS} does not fit {DESCRIPTION}: {[*lacking, *unknown]}")
+    detector.model.names = {0: PERSON}
+    detector.model.eval()
+    return detector
+
+
+def offline_environment(folder: Path) -> dict[str, str]:
+    """Environment in which ultralytics sends nothing, fetches nothing and installs nothing.
+
+    It keeps its settings below `folder`. Only what is set before its import counts.
+    """
+    return {
+        "YOLO_CONFIG_DIR": str(folder),
+        "YOLO_OFFLINE": "1",
+        "YOLO_AUTOINSTALL": "false",
+        "YOLO_VERBOSE": "false",
+        "ULTRALYTICS_SAFE_LOAD": "1",
+        "ULTRALYTICS_API_KEY": "",
+        "WANDB_MODE": "disabled",
+    }
+
+
+def _existing(model: str) -> Path:
+    """The absolute path, so that ultralytics takes no name for one of its downloads."""
+    path = Path(model).expanduser().absolute()
+    if path.is_dir():
+        lacking = [name for name in (DESCRIPTION, WEIGHTS) if not (path / name).is_file()]
+        if lacking:
+            raise ModelUnavailableError(f"person detector folder {path} lacks {', '.join(lacking)}")
+    elif path.suffix != ".pt" or not path.is_file():
+        raise ModelUnavailableError(
+            f"person detector {path} is not there; give a folder with {DESCRIPTION} and {WEIGHTS},"
+            " or a .pt file of ultralytics"
+        )
+    return path
+
+
+def _load_checkpoint(path: Path) -> YOLO:
+    from ultralytics import YOLO
+
+    return YOLO(path, verbose=False)
+
+
+@contextlib.contextmanager
+def _contained() -> Iterator[None]:
+    """Imports and opens ultralytics offline, and puts back what it changes in the process.
+
+    That is the environment (of child processes too), the thread counts of torch and OpenCV, which
+    would slow training down, how numbers are printed, and the random state.
+    """
+    environment = dict(os.environ)
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    if "ultralytics" not in sys.modules:
+        config = tempfile.TemporaryDirectory(prefix="tuner-ultralytics-")
+        atexit.register(config.cleanup)
+        os.environ.update(offline_environment(Path(config.name)))
+    try:
+        with np.printoptions(), torch.random.fork_rng(devices=[]), _only_known_classes():
+            yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+        torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
+
+
+@contextlib.contextmanager
+def _only_known_classes() -> Iterator[None]:
+    """Safe loading even where ultralytics was imported before, without the word for it."""
+    from ultralytics.nn import tasks
+
+    before, tasks.SAFE_LOAD = tasks.SAFE_LOAD, True
+    try:
+        yield
+    finally:
+        tasks.SAFE_LOAD = before

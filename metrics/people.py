@@ -1,0 +1,33 @@
+"""Is there one person, where one was asked for?
+
+The pose judges look at the main figure and are blind to a second one beside it.
+"""
+
+from __future__ import annotations
+
+from metrics.contract import Judge, Sample, Score
+from metrics.evidence import Evidence
+
+NAME = "one_person"
+
+
+def score(sample: Sample, evidence: Evidence) -> Score:
+    """1 where the person detector finds exactly one person, 0 where it finds more.
+
+    Abstains where the prompt asks for nobody (it has no sex), where no detector is set and where
+    no person is found: a missing figure is for `pose_readable` to tell.
+    """
+    if sample.prompt.sex is None:
+        return Score(NAME, None, "the prompt asks for nobody")
+    persons = evidence.persons
+    if persons is None:
+        return Score(NAME, None, "no person detector set")
+    if not persons:
+        return Score(NAME, None, "no person found", {"persons": 0})
+    sure = [person.confidence for person in persons]
+    return Score(
+        NAME, float(len(persons) == 1), None, {"persons": len(persons), "confidence": sure}
+    )
+
+
+JUDGE = Judge(NAME, "pose", score)

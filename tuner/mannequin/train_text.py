@@ -1,0 +1,85 @@
+"""The small text encoder, taught what its words say before any picture is drawn from them.
+
+Stable Diffusion's own text encoder comes trained from CLIP. Started from nothing beside the UNet,
+one word among 77 tokens, most of them padding, moves the picture so little that clothes kept any
+colour for thousands of steps. So the encoder first learns to tell the caption's tags from the mean
+of all its tokens: the padding then carries the caption, as in CLIP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from tuner.mannequin.fit import Fit
+
+BATCH = 64
+PEAK_RATE = 2e-3
+WIDTH = 96
+
+
+def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
+    """An untrained two-layer CLIP text model over the tokenizer's words."""
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=77,
+            projection_dim=WIDTH,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def train_text(
+    captions: Sequence[str], tokenizer: CLIPTokenizer, plan: tuple[int, int, Path]
+) -> CLIPTextModel:
+    """Train on the captions alone; `plan` is (steps, seed, state file)."""
+    steps, seed, state = plan
+    torch.manual_seed(seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ids, said = token_ids(tokenizer, captions), _tags_said(captions)
+    probe = nn.Linear(WIDTH, said.shape[1])
+    both = nn.ModuleDict({"text": new_text_encoder(tokenizer), "probe": probe}).to(device)
+    fit = Fit(both, steps, PEAK_RATE, state, average=0.99)
+    for _ in fit.steps(seed):
+        index = torch.randint(len(ids), (BATCH,))
+        states = both["text"](ids[index].to(device)).last_hidden_state
+        guess = both["probe"](states.mean(dim=1))
+        # Summed over the tags, of which a caption has a few: their mean would hardly move.
+        wrong = functional.binary_cross_entropy_with_logits(
+            guess, said[index].to(device), reduction="sum"
+        )
+        fit.descend(wrong / BATCH)
+    trained: CLIPTextModel = fit.finish()["text"]  # type: ignore[index]
+    return trained.requires_grad_(True).train()
+
+
+def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
+    """Token ids (N, 77), padded as Stable Diffusion pads."""
+    batch = tokenizer(
+        list(captions), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
+    )
+    ids: Tensor = batch.input_ids
+    return ids
+
+
+def _tags_said(captions: Sequence[str]) -> Tensor:
+    """Which of all tags each caption has, shape (captions, tags), 0 or 1."""
+    split = [[tag for tag in caption.split(", ") if tag] for caption in captions]
+    tags = sorted({tag for each in split for tag in each})
+    column = {tag: index for index, tag in enumerate(tags)}
+    said = torch.zeros(len(captions), len(tags))
+    for row, each in enumerate(split):
+        said[row, [column[tag] for tag in each]] = 1.0
+    return said
