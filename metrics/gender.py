@@ -39,8 +39,8 @@ MIN_MARGIN = 0.1
 def score(sample: Sample, evidence: Evidence) -> Score:
     """Probability that the figure shows the sex asked for.
 
-    Abstains where the prompt names no sex, where no figure is found, and where the two sexes
-    are nearly equally likely.
+    Abstains where the prompt names no sex, where no figure is found, where no model is set, and
+    where the two sexes are nearly equally likely.
     """
     asked = sample.prompt.sex
     if asked is None:
@@ -48,6 +48,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if evidence.person is None:
         return Score(NAME, None, "no figure found")
     probabilities = evidence.sentence_probabilities(GROUPS)
+    if probabilities is None:
+        return Score(NAME, None, "no gender model set")
     female = float(probabilities["female"])
     seen = {"female": female}
     if abs(2 * female - 1) < MIN_MARGIN:

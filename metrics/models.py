@@ -108,6 +108,40 @@ BUNDLES: Mapping[str, TaskBundle] = {
 }
 
 
+@dataclass(frozen=True)
+class LibraryModel:
+    """Weights that a library brings in its wheel (`package`) or fetches from a hub (`hub`).
+
+    `size` in bytes is what is fetched, rounded for a hub, whose files are not pinned. `files` are
+    the names by which the library looks for the weights, the first one it finds.
+    """
+
+    name: str
+    size: int
+    licence: str
+    files: tuple[str, ...]
+    hub: str | None = None
+    package: str | None = None
+
+
+LIBRARY_MODELS: tuple[LibraryModel, ...] = (
+    LibraryModel(
+        name="ViT-L-14/openai",
+        size=1_710_000_000,
+        licence="MIT",
+        files=("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),
+        hub="timm/vit_large_patch14_clip_224.openai",
+    ),
+    LibraryModel(
+        name="NudeNet 320n",
+        size=12_150_158,
+        licence="AGPL-3.0",
+        files=("320n.onnx",),
+        package="nudenet",
+    ),
+)
+
+
 def cache_folder() -> Path:
     """Where fetched models are kept: `$TUNER_HOME/models`, else `tuner/models` of the user cache.
 

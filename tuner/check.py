@@ -22,6 +22,7 @@ from tuner.parameters import Fixed
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+_YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 _GIB = 2**30
 
 
@@ -46,7 +47,8 @@ def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
     errors: list[TunerError] = []
     parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
     parts += [partial(_data_line, path) for path in config.data_folders.values()]
-    parts += [partial(_judge_line, config), partial(_disk_line, cost, studies)]
+    parts += [partial(_judge_line, config), partial(_person_line, config)]
+    parts.append(partial(_disk_line, cost, studies))
     for part in parts:
         try:
             lines.append(part())
@@ -132,6 +134,21 @@ def _judge_line(config: StudyConfig) -> str:
     to_fetch = [name for name in BUNDLES if available(name) is None]
     later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
     return f"judges: gender by {model}; MediaPipe models: {later}"
+
+
+def _person_line(config: StudyConfig) -> str:
+    model = config.judges.person_model_for(config.base)
+    if model is None:
+        return "persons: not counted, judges.person_model is not set"
+    folder = mannequin.YOLO if model == MANNEQUIN else Path(model)
+    if folder.suffix == ".pt" and not os.path.isdir(folder):
+        if not os.path.isfile(folder):
+            raise MissingModelError(f"person judge {model}: no such file")
+        return f"persons: counted by {model}"
+    missing = [name for name in _YOLO_FILES if not (folder / name).is_file()]
+    if missing:
+        raise MissingModelError(f"person judge {model}: {folder} lacks {', '.join(missing)}")
+    return f"persons: counted by {model}"
 
 
 def _data_line(folder: str) -> str:

@@ -9,21 +9,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from metrics.models import ModelUnavailableError
 from tuner import __version__
-from tuner.config import StudyConfig
 from tuner.errors import DiskError, MissingModelError, TunerError
-from tuner.process import Terminated, stopping
-from tuner.study_folder import StudyFolder, all_studies, existing_study, study_folder
-
-if TYPE_CHECKING:
-    from tuner.events import Event
+from tuner.process import Terminated
+from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 
 app = typer.Typer(
     name="tuner",
@@ -66,7 +62,6 @@ Data = Annotated[str | None, typer.Option(help="Another folder of captioned pict
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view.")]
-DEFAULT_STUDIES = Path("studies")
 
 
 def _print_version(asked: bool) -> None:
@@ -103,6 +98,7 @@ def run(  # noqa: PLR0913 - one argument per option
     """Run a study, or go on with it where it stopped, and print its Pareto front."""
     with told():
         from tuner.check import check as check_study
+        from tuner.follow import follow
         from tuner.space import load_study
 
         config = load_study(
@@ -110,7 +106,7 @@ def run(  # noqa: PLR0913 - one argument per option
         )
         folder = study_folder(studies, config.study)
         check_study(config, studies)
-        _follow(config, folder, plain)
+        follow(config, folder, plain)
 
 
 @app.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -217,6 +213,45 @@ def export(
             say(line)
 
 
+@app.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
+def score(  # noqa: PLR0913 - one argument per option
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one.")],
+    prompt: Annotated[str | None, typer.Option(help="The prompt of all; else its own.")] = None,
+    gender_model: Annotated[
+        str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")
+    ] = None,
+    person_model: Annotated[
+        str | None, typer.Option(help="A .pt file, a folder or mannequin; else none.")
+    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="A table to write, a row a picture.")] = None,
+    json: Annotated[Path | None, typer.Option(help="The same with evidence, as JSON.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Its folders too.")] = False,
+) -> None:
+    """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
+    with told():
+        from tuner import live, score_folder, score_report
+
+        score_report.check_outputs(csv, json)
+        found = score_folder.find_pictures(path, prompt, recursive)
+        say(f"pictures to judge: {len(found.prompted)}; the models load first")
+        opened = score_folder.open_judges(found, gender_model, person_model)
+        with live.plain_warnings(), opened as judges:
+            judged = score_folder.judge(found, judges)
+            scored = list(score_report.with_progress(judged, len(found.prompted)))
+            score_report.print_scores(found, scored)
+        score_report.write_rows(found, scored, csv, json)
+
+
+@app.command(epilog="Example: tuner models")
+def models() -> None:
+    """List every weight file that is read or fetched: its licence, and where it is or belongs."""
+    with told():
+        from tuner.model_list import model_lines
+
+        for line in model_lines():
+            print(line)
+
+
 @app.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
 def build_mannequin(
     fast: Annotated[bool, typer.Option("--fast", help="A minute, and nothing learned.")] = False,
@@ -261,40 +296,3 @@ def _refusal(error: TunerError) -> typer.Exit:
     for line in str(error).splitlines():
         say(f"error: {line}")
     return typer.Exit(error.exit_code)
-
-
-def _follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
-    """Show a study as it runs, and what it found, however it ends."""
-    from tuner.live import View, plain_warnings, recall, show
-    from tuner.results_table import read_results
-    from tuner.summary import print_front, print_next
-
-    view = View(config.study, config.budget.trials, config.objectives)
-    if folder.exists():
-        recall(view, read_results(folder))
-    try:
-        with (
-            stopping(),
-            plain_warnings(),
-            contextlib.closing(_events(config, folder)) as events,
-        ):
-            show(view, events, plain)
-    except BaseException as error:
-        if view.trial is not None:
-            with contextlib.suppress(Exception):  # the error on its way up is the one to tell
-                print_front(folder, plain)
-        if view.trial is not None or isinstance(error, KeyboardInterrupt):
-            say(f"stopped; the same command goes on where it was ({folder.root})")
-        raise
-    print_front(folder, plain)
-    print_next(folder, DEFAULT_STUDIES)
-
-
-def _events(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, None]:
-    """The study's events; the first comes before the seconds that the libraries take to load."""
-    from tuner.events import Phase
-
-    yield Phase("load")
-    from tuner.study import run_study
-
-    yield from run_study(config, folder)

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from tuner.errors import ConfigError
 
+DEFAULT_STUDIES = Path("studies")
+"""Where studies lie unless the user says otherwise."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RUNG = "rung_"
 

@@ -34,14 +34,14 @@ def state_line(folder: StudyFolder) -> str:
 def print_front(folder: StudyFolder, plain: bool = False) -> None:
     """The Pareto front with intervals, the base's row, and each trial's parameters."""
     results = read_results(folder)
-    _console().print(front_table(results, plain))
+    console().print(front_table(results, plain))
     for line in parameter_lines(results):
         print(line)
 
 
 def print_trials(folder: StudyFolder, plain: bool = False) -> None:
     """Every trial with its state and reason."""
-    _console().print(trials_table(read_results(folder), plain))
+    console().print(trials_table(read_results(folder), plain))
 
 
 def print_next(folder: StudyFolder, default: Path) -> None:
@@ -53,6 +53,7 @@ def print_next(folder: StudyFolder, default: Path) -> None:
     print(f"  tuner export {name} -o {folder.name}.safetensors")
 
 
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=_WIDTH)
+def console() -> Console:
+    """Where tables are printed: stdout, wide enough for them where it is no terminal."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH)

@@ -16,14 +16,15 @@ from PIL import Image
 
 import metrics
 from metrics.contract import Image as Picture
-from metrics.contract import JudgeSettings, Sample, ScoredSample
+from metrics.contract import Sample, ScoredSample
 from metrics.objectives import objectives, rates
 from tuner import __version__, mannequin
 from tuner.base_model import load_base
-from tuner.config import MANNEQUIN, StudyConfig, TrainConfig, rung_steps
+from tuner.config import StudyConfig, TrainConfig, rung_steps
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
+from tuner.judge_models import judge_settings
 from tuner.keep import keep
 from tuner.mannequin.dataset import data_folder
 from tuner.rows import RungRow, StudyRow
@@ -94,8 +95,9 @@ def bench_runner(
     """
     yield Phase("load")
     base = load_base(config.base)
-    model = config.judges.gender_model_for(config.base)
-    settings = JudgeSettings(str(mannequin.CLIP) if model == MANNEQUIN else model)
+    settings = judge_settings(
+        config.judges.gender_model_for(config.base), config.judges.person_model_for(config.base)
+    )
     judges = models.enter_context(metrics.open_detectors(settings))
     bench = Workbench(base, data, config.suite, judges)
     scored = yield from base_scored(bench, folder, store, config.objectives)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from metrics import gender
-from metrics.contract import Image, Sample
+from metrics import gender, open_detectors
+from metrics.contract import Image, JudgeSettings, Sample
 from metrics.evidence import Evidence
 
 Evidences = Callable[[Image], Evidence]
@@ -50,3 +50,13 @@ def test_abstentions_say_why(
         gender.score(sampled(image, sex="male"), evidence(image)).reason,
     ]
     assert reasons == ["the prompt names no sex", "no figure found", "the figure's sex is unclear"]
+
+
+def test_without_a_model_nobody_s_sex_is_judged(
+    rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    (image,) = rendered(1, 3)
+    sample = sampled(image, sex="male")
+    with open_detectors(JudgeSettings(gender_model=None)) as detectors:
+        score = gender.score(sample, Evidence(sample, detectors))
+    assert (score.value, score.reason) == (None, "no gender model set")

@@ -93,6 +93,36 @@ def test_all_that_has_to_be_mended_is_told_at_once(tmp_path: Path, clip: Path) -
     assert "is not there" in second
 
 
+def test_persons_are_counted_only_where_a_detector_is_set(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    report = check(_study(base, data, clip), tmp_path)
+    assert "persons: not counted, judges.person_model is not set" in report.lines
+    for name in ("yolo.yaml", "yolo.safetensors"):
+        (clip / name).write_text("x")
+    for model in (clip, clip / "detector.pt"):
+        if model.suffix:
+            model.write_text("x")
+        report = check(_study(base, data, clip, f"judges.person_model={model}"), tmp_path)
+        assert f"persons: counted by {model}" in report.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("clip", "clip lacks yolo.yaml, yolo.safetensors"), ("none.pt", "none.pt: no such file")],
+)
+def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
+    tmp_path: Path, base: Path, data: Path, clip: Path, name: str, message: str
+) -> None:
+    (clip / "open_clip_config.json").unlink()
+    with pytest.raises(MissingModelError) as caught:
+        check(_study(base, data, clip, f"judges.person_model={tmp_path / name}"), tmp_path)
+    gender, person = str(caught.value).splitlines()
+    assert gender.endswith("lacks open_clip_config.json")
+    assert person.startswith("person judge ")
+    assert message in person
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no model_index")],
@@ -134,12 +164,14 @@ def test_the_mannequin_without_weights_is_a_missing_model(
 ) -> None:
     monkeypatch.setattr(mannequin, "BASE", tmp_path / "no-base")
     monkeypatch.setattr(mannequin, "CLIP", tmp_path / "no-clip")
+    monkeypatch.setattr(mannequin, "YOLO", tmp_path / "no-yolo")
     config = load_study(shipped_spaces()["pose"], data=str(data))
     with pytest.raises(MissingModelError) as caught:
         check(config, tmp_path)
-    first, second = str(caught.value).splitlines()
+    first, second, third = str(caught.value).splitlines()
     assert "tuner build-mannequin" in first
     assert "lacks open_clip_config.json, open_clip_model.safetensors" in second
+    assert "lacks yolo.yaml, yolo.safetensors" in third
 
 
 def test_no_room_on_the_disk_is_told_with_numbers(

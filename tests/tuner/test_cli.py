@@ -27,7 +27,10 @@ from tuner.study import search
 from tuner.study_folder import StudyFolder
 
 HEAVY = ("torch", "diffusers", "peft", "transformers", "mediapipe", "open_clip", "optuna", "cv2")
-VERBS = ("run", "check", "init", "status", "dashboard", "export", "build-mannequin")
+VERBS = (
+    *("run", "check", "init", "status", "dashboard", "export", "score", "models"),
+    "build-mannequin",
+)
 
 SPACE = """
 study: pose
@@ -45,7 +48,9 @@ def tuner(*args: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["check", "nowhere.yaml"], ["status"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["check", "nowhere.yaml"], ["status"], ["models"]]
+)
 def test_light_commands_load_no_heavy_library(arguments: list[str], tmp_path: Path) -> None:
     code = (
         "import sys; from tuner.cli import app; app(sys.argv[1:], standalone_mode=False); "
@@ -81,7 +86,8 @@ def test_checking_a_whole_space_loads_no_heavy_library(tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_help_ends_in_an_example(verb: str) -> None:
     shown = CliRunner().invoke(app, [verb, "--help"]).stdout
-    assert shown.rstrip().splitlines()[-1].strip().startswith(f"Example: tuner {verb} ")
+    last = shown.rstrip().splitlines()[-1].strip()
+    assert f"{last} ".startswith(f"Example: tuner {verb} ")
 
 
 def test_without_arguments_there_is_help() -> None:

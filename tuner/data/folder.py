@@ -6,10 +6,11 @@ file of the same name beside it. Only size and hash are kept; `load_pixels` read
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,8 +75,8 @@ class TrainingSet:
         return sum(reason.startswith(REFUSED) for _, reason in self.set_aside)
 
 
-class _SetAsideError(Exception):
-    """This picture cannot be used; the message says why."""
+class UnusableError(Exception):
+    """This picture or its caption cannot be used; the message says why."""
 
 
 def read_folder(folder: Path) -> TrainingSet:
@@ -93,7 +94,7 @@ def read_folder(folder: Path) -> TrainingSet:
     for path in paths:
         try:
             used.append(_read_image(path))
-        except _SetAsideError as reason:
+        except UnusableError as reason:
             aside.append((path, str(reason)))
     if not used:
         raise ConfigError(
@@ -116,11 +117,71 @@ def load_pixels(image: TrainingImage) -> Image.Image:
 
     Raises OSError when the file cannot be read any more.
     """
+    return read_pixels(image.path)
+
+
+def read_pixels(path: Path) -> Image.Image:
+    """The picture file as `load_pixels` gives it; open it with `opened` first, which checks it.
+
+    Raises OSError when the file cannot be read any more.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(image.path, formats=_FORMATS) as opened:
-            turn = _turn(opened)
-            return _to_rgb(opened if turn is None else opened.transpose(turn))
+        with Image.open(path, formats=_FORMATS) as picture:
+            turn = _turn(picture)
+            return _to_rgb(picture if turn is None else picture.transpose(turn))
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """The picture file, opened and not yet decoded: `decoded_size` decodes it.
+
+    Raises UnusableError for what is wrong with the file, also where it comes to light inside.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path, formats=_FORMATS) as image:
+                yield image
+    except UnidentifiedImageError:
+        raise UnusableError("no picture in a known format") from None
+    except Image.DecompressionBombError:
+        raise UnusableError(f"more than {_MAX_PIXELS // 1_000_000} million pixels") from None
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        # Pillow's decoders raise all of these on damaged files.
+        raise UnusableError(f"does not open: {' '.join(str(error).split())}") from None
+
+
+def decoded_size(image: Image.Image) -> tuple[int, int]:
+    """Upright width and height, after the whole file was decoded once.
+
+    Raises UnusableError for a picture too large or animated.
+    """
+    if image.width * image.height > _MAX_PIXELS:
+        raise UnusableError(f"more than {_MAX_PIXELS // 1_000_000} million pixels")
+    # MPO is what some cameras write into .jpg files: a JPEG with more pictures behind it.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise UnusableError("animated")
+    width, height = image.size
+    sideways = _turn(image) in _SIDEWAYS
+    # A JPEG is decoded at an eighth of its size: as strict, and much faster.
+    image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
+    image.load()
+    return (height, width) if sideways else (width, height)
+
+
+def read_caption(path: Path) -> str:
+    """The text of a caption file. Raises UnusableError where it is no text, or far too long."""
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_CAPTION * 4 + 1).decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        raise UnusableError("the caption is not UTF-8 text") from None
+    except OSError as error:
+        raise UnusableError(f"the caption does not open: {error.strerror}") from None
+    if len(text) > _MAX_CAPTION:
+        raise UnusableError(f"the caption is longer than {_MAX_CAPTION} characters")
+    return text
 
 
 def _picture_paths(folder: Path) -> list[Path]:
@@ -152,51 +213,16 @@ def _require_captions(folder: Path, paths: Sequence[Path]) -> None:
 
 
 def _read_image(path: Path) -> TrainingImage:
-    caption = _read_caption(path.with_suffix(".txt"))
+    caption = read_caption(path.with_suffix(".txt"))
+    if found := forbidden_words(caption):
+        raise UnusableError(f"{REFUSED} ({', '.join(found)})")
     try:
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                width, height = _checked_size(image)
-    except UnidentifiedImageError:
-        raise _SetAsideError("no picture in a known format") from None
-    except Image.DecompressionBombError:
-        raise _SetAsideError(f"more than {_MAX_PIXELS // 1_000_000} million pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        raise _SetAsideError(f"does not open: {' '.join(str(error).split())}") from None
-    return TrainingImage(path, caption, sha256, width, height)
-
-
-def _checked_size(image: Image.Image) -> tuple[int, int]:
-    """Upright width and height, after the whole file was decoded once."""
-    if image.width * image.height > _MAX_PIXELS:
-        raise _SetAsideError(f"more than {_MAX_PIXELS // 1_000_000} million pixels")
-    # MPO is what some cameras write into .jpg files: a JPEG with more pictures behind it.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise _SetAsideError("animated")
-    width, height = image.size
-    sideways = _turn(image) in _SIDEWAYS
-    # A JPEG is decoded at an eighth of its size: as strict, and much faster.
-    image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-    image.load()
-    return (height, width) if sideways else (width, height)
-
-
-def _read_caption(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MAX_CAPTION * 4 + 1).decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise _SetAsideError("the caption is not UTF-8 text") from None
     except OSError as error:
-        raise _SetAsideError(f"the caption does not open: {error.strerror}") from None
-    if len(text) > _MAX_CAPTION:
-        raise _SetAsideError(f"the caption is longer than {_MAX_CAPTION} characters")
-    if found := forbidden_words(text):
-        raise _SetAsideError(f"{REFUSED} ({', '.join(found)})")
-    return text
+        raise UnusableError(f"does not open: {error.strerror}") from None
+    with opened(path) as image:
+        width, height = decoded_size(image)
+    return TrainingImage(path, caption, sha256, width, height)
 
 
 def _held_out_hashes(images: Sequence[TrainingImage]) -> frozenset[str]:

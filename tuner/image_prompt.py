@@ -1,0 +1,61 @@
+"""The prompts that a picture comes with: a text file beside it, and what programs wrote into it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from tuner.comfyui import positive_prompt
+from tuner.data.folder import read_caption
+
+_END_OF_PROMPT = re.compile(r"(?m)^(?:Negative prompt:|Steps: ?\d)")
+_EXIF, _USER_COMMENT = 0x8769, 0x9286
+
+
+def prompts_of(path: Path, image: Image.Image) -> list[str]:
+    """Every positive prompt that belongs to the opened picture at `path`, the most telling first.
+
+    The order: a `.txt` of the same name beside it, `parameters` (A1111 and its kin), `prompt`
+    (ComfyUI), EXIF's UserComment (A1111's JPEG and WebP). A text file may hold what A1111 writes.
+    Raises tuner.data.folder.UnusableError for a text file that is no text.
+    """
+    sidecar = path.with_suffix(".txt")
+    texts = [a1111_prompt(read_caption(sidecar))] if sidecar.is_file() else []
+    texts += _written_inside(image)
+    # JSON can hold halves of characters, which no file or terminal takes.
+    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+
+
+def a1111_prompt(parameters: str) -> str:
+    """The prompt in A1111's text: all before the line `Negative prompt:` or `Steps:`."""
+    end = _END_OF_PROMPT.search(parameters)
+    return (parameters[: end.start()] if end else parameters).strip()
+
+
+def _written_inside(image: Image.Image) -> Iterator[str]:
+    parameters = image.info.get("parameters")
+    if isinstance(parameters, str):
+        yield a1111_prompt(parameters)
+    graph = image.info.get("prompt")
+    if isinstance(graph, str) and (text := positive_prompt(graph)) is not None:
+        yield text
+    if (comment := _user_comment(image)) is not None:
+        yield a1111_prompt(comment)
+
+
+def _user_comment(image: Image.Image) -> str | None:
+    try:
+        raw = image.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+    except Exception:  # damaged EXIF fails in any way it likes, and the picture is still good
+        return None
+    if not isinstance(raw, bytes) or len(raw) <= 8:
+        return None
+    code, text = raw[:8].rstrip(b"\0 "), raw[8:]
+    if code == b"UNICODE":
+        # The byte order is the writer's: A1111 takes the big end first, others the small one.
+        little = text[1::2].count(0) > text[0::2].count(0)
+        return text.decode("utf-16-le" if little else "utf-16-be", "replace").strip("\0")
+    return text.decode("utf-8", "replace").strip("\0") if code in (b"ASCII", b"") else None

@@ -1,0 +1,205 @@
+"""What is told of judged pictures: tables for the person at the terminal, rows for programs."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich import box
+from rich.table import Table
+
+from metrics.contract import Objective, Score, ScoredSample
+from metrics.objectives import objectives, rates
+from tuner.errors import ConfigError
+from tuner.results_table import interval
+from tuner.score_folder import Pictures, left_out
+from tuner.study_folder import write_text
+from tuner.summary import console
+
+_WORST = 5
+_LINE_EVERY = 30.0
+"""Seconds between two lines of progress."""
+
+
+def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
+    """Raises ConfigError where a table cannot be written there, before anything is judged.
+
+    The suffix has to be right, so that no picture is written over by a slip.
+    """
+    for path, suffix in ((csv_file, ".csv"), (json_file, ".json")):
+        if path is None:
+            continue
+        if path.suffix.lower() != suffix or path.is_dir():
+            raise ConfigError(f"{path}: name a file that ends in {suffix}")
+        parent = next(each for each in path.absolute().parents if each.exists())
+        if not parent.is_dir() or not os.access(parent, os.W_OK):
+            raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
+
+
+def with_progress(scored: Iterable[ScoredSample], total: int) -> Iterator[ScoredSample]:
+    """The same samples; a line on stderr now and then says how far it is."""
+    spoke = time.monotonic()
+    for done, one in enumerate(scored, 1):
+        yield one
+        if time.monotonic() - spoke >= _LINE_EVERY:
+            print(f"{done} of {total} pictures judged", file=sys.stderr, flush=True)
+            spoke = time.monotonic()
+
+
+def print_scores(found: Pictures, scored: Sequence[ScoredSample]) -> None:
+    """Print objectives and rates, the judges' abstentions, the worst pictures, what was left out.
+
+    Raises ConfigError where no picture was judged: all have gone meanwhile.
+    """
+    if not scored:
+        raise ConfigError(f"{found.root}: the pictures cannot be read any more")
+    console().print(_numbers(scored))
+    console().print(_judges(scored))
+    print("\n".join(_worst(found, scored)))
+    silent = sum(not one.sample.prompt.text for one in scored)
+    notes = left_out(found)
+    if silent:
+        notes.append(
+            f"{silent} came without a prompt: their gender is not asked, and they count as naming "
+            "no clothes (--prompt gives one to all)"
+        )
+    if gone := len(found.prompted) - len(scored):
+        notes.append(f"{gone} could not be read any more")
+    for line in notes:
+        print(line, file=sys.stderr)
+
+
+def write_rows(
+    found: Pictures, scored: Sequence[ScoredSample], csv_file: Path | None, json_file: Path | None
+) -> None:
+    """Write a row for each picture to the files that are asked for, whole or not at all.
+
+    CSV: file, prompt and what it asks for, each judge's value and, where it abstained, its reason.
+    JSON: that with the evidence, the objectives and rates, and what was left out. Raises
+    ConfigError where a file cannot be written.
+    """
+    if csv_file:
+        _write(csv_file, _as_csv(found, scored))
+    if json_file:
+        _write(json_file, _as_json(found, scored))
+
+
+def _numbers(scored: Sequence[ScoredSample]) -> Table:
+    title = f"pictures judged: {len(scored)}"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in ("objective", "value [95 %]", "judged"):
+        table.add_column(column)
+    for one in objectives(scored, None).values():
+        table.add_row(one.name, *_cells(one))
+    table.add_section()
+    for one in rates(scored).values():
+        table.add_row(f"{one.name} (low is good)", *_cells(one))
+    return table
+
+
+def _cells(one: Objective) -> tuple[str, str]:
+    return interval(one) if one.n else "-", f"{one.n} of {one.total}"
+
+
+def _judges(scored: Sequence[ScoredSample]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for column in ("judge", "mean", "judged", "abstained", "most often because"):
+        table.add_column(column)
+    for name in scored[0].scores:
+        scores = [one.scores[name] for one in scored]
+        values = [score for score in scores if score.value is not None]
+        reasons = Counter(score.reason for score in scores if score.value is None)
+        mean = f"{_mean(values):.2f}" if values else "-"
+        why = reasons.most_common(1)[0][0] if reasons else ""
+        table.add_row(name, mean, str(len(values)), str(reasons.total()), why)
+    return table
+
+
+def _worst(found: Pictures, scored: Sequence[ScoredSample]) -> list[str]:
+    """The pictures with the lowest mean of what their judges say, of those with a fault at all."""
+    faulty = [one for one in scored if _faults(one)]
+    if not faulty:
+        return ["no judge finds a fault in any picture"]
+    faulty.sort(key=lambda one: (_mean(one.scores.values()), _file(found, one)))
+    lines = [f"worst of the {len(faulty)} in which a judge finds a fault:"]
+    for one in faulty[:_WORST]:
+        told = ", ".join(f"{score.judge} {score.value:.2f}" for score in _faults(one))
+        lines.append(f"  {_file(found, one)}: {told}")
+    return lines
+
+
+def _mean(scores: Iterable[Score]) -> float:
+    return float(np.mean([score.value for score in scores if score.value is not None]))
+
+
+def _faults(one: ScoredSample) -> list[Score]:
+    return [score for score in one.scores.values() if score.value is not None and score.value < 0.5]
+
+
+def _as_csv(found: Pictures, scored: Sequence[ScoredSample]) -> str:
+    judges = list(scored[0].scores)
+    columns = [column for name in judges for column in (name, f"{name}_reason")]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["file", "prompt", "sex", "framing", "names_clothes", *columns])
+    for one in scored:
+        prompt = one.sample.prompt
+        about = [_file(found, one), prompt.text, prompt.sex, prompt.framing]
+        scores = [one.scores[name] for name in judges]
+        cells = [cell for score in scores for cell in (score.value, score.reason)]
+        writer.writerow([*about, int(prompt.names_clothes), *cells])
+    return text.getvalue()
+
+
+def _as_json(found: Pictures, scored: Sequence[ScoredSample]) -> str:
+    whole = {
+        "objectives": {name: _plain(one) for name, one in objectives(scored, None).items()},
+        "rates": {name: _plain(one) for name, one in rates(scored).items()},
+        "images": [_row(found, one) for one in scored],
+        "unreadable": [{"file": found.name(at), "reason": why} for at, why in found.unreadable],
+        "refused": found.refused,
+    }
+    return json.dumps(whole, indent=1) + "\n"
+
+
+def _row(found: Pictures, one: ScoredSample) -> dict[str, Any]:
+    prompt = one.sample.prompt
+    return {
+        "file": _file(found, one),
+        "prompt": prompt.text,
+        "sex": prompt.sex,
+        "framing": prompt.framing,
+        "names_clothes": prompt.names_clothes,
+        "scores": {
+            name: {"value": score.value, "reason": score.reason, "evidence": dict(score.evidence)}
+            for name, score in one.scores.items()
+        },
+    }
+
+
+def _plain(one: Objective) -> dict[str, float | int]:
+    return {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "total": one.total}
+
+
+def _file(found: Pictures, one: ScoredSample) -> str:
+    assert one.sample.path is not None
+    return found.name(one.sample.path)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
