@@ -58,10 +58,10 @@ def test_the_shipped_spaces_load() -> None:
 
 def test_pose_is_the_small_world() -> None:
     config = load_study(shipped_spaces()["pose"])
-    assert config.budget.rungs == (100, 200)
+    assert config.budget.rungs == (150, 300)
     assert config.budget.trials == 12
     assert len(config.suite.cells()) == 52
-    assert config.train["learning_rate"] == FloatRange(1e-4, 3e-3, log=True)
+    assert config.train["learning_rate"] == FloatRange(2e-4, 1e-2, log=True)
     assert config.constraints == {"undressed_rate": 0.15}
 
 
@@ -110,7 +110,7 @@ def test_suggest_gives_every_value(tmp_path: Path) -> None:
         assert train.seed == 3 + 1000 * number
         assert train.batch_size == 16
         assert train.rank in (4, 8, 16, 32)
-        assert 1e-4 <= train.learning_rate <= 3e-3
+        assert 2e-4 <= train.learning_rate <= 1e-2
         searched = {k for k, p in config.train.items() if not isinstance(p, Fixed)}
         assert trial.params.keys() == searched
         assert all(getattr(train, key) == value for key, value in trial.params.items())
@@ -147,7 +147,7 @@ def test_recipes_are_what_optuna_samples_first(tmp_path: Path) -> None:
         study.enqueue_trial(start)
     train = suggest(study.ask(), config)
     assert (train.captions, train.alias, train.rank) == ("gender", "mi_cv", 16)
-    assert (train.learning_rate, train.resolution, train.empty_prompt) == (5e-4, 64, 0.1)
+    assert (train.learning_rate, train.resolution, train.empty_prompt) == (2e-3, 64, 0.1)
 
 
 def test_recipes_of_fixed_values_alone_are_none(tmp_path: Path) -> None:
