@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 import torch
+from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from metrics.contract import Image
@@ -40,11 +41,19 @@ MIN_SIDE, MAX_SIDE = 192, 640
 """Longest side, in pixels, that the network sees: the mannequin's was trained at the lower one,
 ultralytics' own at the upper."""
 _STRIDE = 32
+_REPLACED = (
+    (Pillow, "open"),
+    (torch, "save"),
+    (cv2, "imread"),
+    (cv2, "imwrite"),
+    (cv2, "imshow"),
+)
+"""What ultralytics puts functions of its own in the place of, when it is imported."""
 
 
 @dataclass(frozen=True)
 class PersonBox:
-    """One person: its box as shares of the picture's width and height, confidence 0.35 to 1."""
+    """One person: its box as shares of the picture, and how sure the network is, up to 1."""
 
     box: Box
     confidence: float
@@ -173,9 +182,11 @@ def _contained() -> Iterator[None]:
     """Imports and opens ultralytics offline, and puts back what it changes in the process.
 
     That is the environment (of child processes too), the thread counts of torch and OpenCV, which
-    would slow training down, how numbers are printed, and the random state.
+    would slow training down, how numbers are printed, the random state, and the functions of other
+    libraries that it replaces: its `PIL.Image.open` wants to install packages for a broken file.
     """
     environment = dict(os.environ)
+    replaced = [(place, name, getattr(place, name)) for place, name in _REPLACED]
     threads = torch.get_num_threads(), cv2.getNumThreads()
     if "ultralytics" not in sys.modules:
         config = tempfile.TemporaryDirectory(prefix="tuner-ultralytics-")
@@ -190,6 +201,8 @@ def _contained() -> Iterator[None]:
         torch.set_num_threads(threads[0])
         cv2.setNumThreads(threads[1])
         torch.set_printoptions(profile="default")  # type: ignore[no-untyped-call]
+        for place, name, function in replaced:
+            setattr(place, name, function)
 
 
 @contextlib.contextmanager

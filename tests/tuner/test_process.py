@@ -66,12 +66,16 @@ def test_a_held_lock_refuses_and_names_the_holder(tmp_path: Path) -> None:
 def test_the_first_signal_raises_and_the_second_is_the_systems(
     number: signal.Signals, kind: type[BaseException]
 ) -> None:
-    before = signal.getsignal(number)
-    with stopping():
-        with pytest.raises(kind):
-            os.kill(os.getpid(), number)
-        assert signal.getsignal(number) == signal.SIG_DFL
-    assert signal.getsignal(number) == before
+    # A shell's background jobs inherit an ignored SIGINT; here it must be heard.
+    inherited = signal.signal(number, signal.default_int_handler)
+    try:
+        with stopping():
+            with pytest.raises(kind):
+                os.kill(os.getpid(), number)
+            assert signal.getsignal(number) == signal.SIG_DFL
+        assert signal.getsignal(number) == signal.default_int_handler
+    finally:
+        signal.signal(number, inherited)
 
 
 def test_an_ignored_signal_stays_ignored() -> None:

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -97,6 +99,21 @@ def test_opening_and_looking_leave_the_process_as_it_was(yolo_folder: Path) -> N
     after = state()
     torch.set_num_threads(threads)
     assert after == before
+
+
+_OPENED_IN_A_FRESH_PROCESS = """
+import sys, cv2, torch, PIL.Image
+functions = PIL.Image.open, torch.save, cv2.imread, cv2.imwrite
+from metrics.detectors.yolo import PersonDetector
+PersonDetector(sys.argv[1])
+assert (PIL.Image.open, torch.save, cv2.imread, cv2.imwrite) == functions
+"""
+
+
+def test_the_functions_of_other_libraries_are_put_back(yolo_folder: Path) -> None:
+    # In a process of its own: ultralytics replaces them once, when it is imported.
+    command = [sys.executable, "-c", _OPENED_IN_A_FRESH_PROCESS, str(yolo_folder)]
+    subprocess.run(command, check=True)
 
 
 def test_nothing_is_written_or_said(
