@@ -17,7 +17,7 @@ ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {
     "captions": "all",
     "rank": 16,
-    "learning_rate": 5e-4,
+    "learning_rate": 2e-3,
     "resolution": 64,
     "empty_prompt": 0.1,
     "batch_size": 16,
@@ -45,7 +45,7 @@ class FreshSuite(SuiteConfig):
 class Scale:
     """How large a run is: optimizer steps, and noise seeds for each of the suite's 13 prompts."""
 
-    steps: int = 200
+    steps: int = 300
     noise_seeds: int = 4
 
 
@@ -123,7 +123,7 @@ NONE = Arm("no captions", {"captions": "none"})
 BALANCED_ALL = replace(ALL, name="all tags, balanced", data="balanced")
 BALANCED_GENDER = replace(GENDER, name="gender tags, balanced", data="balanced")
 RATES = {
-    rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 1e-4, 2.5e-3, 2e-2)
+    rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 2e-4, 6e-3, 2e-2)
 }
 LONG = replace(ALL, name="10 x steps", times=10)
 ALIASED = Arm("gender tags + alias", {"captions": "gender", "alias": ALIAS})
@@ -174,9 +174,9 @@ EFFECTS: tuple[Effect, ...] = (
             Comparison(RATES[2e-2], ALL, "pose", "lower"),
             Comparison(RATES[2e-5], BASE, "pose", "alike"),
             Comparison(RATES[2e-5], ALL, "changed", "lower"),
-            Comparison(RATES[1e-4], ALL, "changed", "lower"),
-            Comparison(RATES[2.5e-3], ALL, "changed", "higher"),
-            Comparison(RATES[2.5e-3], ALL, "pose", "open"),
+            Comparison(RATES[2e-4], ALL, "changed", "lower"),
+            Comparison(RATES[6e-3], ALL, "changed", "higher"),
+            Comparison(RATES[6e-3], ALL, "pose", "open"),
         ),
     ),
     Effect(

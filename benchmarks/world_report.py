@@ -99,7 +99,7 @@ def _about(effects: Sequence[Effect], scale: Scale) -> str:
     count = sum(len(effect.comparisons) for effect in effects)
     return (
         "Made by `python benchmarks/world.py`. The default run is a LoRA of rank 16, "
-        f"{scale.steps} steps of batch 16 at 5e-4, 64 px, all tags, data of 95 % girls; each arm "
+        f"{scale.steps} steps of batch 16 at 2e-3, 64 px, all tags, data of 95 % girls; each arm "
         f"changes one thing. Suite `persons` with {scale.noise_seeds} noise seeds a prompt, others "
         "for each training seed, the same ones for all arms of it. Differences are paired by "
         "training seed, with 95 % intervals (Student's t) over them. `shown`: the interval lies on "
