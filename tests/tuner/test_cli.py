@@ -174,7 +174,11 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
     folder = StudyFolder(studies / "pose")
     command = ["run", str(space), "--studies", str(studies), "--plain"]
     with subprocess.Popen(
-        [sys.executable, "-m", "tuner", *command], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tuner", *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, the tests among them, hand down an ignored SIGINT.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     ) as first:
         assert first.stderr is not None
         for line in first.stderr:
