@@ -122,9 +122,7 @@ GENDER = Arm("gender tags", {"captions": "gender"})
 NONE = Arm("no captions", {"captions": "none"})
 BALANCED_ALL = replace(ALL, name="all tags, balanced", data="balanced")
 BALANCED_GENDER = replace(GENDER, name="gender tags, balanced", data="balanced")
-RATES = {
-    rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 2e-4, 6e-3, 2e-2)
-}
+RATES = {rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 2e-4, 6e-3, 2e-2)}
 LONG = replace(ALL, name="10 x steps", times=10)
 ALIASED = Arm("gender tags + alias", {"captions": "gender", "alias": ALIAS})
 NEVER_EMPTY = Arm("empty prompt 0", {"empty_prompt": 0.0})

@@ -1,14 +1,12 @@
 """Is the figure dressed? Two questions: are explicit parts bare, and is the torso cloth?
 
 NudeNet knows bodies of flesh and misses a featureless one; the colour of the torso against the
-face finds that one and cannot tell an explicit picture from a bare-chested one.
+neck and the face finds that one and cannot tell an explicit picture from a bare-chested one.
 """
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
-import numpy.typing as npt
 
 from metrics.contract import Judge, Sample, Score
 from metrics.evidence import Evidence
@@ -23,10 +21,13 @@ from metrics.figure import (
     RIGHT_HIP,
     RIGHT_SHOULDER,
     Figure,
+    Floats,
     Mask,
     fill_hull,
+    patch_colour,
 )
 from metrics.preprocess import lab
+from metrics.threshold import Threshold
 
 EXPLICIT_PARTS = (
     "FEMALE_BREAST_EXPOSED",
@@ -38,10 +39,14 @@ EXPLICIT_PARTS = (
 EXPLICIT_SCORE = 0.6
 """NudeNet's score at which a part counts as seen: the value is one half there."""
 
-# Lightness counts little, because a torso lies in the chin's shadow or in a highlight.
-_WEIGHTS = np.array([0.3, 1.0, 1.0], np.float32)
-_SKIN_DISTANCE = 20.0
-_MIN_FACE_PIXELS, _MIN_TORSO_PIXELS = 4, 12
+# Of 312 unclothed renders of the mannequin and reconstructions by its autoencoder, 99 % have a
+# torso within 4 of the neck and within 12 of the face; of 597 dressed ones, 99 % are farther than
+# 20 from either. Generated figures differ more from neck to torso: these lie in between.
+FROM_NECK = Threshold(9.0, 1.2)
+FROM_FACE = Threshold(20.0, 1.5)
+_LIGHTNESS = 0.2  # a torso lies in the chin's shadow or in a highlight
+_MORE_COLOUR = 0.6  # shade makes skin more colourful, nothing makes it greyer
+_MIN_TORSO_PIXELS = 12
 
 
 def no_explicit_parts(sample: Sample, evidence: Evidence) -> Score:
@@ -53,34 +58,64 @@ def no_explicit_parts(sample: Sample, evidence: Evidence) -> Score:
 
 
 def cloth_share(sample: Sample, evidence: Evidence) -> Score:
-    """Share of the visible torso whose colour is not that of the face, 0 to 1.
+    """Probability that the better part of the torso is cloth: not the colour of neck and face.
 
-    Abstains where no pose is read and where the frame shows too little of face or torso.
-    Clothes in the colour of the skin look like skin here.
+    Skin runs on from the neck; the face, which eyes, lips and beards tint, has to differ more.
+    A collar in the colour of the torso hides the neck, and there the face decides. Abstains where
+    no pose is read and where the frame shows too little of face or torso. Clothes in the colour
+    of the skin look like skin here.
     """
     figure = evidence.figure
     if figure is None:
         return Score("cloth_share", None, "no pose read")
-    colours = lab(figure.picture) * _WEIGHTS
-    face, torso = colours[_face(figure) > 0], colours[(_torso(figure) & figure.mask) > 0]
-    if len(face) < _MIN_FACE_PIXELS:
+    colours = lab(figure.picture)
+    faces, torso = _faces(figure, colours), colours[(_torso(figure) & figure.mask) > 0]
+    if not faces:
         return Score("cloth_share", None, "no face in the frame")
     if len(torso) < _MIN_TORSO_PIXELS:
         return Score("cloth_share", None, "no torso in the frame")
-    gaps: npt.NDArray[np.float32] = np.linalg.norm(torso - np.median(face, axis=0), axis=1)
-    share = float((gaps > _SKIN_DISTANCE).mean())
-    return Score("cloth_share", share, None, {"median_distance": float(np.median(gaps))})
+    colour: Floats = np.median(torso, axis=0)
+    seen = {"from_face": float(np.median([skin_distance(colour, face) for face in faces]))}
+    value = FROM_FACE(seen["from_face"])
+    neck = _neck(figure, colours)
+    if neck is not None:
+        seen["from_neck"] = skin_distance(colour, neck)
+        value = max(value, FROM_NECK(seen["from_neck"]))
+    return Score("cloth_share", value, None, seen)
 
 
-def _face(figure: Figure) -> Mask:
-    """A disc around the nose, between eyes and mouth, clear of hair and beard."""
-    joints = figure.joints
+def skin_distance(colour: Floats, skin: Floats) -> float:
+    """How far a colour lies from one of skin, both L*a*b*: about 20 from pale skin to white.
+
+    Lightness counts little, and more chroma of the skin's own hue counts less than any other
+    change of colour.
+    """
+    lightness, *chroma = colour - skin
+    hue = skin[1:] / max(1e-6, float(np.linalg.norm(skin[1:])))
+    along = float(np.dot(chroma, hue))
+    across = float(np.linalg.norm(chroma - along * hue))
+    along *= _MORE_COLOUR if along > 0 else 1.0
+    return float(np.linalg.norm([_LIGHTNESS * lightness, along, across]))
+
+
+def _faces(figure: Figure, colours: Floats) -> list[Floats]:
+    """Colours of the nose and the cheeks, as far as the frame shows them, clear of the fringe."""
+    joints, unit = figure.joints, figure.unit
     eyes = joints[[LEFT_EYE, RIGHT_EYE]].mean(axis=0)
     mouth = joints[[MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
-    x, y = 0.25 * eyes + 0.25 * mouth + 0.5 * joints[NOSE]
-    region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
-    cv2.circle(region, (round(float(x)), round(float(y))), round(0.22 * figure.unit), (1,), -1)
-    return region
+    cheeks = [joints[eye] + 0.55 * (mouth - eyes) for eye in (LEFT_EYE, RIGHT_EYE)]
+    places = [(0.25 * eyes + 0.25 * mouth + 0.5 * joints[NOSE], 0.18), *((c, 0.1) for c in cheeks)]
+    found = [patch_colour(colours, figure.mask, at, size * unit) for at, size in places]
+    return [colour for colour in found if colour is not None]
+
+
+def _neck(figure: Figure, colours: Floats) -> Floats | None:
+    """Colour of the throat, three quarters of the way from mouth to collar bones."""
+    joints = figure.joints
+    mouth = joints[[MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
+    shoulders = joints[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
+    throat = mouth + 0.75 * (shoulders - mouth)
+    return patch_colour(colours, figure.mask, throat, 0.1 * figure.unit)
 
 
 def _torso(figure: Figure) -> Mask:

@@ -38,6 +38,8 @@ TORSO_SIDES = ((11, 12), (11, 23), (12, 24), (23, 24))
 _TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
 _THIGH, _SHIN, _FOOT, _HEAD, _HAIR = 0.33, 0.27, 0.24, 0.58, 0.55
 
+_WEIGHTS = np.array([0.5, 1.0, 1.0], np.float32)  # of L*, a* and b*: limbs are shaded
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -130,13 +132,58 @@ def figure_region(figure: Figure, explained: Mask) -> Mask:
     return kept
 
 
+def joined_to_torso(figure: Figure, region: Mask) -> Mask:
+    """What of the region hangs together with the torso; all of it where it misses the torso."""
+    _, components = cv2.connectedComponents(region)
+    touching = np.unique(components[(region & torso_region(figure)) > 0])
+    if not len(touching):
+        return region
+    return np.asarray(np.isin(components, touching), np.uint8)
+
+
+def torso_region(figure: Figure) -> Mask:
+    """The hull of shoulders and hips."""
+    region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
+    fill_hull(region, [figure.joints[i] for i in (11, 12, 23, 24)])
+    return region
+
+
+def arm_region(figure: Figure, region: Mask, tolerance: float = 12.0) -> Mask:
+    """Where an arm would show: the region without the head and what of the torso is its colour.
+
+    An arm in the colour of the torso, right in front of it, cannot be told from a missing one.
+    """
+    beyond_head = region.copy()
+    cv2.circle(beyond_head, _pixel(figure.joints[NOSE]), round(0.45 * figure.unit), (0,), -1)
+    torso = torso_region(figure)
+    colours = lab(figure.picture) * _WEIGHTS
+    inside = colours[(torso & figure.mask) > 0]
+    if not len(inside):
+        return beyond_head
+    gaps: Floats = np.linalg.norm(colours - np.median(inside, axis=0), axis=-1)
+    return beyond_head & ((1 - torso) | (gaps > tolerance).astype(np.uint8))
+
+
+def bone_support(
+    figure: Figure, region: Mask, bone: tuple[int, int], span: tuple[float, float]
+) -> float | None:
+    """Share of a bone that lies in the region, from `span[0]` to `span[1]` of its length.
+
+    None where the frame shows less than a third of it.
+    """
+    start, end = figure.joints[bone[0]], figure.joints[bone[1]]
+    height, width = region.shape
+    points = [start + (end - start) * along for along in np.linspace(*span, 9)]
+    seen = [region[int(y), int(x)] for x, y in points if 0 <= x < width and 0 <= y < height]
+    return float(np.mean(seen)) if len(seen) >= 3 else None
+
+
 def limb_likeness(figure: Figure, tolerance: float = 10.0) -> Mask:
     """Pixels in one of the colours that the figure's own arms, legs and face show.
 
     `tolerance` is a distance in L*a*b* with lightness weighed by half, as limbs are shaded.
     """
-    weights = np.array([0.5, 1.0, 1.0], np.float32)
-    colours = lab(figure.picture) * weights
+    colours = lab(figure.picture) * _WEIGHTS
     palette = _limb_palette(figure, colours)
     if not len(palette):
         return np.zeros(figure.soft_mask.shape, np.uint8)
@@ -156,11 +203,12 @@ def _limb_palette(figure: Figure, colours: Floats) -> list[Floats]:
         points += [joints[hip] + (joints[knee] - joints[hip]) * 0.75]
         points += [joints[knee] + (joints[ankle] - joints[knee]) * t for t in (0.3, 0.8)]
     radius = max(1.0, 0.12 * figure.unit)
-    patches = [_patch_colour(colours, figure.mask, point, radius) for point in points]
+    patches = [patch_colour(colours, figure.mask, point, radius) for point in points]
     return [patch for patch in patches if patch is not None]
 
 
-def _patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> Floats | None:
+def patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> Floats | None:
+    """Median colour of the figure's pixels in a square around a point, None where under three."""
     height, width = mask.shape
     x0, x1 = max(0, int(point[0] - radius)), min(width, int(point[0] + radius + 1))
     y0, y1 = max(0, int(point[1] - radius)), min(height, int(point[1] + radius + 1))

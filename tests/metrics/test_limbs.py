@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from metrics import limbs
-from metrics.contract import Image, Sample
+from metrics.contract import Image, Prompt, Sample
 from metrics.evidence import Evidence
+from metrics.figure import Figure
+from metrics.limbs import Limb
 
 Evidences = Callable[[Image], Evidence]
 
@@ -44,6 +48,67 @@ def test_faulty_legs_are_found_where_the_frame_shows_them(
     sound = values(40, seed=300, framing="full")
     faulty = values(40, seed=301, framing="full", limbs=fault)
     assert area_under_curve(faulty, sound) >= 0.9
+
+
+def test_soft_pictures_of_sound_figures_are_rarely_flagged(
+    values: Callable[..., np.ndarray],
+) -> None:
+    soft = values(60, seed=500, blur=0.006)
+    assert len(soft) >= 55
+    assert (soft < 0.5).mean() <= 0.05
+
+
+def judged(figure: Figure) -> Any:
+    evidence: Any = SimpleNamespace(figure=figure, hands=(), people=(None,))
+    return limbs.score(Sample(Prompt("1girl"), 0, figure.picture), evidence)
+
+
+def doubtful(figure: Figure) -> Figure:
+    """The figure whose left wrist the network hardly sees."""
+    visibility = figure.visibility.copy()
+    visibility[15] = 0.3
+    return replace(figure, visibility=visibility)
+
+
+def test_an_arm_that_the_network_doubts_but_that_shows_is_not_missing(
+    evidence: Evidences, rendered: Callable[..., list[Image]]
+) -> None:
+    fixed = {"framing": "full", "arm_pose": "t-pose", "ground": "plain"}
+    figures = [evidence(image).figure for image in rendered(10, 600, **fixed)]
+    shown = [judged(doubtful(figure)) for figure in figures if figure is not None]
+    assert len(shown) == 10
+    assert all(score.value > 0.5 for score in shown)
+
+
+def test_an_arm_drawn_where_nothing_is_is_missing(
+    evidence: Evidences, rendered: Callable[..., list[Image]]
+) -> None:
+    fixed = {"framing": "full", "arm_pose": "arms at sides", "ground": "plain"}
+    figures = [evidence(image).figure for image in rendered(10, 601, **fixed)]
+    for figure in figures:
+        assert figure is not None
+        joints = figure.joints.copy()
+        joints[[13, 15]] = joints[11] + np.array([[1.1, 0.0], [2.2, 0.0]]) * figure.unit
+        score = judged(doubtful(replace(figure, joints=joints)))
+        assert score.evidence["arm_support"] < 0.3
+
+
+@pytest.mark.parametrize("by", [{"visibility": 0.2}, {"support": 0.1}])
+def test_doubt_in_a_limb_grows_with_either_sign(by: dict[str, float]) -> None:
+    sure = Limb(visibility=0.9, support=1.0)
+    assert limbs.limb_doubt(replace(sure, **by), 1.5, 3.0) > limbs.limb_doubt(sure, 1.5, 3.0)
+
+
+def test_a_pose_beside_the_figure_is_an_abstention(
+    evidence: Evidences, rendered: Callable[..., list[Image]]
+) -> None:
+    (image,) = rendered(1, 602, framing="full", arm_pose="arms at sides", ground="plain")
+    figure = evidence(image).figure
+    assert figure is not None
+    assert judged(figure).value is not None
+    beside = judged(replace(figure, joints=figure.joints + np.float32(1.2 * figure.unit)))
+    assert beside.value is None
+    assert beside.reason == "the pose does not fit the figure"
 
 
 def test_legs_outside_the_frame_are_not_missing(

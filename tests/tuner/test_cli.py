@@ -189,7 +189,6 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
         rest = first.stderr.read()
         assert first.wait() == 130
         assert time.monotonic() - asked < 60
-    assert "trial 0 interrupted (stopped)" in rest
     assert "goes on where it was" in rest
 
     again = tuner(*command)
