@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from tuner.config import MANNEQUIN, StudyConfig, native_size
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.estimate import Estimate, estimate
+from tuner.judge_models import judge_settings
 from tuner.parameters import Fixed
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -126,11 +127,9 @@ def _hub_line(base: str) -> str:
 
 def _judge_line(config: StudyConfig) -> str:
     model = config.judges.gender_model_for(config.base)
-    folder = mannequin.CLIP if model == MANNEQUIN else Path(model)
-    if model == MANNEQUIN or folder.is_absolute():
-        missing = [name for name in _CLIP_FILES if not (folder / name).is_file()]
-        if missing:
-            raise MissingModelError(f"gender judge {model}: {folder} lacks {', '.join(missing)}")
+    place = judge_settings(model, None).gender_model
+    if place is not None and os.path.isabs(place):
+        _need("gender judge", model, Path(place), _CLIP_FILES)
     to_fetch = [name for name in BUNDLES if available(name) is None]
     later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
     return f"judges: gender by {model}; MediaPipe models: {later}"
@@ -138,17 +137,20 @@ def _judge_line(config: StudyConfig) -> str:
 
 def _person_line(config: StudyConfig) -> str:
     model = config.judges.person_model_for(config.base)
-    if model is None:
+    place = judge_settings(None, model).person_model
+    if model is None or place is None:
         return "persons: not counted, judges.person_model is not set"
-    folder = mannequin.YOLO if model == MANNEQUIN else Path(model)
-    if folder.suffix == ".pt" and not os.path.isdir(folder):
-        if not os.path.isfile(folder):
-            raise MissingModelError(f"person judge {model}: no such file")
-        return f"persons: counted by {model}"
-    missing = [name for name in _YOLO_FILES if not (folder / name).is_file()]
-    if missing:
-        raise MissingModelError(f"person judge {model}: {folder} lacks {', '.join(missing)}")
+    if os.path.isdir(place) or not place.endswith(".pt"):
+        _need("person judge", model, Path(place), _YOLO_FILES)
+    elif not os.path.isfile(place):
+        raise MissingModelError(f"person judge {model}: no such file")
     return f"persons: counted by {model}"
+
+
+def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise MissingModelError(f"{judge} {model}: {folder} lacks {', '.join(missing)}")
 
 
 def _data_line(folder: str) -> str:

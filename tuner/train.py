@@ -89,15 +89,15 @@ def _climb(
     for rung in rungs:
         # The clock starts anew: at a checkpoint the reader samples and scores for a while.
         since, reported = time.monotonic(), step
-        while step < rung:
-            with _quick_attention(trainer.base, trainer.latents.mean.shape[-2:].numel()):
+        with _quick_attention(trainer.base, trainer.latents.mean.shape[-2:].numel()):
+            while step < rung:
                 trainer.step()
-            step += 1
-            seconds = time.monotonic() - since
-            if seconds >= _REPORT_SECONDS or step == rung:
-                done = step - reported
-                yield Progress(step, rungs[-1], done / seconds, trainer.read_loss(step))
-                since, reported = time.monotonic(), step
+                step += 1
+                seconds = time.monotonic() - since
+                if seconds >= _REPORT_SECONDS or step == rung:
+                    done = step - reported
+                    yield Progress(step, rungs[-1], done / seconds, trainer.read_loss(step))
+                    since, reported = time.monotonic(), step
         yield trainer.checkpoint(step, [folder.rung(rung).lora for folder in folders])
 
 
