@@ -55,8 +55,8 @@ def objectives(
 
     `pose`: mean of readable times limbs times one person. `gender`: the lower of the two sexes'
     accuracies. `clothing`: share of dressed figures where the prompt names no clothes. `quality`:
-    geometric mean of sharp and clean. An objective that no prompt of the suite asks about is left
-    out. Without a base nothing is taken off for abstentions.
+    geometric mean of sharp and clean, where a figure can be read. An objective that no prompt of
+    the suite asks about is left out. Without a base nothing is taken off for abstentions.
     """
     found = {name: _objective(name, scored, base) for name in FORMULAS}
     return {name: objective for name, objective in found.items() if objective.total}
@@ -245,9 +245,14 @@ def _clothing_cells(scored: Sequence[ScoredSample]) -> Cells:
 
 
 def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
+    # Sharp noise without a figure is no quality: it counts as not judged, so that the share of
+    # evaluable pictures takes a LoRA down that draws nothing else.
+    def value(item: ScoredSample, judge: str) -> float:
+        return float("nan") if _value(item, "pose_readable") == 0 else _value(item, judge)
+
     return _cells(
-        sharp=[_value(item, "sharp") for item in scored],
-        clean=[_value(item, "clean") for item in scored],
+        sharp=[value(item, "sharp") for item in scored],
+        clean=[value(item, "clean") for item in scored],
     )
 
 

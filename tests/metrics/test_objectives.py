@@ -89,6 +89,14 @@ def test_quality_is_a_geometric_mean_counted_in_samples() -> None:
     assert (found.n, found.total) == (4, 4)
 
 
+def test_sharp_pictures_without_a_figure_are_no_quality() -> None:
+    base = [scored(seed) for seed in range(20)]
+    lost = [scored(seed, pose_readable=0.0) for seed in range(19)]
+    found = objectives([*lost, scored(19)], base)["quality"]
+    assert (found.value, found.n, found.total) == (pytest.approx(0.05), 1, 20)
+    assert found.high < 0.1
+
+
 def test_every_interval_holds_its_value() -> None:
     suite = [scored(seed, prompt) for seed in range(10) for prompt in (GIRL, BOY)]
     for found in objectives(suite, None).values():
