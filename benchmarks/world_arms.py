@@ -17,7 +17,7 @@ ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {
     "captions": "all",
     "rank": 16,
-    "learning_rate": 2e-3,
+    "learning_rate": 1e-3,
     "resolution": 64,
     "empty_prompt": 0.1,
     "batch_size": 16,

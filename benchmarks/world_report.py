@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scipy import stats
-from world_arms import Arm, Comparison, Effect, Scale
+from world_arms import DEFAULTS, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES
 from world_runs import Measures
 
@@ -99,9 +99,10 @@ def _about(effects: Sequence[Effect], scale: Scale) -> str:
     count = sum(len(effect.comparisons) for effect in effects)
     return (
         "Made by `python benchmarks/world.py`. The default run is a LoRA of rank 16, "
-        f"{scale.steps} steps of batch 16 at 2e-3, 64 px, all tags, data of 95 % girls; each arm "
-        f"changes one thing. Suite `persons` with {scale.noise_seeds} noise seeds a prompt, others "
-        "for each training seed, the same ones for all arms of it. Differences are paired by "
+        f"{scale.steps} steps of batch 16 at {DEFAULTS['learning_rate']}, 64 px, all tags, data of "
+        "95 % girls; each arm changes one thing. Suite `persons` with "
+        f"{scale.noise_seeds} noise seeds a prompt, others for each training seed, the same ones "
+        "for all arms of it. Differences are paired by "
         "training seed, with 95 % intervals (Student's t) over them. `shown`: the interval lies on "
         f"the expected side of 0 (`alike`: within {ALIKE}). Of {count} comparisons about "
         f"{max(1, round(count / 20))} would leave 0 out by chance."
