@@ -6,19 +6,15 @@ inside the command that needs it: `tuner --help` and `tuner check` start without
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from metrics.models import ModelUnavailableError
 from tuner import __version__
-from tuner.errors import DiskError, MissingModelError, TunerError
-from tuner.process import Terminated
+from tuner.cli_pictures import pictures
+from tuner.refusal import say, told
 from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 
 app = typer.Typer(
@@ -213,33 +209,7 @@ def export(
             say(line)
 
 
-@app.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
-def score(  # noqa: PLR0913 - one argument per option
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one.")],
-    prompt: Annotated[str | None, typer.Option(help="The prompt of all; else its own.")] = None,
-    gender_model: Annotated[
-        str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")
-    ] = None,
-    person_model: Annotated[
-        str | None, typer.Option(help="A .pt file, a folder or mannequin; else none.")
-    ] = None,
-    csv: Annotated[Path | None, typer.Option(help="A table to write, a row a picture.")] = None,
-    json: Annotated[Path | None, typer.Option(help="The same with evidence, as JSON.")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Its folders too.")] = False,
-) -> None:
-    """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
-    with told():
-        from tuner import live, score_folder, score_report
-
-        score_report.check_outputs(csv, json)
-        found = score_folder.find_pictures(path, prompt, recursive)
-        say(f"pictures to judge: {len(found.prompted)}; the models load first")
-        opened = score_folder.open_judges(found, gender_model, person_model)
-        with live.plain_warnings(), opened as judges:
-            judged = score_folder.judge(found, judges)
-            scored = list(score_report.with_progress(judged, len(found.prompted)))
-            score_report.print_scores(found, scored)
-        score_report.write_rows(found, scored, csv, json)
+app.add_typer(pictures)
 
 
 @app.command(epilog="Example: tuner models")
@@ -268,31 +238,3 @@ def build_mannequin(
 def main() -> None:
     """The program."""
     app()
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Turn what a user can cause and mend into its line on stderr and its exit code."""
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
-    except ModelUnavailableError as error:
-        raise _refusal(MissingModelError(str(error))) from error
-    except TunerError as error:
-        raise _refusal(error) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        raise _refusal(DiskError(f"no room left on the disk: {error.filename or error}")) from error
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    typer.echo(text, err=True)
-
-
-def _refusal(error: TunerError) -> typer.Exit:
-    for line in str(error).splitlines():
-        say(f"error: {line}")
-    return typer.Exit(error.exit_code)

@@ -47,6 +47,11 @@ class Pictures:
     unreadable: tuple[tuple[Path, str], ...]
     refused: int
 
+    @property
+    def asks_sex(self) -> bool:
+        """Whether a prompt asks for a sex."""
+        return any(prompt.sex is not None for _, prompt in self.prompted)
+
     def name(self, path: Path) -> str:
         """A picture's name as it is shown: from the folder on, without what breaks a terminal."""
         text = os.fsencode(path.relative_to(self.root)).decode("utf-8", "replace")
@@ -97,21 +102,20 @@ def left_out(found: Pictures, shown: int = 10) -> list[str]:
 
 @contextlib.contextmanager
 def open_judges(
-    found: Pictures, gender_model: str | None, person_model: str | None
+    asks_sex: bool, gender_model: str | None, person_model: str | None
 ) -> Iterator[Detectors]:
     """The judges' networks, those that the user named already opened.
 
-    Without `gender_model` the usual one is taken where a prompt asks for a sex; where it cannot be
-    had, a warning says so and gender is not judged. Raises MissingModelError for a model that was
-    named and is not there.
+    Without `gender_model` the usual one is taken where a prompt asks for a sex (`asks_sex`); where
+    it cannot be had, a warning says so and gender is not judged. Raises MissingModelError for a
+    model that was named and is not there.
     """
     usual = JudgeSettings().gender_model
     settings = judge_settings(gender_model or usual, person_model)
-    asked = any(prompt.sex is not None for _, prompt in found.prompted)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
         try:
-            if gender_model or asked:
+            if gender_model or asks_sex:
                 _open_gender(judges)
         except ModelUnavailableError as error:
             if gender_model:

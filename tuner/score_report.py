@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from rich import box
@@ -26,6 +26,7 @@ from tuner.score_folder import Pictures, left_out
 from tuner.study_folder import write_text
 from tuner.summary import console
 
+_T = TypeVar("_T")
 _WORST = 5
 _LINE_EVERY = 30.0
 """Seconds between two lines of progress."""
@@ -46,13 +47,14 @@ def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
             raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
 
 
-def with_progress(scored: Iterable[ScoredSample], total: int) -> Iterator[ScoredSample]:
-    """The same samples; a line on stderr now and then says how far it is."""
+def with_progress(judged: Iterable[_T], total: int | None = None) -> Iterator[_T]:
+    """The same, one for each picture; a line on stderr now and then says how far it is."""
     spoke = time.monotonic()
-    for done, one in enumerate(scored, 1):
+    of = "" if total is None else f" of {total}"
+    for done, one in enumerate(judged, 1):
         yield one
         if time.monotonic() - spoke >= _LINE_EVERY:
-            print(f"{done} of {total} pictures judged", file=sys.stderr, flush=True)
+            print(f"{done}{of} pictures judged", file=sys.stderr, flush=True)
             spoke = time.monotonic()
 
 
@@ -89,9 +91,9 @@ def write_rows(
     ConfigError where a file cannot be written.
     """
     if csv_file:
-        _write(csv_file, _as_csv(found, scored))
+        write_whole(csv_file, _as_csv(found, scored))
     if json_file:
-        _write(json_file, _as_json(found, scored))
+        write_whole(json_file, _as_json(found, scored))
 
 
 def _numbers(scored: Sequence[ScoredSample]) -> Table:
@@ -196,7 +198,8 @@ def _file(found: Pictures, one: ScoredSample) -> str:
     return found.name(one.sample.path)
 
 
-def _write(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all. Raises ConfigError where it cannot be written."""
     try:
         write_text(path, text)
     except OSError as error:

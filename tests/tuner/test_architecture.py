@@ -12,20 +12,23 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
     "__init__ errors parameters suites home events rows rungs prompt_words comfyui data.__init__ "
-    "data.adults data.captions mannequin.__init__ mannequin.brush mannequin.figure mannequin.fit "
-    "mannequin.shades",
-    "study_folder process store problems losses config model_list data.folder base_model "
+    "label_page data.adults data.captions mannequin.__init__ mannequin.brush mannequin.figure "
+    "mannequin.fit mannequin.shades",
+    "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
-    "space_file parameter_grammar judge_models image_prompt estimate lora_file lora_metadata grid "
-    "results_table data.cache mannequin.hands mannequin.second_head",
+    "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
+    "lora_metadata grid results_table labels data.cache mannequin.hands mannequin.second_head",
     "space_check init check adapter summary live keep score_folder mannequin.first_style "
     "mannequin.second_style",
-    "space train score_report mannequin.render",
-    "sample optuna_study mannequin.corpus mannequin.dataset mannequin.scene",
-    "trial mannequin.vocabulary mannequin.train_base mannequin.train_clip mannequin.train_yolo",
+    "space train score_report label_file photo_cases selfcheck mannequin.render",
+    "sample optuna_study label_server selfcheck_report mannequin.corpus mannequin.dataset "
+    "mannequin.labelled mannequin.scene",
+    "trial truths mannequin.vocabulary mannequin.train_base mannequin.train_clip "
+    "mannequin.train_yolo",
     "workbench mannequin.build",
     "study",
     "export dashboard follow",
+    "cli_pictures",
     "cli",
     "__main__",
 )
@@ -37,7 +40,7 @@ ONLY_IN = {
     "optuna": {"study", "optuna_study", "dashboard", "space"},
     "peft": {"adapter"},
     "sqlite_utils": {"store"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_pictures", "refusal"},
 }
 
 LONGEST_FILE = 300

@@ -19,17 +19,18 @@ from typer.testing import CliRunner
 from metrics.models import ModelUnavailableError
 from tests.metrics.conftest import TINY_CLIP
 from tests.tuner.plain_trials import good, new_folder, session, study_config
-from tuner.cli import app, told
+from tuner.cli import app
 from tuner.errors import ConfigError, DiskError, TooManyFailuresError
 from tuner.process import Terminated
+from tuner.refusal import told
 from tuner.results_table import read_results
 from tuner.study import search
 from tuner.study_folder import StudyFolder
 
 HEAVY = ("torch", "diffusers", "peft", "transformers", "mediapipe", "open_clip", "optuna", "cv2")
 VERBS = (
-    *("run", "check", "init", "status", "dashboard", "export", "score", "models"),
-    "build-mannequin",
+    *("run", "check", "init", "status", "dashboard", "export", "score", "label", "models"),
+    *("selfcheck", "build-mannequin"),
 )
 
 SPACE = """

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from metrics import open_detectors
+from metrics.contract import Prompt, Sample, Score
+from metrics.judges import JUDGES
+from metrics.models import ModelUnavailableError
+from tuner.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
+from tuner.cli import app
+from tuner.judge_models import judge_settings
+from tuner.mannequin.labelled import rendered_cases
+from tuner.selfcheck import Answer, Measure, answers, area_under_curve, measures, spearman
+from tuner.selfcheck_report import print_measures
+
+FAULTS = {
+    "no figure": "pose_readable",
+    **dict.fromkeys(("extra arm", "missing arm", "extra leg", "missing leg"), "limbs"),
+    "two figures": "one_person",
+    "wrong sex": "gender",
+    "undressed": "cloth_share",
+    "blur": "sharp",
+    "colour block": "clean",
+}
+
+
+def selfcheck(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["selfcheck", *map(str, arguments)])
+
+
+def answer(kind: str, value: float | None, source: int = 0, **more: Any) -> Answer:
+    score = Score("sharp", value, "unclear" if value is None else None)
+    about = {"group": "g", "strength": 0.0, "seconds": 0.5} | more
+    return Answer(source=source, kind=kind, judge="sharp", score=score, **about)
+
+
+def test_each_fault_is_drawn_once_for_each_figure_of_each_style() -> None:
+    cases = list(rendered_cases(2, 64))
+    assert {case.group for case in cases} == {"renders, first style", "renders, second style"}
+    sound = [case for case in cases if case.kind == SOUND]
+    assert len(sound) == 4
+    assert all(case.judges == tuple(judge.name for judge in JUDGES) for case in sound)
+    assert {case.kind: case.judges for case in cases if case.kind != SOUND} == {
+        kind: (judge,) for kind, judge in FAULTS.items()
+    }
+    rungs = 4 * (len(FAULTS) - 2 + len(BLUR) + len(BLOCK))
+    assert len(cases) == 4 + rungs
+    again = rendered_cases(2, 64)
+    for one, other in zip(cases, again, strict=True):
+        assert np.array_equal(one.sample.image, other.sample.image)
+
+
+def test_every_fault_but_the_prompts_changes_the_picture() -> None:
+    first, *faulty = (case for case in rendered_cases(1, 64) if "first" in case.group)
+    for case in faulty:
+        same = np.array_equal(first.sample.image, case.sample.image)
+        assert same == (case.kind == "wrong sex"), case.kind
+
+
+def test_a_ladder_keeps_the_blocks_place_and_colour() -> None:
+    image = np.full((100, 200, 3), 120, np.uint8)
+    sound = Case("g", 3, SOUND, (), Sample(Prompt("1girl", "female"), 3, image))
+    blocks = [case for case in ladders(sound) if case.kind == "colour block"]
+    assert [case.strength for case in blocks] == list(BLOCK)
+    painted = [(case.sample.image != 120).any(axis=-1) for case in blocks]
+    assert [int(where.sum()) for where in painted] == [(round(s * 100)) ** 2 for s in BLOCK]
+    colours = {tuple(c.sample.image[p][0]) for c, p in zip(blocks, painted, strict=True)}
+    assert len(colours) == 1
+    assert (image == 120).all()
+
+
+def test_the_other_sex_is_asked_only_where_one_is_known() -> None:
+    image = np.zeros((8, 8, 3), np.uint8)
+    for sex, other in (("female", "male"), ("male", "female")):
+        sound = Case("g", 0, SOUND, (), Sample(Prompt("p", sex), 0, image))  # type: ignore[arg-type]
+        (case,) = wrong_sex(sound)
+        assert (case.sample.prompt.sex, case.judges) == (other, ("gender",))
+    assert not list(wrong_sex(Case("g", 0, SOUND, (), Sample(Prompt("p"), 0, image))))
+
+
+@pytest.mark.parametrize(
+    ("faulty", "sound", "area"),
+    [
+        ([0.1, 0.2], [0.8, 0.9], 1.0),
+        ([0.8, 0.9], [0.1, 0.2], 0.0),
+        ([0.5], [0.5, 0.5], 0.5),
+        ([0.1, 0.6], [0.5, 0.6], (2 + 0.5) / 4),
+        ([], [0.5], None),
+        ([0.5], [], None),
+    ],
+)
+def test_area_under_the_curve_by_hand(
+    faulty: list[float], sound: list[float], area: float | None
+) -> None:
+    assert area_under_curve(faulty, sound) == area
+
+
+def test_spearman_by_hand() -> None:
+    assert spearman([0, 1, 2], [0.9, 0.5, 0.1]) == pytest.approx(-1.0)
+    assert spearman([0, 1, 2], [0.1, 0.5, 0.9]) == pytest.approx(1.0)
+    assert spearman([0, 1, 2, 3], [4, 3, 1, 2]) == pytest.approx(-0.8)
+    assert spearman([0, 1, 2], [0.5, 0.5, 0.5]) == 0.0
+
+
+def test_a_measure_counts_what_was_answered() -> None:
+    asked = [answer(SOUND, value, n) for n, value in enumerate((0.9, 0.8, 0.4, None))]
+    asked += [answer("blur", 0.3, n, strength=0.1, seconds=9.0) for n in range(3)]
+    asked += [answer("blur", 0.2, n, strength=0.2, seconds=9.0) for n in range(2)]
+    asked += [answer("blur", None, 3, strength=0.2, seconds=9.0)]
+    (one,) = measures(asked)
+    assert (one.group, one.judge, one.seconds) == ("g", "sharp", 0.5)
+    assert (one.asked, one.abstained, one.reasons) == (10, 2, {"unclear": 2})
+    assert one.false_alarms.value == pytest.approx(1 / 3)
+    assert (one.false_alarms.n, one.false_alarms.total) == (3, 4)
+    assert (one.found.value, one.found.n, one.found.total, one.auc) == (1.0, 5, 6, 1.0)
+    assert [(fault.kind, fault.strength, fault.found.n) for fault in one.faults] == [
+        ("blur", 0.1, 3),
+        ("blur", 0.2, 2),
+    ]
+    (ladder,) = one.ladders
+    assert (ladder.kind, ladder.pictures, ladder.falls) == ("blur", 2, True)
+    assert ladder.spearman == pytest.approx(-1.0)
+
+
+def test_a_ladder_that_turns_back_is_marked(capsys: pytest.CaptureFixture[str]) -> None:
+    steps = ((0.1, 0.2), (0.2, 0.3))
+    asked = [answer(SOUND, 0.9), *(answer("blur", value, strength=at) for at, value in steps)]
+    (one,) = measures(asked)
+    assert not one.ladders[0].falls
+    print_measures([one])
+    out = capsys.readouterr().out
+    assert "-0.500 !" in out
+    assert "blur 0.1" in out
+
+
+def test_what_was_never_asked_has_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    (one,) = measures([answer(SOUND, None, group="[bold]"), answer(SOUND, None, group="[bold]")])
+    assert (one.auc, one.faults, one.ladders) == (None, (), ())
+    print_measures([one])
+    out = capsys.readouterr().out
+    assert "[bold]" in out
+    row = next(line.split() for line in out.splitlines() if line.split()[:1] == ["sharp"])
+    assert row == ["sharp", "-", "-", "-", "-", "-", "2", "of", "2", "0.500"]
+    assert "sharp abstained: unclear (2)" in out
+
+
+def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "judges.json"
+    done = selfcheck("--count", 2, "--size", 96, "--json", file)
+    assert done.exit_code == 0, done.output
+    for told in ("renders, first style", "renders, second style", *FAULTS):
+        assert told in done.stdout
+    whole = json.loads(file.read_text("utf-8"))
+    assert whole["about"] == ["figures: 2 of each style at 96 px, and their faults"]
+    assert len(whole["measures"]) == 2 * len(JUDGES)
+    cloth = next(one for one in whole["measures"] if one["judge"] == "cloth_share")
+    assert cloth["faults"][0]["kind"] == "undressed"
+    assert cloth["asked"] == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--data", "nowhere"], "nowhere is not there"),
+        (["--labels", "nowhere.csv"], "nowhere.csv cannot be read: No such file"),
+        (["--json", "judges.csv"], "name a file that ends in .json"),
+    ],
+)
+def test_what_cannot_be_used_is_told_at_once(
+    arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = selfcheck(*arguments)
+    assert done.exit_code == 3
+    assert done.stdout == ""
+    assert [each[:7] for each in done.stderr.splitlines()] == ["error: "]
+    assert line in done.stderr
+
+
+def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ModelUnavailableError("no pose_landmarker")
+
+    monkeypatch.setattr("metrics.detectors.fetch", refuse)
+    done = selfcheck("--count", 2, "--size", 64)
+    assert done.exit_code == 4
+    assert done.stderr.splitlines()[-1] == "error: no pose_landmarker"
+
+
+@pytest.fixture
+def measured() -> Callable[[int, int], dict[tuple[str, str], Measure]]:
+    def run(count: int, size: int) -> dict[tuple[str, str], Measure]:
+        with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
+            found = measures(list(answers(rendered_cases(count, size), judges)))
+        return {(one.group.split()[1], one.judge): one for one in found}
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [64, 256])
+def test_the_judges_are_right_about_the_first_style(
+    size: int, measured: Callable[[int, int], dict[tuple[str, str], Measure]]
+) -> None:
+    found = measured(30, size)
+    for judge in ("pose_readable", "limbs", "one_person", "gender", "cloth_share", "clean"):
+        one = found["first", judge]
+        assert one.auc is not None
+        assert one.auc >= 0.93, judge
+        assert one.false_alarms.value <= 0.1, judge
+    for judge in ("sharp", "clean"):
+        (ladder,) = found["first", judge].ladders
+        assert ladder.spearman is not None
+        assert ladder.spearman <= -0.9, judge

@@ -1,0 +1,53 @@
+"""Rendered figures with their truth: sound ones, and the same with each fault that can be drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from metrics.contract import Prompt, Sample
+from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
+from tuner.mannequin.figure import Figure, Limbs, Style, random_figure
+from tuner.mannequin.ground import paint_ground
+from tuner.mannequin.render import draw
+
+STYLES: tuple[Style, ...] = ("first", "second")
+_LIMB_FAULTS: tuple[Limbs, ...] = ("extra arm", "missing arm", "extra leg", "missing leg")
+_SEED = 20_000
+"""Far from the seeds that judges were calibrated and are tested with."""
+
+
+def rendered_cases(count: int, size: int) -> Iterator[Case]:
+    """`count` sound figures of each style at `size` pixels, each followed by its faults.
+
+    Faulty legs are drawn on full bodies, whatever the framing of the sound figure.
+    """
+    for style in STYLES:
+        rng = np.random.default_rng(_SEED + STYLES.index(style))
+        for source in range(count):
+            figure = random_figure(rng, style=style)
+            prompt = Prompt(figure.tags[0], figure.sex)
+            sample = Sample(prompt, source, draw(figure, size))
+            sound = Case(f"renders, {style} style", source, SOUND, ALL_JUDGES, sample)
+            yield sound
+            yield from _faults(sound, figure, size)
+            yield from ladders(sound)
+            yield from wrong_sex(sound)
+            beside = draw(random_figure(rng, style=style), size)
+            pair = np.hstack([sample.image, beside])
+            yield with_fault(sound, "two figures", "one_person", pair)
+
+
+def _faults(sound: Case, figure: Figure, size: int) -> Iterator[Case]:
+    for fault in _LIMB_FAULTS:
+        framing = "full" if "leg" in fault else figure.framing
+        image = draw(replace(figure, limbs=fault, framing=framing), size)
+        yield with_fault(sound, fault, "limbs", image)
+    yield with_fault(sound, "undressed", "cloth_share", draw(replace(figure, clothed=False), size))
+    canvas = np.zeros((4 * size, 4 * size, 3), np.uint8)
+    paint_ground(canvas, figure, np.random.default_rng(figure.jitter))
+    empty = np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+    yield with_fault(sound, "no figure", "pose_readable", empty)

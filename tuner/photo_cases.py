@@ -1,0 +1,183 @@
+"""The user's own pictures with faults painted in, where a pose is read and shows what is needed.
+
+Each picture counts as sound as it is. The painted ones are kept nowhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from metrics.contract import Image, Sample
+from metrics.detectors import Detectors
+from metrics.evidence import Evidence
+from metrics.figure import (
+    ARMS,
+    LEFT_HIP,
+    LEFT_SHOULDER,
+    NOSE,
+    RIGHT_HIP,
+    RIGHT_SHOULDER,
+    WORKING_SIDE,
+    Figure,
+    Floats,
+    Mask,
+    fill_hull,
+    patch_colour,
+)
+from metrics.preprocess import analysis_picture, lab, resized_mask
+from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
+from tuner.data.folder import read_pixels
+from tuner.score_folder import Pictures
+
+TORSO = (0.25, 0.5, 0.75, 1.0)
+"""The ladder of torsos: how much of the cloth's colour gives way to the skin's."""
+
+_LONGEST = 768  # of a picture that is painted on: inpainting takes long on a larger one
+_SEEN = 0.6
+_TORSO = (LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP)
+_ARM_WIDTH, _HAND = 0.5, 0.55  # in units: across a sleeve, from the wrist to the fingertips
+_WIDER, _HAND_ERASED = 0.65, 0.9  # what is erased leaves no rim for the inpainting to spread
+_ANGLES = (60, -60, 90, -90, 120, -120)
+_MAX_HIDDEN = 0.45  # of a pasted arm: it starts at its shoulder, on the figure
+
+
+@dataclass(frozen=True)
+class _Body:
+    """The main figure in the pixels of its picture; `unit` is about one head."""
+
+    image: Image
+    figure: Figure
+    joints: Floats
+    mask: Mask
+    unit: float
+
+    def shows(self, *joints: int) -> bool:
+        """Whether all these joints lie in the frame and are seen."""
+        seen = (self.figure.visibility[joint] >= _SEEN for joint in joints)
+        return all(self.figure.in_frame(joint, 0.02) for joint in joints) and all(seen)
+
+
+def photo_cases(found: Pictures, judges: Detectors) -> Iterator[Case]:
+    """Each picture as sound, followed by its faults; one that has gone meanwhile is passed over.
+
+    Blur and colour blocks on all of them; torso in the colour of the face, a forearm erased and
+    an arm pasted where the landmarks show where; the other sex where the prompt names one.
+    """
+    for source, (path, prompt) in enumerate(found.prompted):
+        try:
+            image = np.asarray(read_pixels(path), np.uint8)
+        except OSError:
+            continue
+        if max(image.shape[:2]) > _LONGEST:
+            image = analysis_picture(image, _LONGEST)
+        asked = replace(prompt, text=prompt.text or "a person")
+        sample = Sample(asked, source, image, path)
+        sound = Case(found.root.name or "pictures", source, SOUND, ALL_JUDGES, sample)
+        yield sound
+        yield from ladders(sound)
+        yield from wrong_sex(sound)
+        body = _read_body(sample, judges)
+        if body is not None:
+            yield from _torso_ladder(sound, body)
+            yield from _arm_faults(sound, body)
+
+
+def _read_body(sample: Sample, judges: Detectors) -> _Body | None:
+    evidence = Evidence(sample, judges)
+    figure, person = evidence.figure, evidence.person
+    if figure is None or person is None:
+        return None
+    height, width = sample.image.shape[:2]
+    joints = person.joints * np.array([width, height], np.float32)
+    mask: Mask = (resized_mask(person.mask, height, width) > 0.5).astype(np.uint8)
+    scale = max(height, width) / WORKING_SIDE
+    return _Body(sample.image, figure, joints, mask, figure.unit * scale)
+
+
+def _torso_ladder(sound: Case, body: _Body) -> Iterator[Case]:
+    """The torso's cloth step by step in the colour of the face, its folds kept."""
+    if not body.shows(NOSE, *_TORSO):
+        return
+    figure = body.figure
+    skin = patch_colour(lab(figure.picture), figure.mask, figure.joints[NOSE], 0.18 * figure.unit)
+    torso = _torso(body) & body.mask
+    if skin is None or not torso.any():
+        return
+    edge = cv2.GaussianBlur(torso.astype(np.float32), (0, 0), 0.03 * body.unit)[..., None]
+    colours = lab(body.image)
+    folds = colours[..., :1] - np.median(colours[torso > 0][:, 0])
+    bare = np.concatenate([skin[0] + 0.4 * folds, np.broadcast_to(skin[1:], (*torso.shape, 2))], -1)
+    for share in TORSO:
+        painted = colours + share * edge * (bare - colours)
+        rgb = cv2.cvtColor(painted.astype(np.float32), cv2.COLOR_LAB2RGB)
+        image = np.clip(np.round(rgb * 255), 0, 255).astype(np.uint8)
+        yield with_fault(sound, "torso in skin", "cloth_share", image, share)
+
+
+def _torso(body: _Body) -> Mask:
+    region: Mask = np.zeros(body.mask.shape, np.uint8)
+    fill_hull(region, [body.joints[joint] for joint in _TORSO])
+    width = max(1, round(0.25 * body.unit))
+    outline = np.round(body.joints[list(_TORSO)]).astype(np.int32)
+    cv2.polylines(region, [outline], True, (1,), width)
+    neck = body.joints[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0) - (0, 0.1 * body.unit)
+    region[: max(0, int(neck[1]))] = 0
+    return region
+
+
+def _arm_faults(sound: Case, body: _Body) -> Iterator[Case]:
+    """One forearm erased and one arm pasted, of arms that lie beside the torso."""
+    torso = _torso(body)
+    height, width = torso.shape
+    for shoulder, elbow, wrist in ARMS:
+        if not body.shows(shoulder, elbow, wrist):
+            continue
+        x, y = (int(value) for value in body.joints[wrist])
+        if 0 <= x < width and 0 <= y < height and not torso[y, x]:
+            forearm = _capsule(body, (elbow, wrist), _WIDER, _HAND_ERASED)
+            erased = np.asarray(cv2.inpaint(body.image, forearm, 5, cv2.INPAINT_TELEA), np.uint8)
+            yield with_fault(sound, "forearm erased", "limbs", erased)
+            pasted = _pasted(body, (shoulder, elbow, wrist))
+            if pasted is not None:
+                yield with_fault(sound, "arm pasted", "limbs", pasted)
+            return
+
+
+def _capsule(body: _Body, joints: tuple[int, ...], width: float, hand: float) -> Mask:
+    """An arm or part of one, `width` across and `hand` on past the wrist, in units."""
+    points = [body.joints[joint] for joint in joints]
+    onward = points[-1] - points[-2]
+    onward = onward / max(1e-6, float(np.linalg.norm(onward)))
+    line = np.round(np.array([*points, points[-1] + hand * body.unit * onward])).astype(np.int32)
+    region: Mask = np.zeros(body.mask.shape, np.uint8)
+    cv2.polylines(region, [line], False, (1,), max(1, round(width * body.unit)))
+    return region
+
+
+def _pasted(body: _Body, arm: tuple[int, int, int]) -> Image | None:
+    """The picture with a copy of the arm turned about its shoulder to where it is seen best.
+
+    None where the copy leaves the frame or lies on the figure at every angle.
+    """
+    cut = _capsule(body, arm, _ARM_WIDTH, _HAND) & body.mask
+    height, width = cut.shape
+    centre = (float(body.joints[arm[0]][0]), float(body.joints[arm[0]][1]))
+    best: tuple[float, npt.NDArray[np.float64]] | None = None
+    for angle in _ANGLES:
+        turn = np.asarray(cv2.getRotationMatrix2D(centre, angle, 1.0), np.float64)
+        turned = cv2.warpAffine(cut, turn, (width, height), flags=cv2.INTER_NEAREST)
+        left, whole = float(turned.sum()), float(cut.sum())
+        hidden = float((turned & body.mask).sum()) / max(1.0, left)
+        if left >= 0.9 * whole > 0 and hidden <= _MAX_HIDDEN and (not best or hidden < best[0]):
+            best = hidden, turn
+    if best is None:
+        return None
+    soft = cv2.GaussianBlur(cut.astype(np.float32), (0, 0), 1.0)
+    alpha = cv2.warpAffine(soft, best[1], (width, height))[..., None]
+    copy = cv2.warpAffine(body.image, best[1], (width, height))
+    return np.asarray(np.round(body.image * (1 - alpha) + copy * alpha), np.uint8)
