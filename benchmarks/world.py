@@ -6,7 +6,7 @@ A finished run is a line of benchmarks/results/world.jsonl and is not repeated; 
 goes on where it was. At the end, or at once with --report, world.md and its plots are written
 beside it from the lines that are there. A run is known by base, data and settings, not by the
 judges' code: delete the file when that has changed. Runs go side by side, one on each core: the
-networks are so small that a second core hardly speeds one up. A run takes about a minute.
+networks are so small that a second core hardly speeds one up. A run takes one to two minutes.
 """
 
 from __future__ import annotations

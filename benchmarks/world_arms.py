@@ -46,7 +46,7 @@ class Scale:
     """How large a run is: optimizer steps, and noise seeds for each of the suite's 13 prompts."""
 
     steps: int = 300
-    noise_seeds: int = 4
+    noise_seeds: int = 8
 
 
 @dataclass(frozen=True)
