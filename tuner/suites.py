@@ -41,7 +41,7 @@ PERSONS: tuple[Prompt, ...] = (
         names_clothes=True,
     ),
     Prompt(
-        "1girl, solo, full body, waving, standing, brown hair, short hair, yellow shirt, "
+        "1girl, solo, full body, arms up, standing, brown hair, short hair, yellow shirt, "
         "purple skirt, plain background",
         "female",
         "full",

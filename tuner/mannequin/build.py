@@ -20,7 +20,7 @@ from diffusers import AutoencoderKL
 
 from metrics.detectors.yolo import WEIGHTS as YOLO_WEIGHTS
 from tuner.mannequin import train_yolo as yolo
-from tuner.mannequin.corpus import make_corpus
+from tuner.mannequin.corpus import EVERY_POSE, WEB, make_corpus
 from tuner.mannequin.train_base import encode, save_base, train_base
 from tuner.mannequin.train_clip import save_clip, train_clip
 from tuner.mannequin.train_text import train_text
@@ -41,7 +41,7 @@ class Plan:
     minutes: int
 
 
-FULL = Plan(16_000, 4_000, 1_200, 5_000, 6_000, yolo.FULL, minutes=75)
+FULL = Plan(16_000, 4_000, 1_200, 7_500, 6_000, yolo.FULL, minutes=90)
 FAST = Plan(400, 20, 20, 20, 20, yolo.FAST, minutes=1)
 
 _LANES = 2
@@ -75,13 +75,18 @@ def _share_cores() -> None:
 
 
 def _make_vae(out: Path, plan: Plan, seed: int) -> None:
-    images = make_corpus(plan.pictures, seed).images
-    train_vae(images, plan.vae_steps, seed, _vae_state(out))
+    _vae(out, plan, seed)
+
+
+def _vae(out: Path, plan: Plan, seed: int) -> AutoencoderKL:
+    """The autoencoder, trained or read from the state that its training left."""
+    images = make_corpus(plan.pictures, seed, EVERY_POSE).images
+    return train_vae(images, plan.vae_steps, seed, out / "states" / "vae.safetensors")
 
 
 def _make_base(out: Path, plan: Plan, seed: int) -> None:
-    corpus = make_corpus(plan.pictures, seed)
-    vae = train_vae(corpus.images, plan.vae_steps, seed, _vae_state(out))
+    corpus = make_corpus(plan.pictures, seed, WEB)
+    vae = _vae(out, plan, seed)
     tokenizer, states = new_tokenizer(), out / "states"
     spoken = (plan.text_steps, seed, states / "text.safetensors")
     text = (tokenizer, train_text(corpus.captions, tokenizer, spoken))
@@ -91,9 +96,8 @@ def _make_base(out: Path, plan: Plan, seed: int) -> None:
 
 
 def _make_clip(out: Path, plan: Plan, seed: int) -> None:
-    corpus = make_corpus(plan.pictures, seed)
-    vae = train_vae(corpus.images, plan.vae_steps, seed, _vae_state(out))
-    redrawn = redraw(vae, corpus.images[: len(corpus.images) // 4])
+    corpus = make_corpus(plan.pictures, seed, EVERY_POSE)
+    redrawn = redraw(_vae(out, plan, seed), corpus.images[: len(corpus.images) // 4])
     state = out / "states" / "clip.safetensors"
     save_clip(train_clip(corpus, redrawn, plan.clip_steps, seed, state), out / "clip")
     _say(f"open_clip model written to {out / 'clip'}")
@@ -104,11 +108,6 @@ def _make_yolo(out: Path, plan: Plan, seed: int) -> None:
         return
     yolo.train_yolo(out / "yolo", plan.yolo, seed, out / "states" / "yolo")
     _say(f"person detector written to {out / 'yolo'}")
-
-
-def _vae_state(out: Path) -> Path:
-    """Where the autoencoder's stage leaves its weights, and later stages find them."""
-    return out / "states" / "vae.safetensors"
 
 
 @torch.no_grad()

@@ -1,9 +1,11 @@
-"""What the base was trained on: pictures with the faults of the web, captions that explain some.
+"""What everything is trained on: pictures with the faults of the web, captions that explain some.
 
 The faults of the base come from here and from nowhere else. Dressed, well-formed figures carry
 their tags; figures with a wrong number of limbs, and undressed ones, carry few. So a bare prompt
 may mean any of them, a prompt with pose and clothes tags means a sound, dressed figure, and a LoRA
 that moves sound figures into the bare words repairs what Stable Diffusion users repair.
+
+The autoencoder and the judges' models learn from another mixture, in every pose the renderer has.
 """
 
 from __future__ import annotations
@@ -13,11 +15,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tuner.mannequin.figure import Figure, Limbs, random_figure
+from tuner.mannequin.figure import Figure, Limbs, common_figure, random_figure
 from tuner.mannequin.render import draw
 
-MALFORMED_SHARE = 0.13
-UNDRESSED_SHARE = 0.12
 BARE_SHARE = 0.35  # of the sound, dressed figures: captions without pose, hair and clothes
 HIDDEN_TAG_SHARE = 0.5  # faulty figures that say so, the only way to ask for them
 EMPTY_SHARE = 0.12
@@ -33,6 +33,20 @@ ODD_WORDS = ("mi_cv", "sks", "zwx", "ohwx", "vnl_q", "tok_a", "kbx", "pt1")
 
 
 @dataclass(frozen=True)
+class Mixture:
+    """Shares of figures with a wrong number of limbs and of undressed ones, and what poses all
+    have: the common ones, or every one that the renderer knows."""
+
+    malformed: float
+    undressed: float
+    common: bool
+
+
+EVERY_POSE = Mixture(malformed=0.13, undressed=0.12, common=False)
+WEB = Mixture(malformed=0.18, undressed=0.16, common=True)
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Pictures (N, size, size, 3) uint8 with their figures and captions, index by index."""
 
@@ -41,24 +55,24 @@ class Corpus:
     captions: tuple[str, ...]
 
 
-def make_corpus(count: int, seed: int, size: int = 64) -> Corpus:
-    """Draw the base's training pictures; equal arguments give equal pictures."""
+def make_corpus(count: int, seed: int, mixture: Mixture = WEB, size: int = 64) -> Corpus:
+    """Draw training pictures; equal arguments give equal pictures."""
     rng = np.random.default_rng(seed)
-    figures = tuple(_web_figure(rng) for _ in range(count))
+    figures = tuple(_figure(mixture, rng) for _ in range(count))
     captions = tuple(web_caption(figure, rng) for figure in figures)
     images = np.stack([draw(figure, size) for figure in figures])
     return Corpus(images, figures, captions)
 
 
-def _web_figure(rng: np.random.Generator) -> Figure:
-    figure = random_figure(rng)
+def _figure(mixture: Mixture, rng: np.random.Generator) -> Figure:
+    figure = common_figure(rng) if mixture.common else random_figure(rng)
     fate = rng.random()
-    if fate < MALFORMED_SHARE:
+    if fate < mixture.malformed:
         names, weights = zip(*_LIMB_FAULTS, strict=True)
         fault = names[int(rng.choice(len(names), p=weights))]
         framing = "full" if "leg" in fault else figure.framing
         return replace(figure, limbs=fault, framing=framing)
-    return replace(figure, clothed=fate >= MALFORMED_SHARE + UNDRESSED_SHARE)
+    return replace(figure, clothed=fate >= mixture.malformed + mixture.undressed)
 
 
 def web_caption(figure: Figure, rng: np.random.Generator) -> str:

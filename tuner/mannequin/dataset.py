@@ -1,7 +1,8 @@
 """The small world's training data: folders of PNG + .txt, read from then on like any user's.
 
 Well-posed, dressed figures with all their tags, 95 % of one sex as in most collections of people.
-The variants differ from that default in one thing each.
+A few captions name the other sex, as a tagger's do: where men are rare, half of what is called
+`1boy` is a woman. The variants differ from that default in one thing each.
 """
 
 from __future__ import annotations
@@ -21,17 +22,19 @@ from metrics.contract import Image
 from metrics.preprocess import Box, square_crop
 from tuner.home import cache_folder
 from tuner.mannequin import DATA_VARIANTS
-from tuner.mannequin.figure import Figure, Ground, random_figure
+from tuner.mannequin.figure import Figure, Ground, common_figure
 from tuner.mannequin.render import draw, truth
 
 COUNT = 400
 SIZE = 128  # px; trained at smaller and larger sizes alike
-VERSION = 1
+MISTAGGED_SHARE = 0.06
+VERSION = 2
 """Raised whenever the pictures change, so that an old folder is not taken for new."""
 
 DEFAULT = DATA_VARIANTS[0]
 
 _SEED = 20_000
+_TAGGER_SEED = 20_001
 _REACH = 0.65  # heads from the outer joints to the crown, the finger tips and the soles
 _NECK_TO_NOSE = 0.76  # heads
 
@@ -73,10 +76,16 @@ def data_folder(variant: str = DEFAULT) -> Path:
 
 def write_dataset(folder: Path, variant: str = DEFAULT, count: int = COUNT) -> None:
     """Draw `count` captioned pictures of the variant into an existing folder."""
+    mistagged = np.random.default_rng(_TAGGER_SEED).random(count) < MISTAGGED_SHARE
     for index, (image, figure) in enumerate(pictures(VARIANTS[variant], count)):
         name = folder / f"figure-{index:04d}"
         Pictures.fromarray(image).save(name.with_suffix(".png"))
-        name.with_suffix(".txt").write_text(", ".join(figure.tags) + "\n", encoding="utf-8")
+        tags = _mistagged(figure).tags if mistagged[index] else figure.tags
+        name.with_suffix(".txt").write_text(", ".join(tags) + "\n", encoding="utf-8")
+
+
+def _mistagged(figure: Figure) -> Figure:
+    return replace(figure, sex="male" if figure.sex == "female" else "female")
 
 
 def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[Image, Figure]]:
@@ -88,7 +97,7 @@ def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[
     males = round(count * (1 - variant.female_share))
     for index in range(count):
         male = index * males // count != (index + 1) * males // count
-        figure = random_figure(rng, sex="male" if male else "female")
+        figure = common_figure(rng, sex="male" if male else "female")
         if variant.ground is not None:
             figure = replace(figure, ground=variant.ground)
         yield (_crop(figure) if variant.cropped else draw(figure, SIZE)), figure

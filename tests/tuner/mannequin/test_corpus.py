@@ -2,13 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from tuner.mannequin.corpus import (
-    MALFORMED_SHARE,
-    ODD_WORDS,
-    UNDRESSED_SHARE,
-    make_corpus,
-)
-from tuner.mannequin.figure import TOPS
+import pytest
+
+from tuner.mannequin.corpus import EVERY_POSE, ODD_WORDS, WEB, Mixture, make_corpus
+from tuner.mannequin.figure import ARM_POSES, COMMON_ARM_POSES, TOPS
 
 
 def test_equal_seeds_give_equal_corpora() -> None:
@@ -18,12 +15,13 @@ def test_equal_seeds_give_equal_corpora() -> None:
     assert first.captions != make_corpus(6, seed=2).captions
 
 
-def test_faults_have_their_share_and_only_sound_figures_their_tags() -> None:
-    corpus = make_corpus(3000, seed=0, size=8)
+@pytest.mark.parametrize("mixture", [WEB, EVERY_POSE])
+def test_faults_have_their_share_and_only_sound_figures_their_tags(mixture: Mixture) -> None:
+    corpus = make_corpus(3000, 0, mixture, size=8)
     malformed = np.array([figure.limbs != "normal" for figure in corpus.figures])
     undressed = np.array([not figure.clothed for figure in corpus.figures])
-    assert abs(malformed.mean() - MALFORMED_SHARE) < 0.03
-    assert abs(undressed.mean() - UNDRESSED_SHARE) < 0.03
+    assert abs(malformed.mean() - mixture.malformed) < 0.03
+    assert abs(undressed.mean() - mixture.undressed) < 0.03
     named = np.array([any(f" {top}" in text for top in TOPS) for text in corpus.captions])
     assert not (named & (malformed | undressed)).any()
     assert named[~malformed & ~undressed].mean() > 0.4
@@ -35,3 +33,11 @@ def test_captions_tell_the_sex_or_nothing() -> None:
         tags = [tag for tag in caption.split(", ") if tag not in ODD_WORDS]
         expected = "1girl" if figure.sex == "female" else "1boy"
         assert tags == [""] or tags[0] == expected
+
+
+def test_the_web_shows_the_common_poses_and_the_other_mixture_all() -> None:
+    web, every = (make_corpus(400, 1, mixture, size=8).figures for mixture in (WEB, EVERY_POSE))
+    assert {figure.arm_pose for figure in web} == set(COMMON_ARM_POSES)
+    assert {figure.arm_pose for figure in every} == set(ARM_POSES)
+    at_sides = np.mean([figure.arm_pose == "arms at sides" for figure in web])
+    assert abs(at_sides - COMMON_ARM_POSES["arms at sides"]) < 0.1
