@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-
 import pytest
 
 from tuner.mannequin.corpus import EVERY_POSE, ODD_WORDS, WEB, Mixture, make_corpus
