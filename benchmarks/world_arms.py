@@ -123,7 +123,8 @@ NONE = Arm("no captions", {"captions": "none"})
 BALANCED_ALL = replace(ALL, name="all tags, balanced", data="balanced")
 BALANCED_GENDER = replace(GENDER, name="gender tags, balanced", data="balanced")
 RATES = {rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 2e-4, 6e-3, 2e-2)}
-LONG = replace(ALL, name="10 x steps", times=10)
+FEW = Arm("40 pictures", {"learning_rate": 2e-3}, data="few")
+LONG = replace(FEW, name="40 pictures, 10 x steps", times=10)
 ALIASED = Arm("gender tags + alias", {"captions": "gender", "alias": ALIAS})
 NEVER_EMPTY = Arm("empty prompt 0", {"empty_prompt": 0.0})
 OFTEN_EMPTY = Arm("empty prompt 0.3", {"empty_prompt": 0.3})
@@ -179,13 +180,13 @@ EFFECTS: tuple[Effect, ...] = (
     ),
     Effect(
         "e",
-        "ten times the steps: blur, and copies of the training images",
+        "ten times the steps on 40 pictures: blur, and copies of the training images",
         (
-            Comparison(LONG, ALL, "blur", "higher"),
-            Comparison(LONG, ALL, "copies", "higher"),
-            Comparison(ALL, BASE, "copies", "open"),
-            Comparison(LONG, ALL, "pose", "open"),
-            Comparison(LONG, ALL, "undressed", "open"),
+            Comparison(LONG, FEW, "copies", "higher"),
+            Comparison(LONG, FEW, "blur", "higher"),
+            Comparison(LONG, FEW, "quality", "lower"),
+            Comparison(LONG, FEW, "pose", "open"),
+            Comparison(LONG, FEW, "undressed", "open"),
         ),
     ),
     Effect(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import world
 from PIL import Image
-from world_arms import ALL, BASE, EFFECTS, GENDER, LONG, Arm, Comparison, Effect, Scale
+from world_arms import ALL, BASE, EFFECTS, FEW, GENDER, LONG, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES, Memory, collapsed, copies, measure
 from world_plots import plot_effect
 from world_report import Difference, Found, compare, paired, report, verdict
@@ -78,9 +78,10 @@ def test_a_training_serves_all_lengths_and_suites_of_its_arm() -> None:
     assert sum(map(len, groups)) == len(runs) == len(set(map(repr, runs)))
     assert [group[0].arm.lora for group in groups].count(False) == 2, "the base, a seed each"
     assert not groups[0][0].arm.lora
-    (first,) = [g for g in groups if g[0].arm.name == "all tags" and g[0].seed == 0]
-    assert [run.arm.name for run in first[-1:]] == [LONG.name]
-    assert "all tags, sampled at 96" in {run.arm.name for run in first}
+    (first,) = [g for g in groups if g[0].arm.name == FEW.name and g[0].seed == 0]
+    assert [run.arm.name for run in first] == [FEW.name, LONG.name]
+    (second,) = [g for g in groups if g[0].arm.name == ALL.name and g[0].seed == 0]
+    assert "all tags, sampled at 96" in {run.arm.name for run in second}
     assert [run.seed for run in runs if run.arm is LONG] == [0]
 
 
@@ -91,7 +92,7 @@ def test_a_key_changes_with_what_changes_the_numbers_and_not_with_the_name() -> 
     others += [arm_key(ALL, SCALE, "other weights"), arm_key(ALL, Scale(10 * SCALE.steps), "w")]
     others += [arm_key(Arm("", data="matted"), SCALE, "w")]
     assert len({key, *others}) == 5 + 1
-    assert arm_key(LONG, SCALE, "w") == arm_key(ALL, Scale(10 * SCALE.steps), "w")
+    assert arm_key(LONG, SCALE, "w") == arm_key(FEW, Scale(10 * SCALE.steps), "w")
     assert arm_key(BASE, SCALE, "w") == arm_key(BASE, Scale(steps=7), "w")
 
 

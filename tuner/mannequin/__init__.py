@@ -14,7 +14,7 @@ CLIP = WEIGHTS / "clip"
 YOLO = WEIGHTS / "yolo"
 NATIVE_SIZE = 64
 
-DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square")
+DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square", "few")
 """The variants of the data set; `mannequin` in a search space means the first one."""
 
 

@@ -41,11 +41,13 @@ _NECK_TO_NOSE = 0.76  # heads
 
 @dataclass(frozen=True)
 class Variant:
-    """What a data set has in common: share of women, the ground (None: either), square crops."""
+    """What a data set has in common: share of women, the ground (None: either), square crops,
+    and how many pictures there are."""
 
     female_share: float = 0.95
     ground: Ground | None = None
     cropped: bool = False
+    count: int = COUNT
 
 
 VARIANTS: Mapping[str, Variant] = {
@@ -54,6 +56,7 @@ VARIANTS: Mapping[str, Variant] = {
     "matted": Variant(ground="plain"),
     "original": Variant(ground="cluttered"),
     "square": Variant(cropped=True),
+    "few": Variant(count=40),
 }
 """Without its crop or ground, figure n of a variant is figure n of the default (where their sexes
 are the same): runs on two variants are paired."""
@@ -74,8 +77,9 @@ def data_folder(variant: str = DEFAULT) -> Path:
     return folder
 
 
-def write_dataset(folder: Path, variant: str = DEFAULT, count: int = COUNT) -> None:
-    """Draw `count` captioned pictures of the variant into an existing folder."""
+def write_dataset(folder: Path, variant: str = DEFAULT, count: int | None = None) -> None:
+    """Draw the variant's captioned pictures, or `count` of them, into an existing folder."""
+    count = VARIANTS[variant].count if count is None else count
     mistagged = np.random.default_rng(_TAGGER_SEED).random(count) < MISTAGGED_SHARE
     for index, (image, figure) in enumerate(pictures(VARIANTS[variant], count)):
         name = folder / f"figure-{index:04d}"

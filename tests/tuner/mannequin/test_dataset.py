@@ -68,7 +68,20 @@ def test_a_few_captions_name_the_other_sex_and_differ_in_nothing_else(tmp_path: 
 
 def test_each_variant_has_the_asked_share_of_men() -> None:
     men = {name: sum(f.sex == "male" for f in figures(name)) for name in VARIANTS}
-    assert men == {"rare_males": 2, "balanced": 20, "matted": 2, "original": 2, "square": 2}
+    assert men == {
+        "rare_males": 2,
+        "balanced": 20,
+        "matted": 2,
+        "original": 2,
+        "square": 2,
+        "few": 2,
+    }
+
+
+def test_few_are_the_first_of_the_kind(tmp_path: Path) -> None:
+    write_dataset(tmp_path, "few")
+    assert len(list(tmp_path.glob("*.png"))) == VARIANTS["few"].count
+    assert figures("few", 3)[0].tags[0] == "1girl"
 
 
 def test_the_names_that_a_search_space_may_use_are_the_variants_that_there_are() -> None:
@@ -144,7 +157,7 @@ def test_the_word_for_a_variant(data: str, variant: str | None) -> None:
 def test_an_unknown_variant_is_told_with_the_known_ones(tmp_path: Path, data: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(f"{HEAD}data: {data if data[0] == '{' else repr(data)}\n")
-    with pytest.raises(ConfigError, match="rare_males, balanced, matted, original, square") as told:
+    with pytest.raises(ConfigError, match=", ".join(DATA_VARIANTS)) as told:
         load_study(path)
     assert "data: found" in str(told.value)
 
