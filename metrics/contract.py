@@ -18,9 +18,21 @@ if TYPE_CHECKING:
 
 Sex = Literal["female", "male"]
 Framing = Literal["full", "half"]
-Family = Literal["pose", "gender", "clothing", "quality"]
+FramingClass = Literal["full", "knee-up", "half", "portrait", "none"]
+"""How much of the figure the frame shows; `none` where no figure is read."""
+Family = Literal["pose", "gender", "clothing", "quality", "framing", "prompt_fit"]
 Image = npt.NDArray[np.uint8]
 """An RGB picture, shape (H, W, 3), values 0 to 255."""
+Halves = npt.NDArray[np.float16]
+"""What is kept of a sample: at this precision it is read back as it was."""
+
+SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
+"""The measures of a set of samples that lie in [0, 1] with 1 good, so that a study can ask for
+them as objectives; metrics/measures.py works them out."""
+
+
+TRAITS_NOT_ASKED = "the prompt names no trait that is asked about"
+"""The reason for which the prompt's fit is not judged, and the sample is not counted at all."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +73,33 @@ class Score:
     evidence: Mapping[str, float | int | str | bool | list[float]] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What is kept of one sample for the questions that are asked of a whole set.
+
+    `box` (4,): left, top, right, bottom of the main figure; `joints` (13, 2): x and y of
+    metrics.features.JOINTS, outside 0 to 1 where they lie outside the frame; both as shares of
+    the picture, None where no figure is read. `embedding` (d,): open_clip's unit vector of the
+    figure's crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1.
+    """
+
+    framing: FramingClass
+    thumbnail: Halves
+    box: Halves | None = None
+    joints: Halves | None = None
+    embedding: Halves | None = None
+
+
 @dataclass(frozen=True)
 class ScoredSample:
-    """A sample with the score of every judge, by the judge's name."""
+    """A sample with the score of every judge, by the judge's name, and its features.
+
+    `features` is None where they were not read.
+    """
 
     sample: Sample
     scores: Mapping[str, Score]
+    features: Features | None = None
 
 
 @dataclass(frozen=True)
@@ -95,6 +128,23 @@ class Objective:
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What a set of samples is like, with its 95 % interval: one number, or none and why.
+
+    `n` counts the samples that could be looked at, `total` those that were asked about. `note`
+    says why there is no number, or what it means; the three numbers are None together.
+    """
+
+    name: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    total: int
+    note: str | None = None
+
+
+@dataclass(frozen=True)
 class JudgeSettings:
     """Which models the judges use.
 
@@ -102,7 +152,10 @@ class JudgeSettings:
     `open_clip_config.json` and `open_clip_model.safetensors`; None: nobody's sex is judged.
     `person_model` is a `.pt` file of ultralytics, or a folder that holds `yolo.yaml` and
     `yolo.safetensors`; None: persons are not counted.
+    `tells`: the traits of metrics.prompt_fit.TRAITS that the gender model is asked about; None:
+    all. Name those that it was measured to tell.
     """
 
     gender_model: str | None = "ViT-L-14/openai"
     person_model: str | None = None
+    tells: tuple[str, ...] | None = None

@@ -13,6 +13,8 @@ from metrics.figure import Figure, read_figure
 from metrics.preprocess import detector_picture, square_crop
 
 if TYPE_CHECKING:
+    import torch
+
     from metrics.detectors import Detectors
     from metrics.detectors.mediapipe import Hand, Person
     from metrics.detectors.yolo import PersonBox
@@ -70,6 +72,23 @@ class Evidence:
             return None
         return square_crop(self._image, self.person.box)
 
+    @cached_property
+    def embedding(self) -> torch.Tensor | None:
+        """The open_clip embedding of the main figure's crop, shape (1, d), of length 1.
+
+        None where no pose is read and where no open_clip model is set.
+        """
+        crop = None if self._detectors.settings.gender_model is None else self.person_crop
+        classifier = None if crop is None else self._detectors.zero_shot
+        if classifier is None or crop is None:
+            return None
+        return classifier.embed(np.ascontiguousarray(crop))
+
+    @property
+    def tells(self) -> tuple[str, ...] | None:
+        """The traits that the open_clip model is asked about, None for all."""
+        return self._detectors.settings.tells
+
     def sentence_probabilities(
         self, groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float] | None:
@@ -78,9 +97,9 @@ class Evidence:
         None where no open_clip model is set.
         Raises ValueError where no pose is read: ask for `person` first.
         """
-        if self.person_crop is None:
+        if self.person is None:
             raise ValueError("no figure to describe")
-        classifier = self._detectors.zero_shot
-        if classifier is None:
+        classifier = None if self.embedding is None else self._detectors.zero_shot
+        if classifier is None or self.embedding is None:
             return None
-        return classifier.probabilities(np.ascontiguousarray(self.person_crop), groups)
+        return classifier.compare(self.embedding, groups)

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from metrics import artefacts, clothing, gender, limbs, people, pose, sharpness
+from metrics import (
+    artefacts,
+    clothing,
+    framing,
+    gender,
+    limbs,
+    people,
+    pose,
+    prompt_fit,
+    sharpness,
+)
 from metrics.contract import Judge, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
+from metrics.features import read_features
 
 JUDGES: tuple[Judge, ...] = (
     pose.JUDGE,
@@ -18,14 +29,25 @@ JUDGES: tuple[Judge, ...] = (
     clothing.EXPLICIT_JUDGE,
     sharpness.JUDGE,
     artefacts.JUDGE,
+    framing.JUDGE,
+    prompt_fit.JUDGE,
 )
 
 
 def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
-    """Asks every judge of every sample, in order; each detector sees a sample once."""
+    """Asks every judge of every sample, in order; each detector sees a sample once.
+
+    What they looked at is kept as the sample's features.
+    """
     return [_score_sample(sample, detectors) for sample in samples]
 
 
 def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
     evidence = Evidence(sample, detectors)
-    return ScoredSample(sample, {judge.name: judge.score(sample, evidence) for judge in JUDGES})
+    scores = {judge.name: judge.score(sample, evidence) for judge in JUDGES}
+    return ScoredSample(sample, scores, read_features(sample, evidence))
+
+
+def featured(sample: Sample, detectors: Detectors) -> ScoredSample:
+    """The sample with its features and no scores: a member of a reference."""
+    return ScoredSample(sample, {}, read_features(sample, Evidence(sample, detectors)))

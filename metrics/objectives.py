@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.contract import Objective, ScoredSample
+from metrics.contract import TRAITS_NOT_ASKED, Framing, Objective, Score, ScoredSample
 from metrics.intervals import Floats, beta_draws, central, dirichlet_weights, wilson
 
 Cells = Mapping[str, Floats]
+FAMILIES = ("pose", "gender", "clothing", "quality")
+"""The objectives that a study has unless it names others."""
 _SEED = 0
 
 
@@ -58,8 +60,23 @@ def objectives(
     geometric mean of sharp and clean, where a figure can be read. An objective that no prompt of
     the suite asks about is left out. Without a base nothing is taken off for abstentions.
     """
-    found = {name: _objective(name, scored, base) for name in FORMULAS}
-    return {name: objective for name, objective in found.items() if objective.total}
+    found = {name: objective(name, scored, base) for name in FAMILIES}
+    return {name: one for name, one in found.items() if one.total}
+
+
+def objective(
+    name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
+) -> Objective:
+    """One of FORMULAS; `total` is 0 where no prompt of the suite asks about it."""
+    formula = FORMULAS[name]
+    cells = formula.cells(scored)
+    n, total = _evaluable(formula, cells)
+    factor = 1.0 if base is None else _evaluable_factor(name, cells, formula.cells(base))
+    if not cells:
+        return Objective(name, 0.0, 0.0, 1.0, 0, 0)
+    value = _combined(formula, cells)
+    low, high = _interval(formula, cells, value)
+    return Objective(name, factor * value, factor * low, factor * high, n, total)
 
 
 def rates(scored: Sequence[ScoredSample]) -> dict[str, Objective]:
@@ -127,20 +144,6 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
     return front
 
 
-def _objective(
-    name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
-) -> Objective:
-    formula = FORMULAS[name]
-    cells = formula.cells(scored)
-    n, total = _evaluable(formula, cells)
-    factor = 1.0 if base is None else _evaluable_factor(name, cells, formula.cells(base))
-    if not cells:
-        return Objective(name, 0.0, 0.0, 1.0, 0, 0)
-    value = _combined(formula, cells)
-    low, high = _interval(formula, cells, value)
-    return Objective(name, factor * value, factor * low, factor * high, n, total)
-
-
 def _interval(formula: Formula, cells: Cells, value: float) -> tuple[float, float]:
     known = [values[~np.isnan(values)] for values in cells.values()]
     if len(known) == 1:
@@ -195,8 +198,16 @@ def _rate(name: str, values: Floats) -> Objective:
 
 
 def _value(item: ScoredSample, judge: str) -> float:
-    value = item.scores[judge].value
-    return float("nan") if value is None else value
+    return _number(item.scores[judge])
+
+
+def _number(score: Score) -> float:
+    return float("nan") if score.value is None else score.value
+
+
+def _later(item: ScoredSample, judge: str) -> Score:
+    """The score of a judge that samples scored by an older version lack."""
+    return item.scores.get(judge, Score(judge, None, "scored before there was this judge"))
 
 
 def _below_half(item: ScoredSample, judge: str) -> float:
@@ -256,6 +267,19 @@ def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
     )
 
 
+def _framing_cells(scored: Sequence[ScoredSample]) -> Cells:
+    def given(framing: Framing) -> list[float]:
+        asked = [item for item in scored if item.sample.prompt.framing == framing]
+        return [_number(_later(item, "framing_given")) for item in asked]
+
+    return _cells(full=given("full"), half=given("half"))
+
+
+def _prompt_cells(scored: Sequence[ScoredSample]) -> Cells:
+    found = [_later(item, "prompt_fit") for item in scored]
+    return _cells(told=[_number(one) for one in found if one.reason != TRAITS_NOT_ASKED])
+
+
 def _lowest(means: Floats) -> Floats:
     return np.asarray(means.min(axis=0), np.float64)
 
@@ -269,4 +293,6 @@ FORMULAS: Mapping[str, Formula] = {
     "gender": Formula(_gender_cells, _lowest),
     "clothing": Formula(_clothing_cells, _lowest),
     "quality": Formula(_quality_cells, _geometric_mean, shared=True),
+    "framing": Formula(_framing_cells, _lowest),
+    "prompt_fit": Formula(_prompt_cells, _lowest),
 }

@@ -42,6 +42,14 @@ def analysis_picture(image: Image, side: int) -> Image:
     return _scaled(image, side / max(image.shape[:2]))
 
 
+def block_means(image: Image, side: int) -> npt.NDArray[np.float32]:
+    """Returns the means of side x side equal blocks, shape (side, side, 3), values 0 to 255."""
+    exact = image.astype(np.float32)
+    return np.asarray(
+        cv2.resize(exact, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32
+    )
+
+
 def resized_mask(mask: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
     """Returns a soft mask, values 0 to 1, at another size."""
     return np.asarray(

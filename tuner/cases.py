@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from metrics.contract import Image, Prompt, Sample
+from metrics.contract import Framing, Image, Prompt, Sample
 from metrics.judges import JUDGES
 
 SOUND = "sound"
 WRONG_SEX = "wrong sex"
+WRONG_FRAMING = "wrong framing"
 ALL_JUDGES = tuple(judge.name for judge in JUDGES)
 
 BLUR = (0.01, 0.02, 0.03, 0.05)
@@ -49,6 +50,13 @@ def with_fault(
     return replace(sound, kind=kind, judges=(judge,), sample=sample, strength=strength)
 
 
+def with_prompt(sound: Case, kind: str, judge: str, text: str) -> Case:
+    """The same picture with other words, which `judge` has to see."""
+    case = with_fault(sound, kind, judge)
+    prompt = replace(sound.sample.prompt, text=text)
+    return replace(case, sample=replace(case.sample, prompt=prompt))
+
+
 def wrong_sex(sound: Case) -> Iterator[Case]:
     """The same picture with a prompt for the other sex; none where its prompt names no sex."""
     prompt = sound.sample.prompt
@@ -56,6 +64,17 @@ def wrong_sex(sound: Case) -> Iterator[Case]:
         other = Prompt("1boy", "male") if prompt.sex == "female" else Prompt("1girl", "female")
         case = with_fault(sound, WRONG_SEX, "gender")
         yield replace(case, sample=replace(case.sample, prompt=other))
+
+
+def wrong_framing(sound: Case) -> Iterator[Case]:
+    """The same picture with a prompt for the other framing; none where its prompt names none."""
+    framing = sound.sample.prompt.framing
+    if framing is not None:
+        other: Framing = "half" if framing == "full" else "full"
+        words = "upper body" if framing == "full" else "full body"
+        case = with_prompt(sound, WRONG_FRAMING, "framing_given", words)
+        prompt = replace(case.sample.prompt, framing=other)
+        yield replace(case, sample=replace(case.sample, prompt=prompt))
 
 
 def ladders(sound: Case) -> Iterator[Case]:

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic import model_validator as check
 
-from metrics.contract import Prompt
+from metrics.contract import SET_OBJECTIVES, Prompt
 from tuner import mannequin
 from tuner.data.adults import forbidden_words
 from tuner.parameters import Parameter, Value, show
@@ -31,6 +31,7 @@ STABLE_DIFFUSION_SIZE = 512
 """The native size in pixels of Stable Diffusion 1.5, which a base is taken for if unknown."""
 
 OBJECTIVES = ("pose", "gender", "clothing", "quality")
+ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 
 _NAME_RULE = "1 to 64 characters A-Z a-z 0-9 . _ -, the first a letter or digit"
@@ -233,7 +234,7 @@ class StudyConfig(_Config):
     )
     budget: BudgetConfig = Field(description="{trials, rungs}")
     objectives: tuple[str, ...] = Field(
-        default=OBJECTIVES, strict=False, description=f"a list of {', '.join(OBJECTIVES)}"
+        default=OBJECTIVES, strict=False, description=f"a list of {', '.join(ALL_OBJECTIVES)}"
     )
     constraints: dict[str, float] = Field(
         default={}, description=f"each of {', '.join(RATES)} with its limit in [0, 1]"
@@ -270,7 +271,7 @@ class StudyConfig(_Config):
     @field_validator("objectives")
     @classmethod
     def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        if not value or len(set(value)) < len(value) or not set(value) <= set(OBJECTIVES):
+        if not value or len(set(value)) < len(value) or not set(value) <= set(ALL_OBJECTIVES):
             raise ValueError("unknown, doubled or none")
         return value
 

@@ -24,7 +24,7 @@ from optuna_dashboard.artifact import get_artifact_path  # type: ignore[import-u
 from metrics.contract import Objective
 from tuner.errors import ConfigError, TunerError
 from tuner.optuna_study import attach_picture, existing, storage
-from tuner.results_table import Results, interval, read_results, words
+from tuner.results_table import Results, interval, measured, read_results, words
 from tuner.rows import RungRow, TrialRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder, replacing
@@ -95,6 +95,12 @@ def _body(rung: RungRow, results: Results, grid: str | None) -> str:
         (rung.rates, base.rates if base else {}),
     ):
         lines += [_line(one, before.get(name)) for name, one in found.items()]
+    before_lora = base.measures if base else {}
+    lines += [
+        f"| {name} | {measured(one)} | {one.n} of {one.total} | {measured(before_lora.get(name))} |"
+        for name, one in rung.measures.items()
+        if name not in rung.objectives
+    ]
     where = "without LoRA" if rung.trial is None else f"step {rung.step}"
     picture = f"\n\n![grid]({grid})\n" if grid else "\n"
     return f"{where}\n\n" + "\n".join(lines) + picture

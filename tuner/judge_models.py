@@ -12,4 +12,5 @@ def judge_settings(gender_model: str | None, person_model: str | None) -> JudgeS
     return JudgeSettings(
         gender_model=str(mannequin.CLIP) if gender_model == MANNEQUIN else gender_model,
         person_model=str(mannequin.YOLO) if person_model == MANNEQUIN else person_model,
+        tells=mannequin.CLIP_TELLS if gender_model == MANNEQUIN else None,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich import box
 from rich.table import Table
 
-from metrics.contract import Objective
+from metrics.contract import Measure, Objective
+from metrics.measures import as_objective
 from metrics.objectives import pareto
 from tuner.errors import ConfigError
 from tuner.rows import RungRow, StudyRow, TrialRow
@@ -137,6 +138,42 @@ def trials_table(results: Results, plain: bool = False) -> Table:
         values = [f"{rung.objectives[name].value:.2f}" if rung else "-" for name in names]
         table.add_row(str(one.number), one.state, *values, one.reason or "")
     return table
+
+
+def measures_table(results: Results, plain: bool = False) -> Table | None:
+    """What the samples of the front's trials are like beside the objectives, and the base's.
+
+    None where nothing was measured: an older study, or none on the front yet.
+    """
+    shown = [(str(one.trial.number), one.rung) for one in front(results)]
+    shown += [("base", results.base)] if results.base else []
+    names = list(dict.fromkeys(name for _, rung in shown for name in rung.measures))
+    if not names:
+        return None
+    table = Table(title="measures", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    table.add_column("trial", justify="right")
+    for name in names:
+        table.add_column(name)
+    for label, rung in shown:
+        known = rung.measures
+        if rung.trial is None:  # that it has no effect on itself is no news
+            known = {name: replace(one, note=None) for name, one in known.items()}
+        cells = [measured(known.get(name)) for name in names]
+        table.add_row(label, *cells, style="dim" if rung.trial is None else None)
+    return table
+
+
+def measure_notes(results: Results) -> list[str]:
+    """Why the base leaves a measure without a number, a line each."""
+    found = results.base.measures.values() if results.base else ()
+    return [f"{one.name} is not measured: {one.note}" for one in found if one.value is None]
+
+
+def measured(measure: Measure | None) -> str:
+    """A measure with its 95 % interval and its note, `-` where it has no number."""
+    if measure is None or (one := as_objective(measure)) is None:
+        return "-"
+    return f"{interval(one)} {measure.note}" if measure.note else interval(one)
 
 
 def parameter_lines(results: Results) -> list[str]:

@@ -1,7 +1,8 @@
 """The rows of results.db as plain values, and how they become columns and come back.
 
-Nothing here knows SQL. Objectives, parameters and evidence are JSON text in their columns; paths
-are relative to the study folder in the columns and absolute in the values.
+Nothing here knows SQL. Objectives, parameters and evidence are JSON text in their columns, a
+sample's features are little-endian 16-bit floats; paths are relative to the study folder in the
+columns and absolute in the values.
 """
 
 from __future__ import annotations
@@ -9,13 +10,13 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metrics.contract import Objective, Prompt, Score, ScoredSample
+from metrics.contract import Features, Halves, Measure, Objective, Prompt, Score, ScoredSample
 
 Columns = dict[str, Any]
 
@@ -79,6 +80,7 @@ class RungRow:
     rates: Mapping[str, Objective]
     lora: Path | None
     grid: Path
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
     def columns(self, root: Path) -> Columns:
         """The row of its table, paths from `root`."""
@@ -92,8 +94,8 @@ class RungRow:
         }
 
     @staticmethod
-    def read(row: Columns, root: Path) -> RungRow:
-        """What a row says, its paths below `root`."""
+    def read(row: Columns, measures: Mapping[str, Measure], root: Path) -> RungRow:
+        """What a row says, its paths below `root`, with the measures found beside it."""
         return RungRow(
             trial=None if row["trial"] == _BASE else row["trial"],
             step=row["step"],
@@ -101,24 +103,31 @@ class RungRow:
             rates=_objectives(row["rates"]),
             lora=root / row["lora"] if row["lora"] else None,
             grid=root / row["grid"],
+            measures=measures,
         )
 
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One sample as it lies on the disk, with its scores by judge."""
+    """One sample as it lies on the disk, with its scores by judge and its features.
+
+    `features` is None for samples that were scored before any were kept.
+    """
 
     cell: int
     prompt: Prompt
     seed: int
     path: Path
     scores: Mapping[str, Score]
+    features: Features | None = None
 
     @staticmethod
-    def read(row: Columns, scores: Mapping[str, Score], root: Path) -> SampleRow:
-        """What a row says, its path below `root`, with the scores found beside it."""
+    def read(
+        row: Columns, scores: Mapping[str, Score], features: Features | None, root: Path
+    ) -> SampleRow:
+        """What a row says, its path below `root`, with what was found beside it."""
         prompt = Prompt(row["prompt"], row["sex"], row["framing"], bool(row["names_clothes"]))
-        return SampleRow(row["cell"], prompt, row["seed"], root / row["path"], scores)
+        return SampleRow(row["cell"], prompt, row["seed"], root / row["path"], scores, features)
 
 
 def trial_number(trial: int | None) -> int:
@@ -159,9 +168,50 @@ def read_score(row: Columns) -> Score:
     return Score(row["judge"], row["value"], row["reason"], json.loads(row["evidence"]))
 
 
+def features_columns(cell: int, features: Features) -> Columns:
+    """The columns of the features of the sample in `cell`."""
+    return {
+        "cell": cell,
+        "framing": features.framing,
+        "thumbnail": _bytes(features.thumbnail),
+        "box": _bytes(features.box),
+        "joints": _bytes(features.joints),
+        "embedding": _bytes(features.embedding),
+    }
+
+
+def read_features(row: Columns) -> Features:
+    """What a row of features says."""
+    thumbnail = _halves(row["thumbnail"], (3,))
+    assert thumbnail is not None
+    side = math.isqrt(len(thumbnail))
+    return Features(
+        framing=row["framing"],
+        thumbnail=thumbnail.reshape(side, side, 3),
+        box=_halves(row["box"], ()),
+        joints=_halves(row["joints"], (2,)),
+        embedding=_halves(row["embedding"], ()),
+    )
+
+
+def read_measure(row: Columns) -> Measure:
+    """What a row of measures says."""
+    return Measure(**{one.name: row[one.name] for one in fields(Measure)})
+
+
 def json_text(value: object) -> str:
     """`value` as JSON text; a number that is not finite becomes null, numpy becomes plain."""
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
+
+
+def _bytes(values: Halves | None) -> bytes | None:
+    return None if values is None else values.astype("<f2").tobytes()
+
+
+def _halves(stored: bytes | None, shape: tuple[int, ...]) -> Halves | None:
+    if stored is None:
+        return None
+    return np.frombuffer(stored, "<f2").astype(np.float16).reshape(-1, *shape)
 
 
 def _plain(value: object) -> object:

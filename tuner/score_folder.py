@@ -20,7 +20,7 @@ import metrics
 from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.models import ModelUnavailableError
 from tuner.data.adults import forbidden_words
-from tuner.data.folder import SUFFIXES, UnusableError, decoded_size, opened, read_pixels
+from tuner.data.folder import SUFFIXES, UnusableError, decoded_size, opened, read_pixels, too_thin
 from tuner.errors import ConfigError, MissingModelError
 from tuner.image_prompt import prompts_of
 from tuner.judge_models import judge_settings
@@ -28,10 +28,6 @@ from tuner.prompt_words import read_prompt
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
-
-
-_LONGEST = 10
-"""Sides beyond this ratio are not judged: at 300 to 1 MediaPipe ends the whole process."""
 
 
 @dataclass(frozen=True)
@@ -106,11 +102,11 @@ def open_judges(
 ) -> Iterator[Detectors]:
     """The judges' networks, those that the user named already opened.
 
-    Without `gender_model` the usual one is taken where a prompt asks for a sex (`asks_sex`); where
-    it cannot be had, a warning says so and gender is not judged. Raises MissingModelError for a
-    model that was named and is not there.
+    Without `gender_model` the usual one is taken where a prompt asks for a sex (`asks_sex`), and
+    none elsewhere; where it cannot be had, a warning says so and gender is not judged. Raises
+    MissingModelError for a model that was named and is not there.
     """
-    usual = JudgeSettings().gender_model
+    usual = JudgeSettings().gender_model if asks_sex else None
     settings = judge_settings(gender_model or usual, person_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
@@ -167,7 +163,7 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
 def _own_prompts(path: Path) -> list[str]:
     with opened(path) as image:
         width, height = decoded_size(image)
-        if max(width, height) > _LONGEST * min(width, height):
+        if too_thin(width, height):
             raise UnusableError(f"{width} x {height}: too long and thin")
         return prompts_of(path, image)
 

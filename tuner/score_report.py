@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from rich import box
 from rich.table import Table
 
 from metrics.contract import Objective, Score, ScoredSample
+from metrics.measures import as_objective, measures
 from metrics.objectives import objectives, rates
 from tuner.errors import ConfigError
 from tuner.results_table import interval
@@ -67,6 +69,7 @@ def print_scores(found: Pictures, scored: Sequence[ScoredSample]) -> None:
         raise ConfigError(f"{found.root}: the pictures cannot be read any more")
     console().print(_numbers(scored))
     console().print(_judges(scored))
+    print(_framings(scored))
     print("\n".join(_worst(found, scored)))
     silent = sum(not one.sample.prompt.text for one in scored)
     notes = left_out(found)
@@ -106,6 +109,10 @@ def _numbers(scored: Sequence[ScoredSample]) -> Table:
     table.add_section()
     for one in rates(scored).values():
         table.add_row(f"{one.name} (low is good)", *_cells(one))
+    table.add_section()
+    for measure in measures(scored, None).values():
+        if known := as_objective(measure):  # most of them need a base
+            table.add_row(known.name, *_cells(known))
     return table
 
 
@@ -125,6 +132,12 @@ def _judges(scored: Sequence[ScoredSample]) -> Table:
         why = reasons.most_common(1)[0][0] if reasons else ""
         table.add_row(name, mean, str(len(values)), str(reasons.total()), why)
     return table
+
+
+def _framings(scored: Sequence[ScoredSample]) -> str:
+    """How much of the figure the pictures show, in one line."""
+    seen = Counter(one.features.framing for one in scored if one.features)
+    return "framing: " + ", ".join(f"{name} {count}" for name, count in seen.most_common())
 
 
 def _worst(found: Pictures, scored: Sequence[ScoredSample]) -> list[str]:
@@ -167,6 +180,7 @@ def _as_json(found: Pictures, scored: Sequence[ScoredSample]) -> str:
     whole = {
         "objectives": {name: _plain(one) for name, one in objectives(scored, None).items()},
         "rates": {name: _plain(one) for name, one in rates(scored).items()},
+        "measures": {one.name: asdict(one) for one in measures(scored, None).values()},
         "images": [_row(found, one) for one in scored],
         "unreadable": [{"file": found.name(at), "reason": why} for at, why in found.unreadable],
         "refused": found.refused,
@@ -182,6 +196,7 @@ def _row(found: Pictures, one: ScoredSample) -> dict[str, Any]:
         "sex": prompt.sex,
         "framing": prompt.framing,
         "names_clothes": prompt.names_clothes,
+        "framing_seen": one.features.framing if one.features else None,
         "scores": {
             name: {"value": score.value, "reason": score.reason, "evidence": dict(score.evidence)}
             for name, score in one.scores.items()

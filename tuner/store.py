@@ -1,5 +1,5 @@
-"""results.db: what a study measured, one table each for studies, trials, rungs, samples, scores
-and events (the phases with their seconds).
+"""results.db: what a study measured, one table each for studies, trials, rungs, measures, samples,
+features, scores and events (the phases with their seconds).
 
 The only SQL and the only importer of sqlite_utils. Rows are written a rung at a time, whole, and
 writing a rung again replaces it. WAL stays off: one file that can be copied while nothing runs,
@@ -12,6 +12,7 @@ import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +20,7 @@ from typing import Any
 
 import sqlite_utils
 
-from metrics.contract import Score, ScoredSample
+from metrics.contract import Measure, Score, ScoredSample
 from tuner.errors import DiskError, TunerError
 from tuner.rows import (
     Columns,
@@ -27,7 +28,10 @@ from tuner.rows import (
     SampleRow,
     StudyRow,
     TrialRow,
+    features_columns,
     json_text,
+    read_features,
+    read_measure,
     read_score,
     sample_columns,
     score_columns,
@@ -60,6 +64,16 @@ _TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "scores": (
         _CELL | {"judge": str, "value": float, "reason": str, "evidence": str},
         ("trial", "step", "cell", "judge"),
+    ),
+    "measures": (
+        {"trial": int, "step": int, "name": str, "value": float, "low": float, "high": float,
+         "n": int, "total": int, "note": str},
+        ("trial", "step", "name"),
+    ),
+    "features": (
+        _CELL | {"framing": str, "thumbnail": bytes, "box": bytes, "joints": bytes,
+                 "embedding": bytes},
+        ("trial", "step", "cell"),
     ),
     "events": (
         {"id": int, "trial": int, "phase": str, "begun": str, "seconds": float},
@@ -148,11 +162,18 @@ class Store:
             for i, one in enumerate(scored)
             for score in one.scores.values()
         ]
+        features = [
+            key | features_columns(i, one.features)
+            for i, one in enumerate(scored)
+            if one.features is not None
+        ]
         with self._writing():
-            for name in ("scores", "samples", "rungs"):
+            for name in ("scores", "features", "samples", "measures", "rungs"):
                 self._table(name).delete_where("trial = ? and step = ?", list(key.values()))
             self._table("rungs").insert(row)
+            self._table("measures").insert_all([key | asdict(m) for m in rung.measures.values()])
             self._table("samples").insert_all(samples)
+            self._table("features").insert_all(features)
             self._table("scores").insert_all(scores)
 
     def add_phase(self, trial: int | None, phase: str, begun: str, seconds: float) -> None:
@@ -173,7 +194,10 @@ class Store:
     def rungs(self, trial: int | None) -> list[RungRow]:
         """The rungs of a trial (of the base: None) by step."""
         rows = self._rows("rungs", "trial = ?", [trial_number(trial)], order_by="step")
-        return [RungRow.read(row, self._root) for row in rows]
+        found: dict[int, dict[str, Measure]] = {}
+        for row in self._rows("measures", "trial = ?", [trial_number(trial)], order_by="rowid"):
+            found.setdefault(row["step"], {})[row["name"]] = read_measure(row)
+        return [RungRow.read(row, found.get(row["step"], {}), self._root) for row in rows]
 
     def samples(self, trial: int | None, step: int) -> list[SampleRow]:
         """The samples of a rung in the order of the suite's cells."""
@@ -181,8 +205,12 @@ class Store:
         scores: dict[int, dict[str, Score]] = {}
         for row in self._rows("scores", *this_rung):
             scores.setdefault(row["cell"], {})[row["judge"]] = read_score(row)
+        features = {row["cell"]: read_features(row) for row in self._rows("features", *this_rung)}
         rows = self._rows("samples", *this_rung, order_by="cell")
-        return [SampleRow.read(row, scores.get(row["cell"], {}), self._root) for row in rows]
+        return [
+            SampleRow.read(row, scores.get(row["cell"], {}), features.get(row["cell"]), self._root)
+            for row in rows
+        ]
 
     def phases(self, trial: int | None) -> list[tuple[str, float]]:
         """The phases of a trial (of the base: None) with their seconds, in order."""

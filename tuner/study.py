@@ -194,7 +194,9 @@ def _guarded(outcomes: Iterator[Event | Rung]) -> Generator[Event | Rung | Endin
 
 def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungScored:
     grid = session.folder.trial(trial.number).rung(rung.step).grid
-    row = RungRow(trial.number, rung.step, rung.objectives, rung.rates, rung.lora, grid)
+    row = RungRow(
+        trial.number, rung.step, rung.objectives, rung.rates, rung.lora, grid, rung.measures
+    )
     session.store.put_rung(row, rung.scored)
     note_rung(trial, row, session.folder.artifacts)
     return RungScored(trial.number, rung.step, rung.objectives, rung.rates, grid)

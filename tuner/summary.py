@@ -10,6 +10,8 @@ from tuner.process import runner
 from tuner.results_table import (
     front,
     front_table,
+    measure_notes,
+    measures_table,
     parameter_lines,
     read_results,
     trials_table,
@@ -42,6 +44,15 @@ def print_front(folder: StudyFolder, plain: bool = False) -> None:
 def print_trials(folder: StudyFolder, plain: bool = False) -> None:
     """Every trial with its state and reason."""
     console().print(trials_table(read_results(folder), plain))
+
+
+def print_measures(folder: StudyFolder, plain: bool = False) -> None:
+    """What the front's samples are like beside the objectives, and what could not be measured."""
+    results = read_results(folder)
+    if table := measures_table(results, plain):
+        console().print(table)
+    for line in measure_notes(results):
+        print(line)
 
 
 def print_next(folder: StudyFolder, default: Path) -> None:

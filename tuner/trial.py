@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +12,11 @@ import torch
 import yaml
 
 import metrics
-from metrics import objectives
-from metrics.contract import Objective, Sample, ScoredSample
+from metrics import measures, objectives
+from metrics.contract import Measure, Objective, Sample, ScoredSample
+from metrics.measures import as_objective
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig, TrainConfig
+from tuner.config import OBJECTIVES, SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
@@ -45,6 +46,17 @@ class Workbench:
     suite: SuiteConfig
     judges: Detectors
     base_scored: Sequence[ScoredSample] | None = None
+    reference: Sequence[ScoredSample] = ()
+    objectives: tuple[str, ...] = OBJECTIVES
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the samples of a suite are like: the objectives, the rates, and the measures."""
+
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+    measures: Mapping[str, Measure]
 
 
 @dataclass(frozen=True)
@@ -56,6 +68,7 @@ class Rung:
     scored: list[ScoredSample]
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
 def run_trial(
@@ -98,12 +111,24 @@ def _scored(
                 yield outcome
     yield Phase("score", number)
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
-    yield Rung(
-        checkpoint.step,
-        folder.lora,
-        scored,
-        objectives.objectives(scored, bench.base_scored),
-        objectives.rates(scored),
+    found = look_at(bench, scored, bench.base_scored)
+    yield Rung(checkpoint.step, folder.lora, scored, found.objectives, found.rates, found.measures)
+
+
+def look_at(
+    bench: Workbench, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
+) -> Found:
+    """Everything that is said of scored samples as a whole.
+
+    A measure that the study asks for as an objective stands among the objectives too.
+    """
+    measured = measures.measures(scored, base, bench.reference)
+    asked = [as_objective(measured[name]) for name in bench.objectives if name in measured]
+    chosen = {one.name: one for one in asked if one is not None}
+    # The base is held against itself as measures are, and against nothing as objectives are.
+    against = None if scored is base else base
+    return Found(
+        objectives.objectives(scored, against) | chosen, objectives.rates(scored), measured
     )
 
 

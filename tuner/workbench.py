@@ -8,37 +8,46 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 import metrics
+from metrics.contract import SET_OBJECTIVES, Prompt, Sample, ScoredSample
 from metrics.contract import Image as Picture
-from metrics.contract import Sample, ScoredSample
-from metrics.objectives import objectives, rates
+from metrics.judges import featured
 from tuner import __version__, mannequin
 from tuner.base_model import load_base
 from tuner.config import StudyConfig, TrainConfig, rung_steps
-from tuner.data.folder import TrainingSet, read_folder
+from tuner.data.folder import TrainingSet, load_pixels, read_folder, too_thin
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
 from tuner.judge_models import judge_settings
 from tuner.keep import keep
 from tuner.mannequin.dataset import data_folder
+from tuner.prompt_words import read_prompt
 from tuner.rows import RungRow, StudyRow
 from tuner.sample import sample
 from tuner.space import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import RungFolder, StudyFolder, write_text
-from tuner.trial import Rung, Workbench, run_trial
+from tuner.trial import Rung, Workbench, look_at, run_trial
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
 
 TrainingSets = Mapping[str | None, TrainingSet]
 """The training sets by the name that `train.data` calls them by; None where there is one."""
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Event | Rung]]
 """What a trial of that number and configuration does, as its events and scored rungs."""
+
+MOST_REFERENCE = 200
+"""Held-out pictures that layout and likeness are measured against: more would only take longer."""
 
 _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
 """The packages whose versions are kept with a study."""
@@ -99,9 +108,15 @@ def bench_runner(
         config.judges.gender_model_for(config.base), config.judges.person_model_for(config.base)
     )
     judges = models.enter_context(metrics.open_detectors(settings))
-    bench = Workbench(base, data, config.suite, judges)
-    scored = yield from base_scored(bench, folder, store, config.objectives)
-    bench = Workbench(base, data, config.suite, judges, scored)
+    bench = Workbench(
+        base,
+        data,
+        config.suite,
+        judges,
+        reference=held_out_features(data.values(), judges),
+        objectives=config.objectives,
+    )
+    bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
 
     def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
         steps = rung_steps(train, config.budget)
@@ -111,11 +126,11 @@ def bench_runner(
 
 
 def base_scored(
-    bench: Workbench, folder: StudyFolder, store: Store, names: Sequence[str]
+    bench: Workbench, folder: StudyFolder, store: Store
 ) -> Generator[Event, None, list[ScoredSample]]:
     """The suite without LoRA, sampled and scored, or read back where it is complete.
 
-    Raises ConfigError when the suite has no prompt for one of the objectives `names`.
+    Raises ConfigError for an objective that this base, suite and data leave no room for.
     """
     kept = kept_base(store)
     if kept is None:
@@ -130,16 +145,50 @@ def base_scored(
                     yield outcome
         yield Phase("score")
         kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
-        row = RungRow(None, 0, objectives(kept, None), rates(kept), None, rung.grid)
+        found = look_at(bench, kept, kept)
+        row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, found.measures)
         store.put_rung(row, kept)
     row = store.rungs(None)[0]
-    if missing := [name for name in names if name not in row.objectives]:
-        raise ConfigError(
-            f"no prompt of the suite asks about {', '.join(missing)}: drop it from objectives, or "
-            "give the suite prompts with a sex (gender) and without clothes (clothing)"
-        )
+    _require_objectives(bench.objectives, row)
     yield RungScored(None, 0, row.objectives, row.rates, row.grid)
     return kept
+
+
+def _require_objectives(names: Sequence[str], base: RungRow) -> None:
+    missing = [name for name in names if name not in base.objectives]
+    if silent := [name for name in missing if name not in SET_OBJECTIVES]:
+        raise ConfigError(
+            f"no prompt of the suite asks about {', '.join(silent)}: drop it from objectives, or "
+            "give the suite prompts with a sex (gender) and without clothes (clothing)"
+        )
+    if missing:
+        notes = {name: base.measures.get(name) for name in missing}
+        why = [
+            f"{n} ({m.note if m else 'the base was scored without it'})" for n, m in notes.items()
+        ]
+        raise ConfigError(f"{', '.join(why)} cannot be measured here: drop it from objectives")
+
+
+def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[ScoredSample]:
+    """The features of the pictures that no training set trains on, at most MOST_REFERENCE.
+
+    Their captions say which sex they show; what else a caption says is asked of nobody. Pictures
+    that cannot be read any more or are too long and thin to be judged are passed over.
+    """
+    sets = list(sets)
+    trained = {image.sha256 for one in sets for image in one.images}
+    held = {image.sha256: image for one in sets for image in one.held_out}
+    unseen = [held[sha256] for sha256 in sorted(held) if sha256 not in trained]
+    unseen = [each for each in unseen if not too_thin(each.width, each.height)]
+    seen = []
+    for index, image in enumerate(unseen[:MOST_REFERENCE]):
+        with contextlib.suppress(OSError):
+            pixels = np.asarray(load_pixels(image), np.uint8)
+            prompt = Prompt(image.caption, read_prompt(image.caption).sex)
+            one = featured(Sample(prompt, index, pixels), judges)
+            # Its pixels have been looked at: those of 200 photographs would not fit in memory.
+            seen.append(replace(one, sample=replace(one.sample, image=pixels[:0])))
+    return seen
 
 
 def kept_base(store: Store) -> list[ScoredSample] | None:
@@ -150,7 +199,9 @@ def kept_base(store: Store) -> list[ScoredSample] | None:
     if not all(row.path.is_file() for row in rows):
         return None
     return [
-        ScoredSample(Sample(row.prompt, row.seed, _read(row.path), row.path), row.scores)
+        ScoredSample(
+            Sample(row.prompt, row.seed, _read(row.path), row.path), row.scores, row.features
+        )
         for row in rows
     ]
 

@@ -34,22 +34,33 @@ class ZeroShotClassifier:
         self._network = network.to(self._device)
         self._embedded: dict[tuple[str, ...], torch.Tensor] = {}
 
-    def probabilities(
-        self, image: Image, groups: Mapping[str, tuple[str, ...]]
+    def embed(self, image: Image) -> torch.Tensor:
+        """Returns the picture's embedding, shape (1, d), of length 1."""
+        pixels = self._preprocess(Pillow.fromarray(image)).unsqueeze(0).to(self._device)
+        with torch.inference_mode():
+            embedding: torch.Tensor = self._network.encode_image(pixels, normalize=True)
+        return embedding
+
+    def compare(
+        self, embedding: torch.Tensor, groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float]:
-        """Returns the probability of each group, by its name, adding up to 1.
+        """Returns the probability of each group for a picture that `embed` gave, adding up to 1.
 
         A group is stood for by the mean of its sentences' normalised embeddings, normalised
         again (Radford et al. 2021, section 3.1.4). The model's own temperature makes these
         numbers too sure of themselves: they rank, they are not calibrated.
         """
-        pixels = self._preprocess(Pillow.fromarray(image)).unsqueeze(0).to(self._device)
         with torch.inference_mode():
             texts = torch.stack([self._group(sentences) for sentences in groups.values()])
-            picture = self._network.encode_image(pixels, normalize=True)
-            logits = self._network.logit_scale.exp() * picture @ texts.T
+            logits = self._network.logit_scale.exp() * embedding @ texts.T
             values = logits.float().softmax(dim=-1)[0].tolist()
         return dict(zip(groups, values, strict=True))
+
+    def probabilities(
+        self, image: Image, groups: Mapping[str, tuple[str, ...]]
+    ) -> Mapping[str, float]:
+        """Returns the probability of each group for a picture, by its name, adding up to 1."""
+        return self.compare(self.embed(image), groups)
 
     def close(self) -> None:
         """Drops the weights."""

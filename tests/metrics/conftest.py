@@ -12,9 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from metrics import open_detectors
-from metrics.contract import Image, JudgeSettings, Prompt, Sample
+from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
+from metrics.judges import featured
+from tuner import mannequin
 from tuner.mannequin.render import draw, random_figure
 
 TINY_CLIP = {
@@ -48,6 +50,32 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def detectors(clip_folder: Path) -> Iterator[Detectors]:
     with open_detectors(JudgeSettings(gender_model=str(clip_folder))) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def mannequin_detectors() -> Iterator[Detectors]:
+    """The detectors with the mannequin's own open_clip model, asked what it can tell."""
+    settings = JudgeSettings(gender_model=str(mannequin.CLIP), tells=mannequin.CLIP_TELLS)
+    with open_detectors(settings) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def figures(mannequin_detectors: Detectors) -> Callable[..., list[ScoredSample]]:
+    """Rendered figures with their features, as a suite of `prompts` x 4 seeds, drawn from `seed`
+    with parameters held as given.
+    """
+
+    def suite_of(seed: int, prompts: int = 6, **fixed: Any) -> list[ScoredSample]:
+        rng = np.random.default_rng(seed)
+        found = []
+        for cell in range(4 * prompts):
+            image = draw(random_figure(rng, **fixed))
+            prompt = Prompt(f"1girl, word {cell // 4}", "female")
+            found.append(featured(Sample(prompt, cell % 4, image), mannequin_detectors))
+        return found
+
+    return suite_of
 
 
 @pytest.fixture

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from metrics.contract import Objective
+from metrics.contract import Measure, Objective
 from tuner.errors import ConfigError
 from tuner.results_table import (
     Result,
     Results,
     front,
     front_table,
+    measure_notes,
+    measures_table,
     parameter_lines,
     read_results,
     recommended,
@@ -112,3 +115,24 @@ def test_the_next_commands_name_a_study_that_they_will_find(
     assert "tuner export pose -o pose.safetensors" in capsys.readouterr().out
     print_next(StudyFolder(tmp_path / "pose"), Path("studies"))
     assert f"tuner dashboard {tmp_path / 'pose'}" in capsys.readouterr().out
+
+
+def test_the_fronts_measures_are_shown_with_the_bases_and_why_some_are_missing() -> None:
+    found = results("complete", "infeasible")
+    assert measures_table(found) is None
+    measures = {
+        "effect": Measure("effect", 0.01, 0.0, 0.015, 8, 8, "does nothing"),
+        "layout": Measure("layout", None, None, None, 0, 8, "no reference"),
+    }
+    assert found.base is not None
+    scored = tuple(replace(one, rung=replace(one.rung, measures=measures)) for one in found.scored)
+    found = replace(found, scored=scored, base=replace(found.base, measures=measures))
+    head, *rows = [line.split() for line in text(measures_table(found, plain=True)).splitlines()][
+        1:
+    ]
+    assert head == ["trial", "effect", "layout"]
+    assert [row for row in rows if row] == [
+        ["0", "0.01", "[0.00,", "0.01]", "does", "nothing", "-"],
+        ["base", "0.01", "[0.00,", "0.01]", "-"],
+    ]
+    assert measure_notes(found) == ["layout is not measured: no reference"]

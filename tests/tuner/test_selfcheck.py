@@ -26,6 +26,8 @@ FAULTS = {
     **dict.fromkeys(("extra arm", "missing arm", "extra leg", "missing leg"), "limbs"),
     "two figures": "one_person",
     "wrong sex": "gender",
+    "wrong framing": "framing_given",
+    "other colours": "prompt_fit",
     "undressed": "cloth_share",
     "blur": "sharp",
     "colour block": "clean",
@@ -62,7 +64,8 @@ def test_every_fault_but_the_prompts_changes_the_picture() -> None:
     first, *faulty = (case for case in rendered_cases(1, 64) if "first" in case.group)
     for case in faulty:
         same = np.array_equal(first.sample.image, case.sample.image)
-        assert same == (case.kind == "wrong sex"), case.kind
+        by_words = {"wrong sex", "wrong framing", "other colours"}
+        assert same == (case.kind in by_words), case.kind
 
 
 def test_a_ladder_keeps_the_blocks_place_and_colour() -> None:

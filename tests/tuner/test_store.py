@@ -1,12 +1,21 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
+from metrics.contract import (
+    Features,
+    Measure,
+    Objective,
+    Prompt,
+    Sample,
+    Score,
+    ScoredSample,
+)
 from tuner import store as store_module
 from tuner.errors import DiskError, TunerError
 from tuner.rows import RungRow, StudyRow
@@ -53,6 +62,57 @@ def test_a_rung_comes_back_as_it_went_in(folder: StudyFolder) -> None:
     assert samples[0].prompt == Prompt("1girl, solo", "female", "full", True)
     assert samples[1].path == folder.trial(0).rung(80).sample(1)
     assert samples[0].scores["limbs"] == Score("limbs", 0.5, None, {"arms": 2})
+
+
+def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) -> None:
+    rng = np.random.default_rng(0)
+    measures = {
+        "layout": Measure("layout", 0.5, 0.25, 0.75, 6, 8),
+        "effect": Measure("effect", 0.01, 0.0, 0.015, 8, 8, "does nothing"),
+        "likeness": Measure("likeness", None, None, None, 0, 8, "there is no reference"),
+    }
+    seen = Features(
+        "knee-up",
+        rng.random((8, 8, 3)).astype(np.float16),
+        rng.random(4).astype(np.float16),
+        rng.normal(size=(13, 2)).astype(np.float16),
+        rng.normal(size=64).astype(np.float16),
+    )
+    nobody = Features("none", seen.thumbnail)
+    samples = scored(folder, 3)
+    samples[:2] = [
+        replace(one, features=of) for one, of in zip(samples, (seen, nobody), strict=False)
+    ]
+    with Store(folder.results_db) as store:
+        store.put_rung(replace(rung(folder), measures=measures), samples)
+        store.put_rung(replace(rung(folder), measures=measures), samples)  # again: replaced
+        store.put_rung(rung(folder, step=160), samples[2:])
+    with Store(folder.results_db) as store:
+        first, later = store.rungs(0)
+        back, empty, none = (row.features for row in store.samples(0, 80))
+    assert dict(first.measures) == measures
+    assert list(first.measures) == list(measures)
+    assert later.measures == {}
+    assert none is None
+    assert back is not None
+    assert empty is not None
+    assert (back.framing, empty.framing) == ("knee-up", "none")
+    for name in ("thumbnail", "box", "joints", "embedding"):
+        assert np.array_equal(getattr(back, name), getattr(seen, name)), name
+        assert getattr(back, name).dtype == np.float16
+    assert np.array_equal(empty.thumbnail, seen.thumbnail)
+    assert (empty.box, empty.joints, empty.embedding) == (None, None, None)
+
+
+def test_a_study_of_a_version_without_measures_is_read(folder: StudyFolder) -> None:
+    with Store(folder.results_db) as store:
+        store.put_rung(rung(folder), scored(folder))
+    database = sqlite3.connect(folder.results_db)
+    database.executescript("drop table measures; drop table features")
+    database.close()
+    with Store(folder.results_db) as store:
+        assert store.rungs(0)[0].measures == {}
+        assert store.samples(0, 80)[0].features is None
 
 
 def test_writing_a_rung_again_replaces_it(folder: StudyFolder) -> None:

@@ -28,6 +28,7 @@ REFUSED = "the caption names a child or an age under 18"
 
 _MAX_PIXELS = 50_000_000
 _MAX_CAPTION = 20_000
+_LONGEST = 10
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -168,6 +169,11 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
     image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
     image.load()
     return (height, width) if sideways else (width, height)
+
+
+def too_thin(width: int, height: int) -> bool:
+    """Whether sides are beyond 10 to 1: at 300 to 1 MediaPipe ends the whole process."""
+    return max(width, height) > _LONGEST * min(width, height)
 
 
 def read_caption(path: Path) -> str:

@@ -13,6 +13,8 @@ BASE = WEIGHTS / "base"
 CLIP = WEIGHTS / "clip"
 YOLO = WEIGHTS / "yolo"
 NATIVE_SIZE = 64
+CLIP_TELLS = ("clothes colour", "hair length", "background")
+"""The traits of metrics.prompt_fit that the small open_clip model can tell: see there."""
 
 DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square", "few")
 """The variants of the data set; `mannequin` in a search space means the first one."""

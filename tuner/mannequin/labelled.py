@@ -9,8 +9,17 @@ import cv2
 import numpy as np
 
 from metrics.contract import Prompt, Sample
-from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
-from tuner.mannequin.figure import Figure, Limbs, Style, random_figure
+from tuner.cases import (
+    ALL_JUDGES,
+    SOUND,
+    Case,
+    ladders,
+    with_fault,
+    with_prompt,
+    wrong_framing,
+    wrong_sex,
+)
+from tuner.mannequin.figure import CLOTH_COLOURS, Figure, Limbs, Style, random_figure
 from tuner.mannequin.ground import paint_ground
 from tuner.mannequin.render import draw
 
@@ -29,16 +38,30 @@ def rendered_cases(count: int, size: int) -> Iterator[Case]:
         rng = np.random.default_rng(_SEED + STYLES.index(style))
         for source in range(count):
             figure = random_figure(rng, style=style)
-            prompt = Prompt(figure.tags[0], figure.sex)
+            words = ", ".join(figure.tags)
+            prompt = Prompt(words, figure.sex, figure.framing, names_clothes=True)
             sample = Sample(prompt, source, draw(figure, size))
             sound = Case(f"renders, {style} style", source, SOUND, ALL_JUDGES, sample)
             yield sound
             yield from _faults(sound, figure, size)
             yield from ladders(sound)
             yield from wrong_sex(sound)
+            yield from wrong_framing(sound)
+            words = ", ".join(_in_other_colours(figure).tags)
+            yield with_prompt(sound, "other colours", "prompt_fit", words)
             beside = draw(random_figure(rng, style=style), size)
             pair = np.hstack([sample.image, beside])
             yield with_fault(sound, "two figures", "one_person", pair)
+
+
+def _in_other_colours(figure: Figure) -> Figure:
+    """The figure with its clothes four colours on."""
+    names = list(CLOTH_COLOURS)
+    top, bottom = (
+        names[(names.index(colour) + 4) % len(names)]
+        for colour in (figure.top_colour, figure.bottom_colour)
+    )
+    return replace(figure, top_colour=top, bottom_colour=bottom)
 
 
 def _faults(sound: Case, figure: Figure, size: int) -> Iterator[Case]:

@@ -1,0 +1,90 @@
+"""What a set of samples is like beside its four objectives: every measure there is.
+
+    measures(scored, base=base_scored, reference=held_out)
+
+Pure functions of scored samples; none of them looks at a picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metrics.contract import Measure, Objective, ScoredSample
+from metrics.diversity import diversity
+from metrics.effect import effect
+from metrics.layout import layout
+from metrics.likeness import likeness
+from metrics.objectives import objective
+
+NAMES = ("layout", "framing", "diversity", "prompt_fit", "likeness", "effect")
+
+_NO_BASE = "there is no base to compare with"
+_NO_REFERENCE = "there is no reference: no held-out pictures, no other base"
+_NOT_ASKED = {
+    "framing": "no prompt asks for a framing",
+    "prompt_fit": "no prompt names a trait that is asked about",
+}
+
+
+def measures(
+    scored: Sequence[ScoredSample],
+    base: Sequence[ScoredSample] | None,
+    reference: Sequence[ScoredSample] = (),
+) -> dict[str, Measure]:
+    """Every measure of NAMES; one that cannot be worked out says why in its note.
+
+    `base` is the same suite without LoRA, in the same order, or None; `reference` is what layout
+    and likeness are held against: held-out pictures, or another base on the same suite. A
+    measure that no figure of `scored` bears out is 0, one that the base, the suite or the
+    reference leave no room for has no value. Raises ValueError where base and suite differ.
+    """
+    found = [_by_base(name, scored, base, reference) for name in NAMES if name not in _NOT_ASKED]
+    found += [_share(name, scored, base) for name in _NOT_ASKED]
+    return {name: next(one for one in found if one.name == name) for name in NAMES}
+
+
+def as_objective(measure: Measure) -> Objective | None:
+    """The measure as an objective of a study, None where it has no value."""
+    if measure.value is None or measure.low is None or measure.high is None:
+        return None
+    return Objective(
+        measure.name, measure.value, measure.low, measure.high, measure.n, measure.total
+    )
+
+
+def _by_base(
+    name: str,
+    scored: Sequence[ScoredSample],
+    base: Sequence[ScoredSample] | None,
+    reference: Sequence[ScoredSample],
+) -> Measure:
+    if base is None:
+        return _none(name, _NO_BASE, len(scored))
+    if name == "diversity":
+        return diversity(scored, base)
+    if name == "effect":
+        return effect(scored, base)
+    if not reference:
+        return _none(name, _NO_REFERENCE, len(scored))
+    return (layout if name == "layout" else likeness)(scored, base, reference)
+
+
+def _share(
+    name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
+) -> Measure:
+    """Framing: the lower of the shares of `full body` and `upper body` prompts that give it.
+
+    Prompt fit: mean share of the prompts' traits that are told. Intervals: Beta draws through the
+    minimum, Wilson's where there is one rate.
+    """
+    if not objective(name, scored, None).total:
+        return _none(name, _NOT_ASKED[name], 0)
+    before = objective(name, scored if base is None else base, None)
+    if not before.n:
+        return _none(name, "no sample could be judged", before.total)
+    found = objective(name, scored, base)
+    return Measure(name, found.value, found.low, found.high, found.n, found.total)
+
+
+def _none(name: str, why: str, total: int) -> Measure:
+    return Measure(name, None, None, None, 0, total, why)
