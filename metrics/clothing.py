@@ -69,7 +69,7 @@ def cloth_share(sample: Sample, evidence: Evidence) -> Score:
     if figure is None:
         return Score("cloth_share", None, "no pose read")
     colours = lab(figure.picture)
-    faces, torso = _faces(figure, colours), colours[(_torso(figure) & figure.mask) > 0]
+    faces, torso = face_colours(figure, colours), colours[(_torso(figure) & figure.mask) > 0]
     if not faces:
         return Score("cloth_share", None, "no face in the frame")
     if len(torso) < _MIN_TORSO_PIXELS:
@@ -98,7 +98,7 @@ def skin_distance(colour: Floats, skin: Floats) -> float:
     return float(np.linalg.norm([_LIGHTNESS * lightness, along, across]))
 
 
-def _faces(figure: Figure, colours: Floats) -> list[Floats]:
+def face_colours(figure: Figure, colours: Floats) -> list[Floats]:
     """Colours of the nose and the cheeks, as far as the frame shows them, clear of the fringe."""
     joints, unit = figure.joints, figure.unit
     eyes = joints[[LEFT_EYE, RIGHT_EYE]].mean(axis=0)

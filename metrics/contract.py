@@ -154,8 +154,11 @@ class JudgeSettings:
     `yolo.safetensors`; None: persons are not counted.
     `tells`: the traits of metrics.prompt_fit.TRAITS that the gender model is asked about; None:
     all. Name those that it was measured to tell.
+    `copy_model` is what pictures are compared with when copies are sought, in one of the forms of
+    metrics.detectors.embedding; None: the gender model.
     """
 
     gender_model: str | None = "ViT-L-14/openai"
     person_model: str | None = None
     tells: tuple[str, ...] | None = None
+    copy_model: str | None = None

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import stdtrit
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +33,29 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 def beta_draws(successes: float, n: int, rng: np.random.Generator) -> Floats:
     """DRAWS draws from a rate's posterior, Beta(k + 1/2, n - k + 1/2) (Jeffreys' prior)."""
     return rng.beta(successes + 0.5, n - successes + 0.5, size=DRAWS)
+
+
+def mean_interval(values: Floats) -> tuple[float, float]:
+    """Student's interval of a mean; the mean itself twice for a single value.
+
+    Raises ValueError for no value.
+    """
+    if not len(values):
+        raise ValueError("no value has no mean")
+    mean, n = float(values.mean()), len(values)
+    if n == 1:
+        return mean, mean
+    half = float(stdtrit(n - 1, 0.975)) * float(values.std(ddof=1)) / math.sqrt(n)
+    return mean - half, mean + half
+
+
+def ratio_draws(above: Floats, below: Floats, rng: np.random.Generator) -> Floats:
+    """DRAWS draws of sum(above) / sum(below), both of the same things, shape (things,).
+
+    A paired Bayesian bootstrap over the things (Rubin 1981).
+    """
+    weights = rng.dirichlet(np.ones(len(above)), size=DRAWS)
+    return np.asarray((weights @ above) / (weights @ below), np.float64)
 
 
 def central(draws: Floats, value: float) -> tuple[float, float]:

@@ -13,6 +13,7 @@ from metrics import (
     people,
     pose,
     prompt_fit,
+    red_eyes,
     sharpness,
 )
 from metrics.contract import Judge, Sample, ScoredSample
@@ -31,6 +32,7 @@ JUDGES: tuple[Judge, ...] = (
     artefacts.JUDGE,
     framing.JUDGE,
     prompt_fit.JUDGE,
+    red_eyes.JUDGE,
 )
 
 

@@ -57,8 +57,9 @@ def objectives(
 
     `pose`: mean of readable times limbs times one person. `gender`: the lower of the two sexes'
     accuracies. `clothing`: share of dressed figures where the prompt names no clothes. `quality`:
-    geometric mean of sharp and clean, where a figure can be read. An objective that no prompt of
-    the suite asks about is left out. Without a base nothing is taken off for abstentions.
+    geometric mean of sharp and clean, where a figure can be read; red eyes, where they can be
+    judged, are not clean. An objective that no prompt of the suite asks about is left out. Without
+    a base nothing is taken off for abstentions.
     """
     found = {name: objective(name, scored, base) for name in FAMILIES}
     return {name: one for name, one in found.items() if one.total}
@@ -261,9 +262,16 @@ def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
     def value(item: ScoredSample, judge: str) -> float:
         return float("nan") if _value(item, "pose_readable") == 0 else _value(item, judge)
 
+    # Red eyes are one more artefact, and the worst one counts. Where they cannot be judged, as on
+    # small pictures, the others decide alone.
+    def clean(item: ScoredSample) -> float:
+        eyes = item.scores.get("no_red_eyes")
+        known = value(item, "clean")
+        return known if eyes is None or eyes.value is None else min(known, eyes.value)
+
     return _cells(
         sharp=[value(item, "sharp") for item in scored],
-        clean=[value(item, "clean") for item in scored],
+        clean=[clean(item) for item in scored],
     )
 
 

@@ -130,6 +130,9 @@ def _judge_line(config: StudyConfig) -> str:
     place = judge_settings(model, None).gender_model
     if place is not None and os.path.isabs(place):
         _need("gender judge", model, Path(place), _CLIP_FILES)
+    copied = judge_settings(None, None, config.judges.copy_model).copy_model
+    if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
+        raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
     to_fetch = [name for name in BUNDLES if available(name) is None]
     later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
     return f"judges: gender by {model}; MediaPipe models: {later}"

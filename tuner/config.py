@@ -197,14 +197,18 @@ class JudgeConfig(_Config):
     or `mannequin`; None takes the mannequin's own for the mannequin, else ViT-L-14/openai.
     `person_model` is a folder with a YOLO as the mannequin's, a `.pt` file of ultralytics, or
     `mannequin`; None takes the mannequin's own for the mannequin, else persons are not counted.
+    `copy_model` is what copies of training images are sought with, as metrics.detectors.embedding
+    names models; None takes the gender model.
     """
 
     gender_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, NAME/PRETRAINED or a folder"
     )
-
     person_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, a folder or a .pt file"
+    )
+    copy_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, a model's name, folder or file"
     )
 
     def gender_model_for(self, base: str) -> str:
@@ -245,9 +249,7 @@ class StudyConfig(_Config):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )
-    judges: JudgeConfig = Field(
-        default_factory=JudgeConfig, description="{gender_model, person_model}"
-    )
+    judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
 
     @field_validator("study")
     @classmethod
@@ -285,9 +287,7 @@ class StudyConfig(_Config):
     @property
     def data_folders(self) -> dict[str | None, str]:
         """The folders by the name that `train.data` calls them by; None where there is one."""
-        if isinstance(self.data, str):
-            return {None: self.data}
-        return {name: folder for name, folder in self.data.items()}
+        return {None: self.data} if isinstance(self.data, str) else dict(self.data.items())
 
 
 def rung_steps(train: TrainConfig, budget: BudgetConfig) -> tuple[int, ...]:

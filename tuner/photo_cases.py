@@ -17,9 +17,11 @@ from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.figure import (
     ARMS,
+    LEFT_EYE,
     LEFT_HIP,
     LEFT_SHOULDER,
     NOSE,
+    RIGHT_EYE,
     RIGHT_HIP,
     RIGHT_SHOULDER,
     WORKING_SIDE,
@@ -30,6 +32,7 @@ from metrics.figure import (
     patch_colour,
 )
 from metrics.preprocess import analysis_picture, lab, resized_mask
+from metrics.red_eyes import IRIS, eye_distance, too_small
 from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
 from tuner.data.folder import read_pixels
 from tuner.score_folder import Pictures
@@ -43,6 +46,7 @@ _TORSO = (LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP)
 _ARM_WIDTH, _HAND = 0.5, 0.55  # in units: across a sleeve, from the wrist to the fingertips
 _WIDER, _HAND_ERASED = 0.65, 0.9  # what is erased leaves no rim for the inpainting to spread
 _ANGLES = (60, -60, 90, -90, 120, -120)
+_RED = (30.0, 55.0, 35.0)  # L*a*b* of a red iris; a brighter one stays as bright
 _MAX_HIDDEN = 0.45  # of a pasted arm: it starts at its shoulder, on the figure
 
 
@@ -65,8 +69,9 @@ class _Body:
 def photo_cases(found: Pictures, judges: Detectors) -> Iterator[Case]:
     """Each picture as sound, followed by its faults; one that has gone meanwhile is passed over.
 
-    Blur and colour blocks on all of them; torso in the colour of the face, a forearm erased and
-    an arm pasted where the landmarks show where; the other sex where the prompt names one.
+    Blur and colour blocks on all of them; torso in the colour of the face, a forearm erased, an
+    arm pasted and red irises where the landmarks show where; the other sex where the prompt names
+    one.
     """
     for source, (path, prompt) in enumerate(found.prompted):
         try:
@@ -85,6 +90,7 @@ def photo_cases(found: Pictures, judges: Detectors) -> Iterator[Case]:
         if body is not None:
             yield from _torso_ladder(sound, body)
             yield from _arm_faults(sound, body)
+            yield from _red_eyes(sound, body)
 
 
 def _read_body(sample: Sample, judges: Detectors) -> _Body | None:
@@ -146,6 +152,25 @@ def _arm_faults(sound: Case, body: _Body) -> Iterator[Case]:
             if pasted is not None:
                 yield with_fault(sound, "arm pasted", "limbs", pasted)
             return
+
+
+def _red_eyes(sound: Case, body: _Body) -> Iterator[Case]:
+    """Both irises red, as bright as they were, on faces large enough to show an iris."""
+    distance = eye_distance(body.figure, body.image)
+    if too_small(body.image, distance) or not body.shows(LEFT_EYE, RIGHT_EYE):
+        return
+    iris = np.zeros(body.mask.shape, np.float32)
+    for eye in (LEFT_EYE, RIGHT_EYE):
+        x, y = (round(float(value)) for value in body.joints[eye])
+        cv2.circle(iris, (x, y), max(1, round(IRIS * distance / 2)), (1.0,), -1)
+    colours = lab(body.image)
+    red = np.stack(
+        [np.maximum(colours[..., 0], _RED[0]), *(np.full_like(iris, c) for c in _RED[1:])]
+    )
+    painted = np.where(iris[..., None] > 0, red.transpose(1, 2, 0), colours)
+    rgb = cv2.cvtColor(painted.astype(np.float32), cv2.COLOR_LAB2RGB)
+    image = np.where(iris[..., None] > 0, np.clip(np.round(rgb * 255), 0, 255), body.image)
+    yield with_fault(sound, "red eyes", "no_red_eyes", image.astype(np.uint8))
 
 
 def _capsule(body: _Body, joints: tuple[int, ...], width: float, hand: float) -> Mask:

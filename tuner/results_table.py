@@ -10,6 +10,7 @@ from rich import box
 from rich.table import Table
 
 from metrics.contract import Measure, Objective
+from metrics.measures import NAMES as SET_MEASURES
 from metrics.measures import as_objective
 from metrics.objectives import pareto
 from tuner.errors import ConfigError
@@ -140,17 +141,26 @@ def trials_table(results: Results, plain: bool = False) -> Table:
     return table
 
 
-def measures_table(results: Results, plain: bool = False) -> Table | None:
+def measures_tables(results: Results, plain: bool = False) -> list[Table]:
     """What the samples of the front's trials are like beside the objectives, and the base's.
 
-    None where nothing was measured: an older study, or none on the front yet.
+    One table of the samples as a set, one of over-fitting; none where nothing was measured: an
+    older study, or none on the front yet.
     """
     shown = [(str(one.trial.number), one.rung) for one in front(results)]
     shown += [("base", results.base)] if results.base else []
     names = list(dict.fromkeys(name for _, rung in shown for name in rung.measures))
-    if not names:
-        return None
-    table = Table(title="measures", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    parts = {
+        "measures": [name for name in names if name in SET_MEASURES],
+        "over-fitting": [name for name in names if name not in SET_MEASURES],
+    }
+    return [_measures_table(title, part, shown, plain) for title, part in parts.items() if part]
+
+
+def _measures_table(
+    title: str, names: Sequence[str], shown: Sequence[tuple[str, RungRow]], plain: bool
+) -> Table:
+    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD)
     table.add_column("trial", justify="right")
     for name in names:
         table.add_column(name)

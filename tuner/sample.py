@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -48,18 +49,29 @@ def sample(
     that does not fit.
     """
     cells = suite.cells()
-    batch = batch_size(base, suite.image_size)
     samples: list[Sample] = []
     start = time.monotonic()
-    with adapter.loaded(base, lora):
-        for first in range(0, len(cells), batch):
-            indices = range(first, min(first + batch, len(cells)))
-            for index, image in zip(indices, draw(base.pipeline, suite, indices), strict=True):
-                prompt, seed = cells[index]
-                samples.append(Sample(prompt, seed, image, folder.sample(index)))
+    with closing(draw_cells(base, suite, lora, range(len(cells)))) as batches:
+        for images in batches:
+            for image in images:
+                prompt, seed = cells[len(samples)]
+                samples.append(Sample(prompt, seed, image, folder.sample(len(samples))))
             speed = len(samples) / (time.monotonic() - start)
             yield Progress(len(samples), len(cells), speed)
     yield samples
+
+
+def draw_cells(
+    base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
+) -> Generator[list[Image], None, None]:
+    """The pictures of the suite's cells `indices`, in batches as large as memory bears.
+
+    `lora` and what is raised are those of `sample`.
+    """
+    batch = batch_size(base, suite.image_size)
+    with adapter.loaded(base, lora):
+        for first in range(0, len(indices), batch):
+            yield draw(base.pipeline, suite, indices[first : first + batch])
 
 
 def draw(

@@ -116,6 +116,8 @@ def space_hash(config: StudyConfig) -> str:
     plain = _plain(config)
     del plain["study"]
     del plain["budget"]["trials"]
+    if plain["judges"]["copy_model"] is None:  # the key is younger than the first studies
+        del plain["judges"]["copy_model"]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 

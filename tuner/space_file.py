@@ -248,7 +248,8 @@ def absolute_paths(values: dict[str, object], folder: Path) -> None:
             for name, each in data.items()
         }
     if isinstance(judges := values.get("judges"), dict):
-        for name, absolute in (("gender_model", model_path), ("person_model", data_path)):
+        of_model = {"gender_model": model_path, "copy_model": model_path}
+        for name, absolute in {**of_model, "person_model": data_path}.items():
             if isinstance(model := judges.get(name), str):
                 judges = {**judges, name: absolute(model, folder)}
         values["judges"] = judges

@@ -118,6 +118,10 @@ class StudyFolder:
         """The suite without LoRA, laid out like a rung."""
         return self.root / "base"
 
+    def embeddings(self, data: str | None) -> Path:
+        """The vectors of the training set that `train.data` calls `data`; None: the only one."""
+        return self.root / "embeddings" / f"{data or 'data'}.safetensors"
+
     @property
     def artifacts(self) -> Path:
         """Copies of the grids for the dashboard; Optuna names the files."""

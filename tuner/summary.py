@@ -11,7 +11,7 @@ from tuner.results_table import (
     front,
     front_table,
     measure_notes,
-    measures_table,
+    measures_tables,
     parameter_lines,
     read_results,
     trials_table,
@@ -49,7 +49,7 @@ def print_trials(folder: StudyFolder, plain: bool = False) -> None:
 def print_measures(folder: StudyFolder, plain: bool = False) -> None:
     """What the front's samples are like beside the objectives, and what could not be measured."""
     results = read_results(folder)
-    if table := measures_table(results, plain):
+    for table in measures_tables(results, plain):
         console().print(table)
     for line in measure_notes(results):
         print(line)

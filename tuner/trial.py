@@ -15,6 +15,8 @@ import metrics
 from metrics import measures, objectives
 from metrics.contract import Measure, Objective, Sample, ScoredSample
 from metrics.measures import as_objective
+from metrics.memory import Memory, copies
+from tuner.alias_leak import leak_measures
 from tuner.base_model import BaseModel
 from tuner.config import OBJECTIVES, SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
@@ -22,6 +24,7 @@ from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
 from tuner.sample import sample
+from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
 from tuner.train import Checkpoint, train
 
@@ -38,7 +41,8 @@ class Workbench:
     """What every trial of a worker shares: loaded once, used again and again.
 
     `training_sets` has them by the name that `data` gives in the search space (None: the only
-    one); `base_scored` is the suite without LoRA, None until it is there.
+    one), and `memories` what copies of them are told by; `base_scored` is the suite without LoRA,
+    None until it is there.
     """
 
     base: BaseModel
@@ -48,6 +52,7 @@ class Workbench:
     base_scored: Sequence[ScoredSample] | None = None
     reference: Sequence[ScoredSample] = ()
     objectives: tuple[str, ...] = OBJECTIVES
+    memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Rung:
-    """A checkpoint of a trial, sampled and scored."""
+    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives."""
 
     step: int
     lora: Path
@@ -93,13 +98,13 @@ def run_trial(
                 if isinstance(outcome, Progress):
                     yield outcome
                 else:
-                    yield from _scored(bench, number, outcome, folder.rung(outcome.step))
+                    yield from _scored(bench, number, config, outcome, folder.rung(outcome.step))
                     if outcome.step != rungs[-1]:
                         yield Phase("train", number)
 
 
 def _scored(
-    bench: Workbench, number: int, checkpoint: Checkpoint, folder: RungFolder
+    bench: Workbench, number: int, config: TrainConfig, checkpoint: Checkpoint, folder: RungFolder
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
     samples: list[Sample] = []
@@ -109,10 +114,15 @@ def _scored(
                 samples = outcome
             else:
                 yield outcome
+    measured = _alias_leak(bench, config, folder.lora, samples)
     yield Phase("score", number)
+    measured += copy_measures(bench, config.data, samples)
+    training_set, size = bench.training_sets[config.data], bench.suite.image_size
+    measured += loss_measures(bench.base, training_set, config, size, folder.lora)
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
     found = look_at(bench, scored, bench.base_scored)
-    yield Rung(checkpoint.step, folder.lora, scored, found.objectives, found.rates, found.measures)
+    told = {**found.measures, **{one.name: one for one in measured}}
+    yield Rung(checkpoint.step, folder.lora, scored, found.objectives, found.rates, told)
 
 
 def look_at(
@@ -130,6 +140,26 @@ def look_at(
     return Found(
         objectives.objectives(scored, against) | chosen, objectives.rates(scored), measured
     )
+
+
+def copy_measures(bench: Workbench, data: str | None, samples: Sequence[Sample]) -> list[Measure]:
+    """How many of the samples are copies of images of the training set that `data` names.
+
+    `samples` are as they were drawn. Empty where the set is too small to tell.
+    """
+    memory = bench.memories.get(data)
+    embedding = None if memory is None else bench.judges.embedding
+    if memory is None or embedding is None:
+        return []
+    return list(copies(embedding([one.image for one in samples]), memory))
+
+
+def _alias_leak(
+    bench: Workbench, config: TrainConfig, lora: Path, samples: Sequence[Sample]
+) -> list[Measure]:
+    if config.alias is None or bench.base_scored is None:
+        return []
+    return leak_measures(bench.base, bench.suite, config.alias, lora, (samples, bench.base_scored))
 
 
 def to_yaml(config: TrainConfig) -> str:

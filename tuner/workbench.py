@@ -20,6 +20,7 @@ import metrics
 from metrics.contract import SET_OBJECTIVES, Prompt, Sample, ScoredSample
 from metrics.contract import Image as Picture
 from metrics.judges import featured
+from metrics.memory import Memory
 from tuner import __version__, mannequin
 from tuner.base_model import load_base
 from tuner.config import StudyConfig, TrainConfig, rung_steps
@@ -30,12 +31,13 @@ from tuner.judge_models import judge_settings
 from tuner.keep import keep
 from tuner.mannequin.dataset import data_folder
 from tuner.prompt_words import read_prompt
+from tuner.remembered import remembered
 from tuner.rows import RungRow, StudyRow
 from tuner.sample import sample
 from tuner.space import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import RungFolder, StudyFolder, write_text
-from tuner.trial import Rung, Workbench, look_at, run_trial
+from tuner.trial import Rung, Workbench, copy_measures, look_at, run_trial
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -105,9 +107,14 @@ def bench_runner(
     yield Phase("load")
     base = load_base(config.base)
     settings = judge_settings(
-        config.judges.gender_model_for(config.base), config.judges.person_model_for(config.base)
+        config.judges.gender_model_for(config.base),
+        config.judges.person_model_for(config.base),
+        config.judges.copy_model,
     )
     judges = models.enter_context(metrics.open_detectors(settings))
+    memories = {
+        name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()
+    }
     bench = Workbench(
         base,
         data,
@@ -115,6 +122,7 @@ def bench_runner(
         judges,
         reference=held_out_features(data.values(), judges),
         objectives=config.objectives,
+        memories=memories,
     )
     bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
 
@@ -123,6 +131,15 @@ def bench_runner(
         return run_trial(bench, number, train, steps, folder.trial(number))
 
     return run
+
+
+def _memory(
+    config: StudyConfig, training_set: TrainingSet, judges: Detectors, file: Path
+) -> Memory | None:
+    if judges.embedding is None:
+        return None
+    model = config.judges.copy_model or config.judges.gender_model_for(config.base)
+    return remembered(training_set, judges.embedding, model, config.suite.image_size, file)
 
 
 def base_scored(
@@ -146,7 +163,10 @@ def base_scored(
         yield Phase("score")
         kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
         found = look_at(bench, kept, kept)
-        row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, found.measures)
+        # Of several training sets none is the one that the base would copy.
+        copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
+        told = {**found.measures, **{one.name: one for one in copied}}
+        row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, told)
         store.put_rung(row, kept)
     row = store.rungs(None)[0]
     _require_objectives(bench.objectives, row)

@@ -5,14 +5,18 @@ Importing this package loads no network library; opening a detector does.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from metrics.contract import JudgeSettings
+from metrics.contract import Image, JudgeSettings
 from metrics.models import fetch
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from metrics.detectors.mediapipe import HandLandmarker, PoseLandmarker
     from metrics.detectors.nudenet import PartDetector
     from metrics.detectors.open_clip import ZeroShotClassifier
@@ -77,6 +81,17 @@ class Detectors:
         from metrics.detectors.yolo import PersonDetector
 
         detector = PersonDetector(self.settings.person_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def embedding(self) -> Callable[[Sequence[Image]], npt.NDArray[np.float32]] | None:
+        """Unit vectors (pictures, d) by which copies are sought, None where no model is set."""
+        if self.settings.copy_model is None:
+            return None if self.zero_shot is None else self.zero_shot.embed_pictures
+        from metrics.detectors.embedding import PictureEmbedding
+
+        detector = PictureEmbedding(self.settings.copy_model)
         self._opened.callback(detector.close)
         return detector
 

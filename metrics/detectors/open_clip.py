@@ -6,10 +6,12 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import open_clip
 import torch
 from PIL import Image as Pillow
@@ -61,6 +63,13 @@ class ZeroShotClassifier:
     ) -> Mapping[str, float]:
         """Returns the probability of each group for a picture, by its name, adding up to 1."""
         return self.compare(self.embed(image), groups)
+
+    def embed_pictures(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
+        """Returns the embedding of each whole picture, shape (pictures, d), each of length 1."""
+        pixels = torch.stack([self._preprocess(Pillow.fromarray(each)) for each in images])
+        with torch.inference_mode():
+            rows = self._network.encode_image(pixels.to(self._device), normalize=True)
+        return np.asarray(rows.float().cpu().numpy(), np.float32)
 
     def close(self) -> None:
         """Drops the weights."""

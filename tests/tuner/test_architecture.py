@@ -18,14 +18,15 @@ LEVELS = (
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata grid results_table labels data.cache mannequin.hands mannequin.second_head",
-    "space_check init check adapter summary live keep score_folder mannequin.first_style "
-    "mannequin.second_style",
-    "space train score_report label_file photo_cases selfcheck mannequin.render",
+    "space_check init check adapter summary live keep score_folder remembered "
+    "mannequin.first_style mannequin.second_style",
+    "space train stable_loss score_report label_file photo_cases selfcheck mannequin.render",
     "sample optuna_study label_server selfcheck_report mannequin.corpus mannequin.dataset "
     "mannequin.labelled mannequin.scene",
-    "trial truths mannequin.vocabulary mannequin.train_base mannequin.train_clip "
+    "alias_leak truths mannequin.vocabulary mannequin.train_base mannequin.train_clip "
     "mannequin.train_yolo",
-    "workbench mannequin.build",
+    "trial mannequin.build",
+    "workbench",
     "study",
     "export dashboard follow",
     "cli_pictures",

@@ -123,6 +123,15 @@ def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
     assert message in person
 
 
+def test_a_missing_model_for_copies_is_told(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    for model in ("facebook/dinov2-small", str(clip)):
+        check(_study(base, data, clip, f"judges.copy_model={model}"), tmp_path)
+    with pytest.raises(MissingModelError, match=r"sscd\.safetensors: no such file or folder"):
+        check(_study(base, data, clip, f"judges.copy_model={tmp_path}/sscd.safetensors"), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no model_index")],

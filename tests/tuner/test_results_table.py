@@ -15,7 +15,7 @@ from tuner.results_table import (
     front,
     front_table,
     measure_notes,
-    measures_table,
+    measures_tables,
     parameter_lines,
     read_results,
     recommended,
@@ -119,17 +119,18 @@ def test_the_next_commands_name_a_study_that_they_will_find(
 
 def test_the_fronts_measures_are_shown_with_the_bases_and_why_some_are_missing() -> None:
     found = results("complete", "infeasible")
-    assert measures_table(found) is None
+    assert measures_tables(found) == []
     measures = {
         "effect": Measure("effect", 0.01, 0.0, 0.015, 8, 8, "does nothing"),
         "layout": Measure("layout", None, None, None, 0, 8, "no reference"),
+        "loss_gap": Measure("loss_gap", 0.2, 0.1, 0.3, 8, 8),
     }
     assert found.base is not None
     scored = tuple(replace(one, rung=replace(one.rung, measures=measures)) for one in found.scored)
     found = replace(found, scored=scored, base=replace(found.base, measures=measures))
-    head, *rows = [line.split() for line in text(measures_table(found, plain=True)).splitlines()][
-        1:
-    ]
+    table, over_fitting = measures_tables(found, plain=True)
+    assert "loss_gap" in text(over_fitting)
+    head, *rows = [line.split() for line in text(table).splitlines()][1:]
     assert head == ["trial", "effect", "layout"]
     assert [row for row in rows if row] == [
         ["0", "0.01", "[0.00,", "0.01]", "does", "nothing", "-"],

@@ -29,6 +29,7 @@ FAULTS = {
     "wrong framing": "framing_given",
     "other colours": "prompt_fit",
     "undressed": "cloth_share",
+    "red eyes": "no_red_eyes",
     "blur": "sharp",
     "colour block": "clean",
 }
@@ -219,6 +220,13 @@ def test_the_judges_are_right_about_the_first_style(
         assert one.auc is not None
         assert one.auc >= 0.93, judge
         assert one.false_alarms.value <= 0.1, judge
+    eyes = found["first", "no_red_eyes"]
+    if size < 128:
+        assert eyes.abstained == eyes.asked
+    else:
+        assert eyes.auc is not None
+        assert eyes.auc >= 0.97
+        assert eyes.false_alarms.value <= 0.03
     for judge in ("sharp", "clean"):
         (ladder,) = found["first", judge].ladders
         assert ladder.spearman is not None

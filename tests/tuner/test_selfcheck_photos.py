@@ -105,6 +105,22 @@ def test_the_judges_see_what_was_painted(photos: Path, judges: Detectors) -> Non
     assert bare < 0.5 < (told[SOUND, 0.0, "cloth_share"] or 0.0)
 
 
+def test_irises_are_painted_where_a_face_is_large_enough(tmp_path: Path, judges: Detectors) -> None:
+    save(Figure("male", framing="half", long_hair=False, jitter=3), tmp_path / "a.png")
+    cases = list(photo_cases(find_pictures(tmp_path), judges))
+    (red,) = (case for case in cases if case.kind == "red eyes")
+    changed = (red.sample.image != cases[0].sample.image).any(axis=-1)
+    assert 5 <= changed.sum() <= 60
+    told = {
+        one.kind: one.score.value
+        for one in answers([cases[0], red], judges)
+        if one.judge == "no_red_eyes"
+    }
+    red_value = told["red eyes"]
+    assert red_value is not None
+    assert red_value < 0.5 < (told[SOUND] or 0.0)
+
+
 def test_a_large_photograph_is_made_smaller(tmp_path: Path, judges: Detectors) -> None:
     Image.fromarray(draw(SPREAD, 1000)).save(tmp_path / "a.png")
     first = next(photo_cases(find_pictures(tmp_path), judges))

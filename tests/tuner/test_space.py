@@ -201,7 +201,12 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
     assert {space_hash(config) for config in same} == {first}
     changes = ["train.rank=8", "budget.rungs=[5]", "suite.seeds=3", "seed=1", "data=photos"]
     changes += ["train.rank={choices: [4, 8]}", "objectives=[pose]", "constraints.explicit_rate=0"]
-    changes += ["judges.gender_model=a/b", "start_from=[{rank: 4}]", "suite.negative=x"]
+    changes += [
+        "judges.copy_model=a/b",
+        "judges.gender_model=a/b",
+        "start_from=[{rank: 4}]",
+        "suite.negative=x",
+    ]
     others = {
         space_hash(_study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=[change]))
         for change in changes

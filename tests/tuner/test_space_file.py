@@ -211,11 +211,17 @@ def test_a_missing_file_offers_the_nearest(tmp_path: Path) -> None:
 def test_person_detectors_are_the_mannequin_s_or_paths(
     tmp_path: Path, model: str, expected: str
 ) -> None:
-    values: dict[str, object] = {"judges": {"person_model": model, "gender_model": "a/b"}}
+    judges = {"person_model": model, "gender_model": "a/b", "copy_model": "./sscd.safetensors"}
+    values: dict[str, object] = {"judges": judges}
     absolute_paths(values, tmp_path)
     wanted = expected.format(tmp_path)
     person = wanted if wanted == "mannequin" else os.path.abspath(wanted)
-    assert values["judges"] == {"person_model": person, "gender_model": "a/b"}
+    copied = str(tmp_path / "sscd.safetensors")
+    assert values["judges"] == {
+        "person_model": person,
+        "gender_model": "a/b",
+        "copy_model": copied,
+    }
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,29 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import open_clip
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import metrics
+from metrics import open_detectors
 from metrics.contract import JudgeSettings, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.judges import JUDGES
-from tuner import adapter
+from tuner import adapter, mannequin
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Phase, Progress
-from tuner.study_folder import TrialFolder
+from tuner.remembered import remembered
+from tuner.sample import sample
+from tuner.study_folder import RungFolder, TrialFolder
 from tuner.train import DivergedError
 from tuner.trial import (
     OutOfMemoryError,
@@ -53,6 +59,24 @@ def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.Monkey
     return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings()))
 
 
+@pytest.fixture
+def clip_judges(tmp_path: Path) -> Iterator[Detectors]:
+    """Judges with an open_clip model of random weights."""
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    shipped = json.loads((mannequin.CLIP / "open_clip_config.json").read_text("utf-8"))
+    tiny = shipped | {"embed_dim": 32}
+    (folder / "open_clip_config.json").write_text(json.dumps(tiny))
+    named = folder / "tiny-of-trial.json"
+    named.write_text(json.dumps(tiny))
+    open_clip.add_model_config(named)
+    torch.manual_seed(0)
+    weights = open_clip.create_model("tiny-of-trial").state_dict()
+    save_file(weights, str(folder / "open_clip_model.safetensors"))
+    with open_detectors(JudgeSettings(gender_model=str(folder))) as opened:
+        yield opened
+
+
 def test_a_trial_is_trained_sampled_and_scored_at_every_rung(
     bench: Workbench, tmp_path: Path
 ) -> None:
@@ -74,6 +98,30 @@ def test_a_trial_is_trained_sampled_and_scored_at_every_rung(
         assert set(rung.rates) == {"undressed_rate", "explicit_rate"}
     assert read_yaml(folder.train_yaml) == CONFIG
     assert not folder.done.exists()
+
+
+def test_over_fitting_is_measured_at_every_rung(
+    bench: Workbench, training_set: TrainingSet, tmp_path: Path, clip_judges: Detectors
+) -> None:
+    images = training_set.images
+    halved = replace(training_set, images=images[2:], held_out=images[:2])
+    assert clip_judges.embedding is not None
+    file = tmp_path / "data.safetensors"
+    memory = remembered(halved, clip_judges.embedding, "tiny", SUITE.image_size, file)
+    bench = replace(bench, training_sets={None: halved}, judges=clip_judges)
+    *_, samples = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
+    assert isinstance(samples, list)
+    scored = by_brightness(samples, clip_judges)
+    bench = replace(bench, memories={None: memory}, base_scored=scored)
+    told = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
+    for alias, more in ((None, set()), ("mi_cv", {"alias_leak", "alias_effect"})):
+        config = CONFIG.model_copy(update={"alias": alias})
+        outcomes = run_trial(bench, 0, config, (1, 2), TrialFolder(tmp_path / "t"))
+        rungs = [outcome for outcome in outcomes if isinstance(outcome, Rung)]
+        assert len(rungs) == 2
+        for rung in rungs:
+            assert set(rung.measures) >= told | more
+            assert all(rung.measures[name].value is not None for name in told | more)
 
 
 def test_a_trial_takes_the_training_set_that_it_names(

@@ -70,6 +70,7 @@ def _faults(sound: Case, figure: Figure, size: int) -> Iterator[Case]:
         image = draw(replace(figure, limbs=fault, framing=framing), size)
         yield with_fault(sound, fault, "limbs", image)
     yield with_fault(sound, "undressed", "cloth_share", draw(replace(figure, clothed=False), size))
+    yield with_fault(sound, "red eyes", "no_red_eyes", draw(replace(figure, red_eyes=True), size))
     canvas = np.zeros((4 * size, 4 * size, 3), np.uint8)
     paint_ground(canvas, figure, np.random.default_rng(figure.jitter))
     empty = np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), np.uint8)

@@ -1,0 +1,62 @@
+"""What copies of a training set are told by: its pictures as vectors, kept in the study folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from metrics.contract import Image
+from metrics.memory import Memory, remember
+from tuner.data.cache import fitted
+from tuner.data.folder import TrainingImage, TrainingSet
+from tuner.study_folder import replacing
+
+Floats = npt.NDArray[np.float32]
+Embedding = Callable[[Sequence[Image]], Floats]
+
+_BATCH = 32
+_PARTS = ("seen", "held_out")
+
+
+def remembered(
+    training_set: TrainingSet, embedding: Embedding, model: str, size: tuple[int, int], file: Path
+) -> Memory | None:
+    """The memory of a training set, its pictures embedded at the suite's `size` (width, height).
+
+    `embedding` is that of the model called `model`. The vectors are written to `file`, and read
+    back where the data, the model and the size are still the same. None for a set too small.
+    """
+    key = hashlib.sha256(f"{model} {size} {training_set.sha256}".encode()).hexdigest()
+    parts = _read(file, key)
+    if parts is None:
+        sides = (training_set.images, training_set.held_out)
+        parts = [_embedded(images, embedding, size) for images in sides]
+        with replacing(file) as temporary:
+            save_file(dict(zip(_PARTS, parts, strict=True)), temporary, {"key": key})
+    return remember(*parts)
+
+
+def _embedded(
+    images: Sequence[TrainingImage], embedding: Embedding, size: tuple[int, int]
+) -> Floats:
+    rows = [
+        embedding([np.asarray(fitted(one, size), np.uint8) for one in images[at : at + _BATCH]])
+        for at in range(0, len(images), _BATCH)
+    ]
+    return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+
+
+def _read(file: Path, key: str) -> list[Floats] | None:
+    try:
+        with safe_open(file, framework="numpy") as kept:
+            if (kept.metadata() or {}).get("key") != key:
+                return None
+            return [kept.get_tensor(name) for name in _PARTS]
+    except (OSError, SafetensorError):
+        return None
