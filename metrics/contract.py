@@ -64,13 +64,15 @@ class Score:
     """What one judge says of one sample.
 
     `value` lies in [0, 1], 1 is good; None is an abstention and `reason` says why. `evidence`
-    holds the measurements behind the value, as JSON-ready numbers and words.
+    holds the measurements behind the value, as JSON-ready numbers and words. `version` is that of
+    the judge (metrics.version), None where the judge was not asked through `metrics.score`.
     """
 
     judge: str
     value: float | None
     reason: str | None = None
     evidence: Mapping[str, float | int | str | bool | list[float]] = field(default_factory=dict)
+    version: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,11 +106,16 @@ class ScoredSample:
 
 @dataclass(frozen=True)
 class Judge:
-    """One question that is asked of every sample; `score` answers with a Score of that name."""
+    """One question that is asked of every sample; `score` answers with a Score of that name.
+
+    `models` names the fields of JudgeSettings whose network it asks: with another network there,
+    it is another judge.
+    """
 
     name: str
     family: Family
     score: Callable[[Sample, Evidence], Score]
+    models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

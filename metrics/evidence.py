@@ -27,6 +27,7 @@ class Evidence:
         """Looks at nothing yet."""
         self._image = sample.image
         self._detectors = detectors
+        self._embedding: torch.Tensor | None = None
 
     @cached_property
     def people(self) -> tuple[Person, ...]:

@@ -58,4 +58,4 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     return Score(NAME, value, None, seen)
 
 
-JUDGE = Judge(NAME, "gender", score)
+JUDGE = Judge(NAME, "gender", score, models=("gender_model",))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metrics import (
     artefacts,
@@ -20,6 +21,7 @@ from metrics.contract import Judge, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.features import read_features
+from metrics.version import judge_version
 
 JUDGES: tuple[Judge, ...] = (
     pose.JUDGE,
@@ -46,7 +48,10 @@ def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[Score
 
 def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
     evidence = Evidence(sample, detectors)
-    scores = {judge.name: judge.score(sample, evidence) for judge in JUDGES}
+    scores = {
+        judge.name: replace(judge.score(sample, evidence), version=judge_version(judge))
+        for judge in JUDGES
+    }
     return ScoredSample(sample, scores, read_features(sample, evidence))
 
 

@@ -127,24 +127,6 @@ def paired_difference(
     return Difference(objective, value, low, high, pairs)
 
 
-def pareto(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other point dominates; every coordinate is maximised.
-
-    A point dominates another when it is nowhere lower and somewhere higher, so that equal points
-    stay together. A point with a NaN is never on the front.
-    """
-    if not len(points):
-        return []
-    values = np.asarray(points, dtype=np.float64)
-    rivals = values[~np.isnan(values).any(axis=1)]
-    front = []
-    for index, point in enumerate(values):
-        better = (rivals >= point).all(axis=1) & (rivals > point).any(axis=1)
-        if not np.isnan(point).any() and not better.any():
-            front.append(index)
-    return front
-
-
 def _interval(formula: Formula, cells: Cells, value: float) -> tuple[float, float]:
     known = [values[~np.isnan(values)] for values in cells.values()]
     if len(known) == 1:
@@ -304,3 +286,15 @@ FORMULAS: Mapping[str, Formula] = {
     "framing": Formula(_framing_cells, _lowest),
     "prompt_fit": Formula(_prompt_cells, _lowest),
 }
+
+JUDGED_BY: Mapping[str, tuple[str, ...]] = {
+    "pose": ("pose_readable", "limbs", "one_person"),
+    "gender": ("gender",),
+    "clothing": ("no_explicit_parts", "cloth_share"),
+    "quality": ("pose_readable", "sharp", "clean", "no_red_eyes"),
+    "framing": ("framing_given",),
+    "prompt_fit": ("prompt_fit",),
+    "undressed_rate": ("cloth_share",),
+    "explicit_rate": ("no_explicit_parts",),
+}
+"""The judges behind each objective and each rate: it is known no better than they are."""

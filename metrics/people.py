@@ -30,4 +30,4 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     )
 
 
-JUDGE = Judge(NAME, "pose", score)
+JUDGE = Judge(NAME, "pose", score, models=("person_model",))

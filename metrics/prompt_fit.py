@@ -119,4 +119,4 @@ def _sentences(prompt: Prompt, phrase: str) -> tuple[str, ...]:
     return f"{tag}, {phrase}", f"a photo of a {noun}, {phrase}"
 
 
-JUDGE = Judge(NAME, "prompt_fit", score)
+JUDGE = Judge(NAME, "prompt_fit", score, models=("gender_model",))

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from tuner.refusal import say, told
+from tuner.study_folder import DEFAULT_STUDIES, existing_study
 
 pictures = typer.Typer()
 
@@ -33,6 +34,8 @@ def score(  # noqa: PLR0913 - one argument per option
     """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
     with told():
         from tuner import live, score_folder, score_report
+        from tuner.calibration import Trust, known_calibrations
+        from tuner.judge_models import model_names
 
         score_report.check_outputs(csv, json)
         found = score_folder.find_pictures(path, prompt, recursive)
@@ -41,8 +44,9 @@ def score(  # noqa: PLR0913 - one argument per option
         with live.plain_warnings(), opened as judges:
             judged = score_folder.judge(found, judges)
             scored = list(score_report.with_progress(judged, len(found.prompted)))
-            score_report.print_scores(found, scored)
-        score_report.write_rows(found, scored, csv, json)
+            trust = Trust(known_calibrations(), None, model_names(judges.settings))
+            score_report.print_scores(found, scored, trust)
+        score_report.write_rows(found, scored, (csv, json), trust)
 
 
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")
@@ -61,10 +65,12 @@ def label(
         serve(folder, table, port, recursive=recursive, browser=not no_open)
 
 
-@pictures.command(epilog="Example: tuner selfcheck --count 60 --json judges.json")
+@pictures.command(epilog="Example: tuner selfcheck --data photos")
 def selfcheck(  # noqa: PLR0913 - one argument per option
     count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
-    size: Annotated[int, typer.Option(min=32, max=1024, help="Their side in pixels.")] = 256,
+    size: Annotated[
+        int | None, typer.Option(min=32, max=1024, help="Their side; else the study's, else 256.")
+    ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
     ] = None,
@@ -73,21 +79,36 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
-    json: Annotated[Path | None, typer.Option(help="The same as JSON, to this file.")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Whose base drew the pictures; keeps what was found.")
+    ] = None,
+    studies: Annotated[
+        Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
+    ] = DEFAULT_STUDIES,
+    save: Annotated[
+        Path | None, typer.Option(help="The file that keeps it; else the study's or TUNER_HOME's.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="All that was measured, as JSON.")] = None,
 ) -> None:
-    """Measure the judges on pictures of which the truth is known."""
+    """Measure the judges on pictures of which the truth is known, and keep what was found."""
     with told():
-        from tuner import live, score_report, truths
+        from tuner import calibrate, live, score_report, truths
         from tuner.selfcheck import answers, measures
         from tuner.selfcheck_report import print_measures, write_measures
 
+        score_report.check_outputs(None, save)
         score_report.check_outputs(None, json)
-        asked = truths.read_truths(count, size, data, labels)
+        folder = existing_study(studies, study) if study else None
+        rendered = data is None and labels is None
+        aim = calibrate.aim(rendered, folder, (gender_model, person_model))
+        asked = truths.read_truths(count, size or aim.size, data, labels)
         say("\n".join(asked.lines))
-        opened = truths.open_judges(asked, gender_model, person_model)
+        opened = truths.open_judges(asked, aim.gender_model, aim.person_model)
         with live.plain_warnings(), opened as judges:
             cases = score_report.with_progress(truths.cases(asked, judges))
             measured = measures(list(answers(cases, judges)))
         print_measures(measured)
+        found = calibrate.calibrations(measured, asked, aim.base, judges.settings)
+        say("\n".join(calibrate.keep(found, save or aim.file)))
         if json:
             write_measures(measured, asked.lines, json)

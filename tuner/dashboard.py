@@ -22,6 +22,7 @@ from optuna_dashboard import get_note, save_note, wsgi  # type: ignore[import-un
 from optuna_dashboard.artifact import get_artifact_path  # type: ignore[import-untyped]
 
 from metrics.contract import Objective
+from tuner.calibration import ABOUT, MARK, marked, study_marks
 from tuner.errors import ConfigError, TunerError
 from tuner.optuna_study import attach_picture, existing, storage
 from tuner.results_table import Results, interval, measured, read_results, words
@@ -42,20 +43,26 @@ def prepare(study: optuna.Study, folder: StudyFolder) -> None:
 
     What is there already stays, also notes that the user changed.
     """
-    results = read_results(folder)
+    results, marks = read_results(folder), study_marks(folder)
     if results.base and not get_note(study):
         if not get_all_artifact_meta(study):
             attach_picture(study, results.base.grid, "base.png", folder.artifacts)
         grid = _addresses(study, folder, [results.base.grid])
-        save_note(study, f"# {results.study.name}\n\n{_body(results.base, results, grid)}")
+        save_note(study, f"# {results.study.name}\n\n{_body(results.base, results, marks, grid)}")
     over = {one.number: one for one in study.get_trials(deepcopy=False) if one.state.is_finished()}
     for row in results.trials:
         if row.number in over:
             trial = optuna.Trial(study, over[row.number]._trial_id)
-            _describe(trial, folder, row, results)
+            _describe(trial, folder, row, results, marks)
 
 
-def _describe(trial: optuna.Trial, folder: StudyFolder, row: TrialRow, results: Results) -> None:
+def _describe(
+    trial: optuna.Trial,
+    folder: StudyFolder,
+    row: TrialRow,
+    results: Results,
+    marks: frozenset[str],
+) -> None:
     with Store(folder.results_db) as store:
         rungs = store.rungs(row.number)
     grid = _addresses(trial, folder, [rung.grid for rung in rungs])
@@ -65,7 +72,7 @@ def _describe(trial: optuna.Trial, folder: StudyFolder, row: TrialRow, results: 
     if row.reason:
         head += f"{row.reason}\n\n"
     head += f"{words(row.parameters)}\n\n"
-    body = _body(rungs[-1], results, grid) if rungs else "It was never scored.\n"
+    body = _body(rungs[-1], results, marks, grid) if rungs else "It was never scored.\n"
     save_note(trial, head + body)
 
 
@@ -86,7 +93,7 @@ def _addresses(
     return get_artifact_path(owner, known[-1].artifact_id) if known else None
 
 
-def _body(rung: RungRow, results: Results, grid: str | None) -> str:
+def _body(rung: RungRow, results: Results, marks: frozenset[str], grid: str | None) -> str:
     """A table of the rung's numbers, with the base's beside them, and the grid."""
     base = results.base
     lines = ["| | value and 95 % interval | judged | base |", "|---|---|---|---|"]
@@ -94,21 +101,24 @@ def _body(rung: RungRow, results: Results, grid: str | None) -> str:
         (rung.objectives, base.objectives if base else {}),
         (rung.rates, base.rates if base else {}),
     ):
-        lines += [_line(one, before.get(name)) for name, one in found.items()]
+        lines += [_line(one, before.get(name), marks) for name, one in found.items()]
     before_lora = base.measures if base else {}
     lines += [
         f"| {name} | {measured(one)} | {one.n} of {one.total} | {measured(before_lora.get(name))} |"
         for name, one in rung.measures.items()
         if name not in rung.objectives
     ]
+    if marks & {*rung.objectives, *rung.rates}:
+        lines += ["", ABOUT.replace(MARK, f"\\{MARK}")]
     where = "without LoRA" if rung.trial is None else f"step {rung.step}"
     picture = f"\n\n![grid]({grid})\n" if grid else "\n"
     return f"{where}\n\n" + "\n".join(lines) + picture
 
 
-def _line(one: Objective, before: Objective | None) -> str:
+def _line(one: Objective, before: Objective | None, marks: frozenset[str]) -> str:
     base = interval(before) if before else "-"
-    return f"| {one.name} | {interval(one)} | {one.n} of {one.total} | {base} |"
+    name = marked(one.name, marks).replace(MARK, f"\\{MARK}")  # Markdown would make it emphasis
+    return f"| {name} | {interval(one)} | {one.n} of {one.total} | {base} |"
 
 
 def serve(

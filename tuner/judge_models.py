@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
 from metrics.contract import JudgeSettings
 from tuner import mannequin
-from tuner.config import MANNEQUIN
+from tuner.config import MANNEQUIN, StudyConfig
+
+_DIGITS = 12
 
 
 def judge_settings(
@@ -17,3 +25,35 @@ def judge_settings(
         tells=mannequin.CLIP_TELLS if gender_model == MANNEQUIN else None,
         copy_model=str(mannequin.CLIP) if copy_model == MANNEQUIN else copy_model,
     )
+
+
+def study_judges(config: StudyConfig) -> JudgeSettings:
+    """The judges' settings of a study."""
+    return judge_settings(
+        config.judges.gender_model_for(config.base),
+        config.judges.person_model_for(config.base),
+        config.judges.copy_model,
+    )
+
+
+def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
+    """The models by their setting, as a kept selfcheck calls them, the same on every machine.
+
+    A file or folder is its name and the digest of its content, `yolov8n.pt@31e20dde3def`; a name
+    of open_clip's stays as it is.
+    """
+    given = {name: model for name, model in asdict(settings).items() if name.endswith("_model")}
+    return {name: None if model is None else _named(model) for name, model in given.items()}
+
+
+@functools.cache
+def _named(model: str) -> str:
+    path = Path(model).expanduser()
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    if not all(each.is_file() for each in files):
+        return model
+    digest = hashlib.sha256()
+    for each in files:
+        with each.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"{path.absolute().name}@{digest.hexdigest()[:_DIGITS]}"

@@ -24,7 +24,7 @@ from rich.text import Text
 import metrics
 import tuner
 from metrics.contract import Objective
-from metrics.objectives import pareto
+from metrics.pareto import pareto
 from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.results_table import Results, front, interval, words
 

@@ -12,7 +12,8 @@ from rich.table import Table
 from metrics.contract import Measure, Objective
 from metrics.measures import NAMES as SET_MEASURES
 from metrics.measures import as_objective
-from metrics.objectives import pareto
+from metrics.pareto import pareto
+from tuner.calibration import marked
 from tuner.errors import ConfigError
 from tuner.rows import RungRow, StudyRow, TrialRow
 from tuner.store import Store
@@ -102,9 +103,12 @@ def recommended(results: Results) -> Recommendation:
     return Recommendation(best[0], why)
 
 
-def front_table(results: Results, plain: bool = False) -> Table:
+def front_table(
+    results: Results, plain: bool = False, marks: frozenset[str] = frozenset()
+) -> Table:
     """The front with 95 % intervals, a row per trial, and the base's row below.
 
+    `marks` are the numbers that no selfcheck stands behind.
     Where no trial keeps the constraints, those that break them are shown instead.
     """
     names, rates = results.study.objectives, list(results.study.constraints)
@@ -118,7 +122,7 @@ def front_table(results: Results, plain: bool = False) -> Table:
     table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD)
     table.add_column("trial", justify="right")
     for name in [*names, *rates]:
-        table.add_column(name)
+        table.add_column(marked(name, marks))
     for one in shown:
         table.add_row(str(one.trial.number), *_cells(one.rung, names, rates))
     if results.base:
@@ -127,13 +131,15 @@ def front_table(results: Results, plain: bool = False) -> Table:
     return table
 
 
-def trials_table(results: Results, plain: bool = False) -> Table:
+def trials_table(
+    results: Results, plain: bool = False, marks: frozenset[str] = frozenset()
+) -> Table:
     """Every trial with its state, its last scores and, where it did not complete, the reason."""
     names = results.study.objectives
     scored = {one.trial.number: one.rung for one in results.scored}
     table = Table(title="trials", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
     for name in ("trial", "state", *names, "reason"):
-        table.add_column(name)
+        table.add_column(marked(name, marks))
     for one in results.trials:
         rung = scored.get(one.number)
         values = [f"{rung.objectives[name].value:.2f}" if rung else "-" for name in names]

@@ -26,7 +26,11 @@ _BASE = -1
 
 @dataclass(frozen=True)
 class StudyRow:
-    """The study as it was last started; `budget` is the number of trials asked for."""
+    """The study as it was last started; `budget` is the number of trials asked for.
+
+    `side` is the shorter side of its samples in pixels, `models` the judges' models by their
+    setting (tuner.judge_models.model_names): 0 and empty where an older tuner wrote the row.
+    """
 
     name: str
     base: str
@@ -36,6 +40,8 @@ class StudyRow:
     constraints: Mapping[str, float]
     versions: Mapping[str, str]
     begun: str
+    side: int = 0
+    models: Mapping[str, str | None] = field(default_factory=dict)
 
     def columns(self) -> Columns:
         """The row of its table."""
@@ -43,13 +49,16 @@ class StudyRow:
             "objectives": json_text(self.objectives),
             "constraints": json_text(self.constraints),
             "versions": json_text(self.versions),
+            "models": json_text(self.models),
         }
 
     @staticmethod
     def read(row: Columns) -> StudyRow:
         """What a row says."""
-        known = {name: json.loads(row[name]) for name in ("objectives", "constraints", "versions")}
-        return StudyRow(**row | known | {"objectives": tuple(known["objectives"])})
+        names = ("objectives", "constraints", "versions", "models")
+        known = {name: json.loads(row[name] or "{}") for name in names}
+        known |= {"objectives": tuple(known["objectives"]), "side": row["side"] or 0}
+        return StudyRow(**row | known)
 
 
 @dataclass(frozen=True)
@@ -160,12 +169,14 @@ def score_columns(cell: int, score: Score) -> Columns:
         "value": value,
         "reason": score.reason,
         "evidence": json_text(score.evidence),
+        "version": score.version,
     }
 
 
 def read_score(row: Columns) -> Score:
     """What a row of scores says."""
-    return Score(row["judge"], row["value"], row["reason"], json.loads(row["evidence"]))
+    evidence = json.loads(row["evidence"])
+    return Score(row["judge"], row["value"], row["reason"], evidence, row["version"])
 
 
 def features_columns(cell: int, features: Features) -> Columns:

@@ -131,8 +131,9 @@ def open_judges(
 def judge(found: Pictures, judges: Detectors) -> Iterator[ScoredSample]:
     """Each picture's scores, one after the other; a file that has gone meanwhile is passed over.
 
-    The samples keep their prompt and path and lose their pixels: those of a whole folder would
-    not fit in memory. Raises metrics.models.ModelUnavailableError for a missing model.
+    The samples keep their prompt, path and size and lose their pixels (all black): those of a
+    whole folder would not fit in memory. Raises metrics.models.ModelUnavailableError for a missing
+    model.
     """
     for index, (path, prompt) in enumerate(found.prompted):
         try:
@@ -140,7 +141,8 @@ def judge(found: Pictures, judges: Detectors) -> Iterator[ScoredSample]:
         except OSError:
             continue
         (scored,) = metrics.score([Sample(prompt, index, pixels, path)], judges)
-        yield replace(scored, sample=replace(scored.sample, image=pixels[:0]))
+        black = np.broadcast_to(np.uint8(0), pixels.shape)  # of any size one byte
+        yield replace(scored, sample=replace(scored.sample, image=black))
 
 
 def _paths(path: Path, recursive: bool) -> Sequence[Path]:

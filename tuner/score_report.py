@@ -22,6 +22,7 @@ from rich.table import Table
 from metrics.contract import Objective, Score, ScoredSample
 from metrics.measures import as_objective, measures
 from metrics.objectives import objectives, rates
+from tuner.calibration import ABOUT, Trust, marked, unknown_numbers
 from tuner.errors import ConfigError
 from tuner.results_table import interval
 from tuner.score_folder import Pictures, left_out
@@ -60,16 +61,20 @@ def with_progress(judged: Iterable[_T], total: int | None = None) -> Iterator[_T
             spoke = time.monotonic()
 
 
-def print_scores(found: Pictures, scored: Sequence[ScoredSample]) -> None:
+def print_scores(found: Pictures, scored: Sequence[ScoredSample], trust: Trust) -> None:
     """Print objectives and rates, the judges' abstentions, the worst pictures, what was left out.
 
+    What no selfcheck stands behind is marked.
     Raises ConfigError where no picture was judged: all have gone meanwhile.
     """
     if not scored:
         raise ConfigError(f"{found.root}: the pictures cannot be read any more")
-    console().print(_numbers(scored))
-    console().print(_judges(scored))
+    unknown = _unknown(scored, trust)
+    console().print(_numbers(scored, unknown_numbers(unknown)))
+    console().print(_judges(scored, unknown))
     print(_framings(scored))
+    if unknown:
+        print(f"{ABOUT};\n  tuner selfcheck with --data or --labels makes one\n")
     print("\n".join(_worst(found, scored)))
     silent = sum(not one.sample.prompt.text for one in scored)
     notes = left_out(found)
@@ -85,30 +90,40 @@ def print_scores(found: Pictures, scored: Sequence[ScoredSample]) -> None:
 
 
 def write_rows(
-    found: Pictures, scored: Sequence[ScoredSample], csv_file: Path | None, json_file: Path | None
+    found: Pictures,
+    scored: Sequence[ScoredSample],
+    files: tuple[Path | None, Path | None],
+    trust: Trust,
 ) -> None:
-    """Write a row for each picture to the files that are asked for, whole or not at all.
+    """Write a row for each picture to the CSV and JSON `files` that are asked for.
 
-    CSV: file, prompt and what it asks for, each judge's value and, where it abstained, its reason.
-    JSON: that with the evidence, the objectives and rates, and what was left out. Raises
-    ConfigError where a file cannot be written.
+    CSV: file, prompt and what it asks for, each judge's value and, where it abstained, its reason,
+    and which of the values are uncalibrated. JSON: that with the evidence and the judges' versions,
+    the objectives and rates, and what was left out. A file is written whole or not at all. Raises
+    ConfigError where one cannot be written.
     """
+    csv_file, json_file = files
     if csv_file:
-        write_whole(csv_file, _as_csv(found, scored))
+        write_whole(csv_file, _as_csv(found, scored, trust))
     if json_file:
-        write_whole(json_file, _as_json(found, scored))
+        write_whole(json_file, _as_json(found, scored, trust))
 
 
-def _numbers(scored: Sequence[ScoredSample]) -> Table:
+def _unknown(scored: Sequence[ScoredSample], trust: Trust) -> frozenset[str]:
+    """The judges that are uncalibrated for a picture or more."""
+    return frozenset(name for one in scored for name in trust.unknown_judges(one))
+
+
+def _numbers(scored: Sequence[ScoredSample], marks: frozenset[str]) -> Table:
     title = f"pictures judged: {len(scored)}"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for column in ("objective", "value [95 %]", "judged"):
         table.add_column(column)
     for one in objectives(scored, None).values():
-        table.add_row(one.name, *_cells(one))
+        table.add_row(marked(one.name, marks), *_cells(one))
     table.add_section()
     for one in rates(scored).values():
-        table.add_row(f"{one.name} (low is good)", *_cells(one))
+        table.add_row(f"{marked(one.name, marks)} (low is good)", *_cells(one))
     table.add_section()
     for measure in measures(scored, None).values():
         if known := as_objective(measure):  # most of them need a base
@@ -120,7 +135,7 @@ def _cells(one: Objective) -> tuple[str, str]:
     return interval(one) if one.n else "-", f"{one.n} of {one.total}"
 
 
-def _judges(scored: Sequence[ScoredSample]) -> Table:
+def _judges(scored: Sequence[ScoredSample], unknown: frozenset[str]) -> Table:
     table = Table(box=box.SIMPLE_HEAD)
     for column in ("judge", "mean", "judged", "abstained", "most often because"):
         table.add_column(column)
@@ -130,7 +145,8 @@ def _judges(scored: Sequence[ScoredSample]) -> Table:
         reasons = Counter(score.reason for score in scores if score.value is None)
         mean = f"{_mean(values):.2f}" if values else "-"
         why = reasons.most_common(1)[0][0] if reasons else ""
-        table.add_row(name, mean, str(len(values)), str(reasons.total()), why)
+        abstained = str(reasons.total())
+        table.add_row(marked(name, unknown), mean, str(len(values)), abstained, why)
     return table
 
 
@@ -161,35 +177,39 @@ def _faults(one: ScoredSample) -> list[Score]:
     return [score for score in one.scores.values() if score.value is not None and score.value < 0.5]
 
 
-def _as_csv(found: Pictures, scored: Sequence[ScoredSample]) -> str:
+def _as_csv(found: Pictures, scored: Sequence[ScoredSample], trust: Trust) -> str:
     judges = list(scored[0].scores)
     columns = [column for name in judges for column in (name, f"{name}_reason")]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["file", "prompt", "sex", "framing", "names_clothes", *columns])
+    head = ["file", "prompt", "sex", "framing", "names_clothes"]
+    writer.writerow([*head, *columns, "uncalibrated"])
     for one in scored:
         prompt = one.sample.prompt
         about = [_file(found, one), prompt.text, prompt.sex, prompt.framing]
         scores = [one.scores[name] for name in judges]
         cells = [cell for score in scores for cell in (score.value, score.reason)]
-        writer.writerow([*about, int(prompt.names_clothes), *cells])
+        unknown = " ".join(trust.unknown_judges(one))
+        writer.writerow([*about, int(prompt.names_clothes), *cells, unknown])
     return text.getvalue()
 
 
-def _as_json(found: Pictures, scored: Sequence[ScoredSample]) -> str:
+def _as_json(found: Pictures, scored: Sequence[ScoredSample], trust: Trust) -> str:
+    marks = unknown_numbers(_unknown(scored, trust))
     whole = {
-        "objectives": {name: _plain(one) for name, one in objectives(scored, None).items()},
-        "rates": {name: _plain(one) for name, one in rates(scored).items()},
+        "objectives": {n: _plain(one, marks) for n, one in objectives(scored, None).items()},
+        "rates": {name: _plain(one, marks) for name, one in rates(scored).items()},
         "measures": {one.name: asdict(one) for one in measures(scored, None).values()},
-        "images": [_row(found, one) for one in scored],
+        "images": [_row(found, one, trust) for one in scored],
         "unreadable": [{"file": found.name(at), "reason": why} for at, why in found.unreadable],
         "refused": found.refused,
     }
     return json.dumps(whole, indent=1) + "\n"
 
 
-def _row(found: Pictures, one: ScoredSample) -> dict[str, Any]:
+def _row(found: Pictures, one: ScoredSample, trust: Trust) -> dict[str, Any]:
     prompt = one.sample.prompt
+    unknown = trust.unknown_judges(one)
     return {
         "file": _file(found, one),
         "prompt": prompt.text,
@@ -198,14 +218,21 @@ def _row(found: Pictures, one: ScoredSample) -> dict[str, Any]:
         "names_clothes": prompt.names_clothes,
         "framing_seen": one.features.framing if one.features else None,
         "scores": {
-            name: {"value": score.value, "reason": score.reason, "evidence": dict(score.evidence)}
+            name: {
+                "value": score.value,
+                "reason": score.reason,
+                "calibrated": None if score.value is None else name not in unknown,
+                "version": score.version,
+                "evidence": dict(score.evidence),
+            }
             for name, score in one.scores.items()
         },
     }
 
 
-def _plain(one: Objective) -> dict[str, float | int]:
-    return {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "total": one.total}
+def _plain(one: Objective, marks: frozenset[str]) -> dict[str, float | int | bool]:
+    numbers = {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "total": one.total}
+    return {**numbers, "calibrated": one.name not in marks}
 
 
 def _file(found: Pictures, one: ScoredSample) -> str:

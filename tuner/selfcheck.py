@@ -6,6 +6,7 @@ chance that a faulty picture has a lower value than a sound one.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 import time
@@ -16,11 +17,12 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
-from metrics.contract import Objective, Score
+from metrics.contract import Image, Objective, Score
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.intervals import wilson
 from metrics.judges import JUDGES
+from tuner.calibration import Cut
 from tuner.cases import SOUND, Case
 
 _FOUND = 0.5
@@ -28,7 +30,10 @@ _FOUND = 0.5
 
 @dataclass(frozen=True)
 class Answer:
-    """What a judge said of a case, and in how many seconds."""
+    """What a judge said of a case, and in how many seconds.
+
+    `side` is the picture's shorter side in pixels, `picture` its digest.
+    """
 
     group: str
     source: int
@@ -37,6 +42,8 @@ class Answer:
     judge: str
     score: Score
     seconds: float
+    side: int = 0
+    picture: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,11 @@ class Ladder:
 
 @dataclass(frozen=True)
 class Measure:
-    """One judge on one group of pictures; `auc` and `found` are those over all its faults."""
+    """One judge on one group of pictures; `auc`, `found` and `cut` are those over all its faults.
+
+    `sides` are the least and the largest of the pictures' shorter sides, `data` is the digest of
+    all of them.
+    """
 
     group: str
     judge: str
@@ -79,6 +90,9 @@ class Measure:
     asked: int
     reasons: Mapping[str, int]
     seconds: float
+    cut: Cut | None
+    sides: tuple[int, int]
+    data: str
 
 
 def answers(cases: Iterable[Case], judges: Detectors) -> Iterator[Answer]:
@@ -95,13 +109,14 @@ def answers(cases: Iterable[Case], judges: Detectors) -> Iterator[Answer]:
             for judge in JUDGES:
                 judge.score(case.sample, evidence)
         evidence = Evidence(case.sample, judges)
+        side, picture = min(case.sample.image.shape[:2]), _digest(case.sample.image)
         for judge in JUDGES:
             if judge.name in case.judges:
                 start = time.perf_counter()
                 score = judge.score(case.sample, evidence)
                 spent = time.perf_counter() - start
                 about = (case.group, case.source, case.kind, case.strength)
-                yield Answer(*about, judge.name, score, spent)
+                yield Answer(*about, judge.name, score, spent, side, picture)
 
 
 def measures(answered: Sequence[Answer]) -> list[Measure]:
@@ -125,6 +140,23 @@ def area_under_curve(faulty: Sequence[float], sound: Sequence[float]) -> float |
     ranks = rankdata([*sound, *faulty])[: len(sound)]
     above = float(ranks.sum()) - len(sound) * (len(sound) + 1) / 2
     return above / (len(sound) * len(faulty))
+
+
+def best_cut(faulty: Sequence[float], sound: Sequence[float]) -> Cut | None:
+    """Where to call a fault so that faulty and sound pictures are told apart best.
+
+    Half way between two values, of equally good places that nearest one half; None where a side
+    has no judged picture or all have the same value.
+    """
+    values = np.unique([*faulty, *sound])
+    if not faulty or not sound or len(values) < 2:
+        return None
+    places = (values[1:] + values[:-1]) / 2
+    found, alarms = ((np.array(side)[:, None] < places).mean(axis=0) for side in (faulty, sound))
+    best = max(
+        range(len(places)), key=lambda i: (round(found[i] - alarms[i], 9), -abs(places[i] - _FOUND))
+    )
+    return Cut(float(places[best]), float(found[best]), float(alarms[best]))
 
 
 def spearman(strengths: Sequence[float], values: Sequence[float]) -> float:
@@ -157,7 +189,14 @@ def _measure(own: Sequence[Answer]) -> Measure:
         len(own),
         dict(reasons.most_common()),
         float(np.mean([one.seconds for one in sound or faulty])),
+        best_cut(_values(faulty), _values(sound)),
+        (min(one.side for one in own), max(one.side for one in own)),
+        hashlib.sha256("".join(one.picture for one in own).encode()).hexdigest(),
     )
+
+
+def _digest(image: Image) -> str:
+    return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
 def _fault(kind: str, at: float, faulty: Sequence[Answer], sound: Sequence[Answer]) -> Fault:

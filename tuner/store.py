@@ -44,7 +44,7 @@ _CELL: dict[str, Any] = {"trial": int, "step": int, "cell": int}
 _TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "studies": (
         {"name": str, "base": str, "space_hash": str, "budget": int, "objectives": str,
-         "constraints": str, "versions": str, "begun": str},
+         "constraints": str, "versions": str, "begun": str, "side": int, "models": str},
         ("name",),
     ),
     "trials": (
@@ -62,7 +62,7 @@ _TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("trial", "step", "cell"),
     ),
     "scores": (
-        _CELL | {"judge": str, "value": float, "reason": str, "evidence": str},
+        _CELL | {"judge": str, "value": float, "reason": str, "evidence": str, "version": str},
         ("trial", "step", "cell", "judge"),
     ),
     "measures": (
@@ -92,7 +92,7 @@ class Store:
         self._root = path.parent.resolve()
 
     def __enter__(self) -> Store:
-        """Open the database and make the tables that it lacks."""
+        """Open the database and make the tables, and columns of tables, that it lacks."""
         with self._telling():
             self._db = sqlite_utils.Database(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
             try:
@@ -100,6 +100,8 @@ class Store:
                 for name, (columns, key) in _TABLES.items():
                     if name not in known:
                         self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
+                    for column in columns.keys() - self._table(name).columns_dict:
+                        self._table(name).add_column(column, columns[column])
             except BaseException:
                 self._db.close()
                 raise
@@ -211,6 +213,14 @@ class Store:
             SampleRow.read(row, scores.get(row["cell"], {}), features.get(row["cell"]), self._root)
             for row in rows
         ]
+
+    def judge_versions(self) -> set[tuple[str, str | None]]:
+        """Every judge that gave a value in this study, with the versions that did."""
+        with self._telling():
+            rows = self._table("scores").rows_where(
+                "value is not null", select="distinct judge, version"
+            )
+            return {(row["judge"], row["version"]) for row in rows}
 
     def phases(self, trial: int | None) -> list[tuple[str, float]]:
         """The phases of a trial (of the base: None) with their seconds, in order."""

@@ -104,6 +104,11 @@ class StudyFolder:
         return self.root / "results.db"
 
     @property
+    def calibration(self) -> Path:
+        """What selfchecks on pictures of the study's base found: `tuner.calibration`."""
+        return self.root / "calibration.json"
+
+    @property
     def report(self) -> Path:
         """The report, one file."""
         return self.root / "report.html"

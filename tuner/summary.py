@@ -6,6 +6,8 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tuner.calibration import ABOUT, study_marks
+from tuner.config import MANNEQUIN
 from tuner.process import runner
 from tuner.results_table import (
     front,
@@ -16,7 +18,7 @@ from tuner.results_table import (
     read_results,
     trials_table,
 )
-from tuner.study_folder import StudyFolder
+from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
 
 _WIDTH = 160
 """Columns where there is no terminal: rich would take 80 and fold the table's cells."""
@@ -34,16 +36,23 @@ def state_line(folder: StudyFolder) -> str:
 
 
 def print_front(folder: StudyFolder, plain: bool = False) -> None:
-    """The Pareto front with intervals, the base's row, and each trial's parameters."""
-    results = read_results(folder)
-    console().print(front_table(results, plain))
+    """The Pareto front with intervals, the base's row, and each trial's parameters.
+
+    What no selfcheck stands behind is marked.
+    """
+    results, marks = read_results(folder), study_marks(folder)
+    console().print(front_table(results, plain, marks))
+    if marks & {*results.study.objectives, *results.study.constraints}:
+        name = folder.name if folder.root.parent == DEFAULT_STUDIES else str(folder.root)
+        pictures = "" if results.study.base == MANNEQUIN else " --labels TABLE (or --data PHOTOS)"
+        print(f"{ABOUT};\n  tuner selfcheck --study {name}{pictures} makes one\n")
     for line in parameter_lines(results):
         print(line)
 
 
 def print_trials(folder: StudyFolder, plain: bool = False) -> None:
     """Every trial with its state and reason."""
-    console().print(trials_table(read_results(folder), plain))
+    console().print(trials_table(read_results(folder), plain, study_marks(folder)))
 
 
 def print_measures(folder: StudyFolder, plain: bool = False) -> None:

@@ -27,7 +27,7 @@ from tuner.config import StudyConfig, TrainConfig, rung_steps
 from tuner.data.folder import TrainingSet, load_pixels, read_folder, too_thin
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
-from tuner.judge_models import judge_settings
+from tuner.judge_models import model_names, study_judges
 from tuner.keep import keep
 from tuner.mannequin.dataset import data_folder
 from tuner.prompt_words import read_prompt
@@ -88,6 +88,8 @@ def record_study(
             constraints=config.constraints,
             versions=versions,
             begun=utc_now(),
+            side=min(config.suite.image_size),
+            models=model_names(study_judges(config)),
         )
     )
 
@@ -106,12 +108,7 @@ def bench_runner(
     """
     yield Phase("load")
     base = load_base(config.base)
-    settings = judge_settings(
-        config.judges.gender_model_for(config.base),
-        config.judges.person_model_for(config.base),
-        config.judges.copy_model,
-    )
-    judges = models.enter_context(metrics.open_detectors(settings))
+    judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     memories = {
         name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()
     }

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from metrics.objectives import objectives, paired_difference, pareto, rates
+from metrics.objectives import objectives, paired_difference, rates
+from metrics.pareto import pareto
 
 IMAGE = np.zeros((8, 8, 3), np.uint8)
 SOUND: dict[str, float | None] = {

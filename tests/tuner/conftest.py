@@ -24,6 +24,14 @@ from tuner.data.folder import TrainingSet, read_folder
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def own_selfchecks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests neither read nor write what selfchecks of this machine's user found."""
+    monkeypatch.setattr(
+        "tuner.calibration.home_file", lambda: tmp_path / "home" / "selfchecks.json"
+    )
+
+
 def clip_tokenizer() -> CLIPTokenizer:
     """CLIP's own vocabulary, from the copy that open_clip ships."""
     spec = importlib.util.find_spec("open_clip")

@@ -17,16 +17,16 @@ LEVELS = (
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
-    "lora_metadata grid results_table labels data.cache mannequin.hands mannequin.second_head",
-    "space_check init check adapter summary live keep score_folder remembered "
+    "lora_metadata grid calibration labels data.cache mannequin.hands mannequin.second_head",
+    "space_check init check adapter results_table keep score_folder remembered "
     "mannequin.first_style mannequin.second_style",
-    "space train stable_loss score_report label_file photo_cases selfcheck mannequin.render",
-    "sample optuna_study label_server selfcheck_report mannequin.corpus mannequin.dataset "
-    "mannequin.labelled mannequin.scene",
-    "alias_leak truths mannequin.vocabulary mannequin.train_base mannequin.train_clip "
-    "mannequin.train_yolo",
+    "space train stable_loss summary live label_file photo_cases selfcheck mannequin.render",
+    "sample optuna_study score_report mannequin.corpus mannequin.dataset mannequin.labelled "
+    "mannequin.scene",
+    "alias_leak truths label_server selfcheck_report mannequin.vocabulary mannequin.train_base "
+    "mannequin.train_clip mannequin.train_yolo",
     "trial mannequin.build",
-    "workbench",
+    "workbench calibrate",
     "study",
     "export dashboard follow",
     "cli_pictures",

@@ -111,7 +111,10 @@ def test_trials_have_their_grids_and_notes(folder: StudyFolder) -> None:
         ]
         note = shown["trials"][1]["note"]["body"]
         assert "# Trial 1: complete" in note
-        assert "| pose | 0.30 [0.10, 0.90] | 9 of 10 | 0.05 [0.10, 0.90] |" in note
+        # Its one judge, limbs, has no selfcheck here; no judge of gender gave a value.
+        assert "| pose \\* | 0.30 [0.10, 0.90] | 9 of 10 | 0.05 [0.10, 0.90] |" in note
+        assert "| gender | 0.30" in note
+        assert note.count("\\* uncalibrated: no selfcheck") == 1
         address = note.partition("![grid](")[2].partition(")")[0]
         status, headers, picture = get(app, address)
         assert (status, headers["Content-Type"]) == ("200 OK", "image/png")

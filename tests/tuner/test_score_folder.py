@@ -98,7 +98,13 @@ def test_a_folder_is_judged_and_stays_as_it_is(pictures: Path, tmp_path: Path) -
         assert all((row[name] == "") != (row[f"{name}_reason"] == "") for name in JUDGE_NAMES)
     assert rows[0]["gender_reason"] == "the prompt names no sex"
 
+    assert [row["uncalibrated"].split()[0] for row in rows] == ["pose_readable"] * 4
+    assert "limbs *" in done.stdout
+    assert done.stdout.count("* uncalibrated: ") == 1
+
     whole = json.loads(out.with_suffix(".json").read_text("utf-8"))
+    assert whole["objectives"]["pose"]["calibrated"] is False
+    assert whole["images"][0]["scores"]["sharp"]["calibrated"] is False
     assert whole["rates"]["undressed_rate"]["value"] == 0.25
     gender = whole["objectives"]["gender"]
     assert (gender["value"], gender["n"], gender["total"]) == (1.0, 3, 3)

@@ -9,6 +9,7 @@ import pytest
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner import score_report
+from tuner.calibration import Trust
 from tuner.errors import ConfigError
 from tuner.score_folder import Pictures
 from tuner.score_report import print_scores, write_rows
@@ -43,7 +44,7 @@ def of(*all_of: ScoredSample) -> Pictures:
 def test_the_worst_come_first_and_sound_ones_not_at_all(capsys: pytest.CaptureFixture[str]) -> None:
     bad = [scored(f"{n}.png", limbs=n / 10, gender=None) for n in range(8)]
     pictures = [scored("good.png"), *reversed(bad)]
-    print_scores(of(*pictures), pictures)
+    print_scores(of(*pictures), pictures, Trust())
     lines = capsys.readouterr().out.splitlines()
     start = lines.index("worst of the 5 in which a judge finds a fault:")
     assert lines[start + 1 :] == [f"  {n}.png: limbs 0.{n}0" for n in range(5)]
@@ -51,24 +52,24 @@ def test_the_worst_come_first_and_sound_ones_not_at_all(capsys: pytest.CaptureFi
 
 def test_the_most_frequent_reason_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [scored("a.png", gender=None), scored("b.png")]
-    print_scores(of(*pictures), pictures)
+    print_scores(of(*pictures), pictures, Trust())
     out = capsys.readouterr().out
     rows = [line.split() for line in out.splitlines()]
-    assert ["gender", "0.80", "1", "1", "unset"] in rows
+    assert ["gender", "*", "0.80", "1", "1", "unset"] in rows
     assert ["one_person", "-", "0", "2", "unset"] in rows
     assert "no judge finds a fault in any picture" in out
 
 
 def test_what_nobody_could_judge_has_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [scored("a.png", gender=None)]
-    print_scores(of(*pictures), pictures)
+    print_scores(of(*pictures), pictures, Trust())
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["gender", "-", "0", "of", "1"] in rows
 
 
 def test_pictures_that_have_all_gone_are_an_error() -> None:
     with pytest.raises(ConfigError, match="cannot be read any more"):
-        print_scores(of(scored("a.png")), [])
+        print_scores(of(scored("a.png")), [], Trust())
 
 
 def test_a_prompt_of_several_lines_is_one_row(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_a_prompt_of_several_lines_is_one_row(tmp_path: Path) -> None:
     one = ScoredSample(
         Sample(Prompt('1girl,\n"red", dress'), 0, one.sample.image, ROOT / "a.png"), one.scores
     )
-    write_rows(of(one), [one], tmp_path / "s.csv", None)
+    write_rows(of(one), [one], (tmp_path / "s.csv", None), Trust())
     with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["prompt"] == '1girl,\n"red", dress'
@@ -92,4 +93,4 @@ def test_a_table_that_cannot_be_written_is_told(
 
     monkeypatch.setattr(score_report, "write_text", refuse)
     with pytest.raises(kind, match="refused"):
-        write_rows(of(scored("a.png")), [scored("a.png")], None, tmp_path / "s.json")
+        write_rows(of(scored("a.png")), [scored("a.png")], (None, tmp_path / "s.json"), Trust())

@@ -12,6 +12,9 @@ WEIGHTS = Path(__file__).parent / "weights"
 BASE = WEIGHTS / "base"
 CLIP = WEIGHTS / "clip"
 YOLO = WEIGHTS / "yolo"
+CALIBRATION = Path(__file__).parent / "calibration.json"
+"""What is known of its judges on rendered figures. When a judge changes, delete the file and run
+`tuner selfcheck --size 64 --save tuner/mannequin/calibration.json`, and the same for 256."""
 NATIVE_SIZE = 64
 CLIP_TELLS = ("clothes colour", "hair length", "background")
 """The traits of metrics.prompt_fit that the small open_clip model can tell: see there."""

@@ -24,6 +24,8 @@ from tuner.mannequin.ground import paint_ground
 from tuner.mannequin.render import draw
 
 STYLES: tuple[Style, ...] = ("first", "second")
+GROUPS: dict[Style, str] = {style: f"renders, {style} style" for style in STYLES}
+"""What figures of a style are measured under; the mannequin's base draws the first style."""
 _LIMB_FAULTS: tuple[Limbs, ...] = ("extra arm", "missing arm", "extra leg", "missing leg")
 _SEED = 20_000
 """Far from the seeds that judges were calibrated and are tested with."""
@@ -41,7 +43,7 @@ def rendered_cases(count: int, size: int) -> Iterator[Case]:
             words = ", ".join(figure.tags)
             prompt = Prompt(words, figure.sex, figure.framing, names_clothes=True)
             sample = Sample(prompt, source, draw(figure, size))
-            sound = Case(f"renders, {style} style", source, SOUND, ALL_JUDGES, sample)
+            sound = Case(GROUPS[style], source, SOUND, ALL_JUDGES, sample)
             yield sound
             yield from _faults(sound, figure, size)
             yield from ladders(sound)

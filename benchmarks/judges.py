@@ -1,0 +1,186 @@
+"""What the judges cost: all of them together, in calls of NudeNet on the same pictures.
+
+    python benchmarks/judges.py [--pictures 12] [--repeats 7]
+
+On rendered figures at 256 px and on the mannequin's own samples at 64 px, in one thread, with the
+mannequin's models. The unit is one call of NudeNet (320n) as its library makes it, on the whole
+picture. Times are processor time of the process: other work on the machine does not count. The
+table goes to benchmarks/results/judges.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from nudenet import NudeDetector
+
+from metrics import open_detectors, score
+from metrics.contract import Image, Prompt, Sample
+from metrics.detectors import Detectors
+from metrics.preprocess import detector_picture
+from tuner.base_model import load_base
+from tuner.config import SuiteConfig
+from tuner.judge_models import judge_settings
+from tuner.mannequin.render import draw, random_figure
+from tuner.sample import draw as draw_samples
+from tuner.study_folder import write_text
+
+RESULT = Path(__file__).parent / "results" / "judges.md"
+GOAL = 4.0
+DETECTORS = {
+    "parts": "NudeNet, the picture and the figure's crop",
+    "pose": "MediaPipe pose landmarker",
+    "hands": "MediaPipe hand landmarker",
+    "persons": "the mannequin's YOLO",
+    "zero_shot": "the mannequin's open_clip model",
+}
+OTHER = "colours, masks, GrabCut, blur effect"
+
+
+class Clocked:
+    """A detector with a clock: how often it was asked, and the processor seconds that it took."""
+
+    def __init__(self, detector: Any) -> None:
+        self._detector = detector
+        self.calls, self.seconds = 0, 0.0
+
+    def __call__(self, *asked: Any) -> Any:
+        self.calls += 1
+        return self._timed(self._detector, *asked)
+
+    def embed(self, image: Image) -> Any:
+        self.calls += 1
+        return self._timed(self._detector.embed, image)
+
+    def compare(self, *asked: Any) -> Any:
+        """No look at the picture: what `embed` saw is held against sentences."""
+        return self._timed(self._detector.compare, *asked)
+
+    def _timed(self, function: Callable[..., Any], *asked: Any) -> Any:
+        begun = time.process_time()
+        try:
+            return function(*asked)
+        finally:
+            self.seconds += time.process_time() - begun
+
+
+def clocked(detectors: Detectors) -> dict[str, Clocked]:
+    """Put a clock on every detector that the settings have, opening it."""
+    clocks = {}
+    for name in DETECTORS:
+        if (detector := getattr(detectors, name)) is not None:
+            clocks[name] = Clocked(detector)
+            detectors.__dict__[name] = clocks[name]  # where cached_property keeps it
+    return clocks
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pictures", type=int, default=12)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--result", type=Path, default=RESULT)
+    asked = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    measured = {}
+    for name, samples in pictures(asked.pictures).items():
+        with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+            measured[name] = costs(samples, detectors, asked.repeats)
+    text = page(measured, asked.pictures, asked.repeats)
+    write_text(asked.result, text)
+    print(text)
+
+
+def pictures(count: int) -> dict[str, list[Sample]]:
+    """Rendered figures at 256 px, and what the mannequin draws at 64 px."""
+    rng = np.random.default_rng(31)
+    figures = [random_figure(rng) for _ in range(count)]
+    prompts = [Prompt(figure.tags[0], figure.sex) for figure in figures]
+    suite = SuiteConfig(seeds=-(-count // 13), size=64)
+    drawn = draw_samples(load_base("mannequin").pipeline, suite, range(count))
+    return {
+        "rendered figures, 256 px": [
+            Sample(prompt, i, draw(figure, 256))
+            for i, (prompt, figure) in enumerate(zip(prompts, figures, strict=True))
+        ],
+        "samples of the mannequin, 64 px": [
+            Sample(prompt, seed, image)
+            for (prompt, seed), image in zip(suite.cells(), drawn, strict=False)
+        ],
+    }
+
+
+def costs(samples: Sequence[Sample], detectors: Detectors, repeats: int) -> dict[str, float]:
+    """Medians over the repeats, in NudeNet calls a sample: of everything, and of each part.
+
+    `unit` is the call itself in milliseconds. Each repeat times both on the same pictures.
+    """
+    library = NudeDetector()
+    library.onnx_session = detectors.parts._detector.onnx_session._session  # one thread, as ours
+    views = [detector_picture(sample.image) for sample in samples]
+    clocks = clocked(detectors)
+    score(samples, detectors)  # opens and warms up what the first picture pays for
+    rows: dict[str, list[float]] = {}
+    for _ in range(repeats):
+        for clock in clocks.values():
+            clock.seconds = 0.0
+        unit, whole = (
+            _seconds(lambda: _asked(library, views)),
+            _seconds(lambda: score(samples, detectors)),
+        )
+        parts = {name: clock.seconds for name, clock in clocks.items()}
+        found = {"whole": whole, **parts, "other": whole - sum(parts.values())}
+        for name, seconds in found.items():
+            rows.setdefault(name, []).append(seconds / unit)
+        rows.setdefault("unit", []).append(1000 * unit / len(samples))
+    return {name: statistics.median(values) for name, values in rows.items()}
+
+
+def _asked(library: NudeDetector, views: Sequence[Image]) -> None:
+    for view in views:
+        library.detect(view)
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    begun = time.process_time()
+    work()
+    return time.process_time() - begun
+
+
+def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str:
+    """The table in Markdown."""
+    named = {"whole": "**all judges**", **DETECTORS, "other": OTHER}
+    command = f"python benchmarks/judges.py --pictures {count} --repeats {repeats}"
+    lines = ["# What the judges cost", "", f"Made by `{command}`: processor time a sample in"]
+    lines += [
+        "calls of NudeNet (320n, one thread, as its library makes them on the whole picture),"
+    ]
+    lines += ["medians. Every detector looks at a sample once, NudeNet at two views of it.", ""]
+    lines += ["| | " + " | ".join(measured) + " |", "|---|" + "---|" * len(measured)]
+    for key, name in named.items():
+        lines.append(
+            f"| {name} | " + " | ".join(f"{one[key]:.2f}" for one in measured.values()) + " |"
+        )
+    lines.append(
+        "| one call of NudeNet, ms | "
+        + " | ".join(f"{one['unit']:.1f}" for one in measured.values())
+        + " |"
+    )
+    most = max(one["whole"] for one in measured.values())
+    met = "is met" if most <= GOAL else "is missed"
+    lines += ["", f"The goal of {GOAL:g} calls {met}: at most {most:.2f}."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

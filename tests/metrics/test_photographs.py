@@ -1,0 +1,82 @@
+"""Photographs of people, as they come with ultralytics and scikit-image, are no faults.
+
+Two false alarms are known and held here with what was measured, so that who mends a judge sees it:
+an `xfail` that passes is an error.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from metrics import open_detectors, score
+from metrics.contract import JudgeSettings, Prompt, Sample, Score
+from metrics.preprocess import analysis_picture
+
+
+def packaged(package: str, path: str) -> Path:
+    """A file of a package, without importing it."""
+    spec = importlib.util.find_spec(package)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent / path
+
+
+PHOTOGRAPHS = {
+    "bus": packaged("ultralytics", "assets/bus.jpg"),
+    "zidane": packaged("ultralytics", "assets/zidane.jpg"),
+    "astronaut": packaged("skimage", "data/astronaut.png"),
+}
+COLLAR = pytest.mark.xfail(
+    strict=True,
+    reason="cloth_share 0.006: a beige coat on a head of 9 of 128 px; its collar is taken for the "
+    "neck (distance 2.2 of 9) and beige is near the face (12.4 of 20)",
+)
+HELMET = pytest.mark.xfail(
+    strict=True,
+    reason="limbs 0.08, missing arm: the left forearm is behind a helmet (visibility 0.13, support "
+    "0.44), and hidden arms count as missing",
+)
+
+
+@pytest.fixture(scope="module")
+def judged() -> dict[str, dict[str, Score]]:
+    """Each photograph's scores, at 512 px as Stable Diffusion draws."""
+    samples = []
+    for path in PHOTOGRAPHS.values():
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB"), np.uint8)
+        samples.append(Sample(Prompt("a person"), 0, analysis_picture(pixels, 512)))
+    with open_detectors(JudgeSettings(gender_model=None)) as detectors:
+        scored = score(samples, detectors)
+    return {name: dict(one.scores) for name, one in zip(PHOTOGRAPHS, scored, strict=True)}
+
+
+@pytest.mark.parametrize("judge", ["no_explicit_parts", "cloth_share", "clean", "sharp"])
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS)
+def test_clothes_and_pictures_raise_no_alarm(
+    photograph: str,
+    judge: str,
+    judged: dict[str, dict[str, Score]],
+    request: pytest.FixtureRequest,
+) -> None:
+    if (photograph, judge) == ("bus", "cloth_share"):
+        request.applymarker(COLLAR)
+    value = judged[photograph][judge].value
+    assert value is not None
+    assert value >= 0.8
+
+
+@pytest.mark.parametrize("photograph", PHOTOGRAPHS)
+def test_limbs_that_the_frame_does_not_show_are_not_held_against_anyone(
+    photograph: str, judged: dict[str, dict[str, Score]], request: pytest.FixtureRequest
+) -> None:
+    if photograph == "astronaut":
+        request.applymarker(HELMET)
+    assert judged[photograph]["pose_readable"].value == 1.0
+    limbs = judged[photograph]["limbs"]
+    assert limbs.value is None or limbs.value >= 0.5
