@@ -6,13 +6,14 @@ Classical measures on a picture of at most 128 pixels, so that grain and size ma
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from metrics.contract import Image, Judge, Sample, Score
 from metrics.evidence import Evidence
-from metrics.preprocess import analysis_picture, lab
+from metrics.preprocess import Box, analysis_picture, lab, share_box
 
 NAME = "clean"
 
@@ -31,8 +32,9 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if not np.isfinite(image).all() or int(image.max()) - int(image.min()) < 2:
         return Score(NAME, 0.0, None, {"worst": "constant"})
     picture = analysis_picture(image, _SIDE) if max(image.shape[:2]) > _SIDE else image
+    block = largest_colour_block(picture)
     measured = {
-        "block_share": colour_block_share(picture),
+        "block_share": block.share,
         "burnt_share": burnt_share(picture),
         "noise": noise_level(picture),
         "contrast": float(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).std()),
@@ -44,11 +46,23 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         "no contrast": _step(measured["contrast"], *_FLAT),
     }
     worst = max(faults, key=lambda name: faults[name])
-    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured})
+    where = {"block": list(block.box)} if block.share else {}
+    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured, **where})
 
 
-def colour_block_share(image: Image) -> float:
-    """Share of the picture that its largest flat, strongly coloured rectangle covers, 0 to 1.
+@dataclass(frozen=True)
+class Block:
+    """A rectangle of one colour: its share of the picture, 0 to 1, and its box.
+
+    `box` is left, top, right, bottom as shares of the picture's sides.
+    """
+
+    share: float
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+
+
+def largest_colour_block(image: Image) -> Block:
+    """The largest flat, strongly coloured rectangle; its share is 0 where there is none.
 
     Flat: the L*a*b* deviation over 3 x 3 pixels stays below 1.2; coloured: chroma above 40;
     rectangle: the component fills four fifths of its box. Clothes are shaded, walls are pale.
@@ -60,12 +74,11 @@ def colour_block_share(image: Image) -> float:
     chroma = np.hypot(colours[..., 1], colours[..., 2])
     flat = ((deviation < 1.2) & (chroma > 40.0)).astype(np.uint8)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
-    areas = [
-        float(area)
-        for _, _, width, height, area in boxes[1:]
-        if min(width, height) >= 2 and area > 0.8 * width * height
-    ]
-    return float(max(areas, default=0.0) / flat.size)
+    blocks = [box for box in boxes[1:] if min(box[2:4]) >= 2 and box[4] > 0.8 * box[2] * box[3]]
+    if not blocks:
+        return Block(0.0)
+    left, top, width, height, area = (int(one) for one in max(blocks, key=lambda box: int(box[4])))
+    return Block(area / flat.size, share_box((left, top, width, height), flat.shape))
 
 
 def burnt_share(image: Image) -> float:

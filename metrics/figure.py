@@ -33,6 +33,8 @@ ARMS = ((11, 13, 15), (12, 14, 16))
 LEGS = ((23, 25, 27, 31), (24, 26, 28, 32))
 """Hip, knee, ankle, toe of each leg."""
 TORSO_SIDES = ((11, 12), (11, 23), (12, 24), (23, 24))
+STICK_JOINTS = (0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
+"""What a stick figure needs: nose, then left and right shoulder, elbow, wrist, hip, knee, ankle."""
 
 # Half widths of what hangs on each bone, in units: flesh, loose clothes and the blur of edges.
 _TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
@@ -78,6 +80,11 @@ def read_figure(image: Image, person: Person) -> Figure:
     unit = max(0.62 * shoulders, 0.46 * spine, 4.0)
     mask = resized_mask(person.mask, height, width)
     return Figure(picture, joints, person.visibility, mask, unit)
+
+
+def stick_figure(person: Person) -> list[float]:
+    """x, y of each of STICK_JOINTS as shares of the picture's sides; beyond 0 to 1 out of frame."""
+    return [round(float(value), 3) for joint in STICK_JOINTS for value in person.joints[joint]]
 
 
 def explained_region(figure: Figure) -> Mask:

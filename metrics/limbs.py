@@ -33,6 +33,7 @@ from metrics.figure import (
     joined_to_torso,
     limb_likeness,
 )
+from metrics.preprocess import Box, share_box
 from metrics.threshold import Threshold
 
 NAME = "limbs"
@@ -67,6 +68,18 @@ class Limb:
     support: float
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the body that no bone explains.
+
+    `reach` is how far it sticks out like a limb, in units, 0 to 1.2; `box` left, top, right,
+    bottom as shares of the picture's sides.
+    """
+
+    reach: float
+    box: Box = (0.0, 0.0, 0.0, 0.0)
+
+
 def score(sample: Sample, evidence: Evidence) -> Score:
     """1 minus the probability of the likeliest limb fault.
 
@@ -91,17 +104,19 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if share > MAX_UNEXPLAINED:
         return Score(NAME, None, "the pose does not fit the figure", {"unexplained": share})
     hands = len(evidence.hands)
-    faults, seen = _faults(figure, (region, body), explained)
+    faults, seen, part = _faults(figure, (region, body), explained)
     faults["extra hand"] = TOO_MANY_HANDS if hands > 2 and len(evidence.people) == 1 else 0.0
     worst = max(faults, key=lambda name: faults[name])
     measured = {"hands": hands, "fuzzy": fuzzy, "unexplained": share, **seen}
-    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured})
+    where = {"part": list(part.box)} if part.reach else {}
+    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured, **where})
 
 
 def _faults(
     figure: Figure, regions: tuple[Mask, Mask], explained: Mask
-) -> tuple[dict[str, float], dict[str, float]]:
-    """The probability of each fault of arms and legs, and the measurements behind them.
+) -> tuple[dict[str, float], dict[str, float], Part]:
+    """The probability of each fault of arms and legs, the measurements behind them, and the part
+    of the body that is a limb too many if any is.
 
     `regions` is all that looks like the figure, and what of it hangs together with the torso: a
     third leg often shows below a skirt only, while a third arm has to be attached.
@@ -110,9 +125,9 @@ def _faults(
     alike = limb_likeness(figure)
     arm = weakest_limb(figure, ARMS, arm_region(figure, body))
     leg = weakest_limb(figure, LEGS, body) if _shows_legs(figure) else None
-    reach = unexplained_reach(figure, body, explained, alike)
+    part = unexplained_part(figure, body, explained, alike)
     gap = shin_gap_share(figure, region & alike, explained)
-    extra = EXTRA(reach)
+    extra = EXTRA(part.reach)
     missing_arm = 0.0 if arm is None else MISSING_ARM(limb_doubt(arm, *ARM_DOUBT))
     # A part without a bone beside an arm that the network does not see is that arm, misplaced.
     faults = {
@@ -121,25 +136,25 @@ def _faults(
         "extra leg": SHIN_GAP(gap),
         "missing leg": 0.0 if leg is None else MISSING_LEG(limb_doubt(leg, *LEG_DOUBT)),
     }
-    seen = {"reach": reach, "shin_gap": gap}
+    seen = {"reach": part.reach, "shin_gap": gap}
     for name, limb in (("arm", arm), ("leg", leg)):
         if limb is not None:
             seen |= {f"{name}_seen": limb.visibility, f"{name}_support": limb.support}
-    return faults, seen
+    return faults, seen, part
 
 
-def unexplained_reach(figure: Figure, body: Mask, explained: Mask, alike: Mask) -> float:
-    """How far the most limb-like unexplained part of the body sticks out, in units, 0 to 1.2.
+def unexplained_part(figure: Figure, body: Mask, explained: Mask, alike: Mask) -> Part:
+    """The most limb-like part of the body that no bone explains; reach 0 where there is none.
 
     A part counts by its reach, less so the thicker it is than a limb, the less of it is `alike`,
     coloured as the figure's own limbs, and where it lies beside the legs, not between them. Thin
     rims along an edge reach nowhere.
     """
     unexplained = _opened(body & (1 - explained))
-    count, labels, _, centres = cv2.connectedComponentsWithStats(unexplained)
+    count, labels, boxes, centres = cv2.connectedComponentsWithStats(unexplained)
     away = cv2.distanceTransform(1 - explained, cv2.DIST_L2, 5) / figure.unit
     depth = cv2.distanceTransform(unexplained, cv2.DIST_L2, 5) / figure.unit
-    best = 0.0
+    best = Part(0.0)
     for label in range(1, count):
         part = labels == label
         thickness = 2.0 * float(depth[part].max())
@@ -147,7 +162,10 @@ def unexplained_reach(figure: Figure, body: Mask, explained: Mask, alike: Mask) 
         if _beside_legs(figure, centres[label]):
             limb_like *= _BESIDE_LEGS
         reach = min(_LONGEST, float(away[part].max()))
-        best = max(best, reach * limb_like * float(alike[part].mean()))
+        reach *= limb_like * float(alike[part].mean())
+        if reach > best.reach:
+            left, top, width, height = (int(one) for one in boxes[label][:4])
+            best = Part(reach, share_box((left, top, width, height), body.shape))
     return best
 
 

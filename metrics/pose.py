@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from metrics.contract import Judge, Sample, Score
 from metrics.evidence import Evidence
+from metrics.figure import stick_figure
 
 NAME = "pose_readable"
 
@@ -16,7 +17,9 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     people = len(evidence.people)
     if not people and not sample.prompt.text.strip():
         return Score(NAME, None, "no figure found, and the prompt asks for none")
-    return Score(NAME, 1.0 if people else 0.0, None, {"people": people})
+    if evidence.person is None:
+        return Score(NAME, 0.0, None, {"people": 0})
+    return Score(NAME, 1.0, None, {"people": people, "joints": stick_figure(evidence.person)})
 
 
 JUDGE = Judge(NAME, "pose", score)

@@ -79,6 +79,15 @@ def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
     return crop
 
 
+def share_box(pixels: tuple[int, int, int, int], shape: tuple[int, ...]) -> Box:
+    """The box of `pixels` (left, top, width, height) in a picture of shape (H, W, ...)."""
+    left, top, width, height = pixels
+    edges = (left, top, left + width, top + height)
+    sides = (shape[1], shape[0]) * 2
+    x0, y0, x1, y1 = (round(edge / side, 3) for edge, side in zip(edges, sides, strict=True))
+    return x0, y0, x1, y1
+
+
 def _scaled(image: Image, scale: float) -> Image:
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

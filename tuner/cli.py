@@ -162,6 +162,15 @@ def status(
             say(f"no studies in {studies}; begin one with `tuner run SPACE`")
 
 
+@app.command(epilog="Example: tuner report pose")
+def report(study: Study, studies: Studies = DEFAULT_STUDIES) -> None:
+    """Write report.html beside a study's results: one page that works offline, at any time."""
+    with told():
+        from tuner.report import write_report
+
+        print(write_report(existing_study(studies, study)))
+
+
 @app.command(epilog="Example: tuner dashboard pose --port 8081")
 def dashboard(
     study: Study,

@@ -10,13 +10,15 @@ from tuner.config import StudyConfig
 from tuner.events import Event, Phase
 from tuner.live import View, plain_warnings, recall, show
 from tuner.process import stopping
+from tuner.report import write_report
 from tuner.results_table import read_results
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
 from tuner.summary import print_front, print_next
 
 
 def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
-    """Show the study as it runs, then its front; a stopped one says how it goes on.
+    """Show the study as it runs, then its front, and write its report; a stopped one says how it
+    goes on.
 
     Raises what `tuner.study.run_study` raises, with what was found so far already told.
     """
@@ -39,6 +41,7 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
             print(line, file=sys.stderr, flush=True)
         raise
     print_front(folder, plain)
+    write_report(folder)
     print_next(folder, DEFAULT_STUDIES)
 
 

@@ -58,7 +58,7 @@ def read_results(folder: StudyFolder) -> Results:
     """
     if not folder.exists():
         raise ConfigError(f"no study in {folder.root}")
-    with Store(folder.results_db) as store:
+    with Store(folder.results_db, read_only=True) as store:
         study, trials, base = store.study(), store.trials(), store.rungs(None)
         rungs = [store.rungs(one.number) for one in trials]
     if study is None:

@@ -176,7 +176,7 @@ def score_columns(cell: int, score: Score) -> Columns:
 def read_score(row: Columns) -> Score:
     """What a row of scores says."""
     evidence = json.loads(row["evidence"])
-    return Score(row["judge"], row["value"], row["reason"], evidence, row["version"])
+    return Score(row["judge"], row["value"], row["reason"], evidence, row.get("version"))
 
 
 def features_columns(cell: int, features: Features) -> Columns:

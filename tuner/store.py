@@ -16,7 +16,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import sqlite_utils
 
@@ -37,75 +36,63 @@ from tuner.rows import (
     score_columns,
     trial_number,
 )
+from tuner.tables import TABLES
 
 BUSY_SECONDS = 30.0
 
-_CELL: dict[str, Any] = {"trial": int, "step": int, "cell": int}
-_TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
-    "studies": (
-        {"name": str, "base": str, "space_hash": str, "budget": int, "objectives": str,
-         "constraints": str, "versions": str, "begun": str, "side": int, "models": str},
-        ("name",),
-    ),
-    "trials": (
-        {"number": int, "state": str, "reason": str, "parameters": str, "retry_of": int,
-         "begun": str, "seconds": float},
-        ("number",),
-    ),
-    "rungs": (
-        {"trial": int, "step": int, "objectives": str, "rates": str, "lora": str, "grid": str},
-        ("trial", "step"),
-    ),
-    "samples": (
-        _CELL | {"prompt": str, "sex": str, "framing": str, "names_clothes": int, "seed": int,
-                 "path": str},
-        ("trial", "step", "cell"),
-    ),
-    "scores": (
-        _CELL | {"judge": str, "value": float, "reason": str, "evidence": str, "version": str},
-        ("trial", "step", "cell", "judge"),
-    ),
-    "measures": (
-        {"trial": int, "step": int, "name": str, "value": float, "low": float, "high": float,
-         "n": int, "total": int, "note": str},
-        ("trial", "step", "name"),
-    ),
-    "features": (
-        _CELL | {"framing": str, "thumbnail": bytes, "box": bytes, "joints": bytes,
-                 "embedding": bytes},
-        ("trial", "step", "cell"),
-    ),
-    "events": (
-        {"id": int, "trial": int, "phase": str, "begun": str, "seconds": float},
-        ("id",),
-    ),
-}  # fmt: skip
+_UNFINISHED = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 
 class Store:
     """results.db, open: a context manager. Every method raises TunerError for a database that
     is locked for longer than 30 s, full (DiskError), not writable or not a database."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens nothing yet; paths in the rows start at the folder of `path`."""
+    def __init__(self, path: Path, read_only: bool = False) -> None:
+        """Opens nothing yet; paths in the rows start at the folder of `path`.
+
+        With `read_only` nothing is written, whoever runs the study, and a table that is not made
+        yet has no rows.
+        """
         self.path = path
+        self.read_only = read_only
         self._root = path.parent.resolve()
+        self._known: set[str] = set()
 
     def __enter__(self) -> Store:
         """Open the database and make the tables, and columns of tables, that it lacks."""
         with self._telling():
-            self._db = sqlite_utils.Database(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
+            if not self.read_only:
+                self._open(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
+                return self
+            address = f"{self.path.resolve().as_uri()}?mode=ro"
             try:
-                known = set(self._db.table_names())
-                for name, (columns, key) in _TABLES.items():
-                    if name not in known:
-                        self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
-                    for column in columns.keys() - self._table(name).columns_dict:
-                        self._table(name).add_column(column, columns[column])
-            except BaseException:
-                self._db.close()
-                raise
+                self._open(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True))
+            except sqlite3.OperationalError as error:
+                name = str(error.sqlite_errorname)
+                if not (name.startswith(_UNFINISHED) and self.path.is_file()):
+                    raise
+                # A process was killed while it wrote: SQLite has to put the file in order first.
+                self._open(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
         return self
+
+    def _open(self, connection: sqlite3.Connection) -> None:
+        self._db = sqlite_utils.Database(connection)
+        try:
+            self._known = set(self._db.table_names())
+            if not self.read_only:
+                self._complete()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _complete(self) -> None:
+        """Make the tables, and columns of tables, that an older database lacks."""
+        for name, (columns, key) in TABLES.items():
+            if name not in self._known:
+                self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
+                self._known.add(name)
+            for column in columns.keys() - self._table(name).columns_dict:
+                self._table(name).add_column(column, columns[column])
 
     def __exit__(
         self,
@@ -238,6 +225,8 @@ class Store:
         order_by: str | None = None,
         limit: int | None = None,
     ) -> list[Columns]:
+        if table not in self._known:
+            return []
         with self._telling():
             return list(self._table(table).rows_where(where, list(args), order_by, limit=limit))
 

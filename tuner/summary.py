@@ -66,11 +66,18 @@ def print_measures(folder: StudyFolder, plain: bool = False) -> None:
 
 def print_next(folder: StudyFolder, default: Path) -> None:
     """Where the study is and the commands that follow; `default` is where studies are sought."""
-    name = folder.name if folder.root.parent == default else str(folder.root)
+    name = study_name(folder, default)
     print(f"\nstudy folder: {folder.root}")
+    if folder.report.is_file():
+        print(f"report: {folder.report}")
     print("next:")
     print(f"  tuner dashboard {name}")
     print(f"  tuner export {name} -o {folder.name}.safetensors")
+
+
+def study_name(folder: StudyFolder, default: Path) -> str:
+    """What a command calls a study: its name below `default`, its path anywhere else."""
+    return folder.name if folder.root.parent == default else str(folder.root)
 
 
 def console() -> Console:

@@ -23,7 +23,7 @@ def test_a_detector_is_asked_once_however_many_judges_ask() -> None:
         evidence = Evidence(sample, detectors)
         for _ in range(3):
             for judge in JUDGES:
-                assert judge.score(sample, evidence).value is not None, judge.name
+                judge.score(sample, evidence)
             evidence.sentence_probabilities({"day": ("by day",), "night": ("by night",)})
         # NudeNet sees the picture and the figure's crop.
         asked = {"parts": 2, "pose": 1, "hands": 1, "persons": 1, "zero_shot": 1}

@@ -32,6 +32,15 @@ def test_colour_blocks_are_found(judge: Judge, rendered: Callable[..., list[Imag
     assert np.mean([value < 0.5 for value in values]) >= 0.9
 
 
+def test_the_box_of_a_colour_block_is_told() -> None:
+    image = np.random.default_rng(0).integers(90, 110, (64, 80, 3)).astype(np.uint8)
+    image[16:32, 20:60] = (0, 160, 0)
+    block = artefacts.largest_colour_block(image)
+    assert block.box == pytest.approx((0.25, 0.25, 0.75, 0.5), abs=0.03)
+    assert block.share == pytest.approx(0.125, abs=0.03)
+    assert artefacts.largest_colour_block(image[:16]).share == 0.0
+
+
 def test_burnt_colours_are_found(judge: Judge, rendered: Callable[..., list[Image]]) -> None:
     image = rendered(1, 11, top_colour="red", framing="half", clothed=True)[0]
     burnt = np.clip((image.astype(float) - 128) * 6 + 128, 0, 255).astype(np.uint8)

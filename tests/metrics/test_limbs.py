@@ -41,6 +41,29 @@ def test_faulty_limbs_are_told_from_sound_ones(values: Callable[..., np.ndarray]
         assert area_under_curve(values(40, seed=200, limbs=fault), sound) >= 0.9, fault
 
 
+def test_the_box_of_an_arm_too_many_lies_where_it_was_drawn(
+    evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    fixed = {"framing": "full", "ground": "plain"}
+    found, hits = 0, 0
+    pairs = zip(
+        rendered(12, 200, limbs="extra arm", **fixed),
+        rendered(12, 200, limbs="normal", **fixed),
+        strict=True,
+    )
+    for image, sound in pairs:
+        score = limbs.score(sampled(image), evidence(image))
+        if score.value is None or score.evidence["worst"] != "extra limb" or score.value >= 0.5:
+            continue
+        found += 1
+        drawn = (np.abs(image.astype(int) - sound) > 20).any(axis=-1)
+        left, top, right, bottom = np.array(score.evidence["part"]) * len(image)
+        inside = drawn[int(top) : int(bottom) + 1, int(left) : int(right) + 1]
+        hits += bool(inside.mean() > 0.2)
+    assert found >= 6
+    assert hits >= 0.8 * found
+
+
 @pytest.mark.parametrize("fault", ["extra leg", "missing leg"])
 def test_faulty_legs_are_found_where_the_frame_shows_them(
     fault: str, values: Callable[..., np.ndarray]

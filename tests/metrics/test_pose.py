@@ -25,3 +25,15 @@ def test_an_empty_ground_is_a_failure_when_a_person_was_asked_for(
     image = np.full((64, 64, 3), 120, np.uint8)
     assert pose.score(sampled(image), evidence(image)).value == 0.0
     assert pose.score(sampled(image, text=""), evidence(image)).value is None
+
+
+def test_the_stick_figure_stands_upright_in_the_picture(
+    evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    image = rendered(1, seed=1, framing="full")[0]
+    joints = np.reshape(pose.score(sampled(image), evidence(image)).evidence["joints"], (-1, 2))
+    assert len(joints) == 13
+    nose, shoulders, hips, ankles = joints[0], joints[1:3], joints[7:9], joints[11:13]
+    heights = [nose[1], shoulders[:, 1].mean(), hips[:, 1].mean(), ankles[:, 1].mean()]
+    assert heights == sorted(heights)
+    assert 0 < heights[0] < heights[-1] < 1.05

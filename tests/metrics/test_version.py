@@ -93,19 +93,20 @@ def test_every_judge_names_the_models_that_it_asks(
 ) -> None:
     """With a model of the settings taken away, a judge that asks it abstains, and no other."""
     (image,) = rendered(1, 12)
-    sample = sampled(image, sex="female")
+    sample = sampled(image, "1girl, red shirt", sex="female", framing="full")
     settings = {"gender_model": "zero_shot", "person_model": "persons"}
     for judge in JUDGES:
         asked: set[str] = set()
 
         class Watched(Detectors):
             pose, hands, parts = detectors.pose, detectors.hands, detectors.parts
+            zero_shot, persons = None, None
 
             def __getattribute__(self, name: str, asked: set[str] = asked) -> object:
                 asked.add(name)
                 return super().__getattribute__(name)
 
-        judge.score(sample, Evidence(sample, Watched(JudgeSettings(gender_model=None))))
+        judge.score(sample, Evidence(sample, Watched(JudgeSettings(gender_model="any"))))
         wanted = {setting for setting, detector in settings.items() if detector in asked}
         assert wanted == set(judge.models), judge.name
 
@@ -121,12 +122,18 @@ class Recorded(dict[str, Score]):
         self.asked.add(name)
         return super().__getitem__(name)
 
+    def get(self, name: str, default: Score | None = None) -> Score | None:  # type: ignore[override]
+        self.asked.add(name)
+        return super().get(name, default)
+
 
 def test_the_judges_behind_each_number_are_those_it_is_made_of(
     detectors: Detectors, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
 ) -> None:
     (image,) = rendered(1, 12)
-    (scored,) = score_samples([sampled(image, sex="female")], detectors)
+    (scored,) = score_samples(
+        [sampled(image, "1girl, red shirt", sex="female", framing="full")], detectors
+    )
     assert set(JUDGED_BY) == {*FORMULAS, *rates([scored])}
     for name, formula in FORMULAS.items():
         recorded = Recorded(dict(scored.scores))

@@ -12,20 +12,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
     "__init__ errors parameters suites home events rows rungs prompt_words comfyui data.__init__ "
-    "label_page data.adults data.captions mannequin.__init__ mannequin.brush mannequin.figure "
-    "mannequin.fit mannequin.shades",
+    "label_page effects findings tables thumbnails data.adults data.captions mannequin.__init__ "
+    "mannequin.brush mannequin.figure mannequin.fit mannequin.shades",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata grid calibration labels data.cache mannequin.hands mannequin.second_head",
-    "space_check init check adapter results_table keep score_folder remembered "
+    "space_check init check adapter results_table course keep score_folder remembered "
     "mannequin.first_style mannequin.second_style",
-    "space train stable_loss summary live label_file photo_cases selfcheck mannequin.render",
-    "sample optuna_study score_report mannequin.corpus mannequin.dataset mannequin.labelled "
-    "mannequin.scene",
-    "alias_leak truths label_server selfcheck_report mannequin.vocabulary mannequin.train_base "
-    "mannequin.train_clip mannequin.train_yolo",
-    "trial mannequin.build",
+    "space train stable_loss summary live report_data label_file photo_cases selfcheck "
+    "mannequin.render",
+    "sample optuna_study score_report answer report_figures report_pictures mannequin.corpus "
+    "mannequin.dataset mannequin.labelled mannequin.scene",
+    "alias_leak truths label_server selfcheck_report report_page mannequin.vocabulary "
+    "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
+    "trial report mannequin.build",
     "workbench calibrate",
     "study",
     "export dashboard follow",

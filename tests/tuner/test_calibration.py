@@ -138,7 +138,7 @@ def test_the_best_cut_by_hand(faulty: list[float], sound: list[float], cut: Cut 
 
 def test_models_are_known_by_name_and_content(tmp_path: Path) -> None:
     names = model_names(judge_settings("mannequin", "mannequin"))
-    assert [str(name).split("@")[0] for name in names.values()] == ["clip", "yolo"]
+    assert [str(name).split("@")[0] for name in names.values()] == ["clip", "yolo", "None"]
     files = {}
     for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
         (tmp_path / folder).mkdir()
@@ -155,11 +155,12 @@ def test_the_shipped_selfchecks_are_of_these_judges_and_models() -> None:
     names = model_names(judge_settings("mannequin", "mannequin"))
     trust = Trust(tuple(known), "mannequin", names)
     for judge in JUDGES:
-        for side in (64, 256):
+        for side in (64, 256) if judge.name != "no_red_eyes" else (256,):  # too small to see at 64
             assert trust.calibrated(judge.name, judge_version(judge), side), judge.name
     for one in known:
-        if one.judge != "no_explicit_parts":  # of which no fault is drawn
-            assert one.auc is not None
+        if one.auc is None:  # no fault is drawn, or it is too small to see at 64 px
+            assert one.judge in ("no_explicit_parts", "no_red_eyes")
+        else:
             assert one.auc >= 0.75, one.judge
 
 
@@ -173,6 +174,7 @@ def folder(tmp_path: Path) -> StudyFolder:
         "pose", "mannequin", "ab", 12, ("pose", "quality"), {}, {}, "", side=64, models=names
     )
     scores = {j.name: Score(j.name, 0.9, version=judge_version(j)) for j in JUDGES}
+    scores["no_red_eyes"] = replace(scores["no_red_eyes"], value=None, reason="too small to see")
     sample = Sample(Prompt("1girl"), 0, np.zeros((64, 64, 3), np.uint8), folder.base / "0.png")
     numbers = {name: Objective(name, 0.5, 0.4, 0.6, 9, 9) for name in ("pose", "quality")}
     with Store(folder.results_db) as store:

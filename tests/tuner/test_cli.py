@@ -198,6 +198,8 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
     assert "sampling the base" not in again.stderr
     assert "Pareto front" in again.stdout
     assert f"study folder: {folder.root}" in again.stdout
+    assert f"report: {folder.report}" in again.stdout
+    assert "</html>" in folder.report.read_text(encoding="utf-8")
     results = read_results(folder)
     assert [one.state for one in results.trials] == ["interrupted", "complete", "complete"]
     assert results.trials[1].parameters == results.trials[0].parameters

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -208,6 +210,49 @@ def test_a_locked_database_is_told_in_one_line(
             store.begin_trial(0, {})
     finally:
         other.close()
+
+
+def test_a_reader_changes_nothing(folder: StudyFolder) -> None:
+    with Store(folder.results_db) as store:
+        store.put_rung(rung(folder), scored(folder))
+    before = folder.results_db.read_bytes()
+    with Store(folder.results_db, read_only=True) as store:
+        assert len(store.samples(0, 80)) == 2
+        with pytest.raises(TunerError, match="readonly"):
+            store.begin_trial(1, {})
+    assert folder.results_db.read_bytes() == before
+
+
+def test_a_reader_waits_for_no_writer_that_has_not_yet_written(folder: StudyFolder) -> None:
+    with Store(folder.results_db) as store:
+        store.begin_trial(0, {"rank": 8})
+    with sqlite3.connect(folder.results_db) as writer:
+        writer.execute("begin immediate")
+        writer.execute("update trials set state = 'pruned'")
+        with Store(folder.results_db, read_only=True) as store:
+            assert store.trials()[0].state == "running"
+
+
+def test_a_reader_finds_no_rows_where_no_table_is_yet(folder: StudyFolder) -> None:
+    folder.results_db.touch()
+    with Store(folder.results_db, read_only=True) as store:
+        assert (store.study(), store.trials(), store.rungs(None)) == (None, [], [])
+    assert folder.results_db.read_bytes() == b""
+
+
+def test_a_reader_after_a_kill_in_the_middle_of_a_write(folder: StudyFolder) -> None:
+    with Store(folder.results_db) as store:
+        store.begin_trial(0, {"rank": 8})
+    killed = (
+        "import os, sqlite3, sys; db = sqlite3.connect(sys.argv[1]); "
+        "db.execute('pragma cache_size = 1'); db.execute('begin immediate'); "
+        'db.execute("update trials set reason = hex(zeroblob(200000))"); '
+        "db.execute('create table more as select * from trials'); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", killed, str(folder.results_db)], check=False)
+    assert folder.results_db.with_name("results.db-journal").stat().st_size > 0
+    with Store(folder.results_db, read_only=True) as store:
+        assert store.trials()[0].reason is None
 
 
 def test_a_file_that_is_no_database_is_told(folder: StudyFolder) -> None:

@@ -1,0 +1,129 @@
+"""The answer of a study: which trial, how sure, and what it gains over the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from metrics.contract import Objective, Sample, ScoredSample
+from metrics.objectives import Difference, paired_difference
+from tuner.errors import ConfigError
+from tuner.report_data import StudyData
+from tuner.results_table import Recommendation, Results, recommended
+from tuner.rows import SampleRow
+
+MOST_RIVALS = 24
+"""Of so many other trials of the front, the strongest, it is asked whether they are worse."""
+
+
+@dataclass(frozen=True)
+class Gain:
+    """An objective or a rate of the trial beside the base's.
+
+    `difference` is paired by prompt and seed; None for a rate, without a base, and where the
+    scores cannot be paired.
+    """
+
+    name: str
+    trial: Objective
+    base: Objective | None
+    difference: Difference | None
+
+    @property
+    def verdict(self) -> str:
+        """What the difference's interval says."""
+        if self.difference is None:
+            return ""
+        if self.difference.low > 0:
+            return "better than the base"
+        return "worse than the base" if self.difference.high < 0 else "not told apart"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The trial to take, or None and in `why` the reason that there is none.
+
+    `tied` are the other trials of the front that no objective tells apart from it, of `rivals`
+    that were compared.
+    """
+
+    trial: int | None
+    why: str
+    gains: tuple[Gain, ...] = ()
+    rates: tuple[Gain, ...] = ()
+    rivals: int = 0
+    tied: tuple[int, ...] = ()
+
+    def gained(self, verdict: str) -> list[str]:
+        """The objectives whose verdict begins with a word: better, worse or not."""
+        return [one.name for one in self.gains if one.verdict.startswith(verdict)]
+
+
+def which_trial(results: Results) -> Recommendation:
+    """The one place where a report asks which trial to take.
+
+    Raises ConfigError, with the reason, when there is none.
+    """
+    return recommended(results)
+
+
+def answer(data: StudyData) -> Answer:
+    """Which trial to take, why, and how sure that is."""
+    try:
+        choice = which_trial(data.results)
+    except ConfigError as error:
+        return Answer(None, str(error))
+    number, rung = choice.result.trial.number, choice.result.rung
+    base, names = data.results.base, data.results.study.objectives
+    ours, before = scored(data.samples[number]), scored(data.samples.get(None, ()))
+    gains = [
+        Gain(
+            name,
+            rung.objectives[name],
+            base.objectives.get(name) if base else None,
+            difference(ours, before, name, before),
+        )
+        for name in names
+    ]
+    rates = [
+        Gain(name, rate, base.rates.get(name) if base else None, None)
+        for name, rate in rung.rates.items()
+    ]
+    rivals = [one for one in data.front if one != number][:MOST_RIVALS]
+    tied = [one for one in rivals if _tied(ours, scored(data.samples[one]), before, names)]
+    return Answer(number, choice.why, tuple(gains), tuple(rates), len(rivals), tuple(tied))
+
+
+def scored(rows: Sequence[SampleRow]) -> list[ScoredSample]:
+    """Rows of results.db as the formulas take them; they read scores, prompts and seeds only."""
+    unseen = np.zeros((1, 1, 3), np.uint8)
+    return [
+        ScoredSample(Sample(row.prompt, row.seed, unseen, row.path), row.scores) for row in rows
+    ]
+
+
+def difference(
+    ours: Sequence[ScoredSample],
+    theirs: Sequence[ScoredSample],
+    objective: str,
+    base: Sequence[ScoredSample],
+) -> Difference | None:
+    """The paired difference; None where the two were not sampled or not judged alike."""
+    if not ours or not theirs:
+        return None
+    try:
+        return paired_difference(ours, theirs, objective, base or None)
+    except (KeyError, ValueError):  # a judge, a prompt or a seed that only one of them has
+        return None
+
+
+def _tied(
+    ours: Sequence[ScoredSample],
+    theirs: Sequence[ScoredSample],
+    base: Sequence[ScoredSample],
+    objectives: Sequence[str],
+) -> bool:
+    found = [difference(ours, theirs, name, base) for name in objectives]
+    return all(one is None or one.low <= 0 <= one.high for one in found)

@@ -1,0 +1,212 @@
+"""What each parameter does to an objective, with intervals that say when nothing is known. Pure.
+
+The sampler chose the trials, so parameters move together: what is measured here is association.
+All intervals of one objective hold together with 95 % (Bonferroni over the parameters), so that
+among many parameters without effect none stands out by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+Floats = npt.NDArray[np.float64]
+
+FEWEST = 8
+"""With fewer trials nothing is said of any parameter."""
+
+_MISS = 0.05
+_FEWEST_IN_GROUP = 3
+_GROUPS = 4
+_MOST_F = 1e4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval; `words` says what it is."""
+
+    value: float
+    low: float
+    high: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A parameter and an objective over `trials` trials.
+
+    `share` is how much of the objective's variation the parameter goes along with, 0 to 1;
+    `effect` which way it goes. None where the trials do not allow the question. `numeric` says
+    that the parameter's values have an order.
+    """
+
+    parameter: str
+    numeric: bool
+    trials: int
+    share: Estimate | None
+    effect: Estimate | None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is evidence that the parameter matters, or which way."""
+        share = self.share is not None and self.share.low > 0
+        return share or (self.effect is not None and excludes_zero(self.effect))
+
+
+def excludes_zero(estimate: Estimate) -> bool:
+    """Whether the interval lies on one side of zero."""
+    return estimate.low > 0 or estimate.high < 0
+
+
+def effects(parameters: Sequence[Mapping[str, object]], values: Sequence[float]) -> list[Effect]:
+    """The effect of every parameter that was varied on `values`, one for each trial's parameters.
+
+    The parameter with the largest share comes first.
+    """
+    names = list(dict.fromkeys(name for one in parameters for name in one))
+    columns = {
+        name: [
+            (one[name], value) for one, value in zip(parameters, values, strict=True) if name in one
+        ]
+        for name in names
+    }
+    varied = {
+        name: pairs
+        for name, pairs in columns.items()
+        if len({str(level) for level, _ in pairs}) > 1
+    }
+    miss = _MISS / max(1, len(varied))
+    found = [_effect(name, pairs, miss) for name, pairs in varied.items()]
+    return sorted(found, key=lambda one: -(one.share.value if one.share else -1.0))
+
+
+def is_numeric(levels: Sequence[object]) -> bool:
+    """Whether values have an order that means something: more than two, and all are numbers."""
+    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in levels)
+    return numbers and len(set(levels)) > 2
+
+
+def _effect(name: str, pairs: Sequence[tuple[object, float]], miss: float) -> Effect:
+    levels = [level for level, _ in pairs]
+    values = np.array([value for _, value in pairs], np.float64)
+    numeric = is_numeric(levels)
+    if len(pairs) < FEWEST or np.ptp(values) == 0:
+        return Effect(name, numeric, len(pairs), None, None)
+    if numeric:
+        numbers = np.array(levels, np.float64)
+        effect = rank_correlation(numbers, values, miss)
+        groups = _quantile_groups(numbers)
+    else:
+        groups = [word(level) for level in levels]
+        effect = _largest_difference(groups, values, miss)
+    return Effect(name, numeric, len(pairs), _share(groups, values, miss), effect)
+
+
+def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Estimate | None:
+    """Spearman's correlation with its interval (Bonett and Wright 2000), missed with `miss`.
+
+    None under five pairs, or where one side is constant.
+    """
+    if len(a) < 5 or np.ptp(a) == 0 or np.ptp(b) == 0:
+        return None
+    rho = float(stats.spearmanr(a, b).statistic)
+    inside = max(-0.9999, min(0.9999, rho))
+    half = float(stats.norm.ppf(1 - miss / 2)) * math.sqrt((1 + inside**2 / 2) / (len(a) - 3))
+    low, high = math.tanh(math.atanh(inside) - half), math.tanh(math.atanh(inside) + half)
+    return Estimate(rho, min(low, rho), max(high, rho), "rank correlation")
+
+
+def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -> Estimate | None:
+    """Mean of `a` minus mean of `b`, both of values in [0, 1], with Welch's interval (1947).
+
+    The interval is missed with the probability `miss`. None with under three values on a side, or
+    where no value differs on its side.
+    """
+    if min(len(a), len(b)) < _FEWEST_IN_GROUP:
+        return None
+    parts = np.array([a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)])
+    if parts.sum() == 0:
+        return None
+    freedom = parts.sum() ** 2 / (parts**2 / np.array([len(a) - 1, len(b) - 1])).sum()
+    half = float(stats.t.ppf(1 - miss / 2, freedom)) * math.sqrt(parts.sum())
+    value = float(a.mean() - b.mean())
+    return Estimate(value, max(-1.0, value - half), min(1.0, value + half), words)
+
+
+def word(level: object) -> str:
+    """A parameter's value as it is shown."""
+    if level is None:
+        return "none"
+    return f"{level:.3g}" if isinstance(level, float) else str(level)
+
+
+def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> Estimate | None:
+    """The value that differs most, in standard errors, from all others."""
+    names, which = sorted(set(groups)), np.array(groups)
+    if len(names) == 2:
+        a, b = names
+        return difference_of_means(values[which == a], values[which == b], f"{a} minus {b}", miss)
+    found = [
+        difference_of_means(
+            values[which == name],
+            values[which != name],
+            f"{name} minus the rest",
+            miss / len(names),
+        )
+        for name in names
+    ]
+    told = [one for one in found if one is not None]
+    return max(told, key=lambda one: abs(one.value) / (one.high - one.value), default=None)
+
+
+def _quantile_groups(numbers: Floats) -> list[str]:
+    """Each number's group: its own value where there are few, else one of up to four quantiles."""
+    distinct = np.unique(numbers)
+    if len(distinct) <= _GROUPS:
+        return [word(float(one)) for one in numbers]
+    count = min(_GROUPS, max(2, len(numbers) // 5))
+    edges = np.quantile(numbers, np.linspace(0, 1, count + 1)[1:-1])
+    return [str(int(one)) for one in np.searchsorted(edges, numbers, side="left")]
+
+
+def _share(groups: Sequence[str], values: Floats, miss: float) -> Estimate | None:
+    """Share of the ranks' variance that lies between the groups: omega squared, never below 0.
+
+    An analysis of variance of ranks (Conover and Iman 1981), so that one collapsed trial is not
+    all there is; the interval inverts the noncentral F distribution (Steiger 2004).
+    """
+    ranks = stats.rankdata(values)
+    which = np.unique(np.array(groups), return_inverse=True)[1]
+    members = [ranks[which == one] for one in range(which.max() + 1)]
+    count, total = len(members), len(ranks)
+    if count < 2 or total - count < 3:
+        return None
+    between = sum(len(one) * (one.mean() - ranks.mean()) ** 2 for one in members) / (count - 1)
+    within = sum(((one - one.mean()) ** 2).sum() for one in members) / (total - count)
+    ratio = min(_MOST_F, float(between / within)) if within > 0 else _MOST_F
+    # The usual estimate of the noncentrality: F without what chance alone gives it.
+    centre = max(0.0, (count - 1) * (ratio - 1))
+    low, high = (
+        _noncentrality(ratio, (count - 1, total - count), p) for p in (1 - miss / 2, miss / 2)
+    )
+    shares = sorted(one / (one + total) for one in (low, centre, high))
+    return Estimate(centre / (centre + total), shares[0], shares[-1], "share of the variation")
+
+
+def _noncentrality(ratio: float, freedom: tuple[int, int], below: float) -> float:
+    """The noncentrality at which an F value has the probability `below` of lying under `ratio`."""
+
+    def gap(noncentrality: float) -> float:
+        return float(stats.ncf.cdf(ratio, *freedom, noncentrality)) - below
+
+    if gap(0.0) <= 0:
+        return 0.0
+    top = 1.0
+    while gap(top) > 0 and top < 1e6:
+        top *= 2
+    return float(optimize.brentq(gap, 0.0, top, xtol=1e-3)) if gap(top) < 0 else top
