@@ -7,7 +7,7 @@ import math
 import numpy as np
 from skimage.measure import blur_effect
 
-from metrics.contract import Judge, Sample, Score
+from metrics.contract import Image, Judge, Sample, Score
 from metrics.evidence import Evidence
 
 NAME = "sharp"
@@ -29,9 +29,14 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     """
     if int(sample.image.max()) - int(sample.image.min()) < 2:
         return Score(NAME, 0.0, None, {"constant": True})
-    blur = float(np.nan_to_num(blur_effect(sample.image, channel_axis=-1), nan=1.0))
+    blur = blur_of(sample.image)
     value = 1.0 / (1.0 + math.exp((blur - BLURRED) / _WIDTH))
     return Score(NAME, value, None, {"blur_effect": blur})
+
+
+def blur_of(image: Image) -> float:
+    """The blur effect of a picture, 0 sharp to 1 blurred; 1 for one without any edge."""
+    return float(np.nan_to_num(blur_effect(image, channel_axis=-1), nan=1.0))
 
 
 JUDGE = Judge(NAME, "quality", score)

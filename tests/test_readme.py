@@ -48,6 +48,12 @@ def test_every_command_is_told() -> None:
 
     names = [one.name or one.callback.__name__ for one in app.registered_commands if one.callback]
     assert len(names) >= 7
+    for group in app.registered_groups:
+        assert group.typer_instance is not None
+        prefix = f"{group.typer_instance.info.name} " if group.typer_instance.info.name else ""
+        commands = group.typer_instance.registered_commands
+        names += [prefix + (one.name or one.callback.__name__) for one in commands if one.callback]
+    assert {"score", "data audit", "data prepare"} <= set(names)
     assert not [name for name in names if f"tuner {name.replace('_', '-')}" not in README]
 
 

@@ -14,12 +14,13 @@ import huggingface_hub
 
 from metrics.models import BUNDLES, available
 from tuner import mannequin
-from tuner.config import MANNEQUIN, StudyConfig, native_size
+from tuner.config import MANNEQUIN, StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.estimate import Estimate, estimate
 from tuner.judge_models import judge_settings
 from tuner.parameters import Fixed
+from tuner.sizes import native_size
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from tuner import __version__
+from tuner.cli_data import data as data_verbs
 from tuner.cli_pictures import pictures
 from tuner.refusal import say, told
 from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
@@ -220,6 +221,7 @@ def export(
 
 
 app.add_typer(pictures)
+app.add_typer(data_verbs)
 
 
 @app.command(epilog="Example: tuner models")

@@ -6,10 +6,8 @@ strictly: text is no number, and true is not 1. Reading files is the work of `tu
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
@@ -18,7 +16,9 @@ from pydantic import model_validator as check
 from metrics.contract import SET_OBJECTIVES, Prompt
 from tuner import mannequin
 from tuner.data.adults import forbidden_words
+from tuner.data.captions import POLICY_RULE, policy_text
 from tuner.parameters import Parameter, Value, show
+from tuner.sizes import SIZE_RULE, parse_size
 from tuner.suites import SUITES
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -27,47 +27,14 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MANNEQUIN = "mannequin"
 """The word for the shipped base, data set and judge."""
 
-STABLE_DIFFUSION_SIZE = 512
-"""The native size in pixels of Stable Diffusion 1.5, which a base is taken for if unknown."""
-
 OBJECTIVES = ("pose", "gender", "clothing", "quality")
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 
 _NAME_RULE = "1 to 64 characters A-Z a-z 0-9 . _ -, the first a letter or digit"
-_SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
-_SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 _DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\.")
 
 _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
-
-
-def parse_size(size: int | str) -> tuple[int, int]:
-    """Width and height in pixels of `512` or `512x768`; ValueError for anything else."""
-    match = _SIZE_TEXT.fullmatch(size) if isinstance(size, str) else None
-    if isinstance(size, str) and match is None:
-        raise ValueError(f"{size!r} is no size")
-    sides = (int(match[1]), int(match[2])) if match else (int(size), int(size))
-    if any(side % 8 or not 16 <= side <= 2048 for side in sides):
-        raise ValueError(f"{size} is no size")
-    return sides
-
-
-def native_size(base: str) -> int:
-    """The side in pixels of the square pictures that a base was made with.
-
-    A diffusers folder says it itself; a hub id or a single file cannot be asked without loading
-    it, and counts as Stable Diffusion 1.5.
-    """
-    if base == MANNEQUIN:
-        return mannequin.NATIVE_SIZE
-    try:
-        latent = json.loads((Path(base) / "unet" / "config.json").read_text("utf-8"))
-        vae = json.loads((Path(base) / "vae" / "config.json").read_text("utf-8"))
-        factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
-        return int(latent["sample_size"]) * factor
-    except (OSError, ValueError, KeyError, TypeError):
-        return STABLE_DIFFUSION_SIZE
 
 
 class _Config(BaseModel):
@@ -79,9 +46,10 @@ class TrainConfig(_Config):
 
     method: Literal["lora"] = Field(default="lora", description="lora")
     data: str | None = Field(default=None, description="the name of one of the folders in data")
-    captions: Literal["all", "gender", "gender+framing", "none"] = Field(
-        default="all", description="all, gender, gender+framing, none"
-    )
+    captions: str = Field(default="all", description=POLICY_RULE)
+    shuffle_tags: bool = Field(default=False, description="true, false")
+    keep_first: int = Field(default=1, ge=0, le=1000, description="a whole number from 0 to 1000")
+    tag_dropout: float = Field(default=0.0, ge=0, le=1, description="a number in [0, 1]")
     alias: str | None = Field(
         default=None,
         max_length=64,
@@ -94,7 +62,7 @@ class TrainConfig(_Config):
     )
     learning_rate: float = Field(default=5e-4, gt=0, le=1, description="a number in (0, 1]")
     text_encoder_ratio: float = Field(default=0.0, ge=0, le=1, description="a number in [0, 1]")
-    resolution: int | str = Field(default=64, description=_SIZE_RULE)
+    resolution: int | str = Field(default=64, description=SIZE_RULE)
     empty_prompt: float = Field(default=0.1, ge=0, le=1, description="a number in [0, 1]")
     batch_size: int = Field(default=16, ge=1, le=1024, description="a whole number from 1 to 1024")
     steps: int | None = Field(
@@ -110,6 +78,11 @@ class TrainConfig(_Config):
         parse_size(value)
         return value
 
+    @field_validator("captions", mode="before")
+    @classmethod
+    def _is_policy(cls, value: object) -> str:
+        return policy_text(value)
+
     @field_validator("alias")
     @classmethod
     def _names_no_child(cls, value: str | None) -> str | None:
@@ -121,6 +94,11 @@ class TrainConfig(_Config):
     def lora_alpha(self) -> float:
         """The LoRA's alpha: it acts with the strength alpha / rank."""
         return float(self.rank) if self.alpha is None else self.alpha
+
+    @property
+    def captions_vary(self) -> bool:
+        """Whether a picture's caption may be another one each time."""
+        return self.shuffle_tags or self.tag_dropout > 0
 
     @property
     def size(self) -> tuple[int, int]:
@@ -140,7 +118,7 @@ class SuiteConfig(_Config):
     )
     negative: str = Field(default="", description="text; the negative prompt of all samples")
     seeds: int = Field(default=4, ge=1, le=1000, description="a whole number from 1 to 1000")
-    size: int | str = Field(default=64, description=_SIZE_RULE)
+    size: int | str = Field(default=64, description=SIZE_RULE)
     steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
     guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
     sampler: Literal["ddim", "dpm++"] = Field(default="dpm++", description="ddim, dpm++")

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner.config import StudyConfig, TrainConfig, native_size, parse_size
+from tuner.config import StudyConfig, TrainConfig
 from tuner.parameters import extremes
+from tuner.sizes import native_size, parse_size
 
 _GIB = 2**30
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from tuner.comfyui import positive_prompt
-from tuner.data.folder import read_caption
+from tuner.data.caption_files import read_caption
 
 _END_OF_PROMPT = re.compile(r"(?m)^(?:Negative prompt:|Steps: ?\d)")
 _EXIF, _USER_COMMENT = 0x8769, 0x9286
@@ -20,7 +20,7 @@ def prompts_of(path: Path, image: Image.Image) -> list[str]:
 
     The order: a `.txt` of the same name beside it, `parameters` (A1111 and its kin), `prompt`
     (ComfyUI), EXIF's UserComment (A1111's JPEG and WebP). A text file may hold what A1111 writes.
-    Raises tuner.data.folder.UnusableError for a text file that is no text.
+    Raises tuner.data.picture_file.UnusableError for a text file that is no text.
     """
     sidecar = path.with_suffix(".txt")
     texts = [a1111_prompt(read_caption(sidecar))] if sidecar.is_file() else []

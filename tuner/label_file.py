@@ -10,7 +10,7 @@ import numpy as np
 
 from metrics.contract import Prompt, Sample
 from tuner.cases import SOUND, Case, with_fault, wrong_sex
-from tuner.data.folder import read_pixels
+from tuner.data.picture_file import read_pixels
 from tuner.errors import ConfigError
 from tuner.labels import Label, read_labels
 from tuner.score_folder import find_pictures

@@ -41,7 +41,7 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": _prediction_type(base),
         "tuner.version": __version__,
-        "tuner.captions": config.captions,
+        "tuner.captions": config.captions.partition(":")[0],  # not the tags that it lists
         "tuner.empty_prompt": str(config.empty_prompt),
     }
 

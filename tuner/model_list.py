@@ -22,6 +22,22 @@ STABLE_DIFFUSION = LibraryModel(
 )
 """The base of search_spaces/pose_sd15.yaml. The size is that of UNet, VAE and text encoder."""
 
+BLIP = LibraryModel(
+    name="BLIP large (captions)",
+    size=1_880_000_000,
+    licence="BSD-3-Clause",
+    files=("model.safetensors",),
+    hub="Salesforce/blip-image-captioning-large",
+)
+WD14 = LibraryModel(
+    name="WD ViT tagger v3 (tags)",
+    size=379_000_000,
+    licence="Apache-2.0",
+    files=("model.onnx",),
+    hub="SmilingWolf/wd-vit-tagger-v3",
+)
+"""What `tuner data prepare` writes captions with, where it is asked to."""
+
 
 @dataclass(frozen=True)
 class ModelFile:
@@ -56,6 +72,8 @@ def model_files() -> list[ModelFile]:
         _bundle("hand_landmarker", "judges of limbs"),
         _from_hub(clip, "gender judge", "or name a folder with --gender-model"),
         _from_hub(STABLE_DIFFUSION, "base", "or name a folder or .safetensors file with --base"),
+        _from_hub(BLIP, "`tuner data prepare --captions blip`", "or name a folder with --blip"),
+        _from_hub(WD14, "`tuner data prepare --captions wd14`", "or name a folder with --tagger"),
     ]
 
 

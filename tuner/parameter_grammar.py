@@ -31,7 +31,7 @@ def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None
     """What the value `raw` of the training key `name` means; `path` is where it stands."""
     if isinstance(raw, list):
         return None, [not_allowed(path, raw, f"{{choices: {show(raw)}}}")]
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, Mapping) or _is_policy(name, raw):
         value, problem = read_value(name, raw, path)
         return (Fixed(value), []) if problem is None else (None, [problem])
     if "choices" in raw:
@@ -132,10 +132,15 @@ def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> 
 def read_value(name: str, value: object, path: Path) -> tuple[Value, Problem | None]:
     """The value as TrainConfig takes it (a whole number becomes real where it has to)."""
     field = TrainConfig.model_fields[name]
-    if isinstance(value, Mapping | list):
+    if isinstance(value, Mapping | list) and not _is_policy(name, value):
         return None, not_allowed(path, value, str(field.description))
     try:
         read: Value = getattr(TrainConfig.model_validate({name: value}), name)
     except ValidationError:
         return None, not_allowed(path, value, str(field.description))
     return read, None
+
+
+def _is_policy(name: str, raw: object) -> bool:
+    """Whether this is the one value that is written with keys: `{keep: [...]}`, `{drop: [...]}`."""
+    return name == "captions" and isinstance(raw, Mapping) and bool({"keep", "drop"} & set(raw))

@@ -34,7 +34,7 @@ from metrics.figure import (
 from metrics.preprocess import analysis_picture, lab, resized_mask
 from metrics.red_eyes import IRIS, eye_distance, too_small
 from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
-from tuner.data.folder import read_pixels
+from tuner.data.picture_file import read_pixels
 from tuner.score_folder import Pictures
 
 TORSO = (0.25, 0.5, 0.75, 1.0)

@@ -20,7 +20,14 @@ import metrics
 from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.models import ModelUnavailableError
 from tuner.data.adults import forbidden_words
-from tuner.data.folder import SUFFIXES, UnusableError, decoded_size, opened, read_pixels, too_thin
+from tuner.data.picture_file import (
+    SUFFIXES,
+    UnusableError,
+    decoded_size,
+    opened,
+    read_pixels,
+    too_thin,
+)
 from tuner.errors import ConfigError, MissingModelError
 from tuner.image_prompt import prompts_of
 from tuner.judge_models import judge_settings

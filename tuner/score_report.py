@@ -36,18 +36,23 @@ _LINE_EVERY = 30.0
 
 
 def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
-    """Raises ConfigError where a table cannot be written there, before anything is judged.
+    """Raises ConfigError where a table cannot be written there, before anything is judged."""
+    check_output(csv_file, ".csv")
+    check_output(json_file, ".json")
+
+
+def check_output(path: Path | None, suffix: str) -> None:
+    """Raises ConfigError where no file of that suffix can be written; None is nothing to write.
 
     The suffix has to be right, so that no picture is written over by a slip.
     """
-    for path, suffix in ((csv_file, ".csv"), (json_file, ".json")):
-        if path is None:
-            continue
-        if path.suffix.lower() != suffix or path.is_dir():
-            raise ConfigError(f"{path}: name a file that ends in {suffix}")
-        parent = next(each for each in path.absolute().parents if each.exists())
-        if not parent.is_dir() or not os.access(parent, os.W_OK):
-            raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
+    if path is None:
+        return
+    if path.suffix.lower() != suffix or path.is_dir():
+        raise ConfigError(f"{path}: name a file that ends in {suffix}")
+    parent = next(each for each in path.absolute().parents if each.exists())
+    if not parent.is_dir() or not os.access(parent, os.W_OK):
+        raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
 
 
 def with_progress(judged: Iterable[_T], total: int | None = None) -> Iterator[_T]:

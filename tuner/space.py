@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from tuner.config import StudyConfig, TrainConfig, native_size
+from tuner.config import StudyConfig, TrainConfig
 from tuner.errors import ConfigError
 from tuner.parameters import (
     Choices,
@@ -24,6 +24,7 @@ from tuner.parameters import (
     Value,
 )
 from tuner.problems import Problem, check_model
+from tuner.sizes import native_size
 from tuner.space_check import read_constraints, read_prompts, read_starts, read_train, size_problems
 from tuner.space_file import Tree, assignment, load_tree, model_path, overlay, plain_scalar
 from tuner.space_file import data_path as data_word

@@ -12,13 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metrics.contract import Prompt
 from tuner import mannequin
-from tuner.config import (
-    RATES,
-    STABLE_DIFFUSION_SIZE,
-    TrainConfig,
-    native_size,
-    parse_size,
-)
+from tuner.config import RATES, TrainConfig
 from tuner.data.adults import forbidden_words
 from tuner.parameter_grammar import read_parameter, read_value
 from tuner.parameters import (
@@ -32,6 +26,7 @@ from tuner.parameters import (
     show,
 )
 from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
+from tuner.sizes import STABLE_DIFFUSION_SIZE, native_size, parse_size
 
 Train = dict[str, Parameter]
 

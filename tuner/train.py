@@ -14,6 +14,7 @@ import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import torch
@@ -25,8 +26,8 @@ from tuner import adapter, losses
 from tuner.base_model import BaseModel
 from tuner.config import TrainConfig
 from tuner.data.cache import Latents, latents_of
-from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingSet
+from tuner.data.texts import Texts, step_tokens, texts_of
 from tuner.events import Progress
 from tuner.lora_metadata import training_metadata
 from tuner.study_folder import TrialFolder
@@ -66,7 +67,8 @@ def train(
     if len({config.size for config in pack}) != 1 or len(pack) != len(folders):
         raise ValueError("a pack has members of one resolution and a folder for each")
     latents = latents_of(base, training_set, pack[0].size)
-    texts = [_texts(base, training_set, config) for config in pack]
+    with adapter.loaded(base, None):
+        texts = [texts_of(base, training_set, config) for config in pack]
     accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision=_mixed_precision(base))
     names = [f"member{index}" for index in range(len(pack))]
     try:
@@ -101,41 +103,6 @@ def _climb(
         yield trainer.checkpoint(step, [folder.rung(rung).lora for folder in folders])
 
 
-@dataclass(frozen=True)
-class _Texts:
-    """The distinct captions of a training set; row 0 is the empty prompt.
-
-    `rows` has the row of each picture. `hidden` are the text encoder's states (rows, tokens,
-    width), or None while the text encoder itself is trained.
-    """
-
-    tokens: torch.Tensor
-    rows: torch.Tensor
-    hidden: torch.Tensor | None
-
-
-def _texts(base: BaseModel, training_set: TrainingSet, config: TrainConfig) -> _Texts:
-    captions = [
-        training_caption(image.caption, config.captions, config.alias)
-        for image in training_set.images
-    ]
-    distinct = list(dict.fromkeys(["", *captions]))
-    tokenizer = base.pipeline.tokenizer
-    tokens = tokenizer(
-        distinct,
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids.to(base.device)
-    rows = torch.tensor([distinct.index(caption) for caption in captions])
-    if config.text_encoder_ratio > 0:
-        return _Texts(tokens, rows, None)
-    with torch.no_grad(), adapter.loaded(base, None):
-        hidden = [base.pipeline.text_encoder(part)[0] for part in tokens.split(64)]
-    return _Texts(tokens, rows, torch.cat(hidden))
-
-
 class _Member:
     """One LoRA in training: its adapter, optimizer, captions, random numbers and loss."""
 
@@ -145,7 +112,7 @@ class _Member:
         accelerator: Accelerator,
         config: TrainConfig,
         name: str,
-        texts: _Texts,
+        texts: Texts,
     ) -> None:
         self.config = config
         self.name = name
@@ -157,15 +124,17 @@ class _Member:
         )
         # Drawn on the CPU, so that a device changes none of the random numbers.
         self.random = torch.Generator().manual_seed(config.seed)
+        # Tags have their own numbers: with or without shuffling a run sees the same noise.
+        self.tag_random = Random(config.seed)
         self.order = torch.empty(0, dtype=torch.long)
         self.loss = torch.zeros((), device=base.device)
         self.rung_loss = 0.0
 
     def pictures(self) -> torch.Tensor:
-        """The indices of the next batch: every picture once before any comes again."""
+        """The indices of the next batch: a whole epoch before any picture of the next one."""
         while len(self.order) < self.config.batch_size:
-            epoch = torch.randperm(len(self.texts.rows), generator=self.random)
-            self.order = torch.cat([self.order, epoch])
+            order = torch.randperm(len(self.texts.epoch), generator=self.random)
+            self.order = torch.cat([self.order, self.texts.epoch[order]])
         batch = self.order[: self.config.batch_size]
         self.order = self.order[self.config.batch_size :]
         return batch
@@ -208,7 +177,7 @@ class _Trainer:
     def _loss(self, member: _Member) -> torch.Tensor:
         device = self.base.device
         pictures = member.pictures()
-        rows = member.caption_rows(pictures).to(device)
+        rows = member.caption_rows(pictures)
         chosen = pictures.to(device)
         mean, std = self.latents.mean[chosen], self.latents.std[chosen]
         latents = mean + std * member.normal(mean.shape).to(device)
@@ -227,10 +196,16 @@ class _Trainer:
         )
 
     def _hidden(self, member: _Member, rows: torch.Tensor) -> torch.Tensor:
-        if member.texts.hidden is not None:
-            return member.texts.hidden[rows]
-        states: torch.Tensor = self.base.pipeline.text_encoder(member.texts.tokens[rows])[0]
-        return states.to(self.base.dtype)
+        texts, config = member.texts, member.config
+        if texts.hidden is not None:
+            return texts.hidden[rows.to(self.base.device)]
+        tokens = step_tokens(self.base, texts, rows, config, member.tag_random)
+        encoder = self.base.pipeline.text_encoder
+        if config.text_encoder_ratio > 0:
+            states: torch.Tensor = encoder(tokens)[0]
+            return states.to(self.base.dtype)
+        with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
+            return encoder(tokens)[0]  # type: ignore[no-any-return]  # as if kept in `hidden`
 
     def read_loss(self, step: int) -> float:
         """The mean loss of the pack since the last reading. Waits for the device."""

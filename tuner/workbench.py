@@ -21,15 +21,16 @@ from metrics.contract import SET_OBJECTIVES, Prompt, Sample, ScoredSample
 from metrics.contract import Image as Picture
 from metrics.judges import featured
 from metrics.memory import Memory
-from tuner import __version__, mannequin
+from tuner import __version__
 from tuner.base_model import load_base
 from tuner.config import StudyConfig, TrainConfig, rung_steps
-from tuner.data.folder import TrainingSet, load_pixels, read_folder, too_thin
+from tuner.data.folder import TrainingSet, load_pixels, read_folder
+from tuner.data.picture_file import too_thin
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
 from tuner.judge_models import model_names, study_judges
 from tuner.keep import keep
-from tuner.mannequin.dataset import data_folder
+from tuner.mannequin.dataset import named_folder
 from tuner.prompt_words import read_prompt
 from tuner.remembered import remembered
 from tuner.rows import RungRow, StudyRow
@@ -57,12 +58,7 @@ _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "
 
 def read_data(config: StudyConfig) -> TrainingSets:
     """Every training set of the study. Raises ConfigError for a folder that cannot be used."""
-    return {name: read_folder(_folder(data)) for name, data in config.data_folders.items()}
-
-
-def _folder(data: str) -> Path:
-    variant = mannequin.data_variant(data)
-    return Path(data) if variant is None else data_folder(variant)
+    return {name: read_folder(named_folder(data)) for name, data in config.data_folders.items()}
 
 
 def data_hashes(data: TrainingSets) -> dict[str, str]:

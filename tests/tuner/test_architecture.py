@@ -12,25 +12,29 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
     "__init__ errors parameters suites home events rows rungs prompt_words comfyui data.__init__ "
-    "label_page effects findings tables thumbnails data.adults data.captions mannequin.__init__ "
-    "mannequin.brush mannequin.figure mannequin.fit mannequin.shades",
+    "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
+    "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
+    "mannequin.fit mannequin.shades",
+    "sizes data.captions data.caption_files",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
-    "lora_metadata grid calibration labels data.cache mannequin.hands mannequin.second_head",
+    "lora_metadata grid calibration labels data.cache data.prepare_record data.tagging "
+    "data.texts mannequin.hands mannequin.second_head",
     "space_check init check adapter results_table course keep score_folder remembered "
-    "mannequin.first_style mannequin.second_style",
+    "data.prepare_picture mannequin.first_style mannequin.second_style",
     "space train stable_loss summary live report_data label_file photo_cases selfcheck "
     "mannequin.render",
-    "sample optuna_study score_report answer report_figures report_pictures mannequin.corpus "
-    "mannequin.dataset mannequin.labelled mannequin.scene",
-    "alias_leak truths label_server selfcheck_report report_page mannequin.vocabulary "
+    "sample data.audit optuna_study score_report answer report_figures report_pictures "
+    "mannequin.corpus mannequin.dataset mannequin.labelled mannequin.scene",
+    "alias_leak truths label_server selfcheck_report report_page data.audit_report "
+    "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
-    "workbench calibrate",
+    "workbench calibrate data.audit_command",
     "study",
     "export dashboard follow",
-    "cli_pictures",
+    "cli_pictures cli_data",
     "cli",
     "__main__",
 )
@@ -42,7 +46,7 @@ ONLY_IN = {
     "optuna": {"study", "optuna_study", "dashboard", "space"},
     "peft": {"adapter"},
     "sqlite_utils": {"store"},
-    "typer": {"cli", "cli_pictures", "refusal"},
+    "typer": {"cli", "cli_data", "cli_pictures", "refusal"},
 }
 
 LONGEST_FILE = 300

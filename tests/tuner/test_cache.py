@@ -9,8 +9,10 @@ import torch
 from PIL import Image
 
 from tuner.base_model import BaseModel, load_base
+from tuner.config import TrainConfig
 from tuner.data.cache import fitted, latents_of
 from tuner.data.folder import TrainingImage, TrainingSet
+from tuner.data.texts import texts_of
 from tuner.errors import TunerError
 
 
@@ -37,6 +39,29 @@ def test_latents_are_encoded_once_for_each_base_set_and_size(
     fewer = replace(training_set, images=training_set.images[:3])
     assert latents_of(base, fewer, (64, 64)) is not first
     assert latents_of(load_base(str(tiny_base), "cpu"), training_set, (64, 64)) is not first
+
+
+def test_captions_are_no_part_of_the_latents_and_never_kept(
+    base: BaseModel, training_set: TrainingSet
+) -> None:
+    first = latents_of(base, training_set, (64, 64))
+    everything, gender, aliased = (
+        texts_of(base, training_set, TrainConfig(captions=policy, alias=alias))
+        for policy, alias in (("all", None), ("gender", None), ("gender", "mi_cv"))
+    )
+    assert latents_of(base, training_set, (64, 64)) is first
+    assert everything.captions[1:] == (
+        "1boy, solo, red shirt, blue skirt",
+        "1girl, solo, red shirt, blue skirt",
+    )
+    assert gender.captions == ("", "1boy, solo", "1girl, solo")
+    assert aliased.captions == ("", "mi_cv, 1boy, solo", "mi_cv, 1girl, solo")
+    renamed = replace(
+        training_set,
+        images=tuple(replace(image, caption="2boys") for image in training_set.images),
+    )
+    assert latents_of(base, renamed, (64, 64)) is first
+    assert texts_of(base, renamed, TrainConfig(captions="gender")).captions == ("", "2boys")
 
 
 def test_a_picture_is_scaled_to_cover_and_cut_at_the_centre(tmp_path: Path) -> None:

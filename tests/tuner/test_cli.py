@@ -30,7 +30,7 @@ from tuner.study_folder import StudyFolder
 HEAVY = ("torch", "diffusers", "peft", "transformers", "mediapipe", "open_clip", "optuna", "cv2")
 VERBS = (
     *("run", "check", "init", "status", "dashboard", "export", "score", "label", "models"),
-    *("selfcheck", "build-mannequin"),
+    *("selfcheck", "build-mannequin", "data audit", "data prepare"),
 )
 
 SPACE = """
@@ -50,7 +50,8 @@ def tuner(*args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["check", "nowhere.yaml"], ["status"], ["models"]]
+    "arguments",
+    [["--help"], ["check", "nowhere.yaml"], ["status"], ["models"], ["data", "prepare", "-h"]],
 )
 def test_light_commands_load_no_heavy_library(arguments: list[str], tmp_path: Path) -> None:
     code = (
@@ -86,7 +87,7 @@ def test_checking_a_whole_space_loads_no_heavy_library(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_help_ends_in_an_example(verb: str) -> None:
-    shown = CliRunner().invoke(app, [verb, "--help"]).stdout
+    shown = CliRunner().invoke(app, [*verb.split(), "--help"]).stdout
     last = shown.rstrip().splitlines()[-1].strip()
     assert f"{last} ".startswith(f"Example: tuner {verb} ")
 

@@ -17,10 +17,9 @@ from tuner.config import (
     StudyConfig,
     SuiteConfig,
     TrainConfig,
-    native_size,
-    parse_size,
     rung_steps,
 )
+from tuner.sizes import native_size, parse_size
 
 
 def test_a_train_config_of_defaults_is_valid() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from tuner.data.folder import UnusableError
+from tuner.data.picture_file import UnusableError
 from tuner.image_prompt import a1111_prompt, prompts_of
 
 A1111 = "1girl,\nsolo\nNegative prompt: child\nSteps: 20, Sampler: Euler a, Seed: 1"

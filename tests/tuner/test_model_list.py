@@ -56,7 +56,7 @@ def test_missing_models_say_where_they_belong(
     yolo = found["mannequin: YOLO"]
     assert yolo.path is None
     assert str(tmp_path / "yolo") in yolo.offline
-    assert sum(line == "  here     no" for line in model_lines()) == 5
+    assert sum(line == "  here     no" for line in model_lines()) == 7
 
 
 def test_a_model_of_the_hub_is_found_in_its_cache(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from tuner import adapter, losses
 from tuner.base_model import BaseModel, load_base
 from tuner.config import TrainConfig
 from tuner.data.folder import TrainingSet
+from tuner.data.texts import texts_of
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.lora_file import read_file
@@ -241,3 +243,40 @@ def test_a_gradient_that_overflows_moves_no_weight_and_a_large_one_is_bounded() 
     weights[0].grad, weights[1].grad = torch.tensor([0.3, 0.4]), torch.zeros(3)
     _clip(weights)
     assert torch.allclose(weights[0].grad, torch.tensor([0.3, 0.4]))
+
+
+def test_shuffled_tags_change_the_captions_and_not_the_noise(
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    shuffled = SMALL.model_copy(update={"shuffle_tags": True, "empty_prompt": 0.0})
+    still = shuffled.model_copy(update={"shuffle_tags": False})
+    fixed = shuffled.model_copy(update={"keep_first": 99})
+    dropped = shuffled.model_copy(update={"tag_dropout": 1.0, "keep_first": 0})
+    bare = still.model_copy(update={"captions": "none"})
+    one, again, two, three, four, five = (
+        weights(run(base, training_set, [config], [tmp_path / str(number)])[0].paths[0])
+        for number, config in enumerate((shuffled, shuffled, still, fixed, dropped, bare))
+    )
+    assert torch.equal(one, again)
+    assert not torch.equal(one, two)
+    torch.testing.assert_close(two, three, atol=2e-3, rtol=0)
+    torch.testing.assert_close(four, five, atol=2e-3, rtol=0)
+    assert (one - two).abs().max() > 5 * (two - three).abs().max()
+
+
+def test_the_text_encoder_learns_from_shuffled_tags_too(
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    config = WITH_TEXT.model_copy(update={"shuffle_tags": True, "tag_dropout": 0.3})
+    modules = read_file(run(base, training_set, [config], [tmp_path])[0].paths[0]).modules
+    assert any(m.up.any() for name, m in modules.items() if name.startswith("lora_te_"))
+
+
+def test_a_picture_with_twice_the_repeats_comes_twice_as_often(
+    base: BaseModel, training_set: TrainingSet
+) -> None:
+    first, *others = training_set.images
+    images = (replace(first, repeats=4), *(replace(image, repeats=2) for image in others))
+    texts = texts_of(base, replace(training_set, images=images), SMALL)
+    assert texts.epoch.tolist() == [0, *range(12)]
+    assert texts_of(base, training_set, SMALL).epoch.tolist() == list(range(12))

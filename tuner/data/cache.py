@@ -1,7 +1,8 @@
 """The latents of a training set at one resolution, computed once per base.
 
 Kept in memory for as long as the base is loaded, and found again by everything that changes
-them: the base (by identity), the pictures (by content and order) and the size.
+them: the base (by identity), the pictures (by content and order) and the size. Not kept on the
+disk: the 400 pictures of the mannequin take 7 s at its three sizes, once in a study.
 """
 
 from __future__ import annotations

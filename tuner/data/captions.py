@@ -2,15 +2,23 @@
 
 The captions on disk stay as they are; the policy is applied when the data are read. Tags are
 divided by commas or line ends; space and underscore, upper and lower case are alike; a WD14 score
-(`(1girl:0.98)`) is dropped.
+(`(1girl:0.98)`) is dropped. A policy is text, so that a search can choose among several: `all`,
+`gender`, `gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
 """
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Literal
+from collections.abc import Mapping
+from functools import cache
+from random import Random
 
-Policy = Literal["all", "gender", "gender+framing", "none"]
+from tuner.data.adults import forbidden_words
+
+NAMED = ("all", "gender", "gender+framing", "none")
+LISTED = ("keep", "drop")
+POLICY_RULE = f"{', '.join(NAMED)}, {{keep: [tag, ...]}} (of adults), {{drop: [pattern, ...]}}"
 
 GENDER_TAGS = frozenset(
     {
@@ -52,29 +60,56 @@ _WORDS = (
 )
 
 
-def apply_policy(caption: str, policy: Policy) -> str:
+def policy_text(policy: object) -> str:
+    """The policy as text, from that text or from `{keep: [...]}` or `{drop: [...]}` as YAML has it.
+
+    Raises ValueError for what is no policy, for a pattern that is no regular expression, and for
+    a tag that names a child.
+    """
+    if isinstance(policy, str):
+        if policy not in NAMED:
+            _listed(policy)
+        return policy
+    if not isinstance(policy, Mapping) or len(policy) != 1:
+        raise ValueError("no policy")
+    ((kind, words),) = policy.items()
+    text = f"{kind}: {json.dumps(words, ensure_ascii=False, default=str)}"
+    _listed(text)
+    return text
+
+
+def apply_policy(caption: str, policy: str) -> str:
     """What `policy` leaves of a caption.
 
-    `all` keeps every tag as written, without scores. `gender` and `gender+framing` keep the tags
-    of those kinds, spelt with spaces, in the caption's order. Where a caption has no gender tag,
-    a sentence's words (woman, girl, female, lady; man, boy, male, gentleman; and plurals) stand
-    for `1girl`, `1boy`, `multiple girls`, `multiple boys`; nothing else is read from sentences.
-    `none` keeps nothing.
+    `all` keeps every tag as written, without scores; `drop` does so too, but for those that one of
+    its regular expressions matches from end to end. `gender`, `gender+framing` and `keep` keep the
+    tags of those kinds or of the list, spelt with spaces, in the caption's order. Where a caption
+    has no gender tag, a sentence's words (woman, girl, female, lady; man, boy, male, gentleman; and
+    plurals) stand for `1girl`, `1boy`, `multiple girls`, `multiple boys`; nothing else is read from
+    sentences. `none` keeps nothing.
     """
     if policy == "none":
         return ""
     tags = _tags(caption)
     if policy == "all":
         return ", ".join(tags)
-    plain = [_plain(tag) for tag in tags]
-    wanted = GENDER_TAGS | FRAMING_TAGS if policy == "gender+framing" else GENDER_TAGS
-    kept = [tag for tag in plain if tag in wanted]
-    if not any(tag in GENDER_TAGS - {"solo"} for tag in plain):
-        kept = _genders_in_words(" ".join(plain)) + kept
-    return ", ".join(dict.fromkeys(kept))
+    if policy == "gender":
+        return _kept(tags, GENDER_TAGS)
+    if policy == "gender+framing":
+        return _kept(tags, GENDER_TAGS | FRAMING_TAGS)
+    kind, words = _listed(policy)
+    if kind == "keep":
+        return _kept(tags, frozenset(map(_plain, words)))
+    patterns = [_pattern(word) for word in words]
+    return ", ".join(tag for tag in tags if not any(p.fullmatch(_plain(tag)) for p in patterns))
 
 
-def training_caption(caption: str, policy: Policy, alias: str | None) -> str:
+def tags_of(caption: str) -> tuple[str, ...]:
+    """The tags of a caption, each once, in small letters with spaces, without scores."""
+    return tuple(dict.fromkeys(_plain(tag) for tag in _tags(caption)))
+
+
+def training_caption(caption: str, policy: str, alias: str | None) -> str:
     """The caption that training sees: the alias, where there is one, then what the policy leaves.
 
     The empty prompt of training is "" and has no alias; that is the trainer's draw, not made here.
@@ -84,6 +119,51 @@ def training_caption(caption: str, policy: Policy, alias: str | None) -> str:
         return text
     kept = [tag for tag in text.split(", ") if tag and tag.casefold() != alias.casefold()]
     return ", ".join([alias, *kept])
+
+
+def drawn_caption(text: str, fixed: int, shuffle: bool, dropout: float, random: Random) -> str:
+    """A training caption as one step sees it: the first `fixed` tags stay where they are.
+
+    Of the others each is left out with the probability `dropout`; what is left is put into a
+    random order where `shuffle` says so.
+    """
+    tags = text.split(", ")
+    first, rest = tags[:fixed], tags[fixed:]
+    kept = [tag for tag in rest if random.random() >= dropout]
+    if shuffle:
+        random.shuffle(kept)
+    return ", ".join([*first, *kept])
+
+
+@cache
+def _listed(policy: str) -> tuple[str, tuple[str, ...]]:
+    """`keep` or `drop` and its list. Raises ValueError where the text is no such policy."""
+    kind, colon, listed = policy.partition(":")
+    words = json.loads(listed) if colon and kind in LISTED else None
+    if not words or not isinstance(words, list) or not all(isinstance(one, str) for one in words):
+        raise ValueError("no policy")
+    if kind == "keep" and forbidden_words(", ".join(words)):
+        raise ValueError("a tag names a child")
+    if kind == "drop":
+        for word in words:
+            _pattern(word)
+    return kind, tuple(words)
+
+
+@cache
+def _pattern(word: str) -> re.Pattern[str]:
+    try:
+        return re.compile(word.replace("_", " "), re.IGNORECASE)
+    except re.error as error:
+        raise ValueError(f"{word!r} is no regular expression: {error}") from None
+
+
+def _kept(tags: list[str], wanted: frozenset[str]) -> str:
+    plain = [_plain(tag) for tag in tags]
+    kept = [tag for tag in plain if tag in wanted]
+    if not any(tag in GENDER_TAGS - {"solo"} for tag in plain):
+        kept = [tag for tag in _genders_in_words(" ".join(plain)) if tag in wanted] + kept
+    return ", ".join(dict.fromkeys(kept))
 
 
 def _tags(caption: str) -> list[str]:
@@ -99,7 +179,8 @@ def _without_score(tag: str) -> str:
 
 
 def _plain(tag: str) -> str:
-    return " ".join(tag.casefold().replace("_", " ").split())
+    # Taggers write the brackets of a name as `\(`, which keeps prompts from reading a weight.
+    return " ".join(tag.casefold().replace("_", " ").replace("\\", "").split())
 
 
 def _genders_in_words(text: str) -> list[str]:

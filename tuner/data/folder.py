@@ -1,67 +1,70 @@
 """A folder of captioned pictures becomes a training set: scanned, hashed, some held out.
 
-Pictures are png, jpg, jpeg, webp or bmp in the folder itself, each with its caption in a `.txt`
-file of the same name beside it. Only size and hash are kept; `load_pixels` reads the colours.
+Pictures are png, jpg, jpeg, webp or bmp in the folder itself, or, where it has none, in kohya's
+folders `REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the colours.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import math
 import os
-import warnings
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from tuner.data.adults import forbidden_words
+from tuner.data.caption_files import (
+    METADATA,
+    CaptionSource,
+    caption_of,
+    read_metadata,
+    sidecar,
+)
+from tuner.data.picture_file import (
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    UnusableError,
+    decoded_size,
+    opened,
+    read_pixels,
+)
 from tuner.errors import ConfigError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 HELD_OUT_SHARE = 0.1
 HELD_OUT_FROM = 20
 """Below this many pictures none is held out: a small set needs every one of them."""
 
 REFUSED = "the caption names a child or an age under 18"
+MAX_REPEATS = 1000
 
-_MAX_PIXELS = 50_000_000
-_MAX_CAPTION = 20_000
-_LONGEST = 10
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What undoes each orientation of EXIF 2.3, tag 274. Pillow's own exif_transpose writes the whole
-EXIF anew, and fails where another part of it is damaged."""
-
-_SIDEWAYS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
-_FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_REPEATS = re.compile(r"(\d+)_(.+)")
+"""kohya's folders: how often an epoch sees each picture, and what those without caption show."""
 
 
 @dataclass(frozen=True)
 class TrainingImage:
-    """One picture on disk: its caption as written, SHA-256 of the file, upright size in pixels."""
+    """One picture on disk: its caption as written, SHA-256 of the file, upright size in pixels.
+
+    An epoch sees it `repeats` times.
+    """
 
     path: Path
     caption: str
     sha256: str
     width: int
     height: int
+    repeats: int = 1
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """The pictures of a folder by name: to train on, held out for judges, set aside with reason.
 
-    `sha256` is over all pictures and captions used, held out or not.
+    `sha256` is over all pictures, captions and repeats used, held out or not.
     """
 
     root: Path
@@ -76,30 +79,38 @@ class TrainingSet:
         return sum(reason.startswith(REFUSED) for _, reason in self.set_aside)
 
 
-class UnusableError(Exception):
-    """This picture or its caption cannot be used; the message says why."""
+@dataclass(frozen=True)
+class _Found:
+    """A picture, where its caption lies (None: nowhere), and what its kohya folder says."""
+
+    path: Path
+    caption: CaptionSource | None
+    repeats: int = 1
+    folder_caption: str = ""
 
 
 def read_folder(folder: Path) -> TrainingSet:
     """The training set in `folder`.
 
-    A tenth is held out (none below 20 pictures): those with the lowest hashes, so that the choice
-    depends on the pictures alone, and copies of one picture stay on one side.
+    A caption is a `.txt` or `.caption` file beside its picture, else a line of `metadata.jsonl`,
+    else, in a folder of kohya's, the folder's NAME. A tenth is held out (none below 20 pictures):
+    those with the lowest hashes, so that the choice depends on the pictures alone, and copies of
+    one picture stay on one side.
 
     Raises ConfigError when the folder is missing or has no usable picture, or captions are missing.
     """
-    paths = _picture_paths(folder)
-    _require_captions(folder, paths)
+    found = _find(folder)
+    _require_captions(folder, found)
     used: list[TrainingImage] = []
-    aside: list[tuple[Path, str]] = []
-    for path in paths:
+    aside = _other_kinds({one.path.parent for one in found})
+    for one in found:
         try:
-            used.append(_read_image(path))
+            used.append(_read_image(one))
         except UnusableError as reason:
-            aside.append((path, str(reason)))
+            aside.append((one.path, str(reason)))
     if not used:
         raise ConfigError(
-            f"{folder}: none of {len(paths)} pictures can be used ("
+            f"{folder}: none of {len(aside)} pictures can be used ("
             + "; ".join(f"{path.name}: {reason}" for path, reason in aside[:3])
             + ")"
         )
@@ -121,114 +132,100 @@ def load_pixels(image: TrainingImage) -> Image.Image:
     return read_pixels(image.path)
 
 
-def read_pixels(path: Path) -> Image.Image:
-    """The picture file as `load_pixels` gives it; open it with `opened` first, which checks it.
+def epoch(images: Sequence[TrainingImage]) -> tuple[int, ...]:
+    """The pictures of one epoch by their index, each as often as its repeats ask.
 
-    Raises OSError when the file cannot be read any more.
+    Repeats are taken in lowest terms: where all are alike, every picture comes once.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Image.open(path, formats=_FORMATS) as picture:
-            turn = _turn(picture)
-            return _to_rgb(picture if turn is None else picture.transpose(turn))
+    common = math.gcd(*(image.repeats for image in images))
+    return tuple(
+        index for index, image in enumerate(images) for _ in range(image.repeats // common)
+    )
 
 
-@contextlib.contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """The picture file, opened and not yet decoded: `decoded_size` decodes it.
-
-    Raises UnusableError for what is wrong with the file, also where it comes to light inside.
-    """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
-                yield image
-    except UnidentifiedImageError:
-        raise UnusableError("no picture in a known format") from None
-    except Image.DecompressionBombError:
-        raise UnusableError(f"more than {_MAX_PIXELS // 1_000_000} million pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        # Pillow's decoders raise all of these on damaged files.
-        raise UnusableError(f"does not open: {' '.join(str(error).split())}") from None
-
-
-def decoded_size(image: Image.Image) -> tuple[int, int]:
-    """Upright width and height, after the whole file was decoded once.
-
-    Raises UnusableError for a picture too large or animated.
-    """
-    if image.width * image.height > _MAX_PIXELS:
-        raise UnusableError(f"more than {_MAX_PIXELS // 1_000_000} million pixels")
-    # MPO is what some cameras write into .jpg files: a JPEG with more pictures behind it.
-    if getattr(image, "is_animated", False) and image.format != "MPO":
-        raise UnusableError("animated")
-    width, height = image.size
-    sideways = _turn(image) in _SIDEWAYS
-    # A JPEG is decoded at an eighth of its size: as strict, and much faster.
-    image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
-    image.load()
-    return (height, width) if sideways else (width, height)
-
-
-def too_thin(width: int, height: int) -> bool:
-    """Whether sides are beyond 10 to 1: at 300 to 1 MediaPipe ends the whole process."""
-    return max(width, height) > _LONGEST * min(width, height)
-
-
-def read_caption(path: Path) -> str:
-    """The text of a caption file. Raises UnusableError where it is no text, or far too long."""
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file. Raises UnusableError where it cannot be read."""
     try:
         with path.open("rb") as file:
-            text = file.read(_MAX_CAPTION * 4 + 1).decode("utf-8-sig").strip()
-    except UnicodeDecodeError:
-        raise UnusableError("the caption is not UTF-8 text") from None
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UnusableError(f"the caption does not open: {error.strerror}") from None
-    if len(text) > _MAX_CAPTION:
-        raise UnusableError(f"the caption is longer than {_MAX_CAPTION} characters")
-    return text
+        raise UnusableError(f"does not open: {error.strerror}") from None
 
 
-def _picture_paths(folder: Path) -> list[Path]:
+def _find(folder: Path) -> list[_Found]:
     if not os.path.isdir(folder):  # unlike Path.is_dir, it bears names of any length
         what = "is a file" if os.path.exists(folder) else "is not there"
         raise ConfigError(f"data folder {folder} {what}; name a folder of pictures with captions")
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith(".")
-    )
-    if not paths:
-        deeper = [path.name for path in sorted(folder.iterdir()) if path.is_dir()]
-        hint = f"; subfolders are not searched ({', '.join(deeper[:3])})" if deeper else ""
+    listed = read_metadata(folder)
+    if paths := _pictures(folder):
+        return [_Found(path, sidecar(path) or listed.get(path)) for path in paths]
+    deeper = [path for path in sorted(folder.iterdir()) if path.is_dir()]
+    found = [one for path in deeper for one in _find_repeated(path, listed)]
+    if not found:
         kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise ConfigError(f"data folder {folder} has no pictures ({kinds}){hint}")
-    return paths
+        raise ConfigError(f"data folder {folder} has no pictures ({kinds}){_hint(folder, deeper)}")
+    return found
 
 
-def _require_captions(folder: Path, paths: Sequence[Path]) -> None:
-    missing = [path.name for path in paths if not path.with_suffix(".txt").is_file()]
+def _hint(folder: Path, deeper: Sequence[Path]) -> str:
+    if others := _other_kinds([folder]):
+        return f"; {others[0][0].name}: {others[0][1]}"
+    names = ", ".join(path.name for path in deeper[:3])
+    return f"; subfolders are not searched ({names}) unless named like 10_NAME" if deeper else ""
+
+
+def _find_repeated(folder: Path, listed: dict[Path, str]) -> list[_Found]:
+    match = _REPEATS.fullmatch(folder.name)
+    paths = _pictures(folder) if match else []
+    if not match or not paths:
+        return []
+    repeats, name = int(match[1]), match[2].strip()
+    if not 1 <= repeats <= MAX_REPEATS:
+        raise ConfigError(
+            f"{folder}: {repeats} repeats of each picture, allowed: 1 to {MAX_REPEATS}; rename it"
+        )
+    listed = listed | read_metadata(folder)
+    return [_Found(path, sidecar(path) or listed.get(path, name), repeats, name) for path in paths]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+
+
+def _other_kinds(folders: Iterable[Path]) -> list[tuple[Path, str]]:
+    """Pictures of kinds that are not read, so that nobody wonders where they went."""
+    paths = [path for folder in sorted(folders) for path in sorted(_files(folder))]
+    return [
+        (path, f"{path.suffix.lower()[1:]} is not read; convert it to png or jpg")
+        for path in paths
+        if path.suffix.lower() in OTHER_SUFFIXES
+    ]
+
+
+def _require_captions(folder: Path, found: Sequence[_Found]) -> None:
+    missing = [one.path.name for one in found if one.caption is None]
     if missing:
         first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ConfigError(
-            f"{folder}: {len(missing)} of {len(paths)} pictures have no caption file ({first}); "
+            f"{folder}: {len(missing)} of {len(found)} pictures have no caption file ({first}); "
             f"write a .txt of the same name beside each, e.g. {Path(missing[0]).stem}.txt "
-            "(it may be empty)"
+            f"(it may be empty), or a line of {METADATA}"
         )
 
 
-def _read_image(path: Path) -> TrainingImage:
-    caption = read_caption(path.with_suffix(".txt"))
-    if found := forbidden_words(caption):
-        raise UnusableError(f"{REFUSED} ({', '.join(found)})")
-    try:
-        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    except OSError as error:
-        raise UnusableError(f"does not open: {error.strerror}") from None
-    with opened(path) as image:
+def _read_image(found: _Found) -> TrainingImage:
+    assert found.caption is not None
+    caption = caption_of(found.caption)
+    if words := forbidden_words(f"{found.folder_caption}\n{caption}"):
+        raise UnusableError(f"{REFUSED} ({', '.join(words)})")
+    sha256 = file_hash(found.path)
+    with opened(found.path) as image:
         width, height = decoded_size(image)
-    return TrainingImage(path, caption, sha256, width, height)
+    return TrainingImage(found.path, caption, sha256, width, height, found.repeats)
 
 
 def _held_out_hashes(images: Sequence[TrainingImage]) -> frozenset[str]:
@@ -242,19 +239,6 @@ def _set_hash(images: Sequence[TrainingImage]) -> str:
     digest = hashlib.sha256()
     for image in images:
         caption = hashlib.sha256(image.caption.encode()).hexdigest()
-        digest.update(f"{image.sha256} {caption}\n".encode())
+        repeats = f" x{image.repeats}" if image.repeats != 1 else ""
+        digest.update(f"{image.sha256} {caption}{repeats}\n".encode())
     return digest.hexdigest()
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    orientation = image.getexif().get(_ORIENTATION)
-    return _TURNS.get(orientation) if isinstance(orientation, int) else None
-
-
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a channel, which convert() would cut off, not scale
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")

@@ -20,8 +20,9 @@ from PIL import Image as Pictures
 
 from metrics.contract import Image
 from metrics.preprocess import Box, square_crop
+from tuner.errors import ConfigError
 from tuner.home import cache_folder
-from tuner.mannequin import DATA_VARIANTS
+from tuner.mannequin import DATA_VARIANTS, data_variant
 from tuner.mannequin.figure import Figure, Ground, common_figure
 from tuner.mannequin.render import draw, truth
 
@@ -75,6 +76,21 @@ def data_folder(variant: str = DEFAULT) -> Path:
         except OSError:  # another process was first
             shutil.rmtree(part)
     return folder
+
+
+def named_folder(data: str) -> Path:
+    """The folder that a user means by `mannequin`, `mannequin:VARIANT` or a path.
+
+    Raises ConfigError for a variant that there is not.
+    """
+    try:
+        variant = data_variant(data)
+    except ValueError:
+        known = ", ".join(DATA_VARIANTS)
+        raise ConfigError(
+            f"data {data}: no such variant of the mannequin's (known: {known})"
+        ) from None
+    return Path(data) if variant is None else data_folder(variant)
 
 
 def write_dataset(folder: Path, variant: str = DEFAULT, count: int | None = None) -> None:

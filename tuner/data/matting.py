@@ -1,0 +1,43 @@
+"""A person on plain ground, by the segmentation mask that comes with MediaPipe's pose."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from metrics.contract import Image
+from metrics.detectors.mediapipe import Person
+from metrics.preprocess import Box, resized_mask
+
+_LOW, _HIGH = 0.25, 0.75  # of the mask: below it is ground, above it is figure
+
+_SAME_PERSON = 0.2  # intersection over union
+
+
+def on_plain_ground(image: Image, person: Person, colour: tuple[int, int, int]) -> Image:
+    """The picture with all but the person in one colour; the edge is as soft as the mask's."""
+    height, width = image.shape[:2]
+    mask = resized_mask(person.mask, height, width)
+    sure = np.clip((mask - _LOW) / (_HIGH - _LOW), 0.0, 1.0)
+    alpha = (sure**2 * (3 - 2 * sure))[..., None]
+    mixed = alpha * image + (1 - alpha) * np.array(colour, np.float32)
+    return np.asarray(np.round(mixed), np.uint8)
+
+
+def best_match(people: tuple[Person, ...], box: Box) -> Person | None:
+    """The person whose box overlaps `box` most (shares of one picture); None where none does.
+
+    A body's box and that of its head alone still overlap enough, those of neighbours do not.
+    """
+    overlaps = [(_overlap(one.box, box), index) for index, one in enumerate(people)]
+    share, index = max(overlaps, default=(0.0, 0))
+    return people[index] if share >= _SAME_PERSON else None
+
+
+def _overlap(one: Box, other: Box) -> float:
+    """Intersection over union."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / max(1e-9, sum(areas) - width * height)

@@ -1,0 +1,255 @@
+"""`tuner data prepare`: photographs become a folder that `tuner run --data` reads.
+
+RAW is only read. OUT gets `images/` with captions, `regularisation/` with the whole pictures that
+crops came from (they teach where the part sits), and a table of what became of each picture.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pictures
+from PIL import ImageColor
+
+from metrics.contract import Image
+from metrics.detectors.mediapipe import PoseLandmarker
+from metrics.detectors.yolo import PersonDetector
+from metrics.models import fetch
+from tuner.data.caption_files import CaptionSource, caption_of, read_metadata, sidecar
+from tuner.data.folder import file_hash
+from tuner.data.near_copies import fingerprint
+from tuner.data.picture_file import (
+    OTHER_SUFFIXES,
+    SUFFIXES,
+    UnusableError,
+    decoded_size,
+    opened,
+    read_pixels,
+)
+from tuner.data.prepare_picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
+from tuner.data.prepare_record import (
+    IMAGES,
+    REGULARISATION,
+    TABLE,
+    Record,
+    Result,
+    Row,
+    open_record,
+)
+from tuner.data.tagging import Captioner, Tagger
+from tuner.errors import ConfigError
+from tuner.judge_models import judge_settings
+from tuner.mannequin.dataset import named_folder
+from tuner.progress import tracked
+from tuner.refusal import say
+from tuner.study_folder import replacing, write_text
+
+_STEM = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A photograph: its path, its name from RAW on, where its own caption lies."""
+
+    path: Path
+    name: str
+    caption: CaptionSource | None
+
+
+def run_prepare(raw: str, out: Path, settings: Settings, recursive: bool) -> None:
+    """Make training pictures of those in `raw`, go on where an earlier run stopped, say how many.
+
+    Raises ConfigError for folders or settings that cannot be used, MissingModelError and
+    ModelUnavailableError for models that are not here.
+    """
+    root = named_folder(raw)
+    sources = find_sources(root, recursive, settings)
+    _check(root, out, settings)
+    with contextlib.ExitStack() as models:
+        tools = _open(settings, models)
+        record = open_record(out, asdict(settings))
+        todo = [one for one in sources if one.name not in record.rows or _changed(one, record)]
+        if done := len(sources) - len(todo):
+            say(f"{done} pictures were prepared before")
+        try:
+            for source in tracked(todo, len(todo), "pictures prepared"):
+                record.add(_prepared(source, settings, tools, record))
+        finally:
+            record.write_table()
+    print("\n".join(_summary(record, settings)))
+
+
+def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source]:
+    """Every picture in RAW, by name. Raises ConfigError where there is none, or captions lack."""
+    if not root.is_dir():
+        raise ConfigError(f"{root} is not there; name a folder of pictures")
+    paths = [path for path in (root.rglob("*") if recursive else root.iterdir()) if path.is_file()]
+    kept = [
+        path
+        for path in paths
+        if path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(root).parts)
+    ]
+    if not kept:
+        hint = "" if recursive else "; --recursive also looks into its folders"
+        raise ConfigError(f"{root} has no pictures{hint}")
+    listed: dict[Path, str] = {}
+    for folder in {root, *(path.parent for path in kept)}:
+        listed |= read_metadata(folder)
+    sources = [
+        Source(path, _name(path, root), sidecar(path) or listed.get(path)) for path in sorted(kept)
+    ]
+    missing = [one.name for one in sources if one.caption is None]
+    if settings.captions == "own" and missing:
+        raise ConfigError(
+            f"{root}: {len(missing)} of {len(sources)} pictures have no caption of their own "
+            f"({', '.join(missing[:3])}); ask for --captions wd14, blip, blip+wd14 or none"
+        )
+    return sources
+
+
+def _name(path: Path, root: Path) -> str:
+    """The path from RAW on, as text that every file and terminal takes."""
+    return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
+
+
+def _check(root: Path, out: Path, settings: Settings) -> None:
+    inside, outside = root.resolve(), out.resolve()
+    if inside == outside or inside in outside.parents or outside in inside.parents:
+        raise ConfigError(
+            f"{out} and {root} lie in each other; RAW stays as it is, name another OUT"
+        )
+    if settings.crop != "none" and settings.person_model is None:
+        raise ConfigError(
+            f"--crop {settings.crop} needs a person detector: name a .pt file of ultralytics with "
+            "--person-model yolov8n.pt (`mannequin` is for drawn figures)"
+        )
+    if settings.min_side > settings.max_side:
+        raise ConfigError(
+            f"--min-side {settings.min_side} is more than --max-side {settings.max_side}"
+        )
+    if settings.ground is not None:
+        try:
+            ImageColor.getrgb(settings.ground)
+        except ValueError:
+            raise ConfigError(
+                f"--matte {settings.ground}: no colour; write white, grey or #d0d0d0"
+            ) from None
+
+
+def _open(settings: Settings, models: contextlib.ExitStack) -> Tools:
+    persons = judge_settings(None, settings.person_model).person_model
+    tools = Tools(
+        persons=None if persons is None else PersonDetector(persons),
+        pose=PoseLandmarker(fetch("pose_landmarker")) if settings.needs_pose else None,
+        captioner=Captioner(settings.blip) if "blip" in settings.captions else None,
+        tagger=Tagger(settings.tagger) if "wd14" in settings.captions else None,
+    )
+    for one in (tools.persons, tools.pose):
+        if one is not None:
+            models.callback(one.close)
+    return tools
+
+
+def _changed(source: Source, record: Record) -> bool:
+    try:
+        return file_hash(source.path) != record.rows[source.name].sha256
+    except UnusableError:
+        return True
+
+
+def _prepared(source: Source, settings: Settings, tools: Tools, record: Record) -> Row:
+    sha256, seen, whole = "", "", ""
+    try:
+        sha256 = file_hash(source.path)
+        if (other := record.copy_of(source.name, sha256)) is not None:
+            raise UnusableError(f"a copy: of {other}")
+        image = _read(source.path)
+        seen = fingerprint(image).tobytes().hex()
+        own = _own_caption(source)
+        if (other := record.near(source.name, seen)) is not None:
+            raise UnusableError(f"a near copy: of {other}")
+        if settings.crop != "none":  # before anything is written: nobody in it may be a child
+            whole = caption(image, own, settings, tools)
+        found = list(crops(image, settings, tools))
+    except UnusableError as error:
+        # What looks like a refused picture is refused with it, whatever its own caption says.
+        kept = seen if is_refusal(error) else ""
+        return Row(source.name, sha256, (Result(reason=str(error)),), fingerprint=kept)
+    name = f"{_STEM.sub('_', source.path.stem)[:40]}-{sha256[:10]}"
+    results = []
+    for number, crop in enumerate(found, 1):
+        file = f"{name}-{number}.png" if len(found) > 1 else f"{name}.png"
+        results.append(_written(crop, record.out / IMAGES / file, own, settings, tools))
+    if not any(one.file for one in results):
+        return Row(source.name, sha256, tuple(results))
+    regularisation = None
+    if settings.crop != "none":
+        regularisation = f"{name}{source.path.suffix.lower()}"
+        _copy(source.path, record.out / REGULARISATION / regularisation, whole)
+    return Row(source.name, sha256, tuple(results), regularisation, seen)
+
+
+def _own_caption(source: Source) -> str:
+    """The picture's own caption; it and the name are looked at even where another is written."""
+    own = "" if source.caption is None else caption_of(source.caption)
+    refuse(own)
+    refuse(source.name.replace("/", ", "))
+    return own
+
+
+def _read(path: Path) -> Image:
+    if (suffix := path.suffix.lower()) in OTHER_SUFFIXES:
+        raise UnusableError(f"not read: {suffix[1:]}, convert it to png or jpg")
+    with opened(path) as picture:
+        decoded_size(picture)
+    try:
+        return np.asarray(read_pixels(path), np.uint8)
+    except OSError as error:
+        raise UnusableError(f"does not open: {error.strerror or error}") from None
+
+
+def _written(
+    crop: Crop | UnusableError, path: Path, own: str, settings: Settings, tools: Tools
+) -> Result:
+    if isinstance(crop, UnusableError):
+        return Result(reason=str(crop))
+    side = min(crop.image.shape[:2])
+    try:
+        text = caption(crop.image, own, settings, tools)
+    except UnusableError as refusal:
+        return Result(None, str(refusal), side, crop.padding)
+    write_text(path.with_suffix(".txt"), text + "\n")
+    with replacing(path) as temporary:
+        Pictures.fromarray(crop.image).save(temporary)
+    return Result(path.name, None, side, crop.padding)
+
+
+def _copy(source: Path, target: Path, text: str) -> None:
+    write_text(target.with_suffix(".txt"), text + "\n")
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
+def _summary(record: Record, settings: Settings) -> Iterator[str]:
+    results = [one for row in record.rows.values() for one in row.results]
+    files = [one for one in results if one.file is not None]
+    yield f"{record.out / IMAGES}: {len(files)} pictures of {len(record.rows)}"
+    if padded := sum(one.padding > 0 for one in files):
+        yield f"  {padded} of them reach beyond their photograph, and are filled there"
+    if whole := sum(row.regularisation is not None for row in record.rows.values()):
+        yield f"{record.out / REGULARISATION}: {whole} whole pictures"
+    reasons = Counter(one.reason.partition(":")[0] for one in results if one.reason)
+    if reasons:
+        told = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())
+        yield f"set aside: {told} (why, one by one: {record.out / TABLE})"
+    if settings.person_model is None:
+        yield "persons were not looked for: name a detector with --person-model"
