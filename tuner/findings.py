@@ -26,6 +26,9 @@ ASKS = {
     "no_explicit_parts": "Are explicit parts covered?",
     "sharp": "Is the picture sharp?",
     "clean": "Is it free of colour blocks, burnt colours and noise?",
+    "no_red_eyes": "Are the eyes of another colour than red?",
+    "framing_given": "Is it the framing that the prompt asks for?",
+    "prompt_fit": "Does it show the colours and other traits that the prompt names?",
 }
 """The question of each judge, in the order in which a report shows them."""
 
