@@ -147,7 +147,7 @@ def test_recipes_are_what_optuna_samples_first(tmp_path: Path) -> None:
         study.enqueue_trial(start)
     train = suggest(study.ask(), config)
     assert (train.captions, train.alias, train.rank) == ("gender", "mi_cv", 16)
-    assert (train.learning_rate, train.resolution, train.empty_prompt) == (2e-3, 64, 0.1)
+    assert (train.learning_rate, train.resolution, train.empty_prompt) == (1e-3, 64, 0.1)
 
 
 def test_recipes_of_fixed_values_alone_are_none(tmp_path: Path) -> None:
