@@ -41,7 +41,8 @@ def arm_key(arm: Arm, scale: Scale, world: str) -> str:
     about: dict[str, object] = {"world": world}
     about["suite"] = arm.suite_config(scale, 0).model_dump(mode="json")
     if arm.lora:
-        about["train"] = arm.train_config(0).model_dump(mode="json")
+        # What is set alone: settings that come later, at what was done before, change no number.
+        about["train"] = arm.train_config(0).model_dump(mode="json", exclude_unset=True)
         about |= {"steps": arm.steps(scale), "data": f"{arm.data}-{VERSION}"}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
 
