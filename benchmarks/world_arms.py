@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from tuner.alias_leak import with_alias
 from tuner.config import SuiteConfig, TrainConfig
-from tuner.suites import PERSONS
 
 ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {
@@ -108,7 +108,7 @@ class Effect:
 
 
 def _aliased(arm: Arm) -> Arm:
-    prompts = tuple(replace(one, text=f"{ALIAS}, {one.text}") for one in PERSONS)
+    prompts = with_alias(SuiteConfig(), ALIAS).prompts
     return replace(arm, name=f"{arm.name}, alias asked", suite={"prompts": prompts})
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ import numpy.typing as npt
 
 from metrics import objectives
 from metrics.contract import Image, ScoredSample
+from tuner.alias_leak import picture_distance
 from tuner.data.cache import fitted
 from tuner.data.folder import TrainingSet
 from tuner.mannequin.dataset import VARIANTS, pictures
@@ -105,9 +105,7 @@ def _vectors(images: Sequence[Image]) -> Floats:
 
 
 def _changed(images: Sequence[Image], others: Sequence[Image]) -> float | None:
-    pairs = zip(images, others, strict=True)
-    apart = (np.asarray(one, float) - np.asarray(other, float) for one, other in pairs)
-    return _mean(math.sqrt(float((each**2).mean())) / 255 for each in apart)
+    return _mean(picture_distance(*pair) for pair in zip(images, others, strict=True))
 
 
 def _rim_deviation(image: Image) -> float:

@@ -26,6 +26,9 @@ Image = npt.NDArray[np.uint8]
 Halves = npt.NDArray[np.float16]
 """What is kept of a sample: at this precision it is read back as it was."""
 
+OBJECTIVES = ("pose", "gender", "clothing", "quality")
+"""The objectives that a study has unless it names others; metrics/objectives.py works them out."""
+
 SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
 """The measures of a set of samples that lie in [0, 1] with 1 good, so that a study can ask for
 them as objectives; metrics/measures.py works them out."""
@@ -57,6 +60,11 @@ class Sample:
     seed: int
     image: Image
     path: Path | None = None
+
+    @property
+    def cell(self) -> tuple[str, int]:
+        """What it is paired by with a sample of another LoRA: its prompt's text and its seed."""
+        return self.prompt.text, self.seed
 
 
 @dataclass(frozen=True)

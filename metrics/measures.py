@@ -38,9 +38,12 @@ def measures(
     measure that no figure of `scored` bears out is 0, one that the base, the suite or the
     reference leave no room for has no value. Raises ValueError where base and suite differ.
     """
-    found = [_by_base(name, scored, base, reference) for name in NAMES if name not in _NOT_ASKED]
-    found += [_share(name, scored, base) for name in _NOT_ASKED]
-    return {name: next(one for one in found if one.name == name) for name in NAMES}
+    return {
+        name: _share(name, scored, base)
+        if name in _NOT_ASKED
+        else _by_base(name, scored, base, reference)
+        for name in NAMES
+    }
 
 
 def as_objective(measure: Measure) -> Objective | None:

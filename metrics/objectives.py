@@ -14,12 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.contract import TRAITS_NOT_ASKED, Framing, Objective, Score, ScoredSample
+from metrics.contract import OBJECTIVES, TRAITS_NOT_ASKED, Framing, Objective, Score, ScoredSample
 from metrics.intervals import Floats, beta_draws, central, dirichlet_weights, wilson
 
 Cells = Mapping[str, Floats]
-FAMILIES = ("pose", "gender", "clothing", "quality")
-"""The objectives that a study has unless it names others."""
 _SEED = 0
 
 
@@ -61,7 +59,7 @@ def objectives(
     judged, are not clean. An objective that no prompt of the suite asks about is left out. Without
     a base nothing is taken off for abstentions.
     """
-    found = {name: objective(name, scored, base) for name in FAMILIES}
+    found = {name: objective(name, scored, base) for name in OBJECTIVES}
     return {name: one for name, one in found.items() if one.total}
 
 
@@ -106,7 +104,7 @@ def paired_difference(
     suite's cells, the factors for abstentions held fixed. Raises ValueError when the two suites
     differ or ask nothing about the objective.
     """
-    keys_a, keys_b = ([_key(item) for item in scored] for scored in (scored_a, scored_b))
+    keys_a, keys_b = ([item.sample.cell for item in scored] for scored in (scored_a, scored_b))
     if keys_a != keys_b:
         raise ValueError("a paired difference needs the same prompts and seeds in the same order")
     formula, base = FORMULAS[objective], scored_b if base is None else base
@@ -196,10 +194,6 @@ def _later(item: ScoredSample, judge: str) -> Score:
 def _below_half(item: ScoredSample, judge: str) -> float:
     value = _value(item, judge)
     return value if np.isnan(value) else float(value < 0.5)
-
-
-def _key(item: ScoredSample) -> tuple[str, int]:
-    return item.sample.prompt.text, item.sample.seed
 
 
 def _cells(**cells: list[float]) -> Cells:

@@ -73,7 +73,7 @@ def paired(
 
     Raises ValueError where the prompts or seeds differ.
     """
-    if [_key(one) for one in scored] != [_key(one) for one in base]:
+    if [one.sample.cell for one in scored] != [one.sample.cell for one in base]:
         raise ValueError(
             "a measure needs the base on the same prompts and seeds, in the same order"
         )
@@ -113,7 +113,3 @@ def _vectors(samples: Sequence[ScoredSample], vector: Vector) -> tuple[Floats, B
     there = [one for one in found if one is not None]
     has = np.array([one is not None for one in found], bool)
     return (np.stack(there) if there else np.zeros((0, 1))), has
-
-
-def _key(one: ScoredSample) -> tuple[str, int]:
-    return one.sample.prompt.text, one.sample.seed

@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic import model_validator as check
 
-from metrics.contract import SET_OBJECTIVES, Prompt
+from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Prompt
 from tuner import mannequin
 from tuner.data.adults import forbidden_words
 from tuner.data.captions import POLICY_RULE, policy_text
@@ -27,7 +27,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 MANNEQUIN = "mannequin"
 """The word for the shipped base, data set and judge."""
 
-OBJECTIVES = ("pose", "gender", "clothing", "quality")
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 

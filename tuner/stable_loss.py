@@ -26,6 +26,7 @@ from tuner.config import TrainConfig
 from tuner.data.cache import latents_of
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage, TrainingSet
+from tuner.data.texts import tokens_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -117,7 +118,7 @@ def _losses(
             captions = [
                 training_caption(one.caption, config.captions, config.alias) for one in images
             ]
-            hidden = _hidden(base, captions)
+            hidden = base.pipeline.text_encoder(tokens_of(base, captions))[0].to(base.dtype)
             batch = max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (size[0] * size[1])))
             seeds = [int(one.sha256[:12], 16) for one in images]
             found[name] = _picture_losses(base, latents, hidden, seeds, batch)
@@ -164,17 +165,3 @@ def _noise(shape: Any, seed: int) -> torch.Tensor:
     # Drawn on the CPU, so that a device changes none of it.
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((TIMESTEPS, *shape), generator=generator)
-
-
-def _hidden(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
-    """The text encoder's states of the captions (captions, tokens, width)."""
-    tokenizer = base.pipeline.tokenizer
-    tokens = tokenizer(
-        list(captions),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids.to(base.device)
-    states: torch.Tensor = base.pipeline.text_encoder(tokens)[0]
-    return states.to(base.dtype)

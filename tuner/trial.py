@@ -13,12 +13,12 @@ import yaml
 
 import metrics
 from metrics import measures, objectives
-from metrics.contract import Measure, Objective, Sample, ScoredSample
+from metrics.contract import OBJECTIVES, Measure, Objective, Sample, ScoredSample
 from metrics.measures import as_objective
 from metrics.memory import Memory, copies
 from tuner.alias_leak import leak_measures
 from tuner.base_model import BaseModel
-from tuner.config import OBJECTIVES, SuiteConfig, TrainConfig
+from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 from metrics import open_detectors
-from metrics.contract import Features, Prompt, Sample, Score, ScoredSample
+from metrics.contract import OBJECTIVES, Features, Prompt, Sample, Score, ScoredSample
 from metrics.judges import JUDGES
 from metrics.objectives import objectives
 from tuner.base_model import BaseModel
-from tuner.config import OBJECTIVES, StudyConfig, SuiteConfig
+from tuner.config import StudyConfig, SuiteConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.events import RungScored

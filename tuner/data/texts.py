@@ -37,7 +37,7 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
         for image in training_set.images
     ]
     distinct = tuple(dict.fromkeys(["", *captions]))
-    tokens = _tokens(base, distinct)
+    tokens = tokens_of(base, distinct)
     place = {caption: row for row, caption in enumerate(distinct)}
     rows = torch.tensor([place[caption] for caption in captions])
     hidden = None
@@ -62,10 +62,11 @@ def step_tokens(
         drawn_caption(texts.captions[row], fixed, config.shuffle_tags, config.tag_dropout, random)
         for row in rows.tolist()
     ]
-    return _tokens(base, drawn)
+    return tokens_of(base, drawn)
 
 
-def _tokens(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
+def tokens_of(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
+    """The tokens (captions, tokens), padded and cut to the encoder's length, on its device."""
     tokenizer = base.pipeline.tokenizer
     tokens: torch.Tensor = tokenizer(
         list(captions),

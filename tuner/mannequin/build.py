@@ -75,18 +75,23 @@ def _share_cores() -> None:
 
 
 def _make_vae(out: Path, plan: Plan, seed: int) -> None:
-    _vae(out, plan, seed)
-
-
-def _vae(out: Path, plan: Plan, seed: int) -> AutoencoderKL:
-    """The autoencoder, trained or read from the state that its training left."""
+    states = out / "states"
+    if (states / "vae").is_dir():
+        return
     images = make_corpus(plan.pictures, seed, EVERY_POSE).images
-    return train_vae(images, plan.vae_steps, seed, out / "states" / "vae.safetensors")
+    vae = train_vae(images, plan.vae_steps, seed, states / "vae.safetensors")
+    vae.save_pretrained(states / "vae.part", safe_serialization=True)
+    os.replace(states / "vae.part", states / "vae")
+
+
+def _vae(out: Path) -> AutoencoderKL:
+    """The autoencoder that `_make_vae` left for the stages after it."""
+    return AutoencoderKL.from_pretrained(out / "states" / "vae")
 
 
 def _make_base(out: Path, plan: Plan, seed: int) -> None:
     corpus = make_corpus(plan.pictures, seed, WEB)
-    vae = _vae(out, plan, seed)
+    vae = _vae(out)
     tokenizer, states = new_tokenizer(), out / "states"
     spoken = (plan.text_steps, seed, states / "text.safetensors")
     text = (tokenizer, train_text(corpus.captions, tokenizer, spoken))
@@ -97,7 +102,7 @@ def _make_base(out: Path, plan: Plan, seed: int) -> None:
 
 def _make_clip(out: Path, plan: Plan, seed: int) -> None:
     corpus = make_corpus(plan.pictures, seed, EVERY_POSE)
-    redrawn = redraw(_vae(out, plan, seed), corpus.images[: len(corpus.images) // 4])
+    redrawn = redraw(_vae(out), corpus.images[: len(corpus.images) // 4])
     state = out / "states" / "clip.safetensors"
     save_clip(train_clip(corpus, redrawn, plan.clip_steps, seed, state), out / "clip")
     _say(f"open_clip model written to {out / 'clip'}")
