@@ -20,9 +20,10 @@ from huggingface_hub import constants as hub
 from safetensors import SafetensorError
 
 from tuner import mannequin
+from tuner.checkpoint_file import opening, read_checkpoint
 from tuner.errors import ConfigError, MissingModelError
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _SINGLE_FILE = ".safetensors"
 _NO_CHECKER: dict[str, Any] = {
@@ -56,7 +57,8 @@ def load_base(base: str, device: str | None = None) -> BaseModel:
     """The base that `base` names, frozen, on `device` (default: CUDA if there is one).
 
     `base` is `mannequin`, a folder in diffusers layout, a `.safetensors` checkpoint, or a hub id
-    (which HF_HUB_OFFLINE=1 limits to what is in the hub's cache). Raises MissingModelError for a
+    (which HF_HUB_OFFLINE=1 limits to what is in the hub's cache), with `@` and a branch, tag or
+    commit behind it where another than the main one is meant. Raises MissingModelError for a
     base that cannot be found or read, ConfigError for one of another architecture.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -88,12 +90,15 @@ def _open(base: str, dtype: torch.dtype) -> StableDiffusionPipeline:
         raise ConfigError(f"base {base}: pickled weights can run code; give a .safetensors file")
     if path.is_file() and path.suffix == _SINGLE_FILE:
         return StableDiffusionPipeline.from_single_file(
-            str(path), dtype=dtype, local_files_only=hub.HF_HUB_OFFLINE, **_NO_CHECKER
+            str(path),
+            dtype=dtype,
+            local_files_only=hub.HF_HUB_OFFLINE,
+            **opening(read_checkpoint(path)),
+            **_NO_CHECKER,
         )
-    source = _folder_or_hub_id(base, path)
-    kind = StableDiffusionPipeline.load_config(source, local_files_only=hub.HF_HUB_OFFLINE).get(
-        "_class_name"
-    )
+    source, revision = _folder_or_hub_id(base, path)
+    where: dict[str, Any] = {"revision": revision, "local_files_only": hub.HF_HUB_OFFLINE}
+    kind = StableDiffusionPipeline.load_config(source, **where).get("_class_name")
     if kind != StableDiffusionPipeline.__name__:
         raise ConfigError(
             f"base {base} is a {kind}; tuner trains Stable Diffusion 1.x and 2.x "
@@ -104,22 +109,23 @@ def _open(base: str, dtype: torch.dtype) -> StableDiffusionPipeline:
         dtype=dtype,
         use_safetensors=True,
         trust_remote_code=False,
-        local_files_only=hub.HF_HUB_OFFLINE,
+        **where,
         **_NO_CHECKER,
     )
 
 
-def _folder_or_hub_id(base: str, path: Path) -> str:
+def _folder_or_hub_id(base: str, path: Path) -> tuple[str, str | None]:
+    """What diffusers loads, and the revision of it."""
     if base == "mannequin":
         if not (mannequin.BASE / "model_index.json").is_file():
             raise MissingModelError(
                 "the mannequin's weights are not there: build them with `tuner build-mannequin`"
             )
-        return str(mannequin.BASE)
+        return str(mannequin.BASE), None
     if path.is_dir():
-        return str(path)
-    if _HUB_ID.fullmatch(base):
-        return base
+        return str(path), None
+    if named := _HUB_ID.fullmatch(base):
+        return named[1], named[2]
     raise MissingModelError(
         f"no base {base!r}: give `mannequin`, a folder in diffusers layout, a .safetensors "
         "checkpoint, or a hub id such as stable-diffusion-v1-5/stable-diffusion-v1-5"
@@ -132,8 +138,8 @@ def _unreadable(base: str, error: Exception) -> str:
         return f"base {base} is no readable diffusers folder: {first_line}"
     if Path(base).expanduser().is_file():
         return (
-            f"base {base} could not be opened as a single file: {first_line} (diffusers needs the "
-            "matching configuration from the hub; a diffusers folder needs nothing)"
+            f"base {base} could not be opened as a single file: {first_line} (Stable Diffusion 2.x "
+            "needs its configuration from the hub; a diffusers folder needs nothing)"
         )
     offline = " (HF_HUB_OFFLINE is set)" if hub.HF_HUB_OFFLINE else ""
     return f"base {base} is neither here nor could it be fetched{offline}: {first_line}"

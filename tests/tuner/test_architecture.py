@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
-    "__init__ errors parameters suites home events rows rungs prompt_words comfyui data.__init__ "
+    "__init__ clip_tokenizer errors parameters suites home events rows rungs prompt_words comfyui "
+    "data.__init__ "
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
-    "sizes data.captions data.caption_files",
+    "sizes checkpoint_file data.captions data.caption_files",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
