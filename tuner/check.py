@@ -14,6 +14,7 @@ import huggingface_hub
 
 from metrics.models import BUNDLES, available
 from tuner import mannequin
+from tuner.checkpoint_file import read_checkpoint
 from tuner.config import MANNEQUIN, StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
@@ -90,6 +91,7 @@ def _base_line(base: str) -> str:
             raise ConfigError(
                 f"base {base}: found a {path.suffix or 'plain'} file, allowed: .safetensors"
             )
+        read_checkpoint(path)
         return f"base {base}: a single file"
     if os.path.isdir(path):
         _check_layout(path)

@@ -46,7 +46,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     ConfigError for one that holds another thing, with what it seems to hold.
     """
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         raise MissingModelError(
