@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 from pydantic import model_validator as check
@@ -201,6 +201,10 @@ class JudgeConfig(_Config):
         return MANNEQUIN if base == MANNEQUIN else None
 
 
+Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
+"""Who chooses the parameters of the next trial; tuner.samplers has them."""
+
+
 class StudyConfig(_Config):
     """A whole study: what `load_study` makes of a search space and its overrides."""
 
@@ -223,6 +227,7 @@ class StudyConfig(_Config):
     suite: SuiteConfig = Field(default_factory=SuiteConfig, description="keys and values")
     train: dict[str, Parameter] = Field(default={}, description="training keys and their values")
     start_from: tuple[dict[str, Value], ...] = Field(default=(), description="a list of recipes")
+    sampler: Sampler = Field(default="tpe", description=", ".join(get_args(Sampler)))
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )

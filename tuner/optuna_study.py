@@ -24,6 +24,7 @@ from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.process import lives, this_process
 from tuner.rows import RungRow
+from tuner.samplers import chosen_values, sampler_of
 from tuner.space import space_hash, start_parameters
 from tuner.store import BUSY_SECONDS, database_error
 from tuner.study_folder import StudyFolder
@@ -36,7 +37,6 @@ SOUND = "sound"
 
 _HASH, _DATA = "space_hash", "data"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-_SEED_STRIDE = 10_007
 
 
 @contextlib.contextmanager
@@ -162,11 +162,11 @@ def ask(study: optuna.Study, config: StudyConfig) -> optuna.Trial:
         one.state != TrialState.WAITING and "retry_of" not in one.user_attrs
         for one in study.get_trials(deepcopy=False)
     )
-    study.sampler = optuna.samplers.TPESampler(
-        multivariate=True,
-        seed=(config.seed * _SEED_STRIDE + asked) % 2**32,
-        n_startup_trials=len(start_parameters(config)) + max(4, config.budget.trials // 4),
-    )
+    recipes = len(start_parameters(config))
+    study.sampler = sampler_of(config, recipes, asked)
+    queued = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+    if not queued and (chosen := chosen_values(config, recipes, asked)):
+        study.enqueue_trial(chosen)
     trial = study.ask()
     trial.set_user_attr("owner", this_process())
     return trial

@@ -1,11 +1,14 @@
 """How a search space writes a parameter: `8`, `{choices: [4, 8]}`, `{low: 4, high: 8}`.
 
-A range may add `log: true` or `step`. Which values are right is known by TrainConfig alone.
+A range may add `log: true`, `step` or `prior: {centre, width}`; choices and ranges
+`when: {parameter: value}`. Which values are right is known by TrainConfig alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import get_args
 
 from pydantic import ValidationError
@@ -17,14 +20,17 @@ from tuner.parameters import (
     FloatRange,
     IntRange,
     Parameter,
+    Prior,
     Value,
+    When,
     on_grid,
     same,
     show,
 )
 from tuner.problems import Path, Problem, not_allowed, unknown_key
 
-_PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step}"
+_PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step, prior}"
+_RANGE_KEYS = ("choices", "low", "high", "log", "step", "prior", "when")
 
 
 def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
@@ -34,17 +40,39 @@ def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None
     if not isinstance(raw, Mapping) or _is_policy(name, raw):
         value, problem = read_value(name, raw, path)
         return (Fixed(value), []) if problem is None else (None, [problem])
-    if "choices" in raw:
-        unknown = [unknown_key((*path, key), ["choices"]) for key in raw if key != "choices"]
-        parameter, problems = _choices(name, raw["choices"], (*path, "choices"))
-        return parameter, unknown + problems
-    known = ("choices", "low", "high", "log", "step")
+    known = ("choices", "when") if "choices" in raw else _RANGE_KEYS
     unknown = [unknown_key((*path, key), known) for key in raw if key not in known]
     if unknown:
         return None, unknown
-    if "low" not in raw or "high" not in raw:
-        return None, [not_allowed(path, dict(raw), _PARAMETER_RULE)]
-    return _range(name, raw, path)
+    when, when_problems = _when(raw.get("when", {}), (*path, "when"))
+    parameter: Parameter | None
+    if "choices" in raw:
+        parameter, problems = _choices(name, raw["choices"], (*path, "choices"))
+    elif "low" in raw and "high" in raw:
+        parameter, problems = _range(name, raw, path)
+    else:
+        parameter, problems = None, [not_allowed(path, dict(raw), _PARAMETER_RULE)]
+    problems += when_problems
+    if parameter is None or isinstance(parameter, Fixed) or problems:
+        return None, problems
+    return replace(parameter, when=when), []
+
+
+def _when(raw: object, path: Path) -> tuple[When, list[Problem]]:
+    """What `when:` says; whether those parameters are there is known by the whole space alone."""
+    if not isinstance(raw, Mapping):
+        return (), [not_allowed(path, raw, "{parameter: value} or {parameter: [value, ...]}")]
+    read: list[tuple[str, tuple[Value, ...]]] = []
+    problems: list[Problem] = []
+    for name, values in raw.items():
+        if name not in TrainConfig.model_fields:
+            problems.append(unknown_key((*path, name), TrainConfig.model_fields))
+            continue
+        wanted = values if isinstance(values, list) else [values]
+        found = [read_value(name, value, (*path, name)) for value in wanted]
+        problems += [problem for _, problem in found if problem is not None]
+        read.append((name, tuple(value for value, _ in found)))
+    return tuple(read), problems
 
 
 def _choices(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
@@ -81,7 +109,30 @@ def _range(
     if problems:
         return None, problems
     spacing = float(step) if isinstance(step, int | float) else None
-    return _checked_range(name, FloatRange(ends[0], ends[1], bool(log), spacing), kind, path)
+    wanted = FloatRange(ends[0], ends[1], bool(log), spacing)
+    prior, problems = _prior(raw.get("prior"), wanted, (*path, "prior"))
+    if problems:
+        return None, problems
+    return _checked_range(name, replace(wanted, prior=prior), kind, path)
+
+
+def _prior(raw: object, of: FloatRange, path: Path) -> tuple[Prior | None, list[Problem]]:
+    """What `prior:` says of a range."""
+    if raw is None:
+        return None, []
+    rule = "{centre: a number of the range, width: a number above 0"
+    rule += ", as a factor above 1}" if of.log else "}"
+    keys = ("centre", "width")
+    if not isinstance(raw, Mapping) or set(raw) != set(keys):
+        return None, [not_allowed(path, raw, rule)]
+    numbers = [raw[key] for key in keys]
+    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+        return None, [not_allowed(path, dict(raw), rule)]
+    centre, width = (float(one) for one in numbers)
+    least = 1.0 if of.log else 0.0
+    if not of.low <= centre <= of.high or not least < width < math.inf:
+        return None, [not_allowed(path, dict(raw), rule)]
+    return Prior(centre, width), []
 
 
 def _ends(
@@ -111,8 +162,8 @@ def _checked_range(
         found = step if step is None or step % 1 else int(step)
         return None, [not_allowed((*path, "step"), found, rule)]
     if kind is int:
-        return IntRange(int(low), int(high), log, int(step or 1)), []
-    return FloatRange(float(low), float(high), log, step), []
+        return IntRange(int(low), int(high), log, int(step or 1), wanted.prior), []
+    return FloatRange(float(low), float(high), log, step, wanted.prior), []
 
 
 def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> str | None:

@@ -20,11 +20,27 @@ class Fixed:
     value: Value
 
 
+When = tuple[tuple[str, tuple[Value, ...]], ...]
+"""Other parameters, each with the values at which this one is asked for; empty for always."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Where a number is thought to be best: a normal distribution cut at the ends of its range.
+
+    `width` is its standard deviation; in a range with `log` the factor that is one deviation.
+    """
+
+    centre: float
+    width: float
+
+
 @dataclass(frozen=True)
 class Choices:
     """One of several values without an order among them."""
 
     choices: tuple[Value, ...]
+    when: When = ()
 
 
 @dataclass(frozen=True)
@@ -38,6 +54,8 @@ class FloatRange:
     high: float
     log: bool = False
     step: float | None = None
+    prior: Prior | None = None
+    when: When = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +66,8 @@ class IntRange:
     high: int
     log: bool = False
     step: int = 1
+    prior: Prior | None = None
+    when: When = ()
 
 
 Parameter = Fixed | Choices | FloatRange | IntRange
@@ -93,6 +113,34 @@ def extremes(parameter: Parameter) -> tuple[Value, ...]:
             return choices
         case FloatRange(low, high) | IntRange(low, high):
             return (low, high)
+
+
+def grid_points(parameter: Parameter) -> tuple[Value, ...] | None:
+    """Every value that `parameter` may take; None for a range without steps."""
+    match parameter:
+        case Fixed(value):
+            return (value,)
+        case Choices(choices):
+            return choices
+        case IntRange(low, high, _, step):
+            return tuple(range(low, high + 1, step))
+        case FloatRange(low, high, _, step):
+            if step is None:
+                return None
+            count = round((high - low) / step)
+            return (*(low + index * step for index in range(count)), high)
+
+
+def applies(parameter: Parameter, values: Mapping[str, Value]) -> bool:
+    """Whether a run with `values` asks for `parameter` at all."""
+    if isinstance(parameter, Fixed):
+        return True
+    return all(any(same(values[key], one) for one in allowed) for key, allowed in parameter.when)
+
+
+def is_bound(parameter: Parameter) -> bool:
+    """Whether there are runs that do not ask for `parameter`."""
+    return not isinstance(parameter, Fixed) and bool(parameter.when)
 
 
 def same(left: Value, right: Value) -> bool:

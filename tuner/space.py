@@ -22,10 +22,19 @@ from tuner.parameters import (
     IntRange,
     Parameter,
     Value,
+    applies,
+    is_bound,
 )
 from tuner.problems import Problem, check_model
 from tuner.sizes import native_size
-from tuner.space_check import read_constraints, read_prompts, read_starts, read_train, size_problems
+from tuner.space_check import (
+    grid_problems,
+    read_constraints,
+    read_prompts,
+    read_starts,
+    read_train,
+    size_problems,
+)
 from tuner.space_file import Tree, assignment, load_tree, model_path, overlay, plain_scalar
 from tuner.space_file import data_path as data_word
 
@@ -88,7 +97,10 @@ def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
     """
     first = int(trial.user_attrs.get("first_try", trial.number))
     values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
-    for name, parameter in config.train.items():
+    # What a condition speaks of is bound by none itself, so it is there before its dependants.
+    for name, parameter in sorted(config.train.items(), key=lambda item: is_bound(item[1])):
+        if not applies(parameter, values):
+            continue
         match parameter:
             case Fixed(value):
                 values[name] = value
@@ -117,6 +129,7 @@ def space_hash(config: StudyConfig) -> str:
     plain = _plain(config)
     del plain["study"]
     del plain["budget"]["trials"]
+    del plain["sampler"]  # which trials there are, and not what one of them means
     if plain["judges"]["copy_model"] is None:  # the key is younger than the first studies
         del plain["judges"]["copy_model"]
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
@@ -199,6 +212,9 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     values["constraints"], unknown_rates = read_constraints(values.get("constraints"))
     problems += start_problems + suite_problems + unknown_rates
     problems += check_model(StudyConfig, values)
+    budget = values.get("budget")
+    trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
+    problems += grid_problems(values.get("sampler"), train, trials, len(starts))
     problems += size_problems(values.get("base"), train, values["suite"])
     if problems or tree.problems:
         return None, problems
@@ -212,7 +228,7 @@ def _plain(config: StudyConfig) -> dict[str, Any]:
     plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
     plain["start_from"] = [dict(start) for start in config.start_from]
     order = ("study", "base", "data", "budget", "objectives", "constraints", "suite", "train")
-    return {key: plain[key] for key in (*order, "start_from", "seed", "judges")}
+    return {key: plain[key] for key in (*order, "start_from", "sampler", "seed", "judges")}
 
 
 def _plain_parameter(parameter: Parameter) -> object:
@@ -220,8 +236,13 @@ def _plain_parameter(parameter: Parameter) -> object:
         case Fixed(value):
             return value
         case Choices(choices):
-            return {"choices": list(choices)}
+            plain: dict[str, Any] = {"choices": list(choices)}
         case FloatRange(low, high, log, None):
-            return {"low": low, "high": high, "log": log}
+            plain = {"low": low, "high": high, "log": log}
         case FloatRange(low, high, log, step) | IntRange(low, high, log, step):
-            return {"low": low, "high": high, "log": log, "step": step}
+            plain = {"low": low, "high": high, "log": log, "step": step}
+    if not isinstance(parameter, Choices) and parameter.prior is not None:
+        plain["prior"] = {"centre": parameter.prior.centre, "width": parameter.prior.width}
+    if parameter.when:
+        plain["when"] = {name: list(values) for name, values in parameter.when}
+    return plain

@@ -23,6 +23,9 @@ from tuner.parameters import (
     Value,
     contains,
     describe,
+    grid_points,
+    is_bound,
+    same,
     show,
 )
 from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
@@ -66,6 +69,7 @@ def read_train(raw: object, data: object) -> tuple[Train, list[Problem]]:
         if parameter is not None:
             read[name] = parameter
     problems += _data_problems(read, raw, data)
+    problems += _when_problems(read)
     for name, field in TrainConfig.model_fields.items():
         if name not in raw and name not in read and name != "seed":
             read[name] = Fixed(field.default)
@@ -88,9 +92,23 @@ def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...]
         start: dict[str, Value] = {}
         for name, value in recipe.items():
             problems += _start_value(start, train, (*path, name), value)
+        problems += _left_out(start, train, path)
         if start and start not in starts:
             starts.append(start)
     return tuple(starts), problems
+
+
+def _left_out(start: dict[str, Value], train: Train, path: Path) -> list[Problem]:
+    """Values of a recipe that its other values leave nobody to ask for."""
+    problems = []
+    for name in start:
+        parameter = train[name]
+        for other, wanted in () if isinstance(parameter, Fixed) else parameter.when:
+            if other in start and not any(same(start[other], value) for value in wanted):
+                told = " or ".join(show(value) for value in wanted)
+                text = f"is only asked for when {other} is {told}; take it out of this recipe"
+                problems.append(Problem((*path, name), text))
+    return problems
 
 
 def read_prompts(suite: object) -> tuple[object, list[Problem]]:
@@ -124,6 +142,24 @@ def read_constraints(raw: object) -> tuple[object, list[Problem]]:
     problems = [unknown_key(("constraints", name), RATES) for name in raw if name not in RATES]
     limits = {name: raw[name] for name in RATES if raw.get(name) is not None}
     return limits, problems
+
+
+def grid_problems(sampler: object, train: Train, trials: object, recipes: int) -> list[Problem]:
+    """What keeps `sampler: grid` from visiting each point of the space once."""
+    if sampler != "grid":
+        return []
+    problems, points = [], 1
+    for name, parameter in train.items():
+        if is_bound(parameter):
+            problems.append(Problem(("train", name, "when"), "a grid has no conditions"))
+        elif (found := grid_points(parameter)) is None:
+            problems.append(Problem(("train", name), "a grid needs choices, or a range with step"))
+        else:
+            points *= len(found)
+    if not problems and isinstance(trials, int) and trials > points + recipes:
+        text = f"found {trials}, allowed: at most {points + recipes}: {points} points of the grid"
+        problems.append(Problem(("budget", "trials"), f"{text} and {recipes} recipes"))
+    return problems
 
 
 def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
@@ -166,6 +202,24 @@ def _size_problem(path: Path, size: Value, base: str) -> Problem | None:
 
 def _fits(sides: tuple[int, int], native: int) -> bool:
     return all(native <= 2 * side and side <= 2 * native for side in sides)
+
+
+def _when_problems(read: Train) -> list[Problem]:
+    """Conditions on parameters that are never there, always there or bound themselves."""
+    problems = []
+    for name, parameter in read.items():
+        for other, wanted in () if isinstance(parameter, Fixed) else parameter.when:
+            path: Path = ("train", name, "when", other)
+            named = read.get(other)
+            if not isinstance(named, Choices) or named.when:
+                rule = (
+                    f"a parameter with choices and without `when` of its own, which {other} is not"
+                )
+                problems.append(Problem(path, f"found {other}, allowed: {rule}"))
+                continue
+            strange = [value for value in wanted if not contains(named, value)]
+            problems += [not_allowed(path, value, describe(named)) for value in strange]
+    return problems
 
 
 def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list[Problem]:

@@ -22,7 +22,7 @@ LEVELS = (
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata grid calibration labels data.cache data.prepare_record data.tagging "
     "data.texts mannequin.hands mannequin.second_head",
-    "space_check init check adapter results_table course keep score_folder remembered "
+    "samplers space_check init check adapter results_table course keep score_folder remembered "
     "data.prepare_picture mannequin.first_style mannequin.second_style",
     "space train stable_loss summary live report_data label_file photo_cases selfcheck "
     "mannequin.render",
@@ -44,7 +44,7 @@ LEVELS = (
 LEVEL = {name: height for height, names in enumerate(LEVELS) for name in names.split()}
 
 ONLY_IN = {
-    "optuna": {"study", "optuna_study", "dashboard", "space"},
+    "optuna": {"study", "optuna_study", "samplers", "dashboard", "space"},
     "peft": {"adapter"},
     "sqlite_utils": {"store"},
     "typer": {"cli", "cli_data", "cli_pictures", "refusal"},
