@@ -57,6 +57,15 @@ def test_every_command_is_told() -> None:
     assert not [name for name in names if f"tuner {name.replace('_', '-')}" not in README]
 
 
+def test_every_training_key_is_told() -> None:
+    from tuner.train_config import TrainConfig
+
+    table = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    keys = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert re.findall(r"`(\w+)`", " ".join(keys)) != []
+    assert set(re.findall(r"`(\w+)`", " ".join(keys))) == set(TrainConfig.model_fields)
+
+
 def test_pictures_of_the_readme_are_there() -> None:
     pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", README)
     assert pictures

@@ -6,6 +6,7 @@ part in the forward pass, and a base with none attached has its own layers back,
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,6 @@ from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
 
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
 from tuner.lora_file import (
     Component,
     LoraFile,
@@ -28,15 +28,25 @@ from tuner.lora_file import (
     read_file,
     write_file,
 )
+from tuner.train_config import TrainConfig
 
-_ATTENTION: Mapping[Component, tuple[str, ...]] = {
-    "unet": ("to_q", "to_k", "to_v", "to_out.0"),
-    "text_encoder": ("q_proj", "k_proj", "v_proj", "out_proj"),
+_TARGETS: Mapping[str, Mapping[Component, str]] = {
+    "attention": {
+        "unet": r"to_q|to_k|to_v|to_out\.0",
+        "text_encoder": "q_proj|k_proj|v_proj|out_proj",
+    },
+    "feed_forward": {"unet": r"ff\.net\.0\.proj|ff\.net\.2", "text_encoder": "fc1|fc2"},
+    "convolutions": {
+        "unet": r"conv1|conv2|conv_shortcut|proj_in|proj_out|(?:down|up)samplers\.\d+\.conv",
+        "text_encoder": "",
+    },
 }
+"""Layers by the end of their dotted names. The convolutions are those of the residual blocks and
+samplers, as kohya's `conv_dim`, and the projections into and out of the transformers."""
 
 
 def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, Any]]:
-    """Add a fresh LoRA called `name` to the base's attention and make it the only active one.
+    """Add a fresh LoRA called `name` to the layers of `config.target_modules`, alone active.
 
     Returns the optimizer's parameter groups: the UNet's at `config.learning_rate` and, where
     `config.text_encoder_ratio` is above 0, the text encoder's at that share of it. The output of
@@ -53,7 +63,10 @@ def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, An
         lora = LoraConfig(
             r=config.rank,
             lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # floats work and are saved
-            target_modules=list(_ATTENTION[component]),
+            target_modules=_targets(config.target_modules, component),
+            lora_dropout=config.lora_dropout,
+            use_dora=config.use_dora,
+            use_rslora=config.use_rslora,
         )
         _inject(base, model, lora, name, seed=config.seed)
         rate = config.learning_rate * rates[component]
@@ -104,7 +117,8 @@ def save(base: BaseModel, name: str, path: Path, metadata: Mapping[str, str]) ->
         kohya_name(component, dotted): LoraModule(
             layer.lora_A[name].weight,
             layer.lora_B[name].weight,
-            float(layer.scaling[name]) * int(layer.r[name]),
+            float(layer.scaling[name]) * int(layer.r[name]),  # rsLoRA's scale is in it
+            _magnitude(layer, name),
         )
         for component, model in models(base).items()
         for dotted, layer in _lora_layers(model)
@@ -132,9 +146,33 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
         activate(base, before)
 
 
+def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:
+    """The dotted names of the layers that `words`, as `target_modules` has them, name."""
+    pattern = re.compile(_targets(words, component))
+    return [
+        name
+        for name, layer in model.named_modules()
+        if pattern.fullmatch(name) and isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
+    ]
+
+
 def models(base: BaseModel) -> dict[Component, torch.nn.Module]:
     """The parts of the base that a LoRA can change."""
     return {"unet": base.pipeline.unet, "text_encoder": base.pipeline.text_encoder}
+
+
+def _targets(words: str, component: Component) -> str:
+    """A pattern for the names of the layers that `words` (joined by +) ask for."""
+    parts = [part for word in words.split("+") if (part := _TARGETS[word][component])]
+    return rf"(?:.*\.)?(?:{'|'.join(parts)})"
+
+
+def _magnitude(layer: LoraLayer, name: str) -> torch.Tensor | None:
+    """DoRA's lengths (out,) of a layer's adapter; None where it is a plain LoRA."""
+    if name not in layer.lora_magnitude_vector:
+        return None
+    weight: torch.Tensor = layer.lora_magnitude_vector[name].weight
+    return weight.flatten()
 
 
 def _attach_file(base: BaseModel, lora: LoraFile, name: str) -> None:
@@ -159,10 +197,14 @@ def _attach_file(base: BaseModel, lora: LoraFile, name: str) -> None:
 
 def _config_of(own: Mapping[str, LoraModule]) -> LoraConfig:
     first = next(iter(own.values()))
+    with_dora = {module.magnitude is not None for module in own.values()}
+    if len(with_dora) > 1:
+        raise LoraFileError("only some modules of the LoRA have DoRA's magnitudes: all or none do")
     return LoraConfig(
         r=first.rank,
         lora_alpha=first.alpha,  # type: ignore[arg-type]  # floats work and are saved
         target_modules=list(own),
+        use_dora=with_dora == {True},
         rank_pattern={name: m.rank for name, m in own.items() if m.rank != first.rank},
         alpha_pattern={name: m.alpha for name, m in own.items() if m.alpha != first.alpha},
     )
@@ -173,10 +215,14 @@ def _fill(model: torch.nn.Module, own: Mapping[str, LoraModule], name: str) -> N
     for dotted, module in own.items():
         layer = model.get_submodule(dotted)
         assert isinstance(layer, LoraLayer)
-        for target, source in (
+        halves = [
             (layer.lora_A[name].weight, module.down),
             (layer.lora_B[name].weight, module.up),
-        ):
+        ]
+        if module.magnitude is not None:
+            lengths = layer.lora_magnitude_vector[name].weight
+            halves.append((lengths, module.magnitude.reshape(lengths.shape)))
+        for target, source in halves:
             if target.shape != source.shape:
                 raise LoraFileError(
                     f"{dotted}: the LoRA has {tuple(source.shape)}, the base takes "
@@ -197,6 +243,9 @@ def _inject(
     del model.peft_config
     for parameter in _parameters(model, name):
         parameter.data = parameter.data.float()
+    for _, layer in _lora_layers(model):
+        if name in layer.lora_dropout:
+            layer.lora_dropout[name].train()  # the frozen model around it does not train
 
 
 def _lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
@@ -209,6 +258,6 @@ def _parameters(model: torch.nn.Module, name: str) -> list[torch.nn.Parameter]:
     return [
         half[name].weight
         for _, layer in _lora_layers(model)
-        for half in (layer.lora_A, layer.lora_B)
+        for half in (layer.lora_A, layer.lora_B, layer.lora_magnitude_vector)
         if name in half
     ]

@@ -37,14 +37,16 @@ _NO_CHECKER: dict[str, Any] = {
 class BaseModel:
     """A frozen Stable Diffusion on its device.
 
-    `native_size` is the edge in pixels that its UNet was trained at. Two bases are equal only
-    when they are the same object, so that caches can be kept by base.
+    `native_size` is the edge in pixels that its UNet was trained at; `clip_skip` the layer of its
+    text encoder, counted from the last (1), from which prompts are read where no file says. Two
+    bases are equal only when they are the same object, so that caches can be kept by base.
     """
 
     name: str
     pipeline: StableDiffusionPipeline = field(repr=False)
     device: torch.device
     native_size: int
+    clip_skip: int = 1
 
     @property
     def dtype(self) -> torch.dtype:

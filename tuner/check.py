@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
@@ -15,12 +16,13 @@ import huggingface_hub
 from metrics.models import BUNDLES, available
 from tuner import mannequin
 from tuner.checkpoint_file import read_checkpoint
-from tuner.config import MANNEQUIN, StudyConfig
+from tuner.config import MANNEQUIN, OF_BASE, ORIGINALS, StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
+from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.estimate import Estimate, estimate
 from tuner.judge_models import judge_settings
-from tuner.parameters import Fixed
+from tuner.parameters import Fixed, extremes
 from tuner.sizes import native_size
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -50,6 +52,8 @@ def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
     errors: list[TunerError] = []
     parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
     parts += [partial(_data_line, path) for path in config.data_folders.values()]
+    parts += [partial(_prior_line, config)] if config.regularisation else []
+    parts += [partial(_optimizer_line, config)]
     parts += [partial(_judge_line, config), partial(_person_line, config)]
     parts.append(partial(_disk_line, cost, studies))
     for part in parts:
@@ -164,6 +168,40 @@ def _data_line(folder: str) -> str:
         return f"data {folder}: drawn at the first run"
     data = read_folder(Path(folder))
     return f"data {folder}: {_counts(data)}"
+
+
+def _prior_line(config: StudyConfig) -> str:
+    prior = str(config.regularisation)
+    if prior == OF_BASE:
+        return "regularisation: pictures of the base, drawn at the first run"
+    if mannequin.data_variant(prior) is not None:
+        return f"regularisation {prior}: drawn at the first run"
+    own = [folder for folder in config.data_folders.values() if not _is_drawn(folder)]
+    if prior == ORIGINALS and len(own) < len(config.data_folders):
+        raise ConfigError("regularisation originals: the mannequin's data have none; take base")
+    place = None if prior == ORIGINALS else Path(prior)
+    if place is not None and not own:
+        return f"regularisation {prior}: {_counts(read_folder(place))}"
+    sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
+    counts = [len(one.regularisation.images) for one in sets if one.regularisation]
+    return f"regularisation {prior}: {', '.join(map(str, counts))} pictures"
+
+
+def _is_drawn(folder: str) -> bool:
+    return mannequin.data_variant(folder) is not None
+
+
+def _optimizer_line(config: StudyConfig) -> str:
+    """Torch is not asked, which takes seconds to start; the run asks it."""
+    names = list(map(str, extremes(config.train.get("optimizer", Fixed("adamw")))))
+    if "adamw8bit" in names:
+        if shutil.which("nvidia-smi") is None:
+            raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none is here; take adamw")
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError(
+                "optimizer adamw8bit needs bitsandbytes: pip install 'tuner[8bit]', or take adamw"
+            )
+    return f"optimizer: {', '.join(names)}"
 
 
 def _counts(data: TrainingSet) -> str:

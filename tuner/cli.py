@@ -190,9 +190,11 @@ def dashboard(
 
 
 @app.command(epilog="Example: tuner export pose -o pose.safetensors")
-def export(
+def export(  # noqa: PLR0913 - one argument per option
     study: Study,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
+    ],
     trial: Annotated[
         int | None, typer.Option(min=0, help="The trial; else the strongest of the front.")
     ] = None,
@@ -200,10 +202,13 @@ def export(
         Literal["kohya", "diffusers"],
         typer.Option("--format", help="kohya: ComfyUI, A1111 and Forge; diffusers: its own."),
     ] = "kohya",
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
-    """Write a trial's LoRA as a file for other programs, and check what was written."""
+    """Write a trial's LoRA or model as a file for other programs, and check what was written."""
     with told():
         folder = existing_study(studies, study)
         if trial is None:
@@ -212,9 +217,9 @@ def export(
             choice = recommended(read_results(folder))
             trial = choice.result.trial.number
             say(choice.why)
-        from tuner.export import export as write_lora
+        from tuner.export_model import export_trial
 
-        report = write_lora(folder, trial, out, names, force=force)
+        report = export_trial(folder, trial, out, names, force=force, lora_rank=lora_rank)
         print(report.path)
         for line in report.lines:
             say(line)

@@ -10,108 +10,52 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator
 from pydantic import model_validator as check
 
 from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Prompt
 from tuner import mannequin
-from tuner.data.adults import forbidden_words
-from tuner.data.captions import POLICY_RULE, policy_text
 from tuner.parameters import Parameter, Value, show
 from tuner.sizes import SIZE_RULE, parse_size
 from tuner.suites import SUITES
+from tuner.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Names that become files, folders or prompt words: no path can be made of them."""
+__all__ = [
+    "ALL_OBJECTIVES",
+    "MANNEQUIN",
+    "NAME",
+    "OF_BASE",
+    "ORIGINALS",
+    "RATES",
+    "BudgetConfig",
+    "JudgeConfig",
+    "StudyConfig",
+    "SuiteConfig",
+    "TrainConfig",
+    "rung_steps",
+]
 
 MANNEQUIN = "mannequin"
 """The word for the shipped base, data set and judge."""
 
+ORIGINALS, OF_BASE = "originals", "base"
+"""The words of `regularisation` that name no folder: what crops were cut from; the base's own."""
+
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 
-_NAME_RULE = "1 to 64 characters A-Z a-z 0-9 . _ -, the first a letter or digit"
 _DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\.")
 
 _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 
 
-class _Config(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class TrainConfig(_Config):
-    """One training run. The keys are those of `train:` in a search space."""
-
-    method: Literal["lora"] = Field(default="lora", description="lora")
-    data: str | None = Field(default=None, description="the name of one of the folders in data")
-    captions: str = Field(default="all", description=POLICY_RULE)
-    shuffle_tags: bool = Field(default=False, description="true, false")
-    keep_first: int = Field(default=1, ge=0, le=1000, description="a whole number from 0 to 1000")
-    tag_dropout: float = Field(default=0.0, ge=0, le=1, description="a number in [0, 1]")
-    alias: str | None = Field(
-        default=None,
-        max_length=64,
-        pattern=f"^{NAME.pattern}$",
-        description=f"null or a made-up word of {_NAME_RULE}, which names no child",
-    )
-    rank: int = Field(default=16, ge=1, le=256, description="a whole number from 1 to 256")
-    alpha: float | None = Field(
-        default=None, gt=0, le=1024, description="null (as the rank) or a number in (0, 1024]"
-    )
-    learning_rate: float = Field(default=5e-4, gt=0, le=1, description="a number in (0, 1]")
-    text_encoder_ratio: float = Field(default=0.0, ge=0, le=1, description="a number in [0, 1]")
-    resolution: int | str = Field(default=64, description=SIZE_RULE)
-    empty_prompt: float = Field(default=0.1, ge=0, le=1, description="a number in [0, 1]")
-    batch_size: int = Field(default=16, ge=1, le=1024, description="a whole number from 1 to 1024")
-    steps: int | None = Field(
-        default=None, ge=1, description="null (the last rung) or a whole number from 1"
-    )
-    seed: int = Field(
-        default=0, ge=0, lt=2**63, description="a whole number from 0, less than 2^63"
-    )
-
-    @field_validator("resolution")
-    @classmethod
-    def _is_size(cls, value: int | str) -> int | str:
-        parse_size(value)
-        return value
-
-    @field_validator("captions", mode="before")
-    @classmethod
-    def _is_policy(cls, value: object) -> str:
-        return policy_text(value)
-
-    @field_validator("alias")
-    @classmethod
-    def _names_no_child(cls, value: str | None) -> str | None:
-        if value is not None and forbidden_words(value):
-            raise ValueError("the alias names a child")
-        return value
-
-    @property
-    def lora_alpha(self) -> float:
-        """The LoRA's alpha: it acts with the strength alpha / rank."""
-        return float(self.rank) if self.alpha is None else self.alpha
-
-    @property
-    def captions_vary(self) -> bool:
-        """Whether a picture's caption may be another one each time."""
-        return self.shuffle_tags or self.tag_dropout > 0
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels of the training pictures."""
-        return parse_size(self.resolution)
-
-
-class SuiteConfig(_Config):
+class SuiteConfig(StrictModel):
     """The prompts and seeds that every trial is sampled with, and how.
 
     Without `prompts` the shipped suite called `name` is meant.
     """
 
-    name: _Name = Field(default="persons", description=_NAME_RULE)
+    name: _Name = Field(default="persons", description=NAME_RULE)
     prompts: tuple[Prompt, ...] = Field(
         default=(), min_length=1, description="a list of {text, sex, framing, names_clothes}"
     )
@@ -149,7 +93,7 @@ class SuiteConfig(_Config):
         return tuple((prompt, seed) for prompt in self.prompts for seed in range(self.seeds))
 
 
-class BudgetConfig(_Config):
+class BudgetConfig(StrictModel):
     """How many trials, and the optimizer steps at which each is sampled and scored."""
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
@@ -167,7 +111,7 @@ class BudgetConfig(_Config):
         return value
 
 
-class JudgeConfig(_Config):
+class JudgeConfig(StrictModel):
     """Which models the judges use.
 
     `gender_model` is `NAME/PRETRAINED` as open_clip names them, a folder with an open_clip model,
@@ -205,10 +149,10 @@ Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
 """Who chooses the parameters of the next trial; tuner.samplers has them."""
 
 
-class StudyConfig(_Config):
+class StudyConfig(StrictModel):
     """A whole study: what `load_study` makes of a search space and its overrides."""
 
-    study: _Name = Field(description=f"{_NAME_RULE}; no name of a device, no dot at the end")
+    study: _Name = Field(description=f"{NAME_RULE}; no name of a device, no dot at the end")
     base: str = Field(
         min_length=1,
         description="mannequin, a hub id OWNER/NAME, a diffusers folder or a .safetensors file",
@@ -216,6 +160,9 @@ class StudyConfig(_Config):
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
         f"({', '.join(mannequin.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
+    )
+    regularisation: str | None = Field(
+        default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
     budget: BudgetConfig = Field(description="{trials, rungs}")
     objectives: tuple[str, ...] = Field(
@@ -250,6 +197,13 @@ class StudyConfig(_Config):
             raise ValueError("not a name")
         for each in [value] if isinstance(value, str) else value.values():
             mannequin.data_variant(each)
+        return value
+
+    @field_validator("regularisation")
+    @classmethod
+    def _is_source(cls, value: str | None) -> str | None:
+        if value is not None:
+            mannequin.data_variant(value)
         return value
 
     @field_validator("objectives")

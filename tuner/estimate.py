@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tuner.config import StudyConfig, TrainConfig
-from tuner.parameters import extremes
+from tuner.parameters import Value, extremes
 from tuner.sizes import native_size, parse_size
 
 _GIB = 2**30
@@ -20,8 +20,8 @@ class Cost:
 
     Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising
     step, `score` per picture for all judges, `load` once. Bytes: `lora` and `text_lora` per unit
-    of rank (UNet, text encoder), `png` per pixel, `resident` for base, judges and libraries,
-    `picture` per training picture of a batch.
+    of rank (UNet, text encoder; attention only), `whole` for the weights of both in float16, `png`
+    per pixel, `resident` for base, judges and libraries, `picture` per training picture of a batch.
     """
 
     train: float
@@ -30,6 +30,7 @@ class Cost:
     load: float
     lora: int
     text_lora: int
+    whole: int
     png: float
     resident: int
     picture: int
@@ -42,6 +43,7 @@ MANNEQUIN_COST = Cost(
     load=20.0,
     lora=36_000,
     text_lora=3_000,
+    whole=23_000_000,
     png=3.0,
     resident=2 * _GIB,
     picture=20 * 2**20,
@@ -56,12 +58,24 @@ STABLE_DIFFUSION_COST = Cost(
     load=60.0,
     lora=400_000,
     text_lora=150_000,
+    whole=1_970_000_000,
     png=2.0,
     resident=3 * _GIB,
     picture=_GIB,
 )
 """Stable Diffusion 1.5 in half precision on one consumer GPU of 24 GB, from others' reports:
 no figure of ours. 0.8 GiB of activations a picture with flash attention, and some air."""
+
+
+_TARGETS = {
+    "attention": 1.0,
+    "attention+feed_forward": 2.0,
+    "attention+feed_forward+convolutions": 5.0,
+}
+"""Bytes of a LoRA against those of attention alone, counted on SD1.5's layers."""
+
+_WHOLE_TRAINING = 8
+"""A weight trained whole takes a float32 copy, its gradient and two moments: 16 bytes for 2."""
 
 
 @dataclass(frozen=True)
@@ -79,18 +93,27 @@ def estimate(config: StudyConfig) -> Estimate:
     cost = MANNEQUIN_COST if native <= 128 else STABLE_DIFFUSION_COST
     areas = [_area(value) / native**2 for value in extremes(config.train["resolution"])]
     batches = _numbers(config, "batch_size")
+    accumulated = _mean(_numbers(config, "gradient_accumulation"))
+    # A batch of regularisation pictures goes beside each of the pictures' own.
+    beside = 1.0 + _mean([float(weight > 0) for weight in _numbers(config, "prior_weight")])
     ranks = _numbers(config, "rank")
     steps = [step or config.budget.rungs[-1] for step in _numbers(config, "steps")]
     scored = len({rung for rung in config.budget.rungs if rung < max(steps)}) + 1
     suite_seconds, suite_bytes = _suite(config, cost, native)
-    pictures = _mean(steps) * _mean(batches) * _mean(areas)
+    pictures = _mean(steps) * _mean(batches) * accumulated * beside * _mean(areas)
     trial_seconds = pictures * cost.train + scored * suite_seconds
-    lora = max(ranks) * (cost.lora + cost.text_lora)
+    lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
+    whole = "dreambooth" in _choices(config, "method")
     trials = config.budget.trials
+    trained = scored * lora + (cost.whole if whole else 0)  # of whole weights the last rung's only
     return Estimate(
         seconds=cost.load + suite_seconds + trials * trial_seconds,
-        disk_bytes=int(1.2 * (suite_bytes + trials * scored * (suite_bytes + lora))),
-        vram_bytes=int(cost.resident + max(batches) * max(areas) * cost.picture),
+        disk_bytes=int(1.2 * (suite_bytes + trials * (scored * suite_bytes + trained))),
+        vram_bytes=int(
+            cost.resident
+            + max(batches) * max(areas) * cost.picture
+            + (_WHOLE_TRAINING * cost.whole if whole else 0)
+        ),
     )
 
 
@@ -102,10 +125,19 @@ def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:
     return cells * seconds, 2 * cells * pixels * cost.png
 
 
+def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:
+    if name in config.train:
+        return extremes(config.train[name])
+    return (TrainConfig.model_fields[name].default,)
+
+
 def _numbers(config: StudyConfig, name: str) -> list[float]:
-    default = TrainConfig.model_fields[name].default
-    values = extremes(config.train[name]) if name in config.train else (default,)
+    values = _choices(config, name)
     return [float(value) if isinstance(value, int | float) else 0.0 for value in values]
+
+
+def _targets(config: StudyConfig) -> list[float]:
+    return [_TARGETS[str(value)] for value in _choices(config, "target_modules")]
 
 
 def _area(size: object) -> float:

@@ -8,6 +8,7 @@ study drew.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -49,6 +50,11 @@ MOST_DIFFERENCE = 2e-2 + 1 / 255
 the rounding of a PNG."""
 
 _CELLS = 4
+_DORA_NOTES = (
+    "a DoRA: ComfyUI and Forge scale it by other lengths and A1111 along the inputs, so that they "
+    "draw it differently, and diffusers drops its scales; --format diffusers is what was scored",
+)
+_KINDS = {"lora": "LoRA for", "dreambooth": "DreamBooth of"}
 
 
 class ExportError(TunerError):
@@ -69,18 +75,21 @@ class ExportReport:
     cells: int
     diffusers_difference: float | None
     merged_difference: float | None
+    notes: tuple[str, ...] = ()
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The report in words, for a terminal."""
         checked = f"{self.modules} of {self.modules} modules are in the base, all values finite"
         if self.diffusers_difference is None:
-            return (checked, "not compared with the study's samples: they are gone")
+            gone = "not compared with the study's samples: they are gone"
+            return (checked, gone, *self.notes)
         return (
             checked,
             f"{self.cells} samples drawn anew differ from the study's by at most "
             f"{self.diffusers_difference:.4f} loaded by diffusers, "
             f"{self.merged_difference:.4f} merged by hand (allowed {MOST_DIFFERENCE:.4f})",
+            *self.notes,
         )
 
 
@@ -98,17 +107,19 @@ def export(
     if out.exists() and not force:
         raise TunerError(f"{out} exists; give another name, or --force to write over it")
     config = load_study(folder.study_yaml)
-    rung = _last_rung(folder, trial)
+    rung = last_rung(folder, trial)
     train = read_yaml(folder.trial(trial).train_yaml)
     assert rung.lora is not None
     lora = read_file(rung.lora)
     base = load_base(config.base)
-    metadata = _metadata(base, config, train, rung)
+    base.clip_skip = train.clip_skip
+    metadata = file_metadata(base, config, train, rung)
     metadata |= {"ss_output_name": out.stem, "modelspec.title": out.stem}
     with replacing(out) as temporary:
-        _write(temporary, replace(lora, metadata=metadata), base, names)
+        write_lora(temporary, replace(lora, metadata=metadata), base, names)
         report = _check(temporary, base, config.suite, stored_cells(folder, rung, config.base))
-    return replace(report, path=out)
+    notes = _DORA_NOTES if names == "kohya" and _is_dora(lora) else ()
+    return replace(report, path=out, notes=notes)
 
 
 def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Image]:
@@ -122,7 +133,8 @@ def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Ima
     return {there[place].cell: _read_png(there[place].path) for place in spread}
 
 
-def _last_rung(folder: StudyFolder, trial: int) -> RungRow:
+def last_rung(folder: StudyFolder, trial: int) -> RungRow:
+    """The trial's last rung whose file is there. Raises TunerError where there is none."""
     with Store(folder.results_db) as store:
         rungs = [rung for rung in store.rungs(trial) if rung.lora and rung.lora.is_file()]
         known = [row.number for row in store.trials() if store.rungs(row.number)]
@@ -132,14 +144,16 @@ def _last_rung(folder: StudyFolder, trial: int) -> RungRow:
     return rungs[-1]
 
 
-def _metadata(
+def file_metadata(
     base: BaseModel, config: StudyConfig, train: TrainConfig, rung: RungRow
 ) -> dict[str, str]:
+    """What a file of the rung says of itself: how it was trained and how it was scored."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     metadata = training_metadata(base, train, rung.step) | {
         "modelspec.date": now,
         "modelspec.description": (
-            f"LoRA for {base_name(base)}, trial {rung.trial} of the study {config.study}"
+            f"{_KINDS[train.method]} {base_name(base)}, trial {rung.trial} of the study "
+            f"{config.study}"
         ),
         "tuner.study": config.study,
         "tuner.trial": str(rung.trial),
@@ -153,13 +167,9 @@ def _metadata(
     return metadata
 
 
-def _write(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
+def write_lora(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
     """Twice: the hash of the tensors stands in the header of the second."""
-    dotted = {
-        kohya: f"{component}.{name}"
-        for component, model in models(base).items()
-        for kohya, name in layers(component, model).items()
-    }
+    dotted = _dotted(base)
     metadata = dict(lora.metadata)
     for _ in range(2):
         if names == "kohya":
@@ -170,27 +180,53 @@ def _write(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
         metadata |= {"modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
 
 
+def _is_dora(lora: LoraFile) -> bool:
+    return any(module.magnitude is not None for module in lora.modules.values())
+
+
+def _dotted(base: BaseModel) -> dict[str, str]:
+    return {
+        kohya: f"{component}.{name}"
+        for component, model in models(base).items()
+        for kohya, name in layers(component, model).items()
+    }
+
+
+@contextlib.contextmanager
+def _for_diffusers(path: Path, lora: LoraFile, base: BaseModel) -> Iterator[Path]:
+    """The file, but of a DoRA a copy in diffusers' names: from kohya's it drops the scales."""
+    if not _is_dora(lora):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "dora.safetensors"
+        write_peft_file(copy, lora, _dotted(base))
+        yield copy
+
+
 def _check(
     path: Path, base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image]
 ) -> ExportReport:
     """Draw the cells of `stored` with the file loaded in both ways. `base` is used up by it."""
     lora = read_file(path)
     by_diffusers, by_hand = None, None
-    with _quiet():
-        base.pipeline.load_lora_weights(str(path), use_safetensors=True)
+    with quiet(), _for_diffusers(path, lora, base) as readable:
+        base.pipeline.load_lora_weights(str(readable), use_safetensors=True)
     if stored:
-        by_diffusers = _difference(base, suite, stored, "loaded by diffusers")
+        by_diffusers = difference(base, suite, stored, "loaded by diffusers")
     base.pipeline.unload_lora_weights()
     merge(lora, models(base))
     if stored:
-        by_hand = _difference(base, suite, stored, "merged by hand")
+        by_hand = difference(base, suite, stored, "merged by hand")
     return ExportReport(path, len(lora.modules), len(stored), by_diffusers, by_hand)
 
 
-def _difference(
-    base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], how: str
-) -> float:
-    drawn = draw(base.pipeline, suite, list(stored))
+def difference(base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], how: str) -> float:
+    """The largest difference of a channel in [0, 1] between `stored` and the cells drawn anew.
+
+    `how` the file was loaded stands in the ExportError that is raised above MOST_DIFFERENCE.
+    """
+    drawn = draw(base.pipeline, suite, list(stored), base.clip_skip)
     difference = _largest_difference(drawn, list(stored.values()))
     if difference > MOST_DIFFERENCE:
         raise ExportError(
@@ -212,7 +248,7 @@ def _read_png(path: Path) -> Image:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """diffusers warns of a LoRA without text encoder, peft of alpha patterns: both are meant."""
     before = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()

@@ -26,8 +26,13 @@ from tuner.study_folder import replacing
 Component = Literal["unet", "text_encoder"]
 COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
 
-_KOHYA_KEY = re.compile(r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha)")
-_PEFT_KEY = re.compile(r"(unet|text_encoder)\.([\w.]+)\.(lora_[AB])\.weight")
+_KOHYA_KEY = re.compile(
+    r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
+)
+_PEFT_KEY = re.compile(
+    r"(unet|text_encoder)\.([\w.]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
+)
+_PEFT_PARTS = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 _PEFT_METADATA = "lora_adapter_metadata"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
@@ -38,11 +43,16 @@ class LoraFileError(TunerError):
 
 @dataclass(frozen=True)
 class LoraModule:
-    """The update of one layer: down (rank, in, ...), up (out, rank, ...)."""
+    """The update of one layer: down (rank, in, ...), up (out, rank, ...).
+
+    `magnitude` (out,) is that of DoRA (Liu et al. 2024, equation 5): each row of the updated
+    weight has this length then. None: a plain LoRA.
+    """
 
     down: torch.Tensor
     up: torch.Tensor
     alpha: float
+    magnitude: torch.Tensor | None = None
 
     @property
     def rank(self) -> int:
@@ -53,6 +63,18 @@ class LoraModule:
         """The float32 matrix (out, in * ...) that is added to the layer's weight."""
         scale = self.alpha / self.rank
         return scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
+
+    def updated(self, weight: torch.Tensor) -> torch.Tensor:
+        """The float32 matrix (out, in * ...) that `weight` (out, in, ...) becomes.
+
+        Rows lie along the output axis, as peft's do; LyCORIS calls this `wd_on_out`.
+        """
+        whole = weight.float().flatten(1) + self.update().to(weight.device)
+        if self.magnitude is None:
+            return whole
+        length = self.magnitude.float().to(weight.device).flatten() / whole.norm(dim=1)
+        lengthened: torch.Tensor = whole * length[:, None]
+        return lengthened
 
 
 @dataclass(frozen=True)
@@ -101,6 +123,9 @@ def write_file(path: Path, lora: LoraFile) -> None:
         tensors[f"{name}.lora_down.weight"] = _half(module.down)
         tensors[f"{name}.lora_up.weight"] = _half(module.up)
         tensors[f"{name}.alpha"] = torch.tensor(float(module.alpha))
+        if module.magnitude is not None:
+            column = module.magnitude.reshape(-1, *[1] * (module.down.ndim - 1))
+            tensors[f"{name}.dora_scale"] = _single(column)
     with replacing(path) as temporary:
         # Not save_file, whose files only their owner may read.
         temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
@@ -116,6 +141,14 @@ def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> No
     for name, module in lora.modules.items():
         tensors[f"{dotted[name]}.lora_A.weight"] = _half(module.down)
         tensors[f"{dotted[name]}.lora_B.weight"] = _half(module.up)
+        if module.magnitude is not None:
+            # peft keeps a row for a convolution and a plain vector for a matrix.
+            flat = module.magnitude.flatten()
+            shape = flat.shape if module.down.ndim == 2 else (1, -1, 1, 1)
+            # transformers looks for another key in the text encoder than peft does elsewhere.
+            ending = ".weight" if dotted[name].startswith("text_encoder.") else ""
+            key = f"{dotted[name]}.lora_magnitude_vector{ending}"
+            tensors[key] = _single(flat.reshape(shape))
     metadata = {**lora.metadata, _PEFT_METADATA: json.dumps(_peft_metadata(lora, dotted))}
     with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, metadata=metadata))
@@ -140,7 +173,7 @@ def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
 
 @torch.no_grad()
 def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
-    """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`.
+    """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`, then DoRA.
 
     The independent way of loading a LoRA, against which the others are checked. Raises
     LoraFileError when a module of the file has no layer of its shape.
@@ -165,7 +198,7 @@ def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
                 f"{name}: the file updates {tuple(update.shape)}, the base has "
                 f"{tuple(weight.shape)}; the LoRA was made for another base"
             )
-        weight += update.reshape(weight.shape).to(weight)
+        weight.copy_(module.updated(weight).reshape(weight.shape))
 
 
 def _by_module(
@@ -177,10 +210,11 @@ def _by_module(
         if kohya := _KOHYA_KEY.fullmatch(key):
             name = kohya[1].replace("lora_te1_", "lora_te_", 1)
             part = kohya[2].split(".")[0].removeprefix("lora_")
+            part = "magnitude" if part == "dora_scale" else part
             halves.setdefault(name, {})[part] = tensor
         elif peft := _PEFT_KEY.fullmatch(key):
             parts = halves.setdefault(kohya_name(peft[1], peft[2]), {})
-            parts["down" if peft[3] == "lora_A" else "up"] = tensor
+            parts[_PEFT_PARTS[peft[3]]] = tensor
             if (alpha := _peft_alpha(adapter, peft[1], peft[2])) is not None:
                 parts["alpha"] = torch.tensor(alpha)
         else:
@@ -203,16 +237,27 @@ def _module(path: Path, name: str, parts: Mapping[str, torch.Tensor]) -> LoraMod
             "their ranks disagree"
         )
     alpha = parts.get("alpha", torch.tensor(float(down.shape[0])))
-    for part in (down, up, alpha):
+    magnitude = parts.get("magnitude")
+    if magnitude is not None and magnitude.numel() != up.shape[0]:
+        raise LoraFileError(
+            f"{path.name}: {name} has a DoRA magnitude of {tuple(magnitude.shape)}, expected "
+            f"{up.shape[0]} values, one for each output: those along the inputs are not read"
+        )
+    for part in (down, up, alpha, *([] if magnitude is None else [magnitude])):
         if not part.isfinite().all():
             raise LoraFileError(f"{path.name}: {name} holds values that are not finite")
     if down.dtype not in _FLOATS or up.dtype not in _FLOATS or alpha.numel() != 1:
         raise LoraFileError(f"{path.name}: {name} is not made of floats with one alpha")
-    return LoraModule(down, up, float(alpha))
+    return LoraModule(down, up, float(alpha), None if magnitude is None else magnitude.flatten())
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.detach().to("cpu", torch.float16).contiguous()
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    # One number an output costs nothing, and scales all weights of its row.
+    return tensor.detach().to("cpu", torch.float32).contiguous()
 
 
 def _peft_alpha(adapter: Mapping[str, object], component: str, module: str) -> float | None:
@@ -238,6 +283,7 @@ def _peft_metadata(lora: LoraFile, dotted: Mapping[str, str]) -> dict[str, objec
         metadata |= {
             f"{component}.r": first.rank,
             f"{component}.lora_alpha": first.alpha,
+            f"{component}.use_dora": first.magnitude is not None,
             f"{component}.target_modules": sorted(own),
             f"{component}.rank_pattern": {
                 name: module.rank for name, module in own.items() if module.rank != first.rank

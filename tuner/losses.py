@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.training_utils import compute_snr
 
 from tuner.errors import ConfigError
 
@@ -22,12 +23,32 @@ def target(
     kind = schedule.config.prediction_type
     if kind == "epsilon":
         return noise
-    if kind == "v_prediction":
+    if _is_velocity(schedule):
         velocity: torch.Tensor = schedule.get_velocity(latents, noise, timesteps)
         return velocity
     raise ConfigError(f"the base predicts {kind!r}; known are 'epsilon' and 'v_prediction'")
 
 
-def mean_squared_error(prediction: torch.Tensor, goal: torch.Tensor) -> torch.Tensor:
-    """Mean over pictures, channels and places, in float32."""
-    return torch.nn.functional.mse_loss(prediction.float(), goal.float())
+def mean_squared_error(
+    prediction: torch.Tensor, goal: torch.Tensor, weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over pictures, channels and places, in float32; `weights` has one for each picture."""
+    if weights is None:
+        return torch.nn.functional.mse_loss(prediction.float(), goal.float())
+    each = (prediction.float() - goal.float()).square().flatten(1).mean(dim=1)
+    return (weights * each).mean()
+
+
+def min_snr_weights(schedule: DDPMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
+    """The weight of the loss at each timestep: Min-SNR (Hang et al. 2023, section 3.4).
+
+    Steps with little noise, whose signal-to-noise ratio is above `gamma`, count less.
+    """
+    ratio = compute_snr(schedule, timesteps)
+    capped = ratio.clamp(max=gamma)
+    weights: torch.Tensor = capped / (ratio + 1 if _is_velocity(schedule) else ratio)
+    return weights
+
+
+def _is_velocity(schedule: DDPMScheduler) -> bool:
+    return bool(schedule.config.prediction_type == "v_prediction")

@@ -194,4 +194,5 @@ def read_value(name: str, value: object, path: Path) -> tuple[Value, Problem | N
 
 def _is_policy(name: str, raw: object) -> bool:
     """Whether this is the one value that is written with keys: `{keep: [...]}`, `{drop: [...]}`."""
-    return name == "captions" and isinstance(raw, Mapping) and bool({"keep", "drop"} & set(raw))
+    named = name in ("captions", "first_captions")
+    return named and isinstance(raw, Mapping) and bool({"keep", "drop"} & set(raw))

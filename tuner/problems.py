@@ -39,12 +39,19 @@ def dotted(path: Path) -> str:
     return text
 
 
+_MANY = 12
+
+
 def unknown_key(path: Path, known: Iterable[str]) -> Problem:
-    """The last key of `path` is none of `known`; the nearest one is offered."""
+    """The last key of `path` is none of `known`; the nearest one is offered.
+
+    Where there is one, a list of many others would only hide it.
+    """
     names = list(known)
     near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    return Problem(path, f"unknown key{hint} (known: {', '.join(names)})")
+    listed = "" if near and len(names) > _MANY else f" (known: {', '.join(names)})"
+    return Problem(path, f"unknown key{hint}{listed}")
 
 
 def not_allowed(path: Path, found: object, allowed: str) -> Problem:

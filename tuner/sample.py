@@ -1,4 +1,4 @@
-"""Draw the suite with the base, or with the base and one LoRA file.
+"""Draw the suite with the base, or with what a file that was trained on it makes of it.
 
 The noise of a cell is a matter of its prompt's place and its seed alone: every trial begins from
 the same noise, whatever the batches, so that differences between trials are paired.
@@ -10,6 +10,7 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ from diffusers import (
 )
 
 from metrics.contract import Image, Sample
-from tuner import adapter
+from tuner import trained
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig
+from tuner.data.texts import states, tokenized
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.study_folder import RungFolder
@@ -43,10 +45,10 @@ def sample(
 ) -> Generator[Progress | list[Sample], None, None]:
     """Draw every cell of the suite; the last item is the list of samples, in the suite's order.
 
-    `lora` is the file that is sampled, as written; None draws the base. The samples' paths lie
-    in `folder`; `tuner.keep` writes them there once they are scored. Raises DivergedError for
-    pictures that are not finite numbers (they would be saved as black), LoraFileError for a LoRA
-    that does not fit.
+    `lora` is the file that is sampled, as written, a LoRA or whole weights; None draws the base.
+    The samples' paths lie in `folder`; `tuner.keep` writes them there once they are scored. Raises
+    DivergedError for pictures that are not finite numbers (they would be saved as black),
+    LoraFileError or WeightsError for a file that does not fit.
     """
     cells = suite.cells()
     samples: list[Sample] = []
@@ -69,21 +71,36 @@ def draw_cells(
     `lora` and what is raised are those of `sample`.
     """
     batch = batch_size(base, suite.image_size)
-    with adapter.loaded(base, lora):
+    clip_skip = trained.clip_skip(base, lora)
+    with trained.loaded(base, lora):
         for first in range(0, len(indices), batch):
-            yield draw(base.pipeline, suite, indices[first : first + batch])
+            yield draw(base.pipeline, suite, indices[first : first + batch], clip_skip)
 
 
 def draw(
-    pipeline: StableDiffusionPipeline, suite: SuiteConfig, indices: Sequence[int]
+    pipeline: StableDiffusionPipeline,
+    suite: SuiteConfig,
+    indices: Sequence[int],
+    clip_skip: int = 1,
 ) -> list[Image]:
-    """The pictures of the suite's cells `indices` in one batch, by the pipeline as it is."""
+    """The pictures of the suite's cells `indices` in one batch, by the pipeline as it is.
+
+    Prompts are read from the text encoder's layer `clip_skip`, counted from the last (1).
+    """
     cells = suite.cells()
     prompts = [cells[index][0].text for index in indices]
     width, height = suite.image_size
+    asked: dict[str, Any] = {
+        "prompt": prompts,
+        "negative_prompt": [suite.negative] * len(prompts),
+    }
+    if clip_skip > 1:
+        asked = {
+            "prompt_embeds": _embedded(pipeline, asked["prompt"], clip_skip),
+            "negative_prompt_embeds": _embedded(pipeline, asked["negative_prompt"], clip_skip),
+        }
     pictures = _with_sampler(pipeline, suite.sampler)(
-        prompts,
-        negative_prompt=[suite.negative] * len(prompts),
+        **asked,
         latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
         width=width,
         height=height,
@@ -95,6 +112,19 @@ def draw(
         raise DivergedError("a sample is not finite: the LoRA gives no picture")
     pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.numpy())
+
+
+@torch.no_grad()
+def _embedded(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int
+) -> torch.Tensor:
+    """What the UNet sees of `prompts`, the negative ones too, as A1111 has it.
+
+    diffusers' own `clip_skip` does not skip for negative prompts, and fails with transformers 5.
+    """
+    encoder = pipeline.text_encoder
+    tokens = tokenized(pipeline.tokenizer, prompts).to(encoder.device)
+    return states(encoder, tokens, clip_skip).to(pipeline.unet.dtype)
 
 
 def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> torch.Tensor:

@@ -29,14 +29,16 @@ from tuner.problems import Problem, check_model
 from tuner.sizes import native_size
 from tuner.space_check import (
     grid_problems,
+    prior_problems,
     read_constraints,
     read_prompts,
     read_starts,
     read_train,
     size_problems,
 )
-from tuner.space_file import Tree, assignment, load_tree, model_path, overlay, plain_scalar
-from tuner.space_file import data_path as data_word
+from tuner.space_file import Tree, assignment, load_tree, overlay, plain_scalar
+from tuner.space_paths import data_path as data_word
+from tuner.space_paths import model_path
 
 if TYPE_CHECKING:
     import optuna
@@ -53,6 +55,25 @@ __all__ = [
     "suggest",
     "to_yaml",
 ]
+
+_YOUNGER = (
+    "first_captions",
+    "first_share",
+    "target_modules",
+    "lora_dropout",
+    "use_dora",
+    "use_rslora",
+    "optimizer",
+    "schedule",
+    "warmup_steps",
+    "gradient_accumulation",
+    "gradient_checkpointing",
+    "min_snr_gamma",
+    "noise_offset",
+    "clip_skip",
+    "prior_weight",
+)
+"""Training keys that the first studies had not: with their defaults they mean the same study."""
 
 _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
@@ -132,6 +153,11 @@ def space_hash(config: StudyConfig) -> str:
     del plain["sampler"]  # which trials there are, and not what one of them means
     if plain["judges"]["copy_model"] is None:  # the key is younger than the first studies
         del plain["judges"]["copy_model"]
+    if plain["regularisation"] is None:
+        del plain["regularisation"]
+    for name in _YOUNGER:
+        if plain["train"].get(name) == TrainConfig.model_fields[name].default:
+            plain["train"].pop(name, None)
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -215,6 +241,7 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     budget = values.get("budget")
     trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
     problems += grid_problems(values.get("sampler"), train, trials, len(starts))
+    problems += prior_problems(values.get("regularisation"), train)
     problems += size_problems(values.get("base"), train, values["suite"])
     if problems or tree.problems:
         return None, problems
@@ -227,8 +254,9 @@ def _plain(config: StudyConfig) -> dict[str, Any]:
     plain = config.model_dump(mode="json", exclude={"train", "start_from"})
     plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
     plain["start_from"] = [dict(start) for start in config.start_from]
-    order = ("study", "base", "data", "budget", "objectives", "constraints", "suite", "train")
-    return {key: plain[key] for key in (*order, "start_from", "sampler", "seed", "judges")}
+    first = ("study", "base", "data", "regularisation", "budget", "objectives", "constraints")
+    then = ("suite", "train", "start_from", "sampler", "seed", "judges")
+    return {key: plain[key] for key in (*first, *then)}
 
 
 def _plain_parameter(parameter: Parameter) -> object:

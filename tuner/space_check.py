@@ -23,6 +23,7 @@ from tuner.parameters import (
     Value,
     contains,
     describe,
+    extremes,
     grid_points,
     is_bound,
     same,
@@ -160,6 +161,19 @@ def grid_problems(sampler: object, train: Train, trials: object, recipes: int) -
         text = f"found {trials}, allowed: at most {points + recipes}: {points} points of the grid"
         problems.append(Problem(("budget", "trials"), f"{text} and {recipes} recipes"))
     return problems
+
+
+def prior_problems(regularisation: object, train: Train) -> list[Problem]:
+    """A weight of regularisation pictures where the study has none, and pictures without weight."""
+    weights = extremes(train["prior_weight"]) if "prior_weight" in train else (0.0,)
+    weighted = any(isinstance(one, int | float) and one > 0 for one in weights)
+    if weighted and regularisation is None:
+        text = "is above 0, but the study has no regularisation pictures; set regularisation: base"
+        return [Problem(("train", "prior_weight"), f"{text}, originals, or a folder")]
+    if not weighted and regularisation is not None:
+        text = "is set, but no trial uses it; give train.prior_weight a value above 0, such as 1.0"
+        return [Problem(("regularisation",), text)]
+    return []
 
 
 def size_problems(base: object, train: Train, suite: object) -> list[Problem]:

@@ -20,6 +20,7 @@ from tuner.errors import ConfigError
 from tuner.parameters import show
 from tuner.problems import Path as KeyPath
 from tuner.problems import Problem, dotted
+from tuner.space_paths import absolute_paths
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
@@ -233,47 +234,6 @@ def assignment(text: str) -> Tree:
     absolute_paths(tree.values, Path())
     tree.origins = {path: f"--set {text}"}
     return tree
-
-
-def absolute_paths(values: dict[str, object], folder: Path) -> None:
-    """Makes the paths in `base`, `data` and `judges` absolute, from `folder`."""
-    if isinstance(base := values.get("base"), str):
-        values["base"] = model_path(base, folder)
-    data = values.get("data")
-    if isinstance(data, str):
-        values["data"] = data_path(data, folder)
-    elif isinstance(data, dict):
-        values["data"] = {
-            name: data_path(each, folder) if isinstance(each, str) else each
-            for name, each in data.items()
-        }
-    if isinstance(judges := values.get("judges"), dict):
-        of_model = {"gender_model": model_path, "copy_model": model_path}
-        for name, absolute in {**of_model, "person_model": data_path}.items():
-            if isinstance(model := judges.get(name), str):
-                judges = {**judges, name: absolute(model, folder)}
-        values["judges"] = judges
-
-
-def model_path(text: str, folder: Path) -> str:
-    """`mannequin` and OWNER/NAME stay words, unless there is such a path; the rest are paths."""
-    local = text.startswith((".", "~", "/", os.sep)) or os.path.exists(folder / text)
-    if text in ("", "mannequin") or (not local and _is_hub_id(text)):
-        return text
-    return os.path.abspath(folder / Path(text).expanduser())
-
-
-def data_path(text: str, folder: Path) -> str:
-    """`mannequin` and `mannequin:VARIANT` stay words; all else is a path from `folder`."""
-    if text == "" or text.partition(":")[0] == "mannequin":
-        return text
-    return os.path.abspath(folder / Path(text).expanduser())
-
-
-def _is_hub_id(text: str) -> bool:
-    files = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-    named = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text)
-    return named is not None and not text.endswith(files)
 
 
 def _read(path: Path) -> str:

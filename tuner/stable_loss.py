@@ -20,13 +20,13 @@ from diffusers import DDPMScheduler
 
 from metrics.contract import Measure
 from metrics.intervals import central, ratio_draws
-from tuner import adapter, losses
+from tuner import losses, trained
 from tuner.base_model import BaseModel
 from tuner.config import TrainConfig
 from tuner.data.cache import latents_of
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage, TrainingSet
-from tuner.data.texts import tokens_of
+from tuner.data.texts import states, tokens_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -59,7 +59,7 @@ def loss_measures(
     The intervals are over pictures. Without held-out images only `train_loss` has a number.
     """
     sides = _sides(training_set)
-    key = (size, config.captions, config.alias, *sides.values())
+    key = (size, config.captions, config.alias, config.clip_skip, *sides.values())
     of_base = _kept.setdefault(base, {})
     if key not in of_base:
         of_base[key] = _losses(base, training_set, sides, config, size, None)
@@ -109,7 +109,7 @@ def _losses(
 ) -> dict[str, Floats]:
     """The mean loss of each picture of each side."""
     found = {}
-    with torch.no_grad(), adapter.loaded(base, lora):
+    with torch.no_grad(), trained.loaded(base, lora):
         for name, images in sides.items():
             if not images:
                 found[name] = np.zeros(0)
@@ -118,7 +118,8 @@ def _losses(
             captions = [
                 training_caption(one.caption, config.captions, config.alias) for one in images
             ]
-            hidden = base.pipeline.text_encoder(tokens_of(base, captions))[0].to(base.dtype)
+            encoder, tokens = base.pipeline.text_encoder, tokens_of(base, captions)
+            hidden = states(encoder, tokens, config.clip_skip).to(base.dtype)
             batch = max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (size[0] * size[1])))
             seeds = [int(one.sha256[:12], 16) for one in images]
             found[name] = _picture_losses(base, latents, hidden, seeds, batch)

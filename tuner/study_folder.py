@@ -24,9 +24,9 @@ _RUNG = "rung_"
 
 @dataclass(frozen=True)
 class RungFolder:
-    """What one checkpoint left behind: its LoRA, its samples and their grid.
+    """What one checkpoint left behind: what it trained, its samples and their grid.
 
-    The base without LoRA has the same folder, without the LoRA.
+    The base by itself has the same folder, without what is trained.
     """
 
     root: Path
@@ -35,6 +35,15 @@ class RungFolder:
     def lora(self) -> Path:
         """The LoRA as it was written at this step: fp16, kohya names."""
         return self.root / "lora.safetensors"
+
+    @property
+    def weights(self) -> Path:
+        """DreamBooth's weights as they were written at this step: fp16, diffusers' names."""
+        return self.root / "weights.safetensors"
+
+    def trained(self, method: str) -> Path:
+        """The file that a run of `method` (lora, dreambooth) writes."""
+        return self.lora if method == "lora" else self.weights
 
     @property
     def samples(self) -> Path:
@@ -126,6 +135,11 @@ class StudyFolder:
     def embeddings(self, data: str | None) -> Path:
         """The vectors of the training set that `train.data` calls `data`; None: the only one."""
         return self.root / "embeddings" / f"{data or 'data'}.safetensors"
+
+    @property
+    def regularisation(self) -> Path:
+        """Pictures of the base that trials train beside the data, with their prompts."""
+        return self.root / "regularisation"
 
     @property
     def artifacts(self) -> Path:

@@ -5,36 +5,32 @@ the adapters come off the base whatever way the generator is left.
 
 The members of a pack take turns at every step over the one frozen base; each has its own
 adapter, optimizer and random numbers, so that a member's weights do not depend on its company.
+DreamBooth trains copies of the base's parts, alone.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import Random
-from typing import Any
 
 import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler
-from diffusers.models.attention_processor import AttnProcessor
 
 from tuner import adapter, losses
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
-from tuner.data.cache import Latents, latents_of
 from tuner.data.folder import TrainingSet
-from tuner.data.texts import Texts, step_tokens, texts_of
+from tuner.data.texts import Texts, states, step_tokens
 from tuner.events import Progress
 from tuner.lora_metadata import training_metadata
+from tuner.member import Member, Pictures, pictures_of
+from tuner.step_memory import computed, is_short, mixed_precision
 from tuner.study_folder import TrialFolder
+from tuner.train_config import TrainConfig
 
-_MAX_GRADIENT_NORM = 1.0
 _REPORT_SECONDS = 1.0
-_PLAIN_ATTENTION_PLACES = 32 * 32
 
 
 class DivergedError(Exception):
@@ -43,7 +39,10 @@ class DivergedError(Exception):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A rung is reached: one LoRA file per member, and its mean loss since the last rung."""
+    """A rung is reached: one file per member, and its mean loss since the last rung.
+
+    A file is a LoRA, or DreamBooth's whole weights, of which a run keeps the last rung's only.
+    """
 
     step: int
     paths: tuple[Path, ...]
@@ -57,26 +56,28 @@ def train(
     rungs: Sequence[int],
     folders: Sequence[Path],
 ) -> Generator[Progress | Checkpoint, None, None]:
-    """Train one LoRA per member of `pack` and yield a Checkpoint at each of `rungs`.
+    """Train each member of `pack` and yield a Checkpoint at each of `rungs`.
 
-    `rungs` are optimizer steps, ascending; `folders` are the trial folders of the members, whose
-    `rung_*/lora.safetensors` is written before its Checkpoint is yielded. Progress comes about
-    once a second. The same seed gives the same weights on a CPU. Raises DivergedError when a
-    loss or a weight is not finite, ValueError for members of different resolutions.
+    `rungs` are optimizer steps, ascending; `folders` are the trial folders of the members, in
+    whose `rung_*` a file is written before its Checkpoint is yielded. Progress comes about once a
+    second. The same seed gives the same weights on a CPU. Raises DivergedError when a loss or a
+    weight is not finite, ValueError for members of different resolutions, or of DreamBooth in
+    company, ConfigError for an optimizer that cannot run here.
     """
     if len({config.size for config in pack}) != 1 or len(pack) != len(folders):
         raise ValueError("a pack has members of one resolution and a folder for each")
-    latents = latents_of(base, training_set, pack[0].size)
+    if len(pack) > 1 and any(config.method != "lora" for config in pack):
+        raise ValueError("only LoRAs train side by side")
     with adapter.loaded(base, None):
-        texts = [texts_of(base, training_set, config) for config in pack]
-    accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision=_mixed_precision(base))
+        pictures = [pictures_of(base, training_set, config, rungs[-1]) for config in pack]
+    accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision=mixed_precision(base))
     names = [f"member{index}" for index in range(len(pack))]
     try:
         members = [
-            _Member(base, accelerator, config, name, text)
-            for config, name, text in zip(pack, names, texts, strict=True)
+            Member(base, accelerator, config, name, drawn, rungs[-1])
+            for config, name, drawn in zip(pack, names, pictures, strict=True)
         ]
-        trainer = _Trainer(base, accelerator, latents, members)
+        trainer = _Trainer(base, accelerator, members)
         yield from _climb(trainer, rungs, [TrialFolder(folder) for folder in folders])
     finally:
         for name in names:
@@ -91,121 +92,94 @@ def _climb(
     for rung in rungs:
         # The clock starts anew: at a checkpoint the reader samples and scores for a while.
         since, reported = time.monotonic(), step
-        with _quick_attention(trainer.base, trainer.latents.mean.shape[-2:].numel()):
+        with computed(trainer.unet, trainer.places, trainer.checkpointing):
             while step < rung:
-                trainer.step()
+                trainer.step(step)
                 step += 1
                 seconds = time.monotonic() - since
                 if seconds >= _REPORT_SECONDS or step == rung:
                     done = step - reported
                     yield Progress(step, rungs[-1], done / seconds, trainer.read_loss(step))
                     since, reported = time.monotonic(), step
-        yield trainer.checkpoint(step, [folder.rung(rung).lora for folder in folders])
-
-
-class _Member:
-    """One LoRA in training: its adapter, optimizer, captions, random numbers and loss."""
-
-    def __init__(
-        self,
-        base: BaseModel,
-        accelerator: Accelerator,
-        config: TrainConfig,
-        name: str,
-        texts: Texts,
-    ) -> None:
-        self.config = config
-        self.name = name
-        self.texts = texts
-        groups = adapter.attach(base, config, name)
-        self.parameters: list[torch.nn.Parameter] = [p for g in groups for p in g["params"]]
-        self.optimizer: Any = accelerator.prepare_optimizer(
-            torch.optim.AdamW(groups, foreach=True), device_placement=False
-        )
-        # Drawn on the CPU, so that a device changes none of the random numbers.
-        self.random = torch.Generator().manual_seed(config.seed)
-        # Tags have their own numbers: with or without shuffling a run sees the same noise.
-        self.tag_random = Random(config.seed)
-        self.order = torch.empty(0, dtype=torch.long)
-        self.loss = torch.zeros((), device=base.device)
-        self.rung_loss = 0.0
-
-    def pictures(self) -> torch.Tensor:
-        """The indices of the next batch: a whole epoch before any picture of the next one."""
-        while len(self.order) < self.config.batch_size:
-            order = torch.randperm(len(self.texts.epoch), generator=self.random)
-            self.order = torch.cat([self.order, self.texts.epoch[order]])
-        batch = self.order[: self.config.batch_size]
-        self.order = self.order[self.config.batch_size :]
-        return batch
-
-    def caption_rows(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The captions of `pictures`, some emptied: without alias, as plain unguided noise."""
-        emptied = torch.rand(len(pictures), generator=self.random) < self.config.empty_prompt
-        return self.texts.rows[pictures].masked_fill(emptied, 0)
-
-    def normal(self, shape: torch.Size) -> torch.Tensor:
-        return torch.randn(shape, generator=self.random)
+        yield trainer.checkpoint(step, folders)
 
 
 @dataclass
 class _Trainer:
     base: BaseModel
     accelerator: Accelerator
-    latents: Latents
-    members: list[_Member]
+    members: list[Member]
     schedule: DDPMScheduler = field(init=False)
+    checkpointing: bool = field(init=False)
     steps_read: int = 0
     rung_start: int = 0
 
     def __post_init__(self) -> None:
         self.schedule = DDPMScheduler.from_config(self.base.pipeline.scheduler.config)
+        self.checkpointing = any(self._checkpoints(member) for member in self.members)
+        # Of a pack all members have the base's own.
+        self.unet = self.members[0].trained.unet
+        self.places = self.members[0].pictures[0][0].latents.mean.shape[-2:].numel()
 
-    def step(self) -> None:
-        """One optimizer step of every member. Nothing here waits for the device."""
+    def _checkpoints(self, member: Member) -> bool:
+        asked = member.config.gradient_checkpointing
+        if asked is not None:
+            return asked
+        return is_short(self.base, member.config, sum(one.numel() for one in member.weights))
+
+    def step(self, done: int) -> None:
+        """One optimizer step of every member after `done` others. Never waits for the device."""
         for member in self.members:
             if len(self.members) > 1:
                 adapter.activate(self.base, [member.name])
-            loss = self._loss(member)
-            self.accelerator.backward(loss)
-            self.accelerator.unscale_gradients(member.optimizer)
-            _clip(member.parameters)
-            member.optimizer.step()
-            member.optimizer.zero_grad()
-            member.loss += loss.detach()
+            batches = member.config.gradient_accumulation
+            for _ in range(batches):
+                for place, (pictures, weight) in enumerate(member.pictures):
+                    loss = self._loss(member, pictures, done) / batches
+                    self.accelerator.backward(loss * weight)
+                    if place == 0:  # not the prior's, so that losses compare across trials
+                        member.loss += loss.detach()
+            member.move(self.accelerator)
 
-    def _loss(self, member: _Member) -> torch.Tensor:
-        device = self.base.device
-        pictures = member.pictures()
-        rows = member.caption_rows(pictures)
-        chosen = pictures.to(device)
-        mean, std = self.latents.mean[chosen], self.latents.std[chosen]
-        latents = mean + std * member.normal(mean.shape).to(device)
-        noise = member.normal(mean.shape).to(device)
+    def _loss(self, member: Member, pictures: Pictures, done: int) -> torch.Tensor:
+        device, config = self.base.device, member.config
+        texts = pictures.texts(done)
+        batch = pictures.batch(config.batch_size)
+        rows = pictures.rows(texts, batch, config.empty_prompt)
+        chosen = batch.to(device)
+        mean, std = pictures.latents.mean[chosen], pictures.latents.std[chosen]
+        latents = mean + std * pictures.normal(mean.shape).to(device)
+        noise = pictures.normal(mean.shape)
         timesteps = torch.randint(
-            self.schedule.config.num_train_timesteps, (len(rows),), generator=member.random
+            self.schedule.config.num_train_timesteps, (len(rows),), generator=pictures.random
         ).to(device)
+        if config.noise_offset > 0:
+            # One number for a whole channel lets brightness change (Guttenberg 2023).
+            noise = noise + config.noise_offset * pictures.normal((*mean.shape[:2], 1, 1))
+        noise = noise.to(device)
         noisy = self.schedule.add_noise(latents, noise, timesteps)
-        with self.accelerator.autocast():
-            hidden = self._hidden(member, rows)
-            prediction = self.base.pipeline.unet(
+        with self.accelerator.autocast(), member.dropout(device):
+            hidden = self._hidden(member, pictures, texts, rows)
+            prediction = member.trained.unet(
                 noisy.to(self.base.dtype), timesteps, hidden, return_dict=False
             )[0]
-        return losses.mean_squared_error(
-            prediction, losses.target(self.schedule, latents, noise, timesteps)
-        )
+        goal = losses.target(self.schedule, latents, noise, timesteps)
+        if config.min_snr_gamma is None:
+            return losses.mean_squared_error(prediction, goal)
+        weights = losses.min_snr_weights(self.schedule, timesteps, config.min_snr_gamma)
+        return losses.mean_squared_error(prediction, goal, weights)
 
-    def _hidden(self, member: _Member, rows: torch.Tensor) -> torch.Tensor:
-        texts, config = member.texts, member.config
+    def _hidden(
+        self, member: Member, pictures: Pictures, texts: Texts, rows: torch.Tensor
+    ) -> torch.Tensor:
+        config, encoder = member.config, member.trained.text_encoder
         if texts.hidden is not None:
             return texts.hidden[rows.to(self.base.device)]
-        tokens = step_tokens(self.base, texts, rows, config, member.tag_random)
-        encoder = self.base.pipeline.text_encoder
+        tokens = step_tokens(self.base, texts, rows, config, pictures.tag_random)
         if config.text_encoder_ratio > 0:
-            states: torch.Tensor = encoder(tokens)[0]
-            return states.to(self.base.dtype)
+            return states(encoder, tokens, config.clip_skip).to(self.base.dtype)
         with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
-            return encoder(tokens)[0]  # type: ignore[no-any-return]  # as if kept in `hidden`
+            return states(encoder, tokens, config.clip_skip)  # as if kept in `hidden`
 
     def read_loss(self, step: int) -> float:
         """The mean loss of the pack since the last reading. Waits for the device."""
@@ -218,58 +192,20 @@ class _Trainer:
             member.loss.zero_()
         return sum(sums) / len(sums) / steps
 
-    def checkpoint(self, step: int, paths: Sequence[Path]) -> Checkpoint:
+    def checkpoint(self, step: int, folders: Sequence[TrialFolder]) -> Checkpoint:
         steps, self.rung_start = step - self.rung_start, step
-        mean_losses = []
-        for member, path in zip(self.members, paths, strict=True):
+        mean_losses, paths = [], []
+        for member, folder in zip(self.members, folders, strict=True):
             # float16 is what the file holds: a weight beyond its range is lost there.
-            finite = [part.detach().half().isfinite().all() for part in member.parameters]
+            finite = [part.detach().half().isfinite().all() for part in member.weights]
             if not torch.stack(finite).all():
                 raise DivergedError(f"weights of {member.name} are not finite at step {step}")
-            metadata = training_metadata(self.base, member.config, step)
-            adapter.save(self.base, member.name, path, metadata)
+            path = folder.rung(step).trained(member.config.method)
+            member.trained.save(path, training_metadata(self.base, member.config, step))
+            if member.config.method != "lora" and member.last_file is not None:
+                member.last_file.unlink(missing_ok=True)  # 2 GB each, for Stable Diffusion
+            member.last_file = path
+            paths.append(path)
             mean_losses.append(member.rung_loss / steps)
             member.rung_loss = 0.0
         return Checkpoint(step, tuple(paths), tuple(mean_losses))
-
-
-def _clip(parameters: Sequence[torch.nn.Parameter]) -> None:
-    """Bound the norm of the gradient in place; one that is not finite counts as zero.
-
-    Otherwise a single overflow makes every weight NaN, and a trial that has merely collapsed
-    could not be scored as such. Nothing here waits for the device.
-    """
-    gradients = [each.grad for each in parameters if each.grad is not None]
-    norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-    factor = (_MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0)
-    for gradient in gradients:
-        gradient.copy_(torch.where(norm.isfinite(), gradient * factor, 0.0))
-
-
-def _mixed_precision(base: BaseModel) -> str:
-    """Half precision where the base has it; LoRA weights and their optimizer stay float32.
-
-    A float32 base on a CPU that multiplies bfloat16 by itself steps half as fast again with it;
-    on any other CPU bfloat16 is slower. torch before 2.10 does not tell.
-    """
-    if base.device.type == "cpu":
-        told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        if told.get("avx512_bf16") or told.get("amx_bf16"):
-            return "bf16"
-    return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(base.dtype, "no")
-
-
-@contextlib.contextmanager
-def _quick_attention(base: BaseModel, places: int) -> Iterator[None]:
-    """On a CPU the plain attention: the fused one's backward pass takes a quarter of a step.
-
-    Its memory grows with the square of the latent's `places`, so only for small pictures.
-    """
-    unet = base.pipeline.unet
-    before = unet.attn_processors
-    if base.device.type == "cpu" and places <= _PLAIN_ATTENTION_PLACES:
-        unet.set_attn_processor(AttnProcessor())
-    try:
-        yield
-    finally:
-        unet.set_attn_processor(before)

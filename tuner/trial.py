@@ -66,7 +66,10 @@ class Found:
 
 @dataclass(frozen=True)
 class Rung:
-    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives."""
+    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.
+
+    `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights.
+    """
 
     step: int
     lora: Path
@@ -83,7 +86,7 @@ def run_trial(
     rungs: Sequence[int],
     folder: TrialFolder,
 ) -> Generator[Event | Rung, None, None]:
-    """Train a LoRA of `config`, and sample and score it at each of `rungs` (optimizer steps).
+    """Train a run of `config`, and sample and score it at each of `rungs` (optimizer steps).
 
     Yields what happens, and a Rung for each checkpoint; telling and keeping what it measured is
     the reader's part, and so is the file `done`. Raises DivergedError for a trial whose numbers
@@ -107,22 +110,23 @@ def _scored(
     bench: Workbench, number: int, config: TrainConfig, checkpoint: Checkpoint, folder: RungFolder
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
+    (trained,) = checkpoint.paths
     samples: list[Sample] = []
-    with closing(sample(bench.base, bench.suite, folder.lora, folder)) as outcomes:
+    with closing(sample(bench.base, bench.suite, trained, folder)) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, list):
                 samples = outcome
             else:
                 yield outcome
-    measured = _alias_leak(bench, config, folder.lora, samples)
+    measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
     measured += copy_measures(bench, config.data, samples)
     training_set, size = bench.training_sets[config.data], bench.suite.image_size
-    measured += loss_measures(bench.base, training_set, config, size, folder.lora)
+    measured += loss_measures(bench.base, training_set, config, size, trained)
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
     found = look_at(bench, scored, bench.base_scored)
     told = {**found.measures, **{one.name: one for one in measured}}
-    yield Rung(checkpoint.step, folder.lora, scored, found.objectives, found.rates, told)
+    yield Rung(checkpoint.step, trained, scored, found.objectives, found.rates, told)
 
 
 def look_at(

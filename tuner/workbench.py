@@ -23,14 +23,18 @@ from metrics.judges import featured
 from metrics.memory import Memory
 from tuner import __version__
 from tuner.base_model import load_base
-from tuner.config import StudyConfig, TrainConfig, rung_steps
+from tuner.config import OF_BASE, ORIGINALS, StudyConfig, TrainConfig, rung_steps
 from tuner.data.folder import TrainingSet, load_pixels, read_folder
 from tuner.data.picture_file import too_thin
+from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
 from tuner.judge_models import model_names, study_judges
 from tuner.keep import keep
 from tuner.mannequin.dataset import named_folder
+from tuner.optimizers import require
+from tuner.parameters import Fixed, extremes
+from tuner.prior_pictures import prior_pictures
 from tuner.prompt_words import read_prompt
 from tuner.remembered import remembered
 from tuner.rows import RungRow, StudyRow
@@ -57,8 +61,16 @@ _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "
 
 
 def read_data(config: StudyConfig) -> TrainingSets:
-    """Every training set of the study. Raises ConfigError for a folder that cannot be used."""
-    return {name: read_folder(named_folder(data)) for name, data in config.data_folders.items()}
+    """Every training set of the study, with regularisation pictures that lie in a folder.
+
+    Raises ConfigError for a folder that cannot be used.
+    """
+    sets = {name: read_folder(named_folder(data)) for name, data in config.data_folders.items()}
+    prior = config.regularisation
+    if prior is None or prior == OF_BASE:
+        return sets
+    folder = None if prior == ORIGINALS else named_folder(prior)
+    return {name: with_regularisation(one, folder) for name, one in sets.items()}
 
 
 def data_hashes(data: TrainingSets) -> dict[str, str]:
@@ -103,7 +115,11 @@ def bench_runner(
     not there.
     """
     yield Phase("load")
+    require(extremes(config.train.get("optimizer", Fixed("adamw"))))
     base = load_base(config.base)
+    match config.train.get("clip_skip"):
+        case Fixed(int(layer)):  # where it is searched, the base is drawn as it was made
+            base.clip_skip = layer
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     memories = {
         name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()
@@ -118,12 +134,25 @@ def bench_runner(
         memories=memories,
     )
     bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
+    if config.regularisation == OF_BASE:
+        bench = yield from _with_prior(bench, folder)
 
     def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
         steps = rung_steps(train, config.budget)
         return run_trial(bench, number, train, steps, folder.trial(number))
 
     return run
+
+
+def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:
+    yield Phase("base")
+    sets = dict(bench.training_sets)
+    for outcome in prior_pictures(bench, folder.regularisation):
+        if isinstance(outcome, TrainingSet):
+            sets = {n: replace(one, regularisation=outcome) for n, one in sets.items()}
+        else:
+            yield outcome
+    return replace(bench, training_sets=sets)
 
 
 def _memory(

@@ -17,24 +17,30 @@ LEVELS = (
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
     "sizes checkpoint_file data.captions data.caption_files",
+    "train_config space_paths",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
-    "lora_metadata grid calibration labels data.cache data.prepare_record data.tagging "
-    "data.texts mannequin.hands mannequin.second_head",
-    "samplers space_check init check adapter results_table course keep score_folder remembered "
-    "data.prepare_picture mannequin.first_style mannequin.second_style",
-    "space train stable_loss summary live report_data label_file photo_cases selfcheck "
+    "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
+    "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",
+    "samplers space_check init adapter low_rank single_file results_table course keep score_folder "
+    "remembered data.regularisation data.prepare_picture mannequin.first_style "
+    "mannequin.second_style",
+    "trained check",
+    "member space stable_loss summary live report_data label_file photo_cases selfcheck "
     "mannequin.render",
+    "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
     "mannequin.corpus mannequin.dataset mannequin.labelled mannequin.scene",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
+    "prior_pictures",
     "workbench calibrate data.audit_command",
     "study",
     "export dashboard follow",
+    "export_model",
     "cli_pictures cli_data",
     "cli",
     "__main__",

@@ -201,6 +201,37 @@ def test_studies_below_a_file_cannot_be_written(
         check(_study(base, data, clip), tmp_path / "file" / "studies")
 
 
+def test_eight_bits_without_a_gpu_are_told_before_the_run(
+    tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _study(base, data, clip, "train.optimizer={choices: [adamw, adamw8bit]}")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="adamw8bit needs an NVIDIA GPU"):
+        check(both, tmp_path)
+    lines = check(_study(base, data, clip, "train.optimizer=lion"), tmp_path).lines
+    assert "optimizer: lion" in lines
+
+
+def test_regularisation_pictures_are_counted(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    weight = "train.prior_weight=1.0"
+    prior = tmp_path / "prior"
+    shutil.copytree(data, prior)
+    for path in prior.glob("*.png"):
+        path.write_bytes(path.read_bytes() + b" ")  # other pictures than the held-out ones
+    for source, told in (
+        (str(prior), f"regularisation {prior}: 19 pictures"),
+        ("base", "regularisation: pictures of the base, drawn at the first run"),
+    ):
+        study = _study(base, data, clip, f"regularisation={source}", weight)
+        assert told in check(study, tmp_path).lines
+    with pytest.raises(ConfigError, match=r"regularisation originals: .* is not there"):
+        check(_study(base, data, clip, "regularisation=originals", weight), tmp_path)
+    with pytest.raises(ConfigError, match="mannequin's data have none"):
+        check(_study(base, "mannequin", clip, "regularisation=originals", weight), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("setting", "seconds", "disk", "memory"),
     [
@@ -212,6 +243,9 @@ def test_studies_below_a_file_cannot_be_written(
         ("train.batch_size=32", True, False, True),
         ("train.resolution=128", True, False, True),
         ("train.steps=900", True, True, False),
+        ("train.gradient_accumulation=2", True, False, False),
+        ("train.target_modules=attention+feed_forward", False, True, False),
+        ("train.method=dreambooth", False, True, True),
     ],
 )
 def test_the_estimate_grows_with_what_costs(

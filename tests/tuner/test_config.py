@@ -36,7 +36,24 @@ def test_alpha_is_the_rank_unless_given(alpha: float | None, expected: float) ->
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("method", "dreambooth"),
+        ("method", "full"),
+        ("first_captions", "some"),
+        ("first_share", 1.5),
+        ("target_modules", "all"),
+        ("target_modules", "attention+convolutions"),
+        ("lora_dropout", 1.0),
+        ("use_dora", 1),
+        ("use_rslora", "true"),
+        ("optimizer", "sgd"),
+        ("schedule", "linear"),
+        ("warmup_steps", -1),
+        ("gradient_accumulation", 0),
+        ("gradient_checkpointing", "auto"),
+        ("min_snr_gamma", 0),
+        ("noise_offset", -0.1),
+        ("clip_skip", 0),
+        ("clip_skip", 13),
+        ("prior_weight", -1.0),
         ("captions", "some"),
         ("alias", "-x"),
         ("alias", ""),
@@ -74,6 +91,12 @@ def test_a_wrong_training_value_is_refused(key: str, value: object) -> None:
 def test_a_whole_number_is_taken_for_a_real_one() -> None:
     rate = TrainConfig.model_validate({"learning_rate": 1}).learning_rate
     assert type(rate) is float
+
+
+def test_rslora_acts_with_alpha_by_the_root_of_the_rank() -> None:
+    config = TrainConfig(rank=16, alpha=8.0, use_rslora=True)
+    assert config.file_alpha / config.rank == pytest.approx(8 / 4)
+    assert TrainConfig(rank=16, alpha=8.0).file_alpha == 8.0
 
 
 @pytest.mark.parametrize(

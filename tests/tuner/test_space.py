@@ -212,3 +212,15 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
         for change in changes
     }
     assert len(others | {first}) == len(changes) + 1
+
+
+def test_younger_keys_leave_the_hash_of_older_studies_alone(tmp_path: Path) -> None:
+    text = "train: {rank: 4, alpha: 2}\n"
+    head = "study: a\nbase: mannequin\ndata: mannequin\nbudget: {trials: 1, rungs: [1]}\n"
+    # As the first studies have it in their Optuna memory.
+    written = "5193c8ae3f0e6151672252fbefff8ac55a944f43e195518ad538e2a18590fa65"
+    assert space_hash(_study(tmp_path, text, head)) == written
+    spelt = ["train.use_dora=false", "train.optimizer=adamw"]
+    assert space_hash(_study(tmp_path, text, head, set_values=spelt)) == written
+    for change in ("train.use_dora=true", "train.optimizer=lion", "train.clip_skip=2"):
+        assert space_hash(_study(tmp_path, text, head, set_values=[change])) != written

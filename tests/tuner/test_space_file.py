@@ -10,13 +10,13 @@ import pytest
 from tuner.errors import ConfigError
 from tuner.space_file import (
     MAX_BYTES,
-    absolute_paths,
     assignment,
     load_tree,
     overlay,
     parse,
     plain_scalar,
 )
+from tuner.space_paths import absolute_paths
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ from tuner.data.texts import texts_of
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.lora_file import read_file
+from tuner.member import clip
 from tuner.study_folder import TrialFolder
-from tuner.train import Checkpoint, DivergedError, _clip, train
+from tuner.train import Checkpoint, DivergedError, train
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)
 WITH_TEXT = SMALL.model_copy(update={"text_encoder_ratio": 0.5, "alias": "mi_cv", "seed": 7})
@@ -235,13 +236,13 @@ def test_a_gradient_that_overflows_moves_no_weight_and_a_large_one_is_bounded() 
     weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(3))]
     for bad in (float("inf"), float("nan")):
         weights[0].grad, weights[1].grad = torch.tensor([bad, 1.0]), torch.ones(3)
-        _clip(weights)
+        clip(weights)
         assert all(not each.grad.any() for each in weights if each.grad is not None)
     weights[0].grad, weights[1].grad = torch.tensor([30.0, 40.0]), torch.zeros(3)
-    _clip(weights)
+    clip(weights)
     assert torch.allclose(weights[0].grad, torch.tensor([0.6, 0.8]))
     weights[0].grad, weights[1].grad = torch.tensor([0.3, 0.4]), torch.zeros(3)
-    _clip(weights)
+    clip(weights)
     assert torch.allclose(weights[0].grad, torch.tensor([0.3, 0.4]))
 
 

@@ -100,6 +100,28 @@ def test_a_trial_is_trained_sampled_and_scored_at_every_rung(
     assert not folder.done.exists()
 
 
+def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
+    bench: Workbench, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    config = CONFIG.model_copy(update={"method": "dreambooth", "alias": "mi_cv"})
+    before = {name: one.clone() for name, one in bench.base.pipeline.unet.state_dict().items()}
+    *_, bare = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
+    assert isinstance(bare, list)
+    images = training_set.images
+    halved = {None: replace(training_set, images=images[2:], held_out=images[:2])}
+    known = replace(bench, training_sets=halved, base_scored=by_brightness(bare, bench.judges))
+    folder = TrialFolder(tmp_path / "0004")
+    rungs = [one for one in run_trial(known, 4, config, (1, 3), folder) if isinstance(one, Rung)]
+    assert [rung.lora for rung in rungs] == [folder.rung(step).weights for step in (1, 3)]
+    assert rungs[-1].measures["alias_leak"].value is not None
+    assert rungs[-1].measures["held_out_loss"].value not in (None, 1.0)
+    drawn = rungs[-1].scored[0].sample.image.astype(int)
+    assert abs(drawn - bare[0].image.astype(int)).max() > 0
+    assert not folder.rung(3).lora.exists()
+    after = bench.base.pipeline.unet.state_dict()
+    assert all(torch.equal(one, after[name]) for name, one in before.items())
+
+
 def test_over_fitting_is_measured_at_every_rung(
     bench: Workbench, training_set: TrainingSet, tmp_path: Path, clip_judges: Detectors
 ) -> None:

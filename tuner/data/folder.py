@@ -38,6 +38,9 @@ HELD_OUT_SHARE = 0.1
 HELD_OUT_FROM = 20
 """Below this many pictures none is held out: a small set needs every one of them."""
 
+ORIGINALS_FOLDER = "regularisation"
+"""Where `tuner data prepare` puts the whole pictures of its crops, beside their folder."""
+
 REFUSED = "the caption names a child or an age under 18"
 MAX_REPEATS = 1000
 
@@ -64,7 +67,8 @@ class TrainingImage:
 class TrainingSet:
     """The pictures of a folder by name: to train on, held out for judges, set aside with reason.
 
-    `sha256` is over all pictures, captions and repeats used, held out or not.
+    `sha256` is over all pictures, captions and repeats used, held out or not. `regularisation`
+    has the pictures that keep the base's knowledge of people, where a study trains with any.
     """
 
     root: Path
@@ -72,6 +76,7 @@ class TrainingSet:
     held_out: tuple[TrainingImage, ...]
     set_aside: tuple[tuple[Path, str], ...]
     sha256: str
+    regularisation: TrainingSet | None = None
 
     @property
     def refused(self) -> int:

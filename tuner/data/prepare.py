@@ -24,7 +24,7 @@ from metrics.detectors.mediapipe import PoseLandmarker
 from metrics.detectors.yolo import PersonDetector
 from metrics.models import fetch
 from tuner.data.caption_files import CaptionSource, caption_of, read_metadata, sidecar
-from tuner.data.folder import file_hash
+from tuner.data.folder import ORIGINALS_FOLDER, file_hash
 from tuner.data.near_copies import fingerprint
 from tuner.data.picture_file import (
     OTHER_SUFFIXES,
@@ -37,7 +37,6 @@ from tuner.data.picture_file import (
 from tuner.data.prepare_picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
 from tuner.data.prepare_record import (
     IMAGES,
-    REGULARISATION,
     TABLE,
     Record,
     Result,
@@ -194,7 +193,7 @@ def _prepared(source: Source, settings: Settings, tools: Tools, record: Record) 
     regularisation = None
     if settings.crop != "none":
         regularisation = f"{name}{source.path.suffix.lower()}"
-        _copy(source.path, record.out / REGULARISATION / regularisation, whole)
+        _copy(source.path, record.out / ORIGINALS_FOLDER / regularisation, whole)
     return Row(source.name, sha256, tuple(results), regularisation, seen)
 
 
@@ -246,7 +245,7 @@ def _summary(record: Record, settings: Settings) -> Iterator[str]:
     if padded := sum(one.padding > 0 for one in files):
         yield f"  {padded} of them reach beyond their photograph, and are filled there"
     if whole := sum(row.regularisation is not None for row in record.rows.values()):
-        yield f"{record.out / REGULARISATION}: {whole} whole pictures"
+        yield f"{record.out / ORIGINALS_FOLDER}: {whole} whole pictures"
     reasons = Counter(one.reason.partition(":")[0] for one in results if one.reason)
     if reasons:
         told = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())

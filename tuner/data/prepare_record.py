@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from tuner.data.folder import ORIGINALS_FOLDER
 from tuner.data.near_copies import Fingerprint, first_near
 from tuner.errors import ConfigError
 from tuner.study_folder import replacing, write_text
 
 IMAGES = "images"
-REGULARISATION = "regularisation"
 LINES = "prepared.jsonl"
 TABLE = "prepared.csv"
 
@@ -105,7 +105,7 @@ class Record:
     def _delete(self, old: Row, new: Row) -> None:
         for folder, before, now in (
             (IMAGES, [one.file for one in old.results], [one.file for one in new.results]),
-            (REGULARISATION, [old.regularisation], [new.regularisation]),
+            (ORIGINALS_FOLDER, [old.regularisation], [new.regularisation]),
         ):
             for name in set(before) - set(now) - {None}:
                 path = self.out / folder / Path(str(name)).name

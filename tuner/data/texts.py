@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import torch
 
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
 from tuner.data.captions import drawn_caption, training_caption
 from tuner.data.folder import TrainingSet, epoch
+from tuner.train_config import TrainConfig
 
 
 @dataclass(frozen=True)
@@ -43,9 +44,24 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
     hidden = None
     if config.text_encoder_ratio == 0 and not config.captions_vary:
         with torch.no_grad():
-            states = [base.pipeline.text_encoder(part)[0] for part in torch.split(tokens, 64)]
-        hidden = torch.cat(states)
+            encoder, skip = base.pipeline.text_encoder, config.clip_skip
+            parts = [states(encoder, part, skip) for part in torch.split(tokens, 64)]
+        hidden = torch.cat(parts)
     return Texts(distinct, tokens, rows, torch.tensor(epoch(training_set.images)), hidden)
+
+
+def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
+    """What the UNet sees of `tokens`: (captions, tokens, width).
+
+    With `clip_skip` 1 it is the text encoder's output; with 2 and more that of the layer before
+    its last and so on, through the final norm, as A1111 and kohya's trainer count.
+    """
+    if clip_skip == 1:
+        return encoder(tokens)[0]  # type: ignore[no-any-return]
+    # transformers dropped the level `text_model.` of CLIPTextModel in 5.6.
+    inner = getattr(encoder, "text_model", encoder)
+    hidden = encoder(tokens, output_hidden_states=True).hidden_states[-clip_skip]
+    return inner.final_layer_norm(hidden)  # type: ignore[no-any-return, union-attr, operator]
 
 
 def step_tokens(
@@ -67,7 +83,11 @@ def step_tokens(
 
 def tokens_of(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
     """The tokens (captions, tokens), padded and cut to the encoder's length, on its device."""
-    tokenizer = base.pipeline.tokenizer
+    return tokenized(base.pipeline.tokenizer, captions).to(base.device)
+
+
+def tokenized(tokenizer: Any, captions: Sequence[str]) -> torch.Tensor:
+    """The tokens (captions, tokens), padded and cut to the tokenizer's length."""
     tokens: torch.Tensor = tokenizer(
         list(captions),
         padding="max_length",
@@ -75,4 +95,4 @@ def tokens_of(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
         truncation=True,
         return_tensors="pt",
     ).input_ids
-    return tokens.to(base.device)
+    return tokens
