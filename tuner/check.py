@@ -236,11 +236,24 @@ def _cost_lines(config: StudyConfig, cost: Estimate) -> list[str]:
     where = "on two processor cores" if small else "on one consumer GPU"
     lines = [
         f"time: at most about {_duration(cost.seconds)} {where}",
+        *_rung_lines(config, cost),
         f"memory: about {_bytes(cost.vram_bytes)}" + ("" if small else " of video memory"),
     ]
     if not small and shutil.which("nvidia-smi") is None:
         lines.append("no NVIDIA GPU was found; on a processor this takes about 100 times as long")
     return lines
+
+
+def _rung_lines(config: StudyConfig, cost: Estimate) -> list[str]:
+    keep = config.budget.keep
+    if keep == 1:
+        return []
+    if len(config.budget.rungs) == 1:
+        return [f"rungs: keep {keep:g} stops nobody, there is no rung below the last"]
+    return [
+        f"rungs: about {_duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
+        f"rung below the last ({', '.join(map(str, config.budget.rungs[:-1]))})"
+    ]
 
 
 def _bytes(count: float) -> str:

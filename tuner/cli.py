@@ -150,7 +150,13 @@ def status(
 ) -> None:
     """Show how far the studies are, or one study with its front and its trials."""
     with told():
-        from tuner.summary import print_front, print_measures, print_trials, state_line
+        from tuner.summary import (
+            print_front,
+            print_measures,
+            print_rungs,
+            print_trials,
+            state_line,
+        )
 
         folders = [existing_study(studies, study)] if study else all_studies(studies)
         for folder in folders:
@@ -158,6 +164,7 @@ def status(
         if study:
             print_front(folders[0], plain)
             print_measures(folders[0], plain)
+            print_rungs(folders[0])
             print_trials(folders[0], plain)
         elif not folders:
             say(f"no studies in {studies}; begin one with `tuner run SPACE`")

@@ -92,13 +92,30 @@ class SuiteConfig(StrictModel):
         """Every prompt with every seed, prompts before seeds: (p0, 0), (p0, 1), ..., (p1, 0)."""
         return tuple((prompt, seed) for prompt in self.prompts for seed in range(self.seeds))
 
+    def places(self, seeds: int | None = None) -> list[int]:
+        """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""
+        kept = self.seeds if seeds is None else seeds
+        return [place for place, (_, seed) in enumerate(self.cells()) if seed < kept]
+
 
 class BudgetConfig(StrictModel):
-    """How many trials, and the optimizer steps at which each is sampled and scored."""
+    """How many trials, the optimizer steps at which each is sampled and scored, who goes on there.
+
+    At a rung below a trial's last the best share `keep` of those that reached it so far goes on,
+    once there are `keep_from` of them; 1 lets all go on. `low_rung_seeds` is how many noise seeds
+    of each prompt are sampled there (None: all of the suite's); the last rung has the whole suite.
+    """
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
     rungs: tuple[int, ...] = Field(
         strict=False, min_length=1, description="a list of ascending whole numbers from 1"
+    )
+    keep: float = Field(
+        default=1.0, gt=0, le=1, description="a number in (0, 1]; 1 stops no trial for being poor"
+    )
+    keep_from: int = Field(default=4, ge=2, description="a whole number from 2")
+    low_rung_seeds: int | None = Field(
+        default=None, ge=1, description="null (all) or a whole number from 1 to suite.seeds"
     )
 
     @field_validator("rungs", mode="before")
@@ -164,7 +181,7 @@ class StudyConfig(StrictModel):
     regularisation: str | None = Field(
         default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
-    budget: BudgetConfig = Field(description="{trials, rungs}")
+    budget: BudgetConfig = Field(description="{trials, rungs, keep, keep_from, low_rung_seeds}")
     objectives: tuple[str, ...] = Field(
         default=OBJECTIVES, strict=False, description=f"a list of {', '.join(ALL_OBJECTIVES)}"
     )

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import qmc
 
-from tuner.effects import Estimate, rank_correlation
+from tuner.effects import FEWEST, Estimate, rank_correlation
+from tuner.events import COUNTED
 from tuner.rows import RungRow, TrialRow
+from tuner.rungs import Floats, fronts
 
 WEAK = 0.5
 """Below this rank correlation a rung says little about the last one."""
 
 _LOG_POINTS = 14
-_ENDED = ("complete", "infeasible", "pruned", "failed", "interrupted")
+_ENDED = (*COUNTED, "failed", "interrupted")
 
 
 @dataclass(frozen=True)
@@ -30,19 +31,45 @@ class Step:
 
 @dataclass(frozen=True)
 class RungAgreement:
-    """How a rung orders the trials compared with their last rung, by objective.
+    """A rung below the last: who came to it, and how it orders the trials beside the last rung.
 
-    `step` is where most trials have it; None for an objective of which too few trials have both.
+    `reached` trials were scored there and `stopped` of them ended there. Over the `trials` that
+    came to their last rung too, `order` is Spearman's correlation of the non-dominated rank there
+    with that at the last rung, `correlations` the same of each objective; None where too few
+    trials have both, or all are alike.
     """
 
     step: int
+    reached: int
+    stopped: int
     trials: int
+    order: Estimate | None
     correlations: Mapping[str, Estimate | None]
 
     @property
     def weak(self) -> list[str]:
         """The objectives in which the rung says little about the last one."""
         return [name for name, one in self.correlations.items() if one and one.value < WEAK]
+
+    @property
+    def foretells(self) -> float | None:
+        """How well the rung foretells the last: `order`, else the objectives' median correlation;
+        None under FEWEST trials."""
+        found = [one.value for one in self.correlations.values() if one]
+        if self.trials < FEWEST or not (found or self.order):
+            return None
+        return self.order.value if self.order else float(np.median(found))
+
+    @property
+    def warning(self) -> str | None:
+        """One line where the rung is no ground to stop trials on, and what to do."""
+        if self.foretells is None or self.foretells >= WEAK:
+            return None
+        return (
+            f"step {self.step} says little about the last rung (rank correlation "
+            f"{self.foretells:.2f} over {self.trials} trials): raise it in budget.rungs, or let "
+            "all trials go on with budget.keep: 1"
+        )
 
 
 @dataclass(frozen=True)
@@ -98,27 +125,70 @@ def course(
 
 
 def agreements(
-    rungs: Mapping[int, Sequence[RungRow]], objectives: Sequence[str]
+    trials: Sequence[TrialRow], rungs: Mapping[int, Sequence[RungRow]], objectives: Sequence[str]
 ) -> list[RungAgreement]:
-    """How well each rung but the last foretells the order of the trials at the last.
+    """Each rung below the last, by step: how many were stopped there, how well it foretells the
+    order at the last rung.
 
-    Only trials that came to the last rung count: of the others the last is not known.
+    Only trials that came to their last rung can tell; those that are done again count nowhere.
     """
-    most = max((len(of) for of in rungs.values()), default=0)
-    whole = [of for of in rungs.values() if len(of) == most]
+    states = {one.number: one.state for one in trials if one.state != "interrupted"}
+    known = {number: of for number, of in rungs.items() if number in states}
+    whole = {number for number in known if states[number] in ("complete", "infeasible")}
+    steps: dict[int, dict[int, RungRow]] = {}
+    for number, of in known.items():
+        for one in of[:-1] if number in whole else of:
+            steps.setdefault(one.step, {})[number] = one
     found = []
-    for place in range(most - 1):
-        pairs = [(of[place], of[-1]) for of in whole]
-        steps = Counter(early.step for early, _ in pairs)
+    for step, there in sorted(steps.items()):
+        stopped = [n for n in there if states[n] == "stopped" and known[n][-1].step == step]
+        both = [n for n in there if n in whole]
+        if not stopped and all(known[n][-1].step == step for n in there):
+            continue  # a last rung, of trials that failed or run
+        early = _values([there[n] for n in both], objectives)
+        late = _values([known[n][-1] for n in both], objectives)
         correlations = {
-            name: rank_correlation(
-                np.array([early.objectives[name].value for early, _ in pairs]),
-                np.array([late.objectives[name].value for _, late in pairs]),
-            )
-            for name in objectives
+            name: _correlation(early[:, place], late[:, place])
+            for place, name in enumerate(objectives)
         }
-        found.append(RungAgreement(steps.most_common(1)[0][0], len(pairs), correlations))
+        order = _correlation(_ranks(early), _ranks(late))
+        found.append(RungAgreement(step, len(there), len(stopped), len(both), order, correlations))
     return found
+
+
+def rung_lines(found: Sequence[RungAgreement]) -> list[str]:
+    """What `agreements` found, a line for each rung and one for each that is no good."""
+    lines = []
+    for one in found:
+        told = {"order": one.order, **one.correlations}
+        words = ", ".join(f"{name} {each.value:+.2f}" for name, each in told.items() if each)
+        stopped = f", {one.stopped} stopped there" if one.stopped else ""
+        lines.append(
+            f"step {one.step}: {one.reached} trials{stopped}; rank correlation with the last rung: "
+            + (f"{words} (over {one.trials} trials)" if words else "too few trials have both")
+        )
+    return lines + [f"warning: {one.warning}" for one in found if one.warning]
+
+
+def _values(rungs: Sequence[RungRow], objectives: Sequence[str]) -> Floats:
+    """Shape (rungs, objectives), NaN for one that was not measured."""
+    rows = [[one.objectives.get(name) for name in objectives] for one in rungs]
+    numbers = [[float("nan") if one is None else one.value for one in row] for row in rows]
+    return np.array(numbers, np.float64).reshape(len(rungs), len(objectives))
+
+
+def _ranks(values: Floats) -> Floats:
+    """The non-dominated rank of each row, NaN for one without all its numbers."""
+    ranks = np.full(len(values), np.nan)
+    whole = np.flatnonzero(np.isfinite(values).all(axis=1))
+    for rank, members in enumerate(fronts(values[whole])):
+        ranks[whole[members]] = rank
+    return ranks
+
+
+def _correlation(early: Floats, late: Floats) -> Estimate | None:
+    both = np.isfinite(early) & np.isfinite(late)
+    return rank_correlation(early[both], late[both])
 
 
 def phase_seconds(phases: Sequence[tuple[str, float]]) -> dict[str, float]:
@@ -145,4 +215,4 @@ def _cause(trial: TrialRow) -> str:
     if trial.state == "infeasible":
         broken = [part.split(" ", 1)[0] for part in reason.split("; ")]
         return " and ".join(broken) + " over the limit"
-    return reason.split(":", 1)[0] if trial.state == "pruned" else reason
+    return reason.split(":", 1)[0] if trial.state in ("pruned", "stopped") else reason

@@ -6,8 +6,9 @@ Work is counted in pictures of the base's native size: a picture of twice the ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import BudgetConfig, StudyConfig, TrainConfig
 from tuner.parameters import Value, extremes
 from tuner.sizes import native_size, parse_size
 
@@ -80,9 +81,11 @@ _WHOLE_TRAINING = 8
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds if every trial runs to its last rung; bytes on disk; bytes of (video) memory."""
+    """Seconds if every trial runs to its last rung, and if of those that may be stopped only the
+    share `budget.keep` goes on at each; bytes on disk; bytes of (video) memory."""
 
     seconds: float
+    kept_seconds: float
     disk_bytes: int
     vram_bytes: int
 
@@ -98,23 +101,39 @@ def estimate(config: StudyConfig) -> Estimate:
     beside = 1.0 + _mean([float(weight > 0) for weight in _numbers(config, "prior_weight")])
     ranks = _numbers(config, "rank")
     steps = [step or config.budget.rungs[-1] for step in _numbers(config, "steps")]
-    scored = len({rung for rung in config.budget.rungs if rung < max(steps)}) + 1
+    low = [rung for rung in config.budget.rungs if rung < max(steps)]
     suite_seconds, suite_bytes = _suite(config, cost, native)
-    pictures = _mean(steps) * _mean(batches) * accumulated * beside * _mean(areas)
-    trial_seconds = pictures * cost.train + scored * suite_seconds
+    few = (config.budget.low_rung_seeds or config.suite.seeds) / config.suite.seeds
+    step_seconds = _mean(batches) * accumulated * beside * _mean(areas) * cost.train
+    # What a trial costs from one rung to the next, where trials may be stopped, and at the end.
+    ends = [*(min(rung, _mean(steps)) for rung in low), _mean(steps)]
+    parts = [(end - start) * step_seconds for start, end in pairwise([0.0, *ends])]
+    parts = [part + few * suite_seconds for part in parts[:-1]] + [parts[-1] + suite_seconds]
+    reached = _reached(config.budget, len(parts))
     lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
     whole = "dreambooth" in _choices(config, "method")
-    trials = config.budget.trials
-    trained = scored * lora + (cost.whole if whole else 0)  # of whole weights the last rung's only
+    trials, once = config.budget.trials, cost.load + suite_seconds
+    trained = len(parts) * lora + (cost.whole if whole else 0)  # whole weights: the last rung's
+    rung_bytes = len(low) * few * suite_bytes + suite_bytes + trained
     return Estimate(
-        seconds=cost.load + suite_seconds + trials * trial_seconds,
-        disk_bytes=int(1.2 * (suite_bytes + trials * (scored * suite_bytes + trained))),
+        seconds=once + trials * sum(parts),
+        kept_seconds=once + sum(part * of for part, of in zip(parts, reached, strict=True)),
+        disk_bytes=int(1.2 * (suite_bytes + trials * rung_bytes)),
         vram_bytes=int(
             cost.resident
             + max(batches) * max(areas) * cost.picture
             + (_WHOLE_TRAINING * cost.whole if whole else 0)
         ),
     )
+
+
+def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
+    """How many trials come to each of so many rungs when as many are stopped as may be."""
+    reached = [float(budget.trials)]
+    for _ in range(rungs - 1):
+        free = min(reached[-1], budget.keep_from - 1.0)  # they are compared with too few
+        reached.append(free + budget.keep * (reached[-1] - free))
+    return reached
 
 
 def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:

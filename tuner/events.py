@@ -14,7 +14,13 @@ from typing import Literal
 from metrics.contract import Objective
 
 PhaseName = Literal["load", "base", "train", "sample", "score"]
-TrialState = Literal["complete", "infeasible", "pruned", "failed", "interrupted"]
+TrialState = Literal["complete", "infeasible", "stopped", "pruned", "failed", "interrupted"]
+"""complete: came to its last rung; infeasible: so it did, and breaks a limit there; stopped: did
+not go on at an earlier rung; pruned: its parameters brought it down; failed: something else did;
+interrupted: it was taken up again as another trial."""
+
+COUNTED: tuple[TrialState, ...] = ("complete", "infeasible", "stopped", "pruned")
+"""The states that count towards the budget: the parameters were tried."""
 
 
 @dataclass(frozen=True)

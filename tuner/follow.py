@@ -13,7 +13,7 @@ from tuner.process import stopping
 from tuner.report import write_report
 from tuner.results_table import read_results
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
-from tuner.summary import print_front, print_next
+from tuner.summary import print_front, print_next, print_rungs
 
 
 def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
@@ -41,6 +41,7 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
             print(line, file=sys.stderr, flush=True)
         raise
     print_front(folder, plain)
+    print_rungs(folder)
     write_report(folder)
     print_next(folder, DEFAULT_STUDIES)
 

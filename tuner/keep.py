@@ -22,14 +22,15 @@ _FLAGS = ("no_explicit_parts", "cloth_share")
 
 
 def keep(scored: Sequence[ScoredSample], folder: RungFolder, base: str) -> list[ScoredSample]:
-    """Write the pictures and their grid; returns the samples as they are kept.
+    """Write the pictures, each to its path or else by its place in `scored`, and their grid;
+    returns the samples as they are kept.
 
     On any base but the mannequin, whose unclothed figures are shop-window dummies, a picture with
     explicit parts or a bare torso is pixelated, here and in what is returned.
     """
     kept = list(scored) if base == MANNEQUIN else [_discreet(one) for one in scored]
     for index, one in enumerate(kept):
-        with replacing(folder.sample(index)) as temporary:
+        with replacing(one.sample.path or folder.sample(index)) as temporary:
             Pictures.fromarray(one.sample.image).save(temporary)
     write_grid([one.sample for one in kept], folder.grid)
     return kept

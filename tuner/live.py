@@ -25,7 +25,7 @@ import metrics
 import tuner
 from metrics.contract import Objective
 from metrics.pareto import pareto
-from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
+from tuner.events import COUNTED, Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.results_table import Results, front, interval, words
 
 _LINE_EVERY = 30.0
@@ -110,7 +110,7 @@ class View:
         self.lines.append(f"trial {event.trial}, step {event.step}: {numbers}")
 
     def _over(self, event: TrialEnded) -> None:
-        if event.state in ("complete", "infeasible", "pruned"):
+        if event.state in COUNTED:
             self.finished += 1
             self._ended += 1
         if event.state == "complete" and self.last:

@@ -33,7 +33,9 @@ MOST_DEATHS = 3
 """A trial in which the process died this often is held to be the cause of it."""
 
 SOUND = "sound"
-"""The constraint that a pruned trial breaks: 1 where it does, 0 in a trial that came through."""
+"""The constraint that a pruned trial breaks, by 1, and one that did not go on at a rung, by how far
+it was behind; 0 in a trial that came through. A key of its own would end studies begun without it:
+to a Gaussian process all trials must have as many constraints."""
 
 _HASH, _DATA = "space_hash", "data"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -206,9 +208,17 @@ def complete(
     trial: optuna.Trial,
     values: Sequence[float],
     constraints: Mapping[str, float],
+    reason: str | None = None,
+    behind: float = 0.0,
 ) -> None:
-    """Tell a trial's objectives, and its constraints: above 0 is broken."""
-    set_constraints(trial, {**constraints, SOUND: 0.0})
+    """Tell a trial's objectives, and its constraints: above 0 is broken, and `reason` says why.
+
+    One that did not go on was `behind`: so it is on no front, neither Optuna's nor the
+    dashboard's, and for the sampler it is worse than every trial that came through.
+    """
+    if reason is not None:
+        trial.set_user_attr("reason", reason)
+    set_constraints(trial, {**constraints, SOUND: behind})
     study.tell(trial, list(values))
 
 
@@ -258,18 +268,21 @@ def set_constraints(trial: optuna.Trial, constraints: Mapping[str, float]) -> No
 
 def ended(study: optuna.Study) -> dict[int, str]:
     """The state in the words of `tuner.events` of each trial that Optuna knows as over."""
-    return {
-        one.number: _state(one)
-        for one in study.get_trials(deepcopy=False)
-        if one.state.is_finished()
-    }
+    over = (one for one in study.get_trials(deepcopy=False) if one.state.is_finished())
+    return {one.number: _state(one) for one in over}
+
+
+def reasons(study: optuna.Study) -> dict[int, str]:
+    """Why trials that did not complete are over, as far as Optuna was told."""
+    told = [one for one in study.get_trials(deepcopy=False) if "reason" in one.user_attrs]
+    return {one.number: one.user_attrs["reason"] for one in told}
 
 
 def _state(trial: FrozenTrial) -> str:
-    if trial.state == TrialState.PRUNED:
-        return "pruned"
-    if trial.state == TrialState.FAIL:
-        return "failed"
+    if trial.state != TrialState.COMPLETE:
+        return "pruned" if trial.state == TrialState.PRUNED else "failed"
+    if trial.constraints.get(SOUND, 0.0) > 0:
+        return "stopped"
     return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "complete"
 
 

@@ -51,12 +51,6 @@ def read_study_data(folder: StudyFolder) -> StudyData:
     numbers = [one.number for one in results.trials]
     last = {one.trial.number: one.rung.step for one in results.scored}
     with Store(folder.results_db, read_only=True) as store:
-        # A running study may have gone on since: a trial's rungs end where `results` saw its last.
-        rungs = {
-            number: [one for one in store.rungs(number) if one.step <= last[number]]
-            for number in numbers
-            if number in last
-        }
         samples: dict[Who, Sequence[SampleRow]] = {
             number: store.samples(number, step) for number, step in last.items()
         }
@@ -66,7 +60,7 @@ def read_study_data(folder: StudyFolder) -> StudyData:
     return StudyData(
         folder=folder,
         results=results,
-        rungs=rungs,
+        rungs=results.rungs,
         samples=samples,
         phases=phases,
         front=[one.trial.number for one in front(results)],

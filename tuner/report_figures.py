@@ -13,6 +13,7 @@ import numpy as np
 
 from tuner.course import Step
 from tuner.effects import is_numeric
+from tuner.events import COUNTED
 from tuner.report_data import StudyData
 from tuner.results_table import words
 from tuner.rows import RungRow, TrialRow
@@ -23,6 +24,7 @@ STATES = {
     "front": "on the front",
     "complete": "complete",
     "infeasible": "infeasible",
+    "stopped": "stopped at a rung",
     "pruned": "pruned",
     "running": "running",
     "other": "failed",
@@ -79,11 +81,7 @@ def effect_points(data: StudyData) -> Plain:
 
 def finished(data: StudyData) -> list[tuple[TrialRow, RungRow]]:
     """The trials that are over and were scored, each with its last rung."""
-    return [
-        (one.trial, one.rung)
-        for one in data.results.scored
-        if one.trial.state in ("complete", "infeasible", "pruned")
-    ]
+    return [(one.trial, one.rung) for one in data.results.scored if one.trial.state in COUNTED]
 
 
 def course_figure(steps: Sequence[Step], base: float | None) -> Plain:

@@ -101,7 +101,8 @@ def _measured(data: StudyData) -> dict[str, Any]:
         },
         "known": known,
         "over": len(over),
-        "agreements": agreements(data.rungs, names),
+        "stopped_words": _stopped_words(sum(one.state == "stopped" for one, _ in over)),
+        "agreements": agreements(data.results.trials, data.rungs, names),
         "phases": phases,
         "longest": max(phases.values(), default=0.0),
         "trial_seconds": [one.seconds for one in done],
@@ -112,6 +113,10 @@ def _measured(data: StudyData) -> dict[str, Any]:
             if line.startswith("# data ")
         ],
     }
+
+
+def _stopped_words(count: int) -> str:
+    return f", {count} of them at the rung where they were stopped" if count else ""
 
 
 def known(estimate: Estimate | None) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from rich import box
 from rich.table import Table
@@ -15,6 +15,7 @@ from metrics.measures import as_objective
 from metrics.pareto import pareto
 from tuner.calibration import marked
 from tuner.errors import ConfigError
+from tuner.events import COUNTED
 from tuner.rows import RungRow, StudyRow, TrialRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
@@ -30,17 +31,21 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """A study as far as it is: its trials, those with scores, and the base's scores."""
+    """A study as far as it is: its trials, those with scores, and the base's scores.
+
+    `rungs` are all of them, by trial, in order.
+    """
 
     study: StudyRow
     trials: tuple[TrialRow, ...]
     scored: tuple[Result, ...]
     base: RungRow | None
+    rungs: Mapping[int, Sequence[RungRow]] = field(default_factory=dict)
 
     @property
     def finished(self) -> int:
         """How many trials count towards the budget."""
-        return sum(one.state in ("complete", "infeasible", "pruned") for one in self.trials)
+        return sum(one.state in COUNTED for one in self.trials)
 
 
 @dataclass(frozen=True)
@@ -60,17 +65,18 @@ def read_results(folder: StudyFolder) -> Results:
         raise ConfigError(f"no study in {folder.root}")
     with Store(folder.results_db, read_only=True) as store:
         study, trials, base = store.study(), store.trials(), store.rungs(None)
-        rungs = [store.rungs(one.number) for one in trials]
+        rungs = {one.number: store.rungs(one.number) for one in trials}
     if study is None:
         raise ConfigError(f"no study was begun in {folder.root}")
-    last = [Result(one, of[-1]) for one, of in zip(trials, rungs, strict=True) if of]
-    return Results(study, tuple(trials), tuple(last), base[0] if base else None)
+    scored = [Result(one, rungs[one.number][-1]) for one in trials if rungs[one.number]]
+    found = {number: of for number, of in rungs.items() if of}
+    return Results(study, tuple(trials), tuple(scored), base[0] if base else None, found)
 
 
 def front(results: Results) -> list[Result]:
     """The complete trials that no other one beats in every objective, the strongest first.
 
-    Trials that break a constraint are not among them.
+    Trials that break a constraint, or did not come to their last rung, are not among them.
     """
     names = results.study.objectives
     feasible = [one for one in results.scored if one.trial.state == "complete"]

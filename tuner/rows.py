@@ -81,7 +81,10 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class RungRow:
-    """A scored checkpoint; `trial` and `lora` are None for the base without LoRA."""
+    """A scored checkpoint; `trial` and `lora` are None for the base without LoRA.
+
+    `seeds` is how many noise seeds of each prompt were sampled, None for the whole suite.
+    """
 
     trial: int | None
     step: int
@@ -90,6 +93,7 @@ class RungRow:
     lora: Path | None
     grid: Path
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    seeds: int | None = None
 
     def columns(self, root: Path) -> Columns:
         """The row of its table, paths from `root`."""
@@ -100,6 +104,7 @@ class RungRow:
             "rates": json_text({name: asdict(one) for name, one in self.rates.items()}),
             "lora": _relative(self.lora, root) if self.lora else None,
             "grid": _relative(self.grid, root),
+            "seeds": self.seeds,
         }
 
     @staticmethod
@@ -113,6 +118,7 @@ class RungRow:
             lora=root / row["lora"] if row["lora"] else None,
             grid=root / row["grid"],
             measures=measures,
+            seeds=row.get("seeds"),
         )
 
 
@@ -238,7 +244,12 @@ def _plain(value: object) -> object:
 
 
 def _objectives(text: str) -> dict[str, Objective]:
-    return {name: Objective(**one) for name, one in json.loads(text).items()}
+    """A number that is none was written as null: JSON has no NaN."""
+    numbers = ("value", "low", "high")
+    return {
+        name: Objective(**one | {key: math.nan for key in numbers if one[key] is None})
+        for name, one in json.loads(text).items()
+    }
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -1,15 +1,53 @@
-"""Who goes on at a rung. Pure functions of what was sampled; nothing here is kept or drawn."""
+"""Who goes on at a rung. Pure functions of what was sampled; nothing here is kept or drawn.
+
+Hard failures stop at once: nothing but one colour, or a limit that is broken beyond doubt. The
+others are compared with those that have reached the same rung so far, and with nobody that has
+still to come, as in ASHA (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning),
+here for several objectives: by non-dominated rank, then by crowding distance (Deb et al. 2002,
+NSGA-II), those that break a limit behind all that keep them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from metrics.contract import Image, ScoredSample
+from metrics.contract import Image, Objective, ScoredSample
+
+Floats = npt.NDArray[np.float64]
 
 FLAT = 1 / 255
 """Below this standard deviation of its values in [0, 1] a picture shows nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A trial at a rung: its objectives, all maximised and finite, and by how much it is beyond
+    doubt over its limits, all limits together (0: over none)."""
+
+    values: tuple[float, ...]
+    over: float = 0.0
+
+
+@dataclass(frozen=True)
+class Place:
+    """A trial's place at a rung, 1 is best, among the `of` that reached it, itself included.
+
+    The best `goes_on` of them go on.
+    """
+
+    place: int
+    of: int
+    goes_on: int
+
+    @property
+    def stops(self) -> bool:
+        """Whether the trial ends here."""
+        return self.place > self.goes_on
 
 
 def is_flat(image: Image) -> bool:
@@ -32,3 +70,109 @@ def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
     if 2 * flat >= len(scored):
         return f"collapsed: {flat} of {len(scored)} samples show nothing but one colour"
     return None
+
+
+def excesses(rates: Mapping[str, Objective], limits: Mapping[str, float]) -> dict[str, float]:
+    """How far the lower bound of each limited rate lies above its limit; below 0 it keeps it.
+
+    A rate breaks its limit when its lower bound is above it: that is evidence, and not bad luck
+    in few samples.
+    """
+    return {name: rates[name].low - limit for name, limit in limits.items()}
+
+
+def broken(rates: Mapping[str, Objective], limits: Mapping[str, float]) -> str | None:
+    """The limits that are broken beyond doubt, in words; None where there are none."""
+    told = [
+        f"{name} is at least {rates[name].low:.2f}, allowed {limits[name]:.2f}"
+        for name, by in excesses(rates, limits).items()
+        if by > 0
+    ]
+    return "; ".join(told) or None
+
+
+def beyond_hope(
+    rates: Mapping[str, Objective], base: Mapping[str, Objective], limits: Mapping[str, float]
+) -> str | None:
+    """Why no more training is worth while for a limit's sake, or None.
+
+    That is a rate that is above its limit beyond doubt, and no better than the base's own: where
+    the base breaks the limit too, a LoRA that is half-way to keeping it may get there.
+    """
+    hopeless = {
+        name: limit
+        for name, limit in limits.items()
+        if name not in base or rates[name].low > base[name].value
+    }
+    return broken(rates, hopeless)
+
+
+def place(mine: Standing, others: Sequence[Standing], keep: float, keep_from: int) -> Place | None:
+    """The place of a trial among the others at the same rung; None while there are too few.
+
+    At most the share `keep` goes on, and at least one; equals share the better place. Nobody is
+    compared before `keep_from` trials are there, this one included.
+    """
+    count = 1 + len(others)
+    if keep >= 1 or count < keep_from:
+        return None
+    # Of 100 trials 0.29 are 29, also for numbers that end in ...99.
+    goes_on = max(1, math.floor(keep * count + 1e-9))
+    first, *rest = sort_keys([mine, *others])
+    return Place(1 + sum(one < first for one in rest), count, goes_on)
+
+
+def places(standings: Sequence[Standing]) -> list[int]:
+    """The place of each, 1 is best: limits kept before broken, then by non-dominated rank, then
+    by crowding distance, then by the mean of the objectives. Equals share the better place."""
+    keys = sort_keys(standings)
+    return [1 + sum(other < key for other in keys) for key in keys]
+
+
+def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
+    """What `places` sorts by, the best lowest."""
+    keys: list[tuple[float, ...]] = [(one.over, 0.0, 0.0, 0.0) for one in standings]
+    sound = [index for index, one in enumerate(standings) if one.over <= 0]
+    values = np.array([standings[index].values for index in sound], np.float64)
+    for rank, members in enumerate(fronts(values)):
+        for member, distance in zip(members, crowding(values[members]), strict=True):
+            mean = float(values[member].mean())
+            keys[sound[member]] = (0.0, float(rank), -distance, -mean)
+    return keys
+
+
+def fronts(values: Floats) -> list[list[int]]:
+    """The rows of `values` (n, objectives), all maximised, as non-dominated fronts, best first."""
+    at_least = np.asarray((values[:, None] >= values[None]).all(axis=2), np.bool_)
+    # Whoever is at least as good and is not matched in return is better.
+    better = np.asarray(at_least & ~at_least.T, np.bool_)
+    left = np.arange(len(values))
+    found = []
+    while len(left):
+        beaten = better[np.ix_(left, left)].any(axis=0)
+        found.append([int(index) for index in left[~beaten]])
+        left = left[beaten]
+    return found
+
+
+def crowding(values: Floats) -> list[float]:
+    """How much room each row of a front (n, objectives) has to itself, larger is rarer.
+
+    The sum over the objectives of the distance between its neighbours on either side, as a share
+    of the objective's range in this front. The best in an objective has infinite room. Unlike in
+    NSGA-II the worst has not: of several objectives it is the best in none for that. Equals have
+    the same room.
+    """
+    room = np.zeros(len(values))
+    for column in values.T:
+        levels = np.unique(column)
+        if len(levels) == 1:
+            continue
+        where = np.searchsorted(levels, column)
+        above = levels[np.minimum(where + 1, len(levels) - 1)]
+        below = levels[np.maximum(where - 1, 0)]
+        # At the lower end the one gap that there is counts for both.
+        below = np.where(where == 0, 2 * column - above, below)
+        room += (above - below) / (levels[-1] - levels[0])
+        room[where == len(levels) - 1] = np.inf
+    return [float(one) for one in room]

@@ -41,25 +41,31 @@ _CPU_BYTES = 4 * 2**30
 
 
 def sample(
-    base: BaseModel, suite: SuiteConfig, lora: Path | None, folder: RungFolder
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: Path | None,
+    folder: RungFolder,
+    seeds: int | None = None,
 ) -> Generator[Progress | list[Sample], None, None]:
-    """Draw every cell of the suite; the last item is the list of samples, in the suite's order.
+    """Draw the suite, or each prompt's first `seeds` seeds of it; the last item is the list of
+    samples, in the suite's order.
 
     `lora` is the file that is sampled, as written, a LoRA or whole weights; None draws the base.
-    The samples' paths lie in `folder`; `tuner.keep` writes them there once they are scored. Raises
-    DivergedError for pictures that are not finite numbers (they would be saved as black),
-    LoraFileError or WeightsError for a file that does not fit.
+    The samples' paths lie in `folder`, each cell's under its place in the whole suite;
+    `tuner.keep` writes them there once they are scored. Raises DivergedError for pictures that are
+    not finite numbers (they would be saved as black), LoraFileError or WeightsError for a file
+    that does not fit.
     """
-    cells = suite.cells()
+    cells, places = suite.cells(), suite.places(seeds)
     samples: list[Sample] = []
     start = time.monotonic()
-    with closing(draw_cells(base, suite, lora, range(len(cells)))) as batches:
+    with closing(draw_cells(base, suite, lora, places)) as batches:
         for images in batches:
             for image in images:
-                prompt, seed = cells[len(samples)]
-                samples.append(Sample(prompt, seed, image, folder.sample(len(samples))))
+                place = places[len(samples)]
+                samples.append(Sample(*cells[place], image, folder.sample(place)))
             speed = len(samples) / (time.monotonic() - start)
-            yield Progress(len(samples), len(cells), speed)
+            yield Progress(len(samples), len(places), speed)
     yield samples
 
 

@@ -34,6 +34,7 @@ from tuner.space_check import (
     read_prompts,
     read_starts,
     read_train,
+    seed_problems,
     size_problems,
 )
 from tuner.space_file import Tree, assignment, load_tree, overlay, plain_scalar
@@ -144,14 +145,18 @@ def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
 def space_hash(config: StudyConfig) -> str:
     """SHA-256 in hex over all that changes what a result means.
 
-    That is everything but the study's name and the number of trials, which may grow. The contents
-    of the data folders are not in it: `TrainingSet.sha256` stands for those.
+    That is everything but the study's name, the number of trials, which may grow, and how many of
+    them go on at a rung. The contents of the data folders are not in it: `TrainingSet.sha256`
+    stands for those.
     """
     plain = _plain(config)
     del plain["study"]
-    del plain["budget"]["trials"]
+    for key in ("trials", "keep", "keep_from"):
+        del plain["budget"][key]
     del plain["sampler"]  # which trials there are, and not what one of them means
-    if plain["judges"]["copy_model"] is None:  # the key is younger than the first studies
+    if plain["budget"]["low_rung_seeds"] is None:  # younger than the first studies, as is
+        del plain["budget"]["low_rung_seeds"]
+    if plain["judges"]["copy_model"] is None:
         del plain["judges"]["copy_model"]
     if plain["regularisation"] is None:
         del plain["regularisation"]
@@ -243,6 +248,7 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     problems += grid_problems(values.get("sampler"), train, trials, len(starts))
     problems += prior_problems(values.get("regularisation"), train)
     problems += size_problems(values.get("base"), train, values["suite"])
+    problems += seed_problems(values.get("budget"), values["suite"])
     if problems or tree.problems:
         return None, problems
     values |= {"train": train, "start_from": starts}

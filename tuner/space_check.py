@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metrics.contract import Prompt
 from tuner import mannequin
-from tuner.config import RATES, TrainConfig
+from tuner.config import RATES, SuiteConfig, TrainConfig
 from tuner.data.adults import forbidden_words
 from tuner.parameter_grammar import read_parameter, read_value
 from tuner.parameters import (
@@ -193,6 +193,18 @@ def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
         sizes.append((("suite", "size"), size))
     found = (_size_problem(where, size, base) for where, size in sizes)
     return [problem for problem in found if problem is not None]
+
+
+def seed_problems(budget: object, suite: object) -> list[Problem]:
+    """More noise seeds at the low rungs than the suite has."""
+    if not isinstance(budget, Mapping) or not isinstance(suite, Mapping):
+        return []
+    asked = budget.get("low_rung_seeds")
+    there = suite.get("seeds", SuiteConfig.model_fields["seeds"].default)
+    if type(asked) is not int or type(there) is not int or asked <= there:
+        return []
+    rule = f"null (all) or a whole number from 1 to the suite's seeds, {there}"
+    return [not_allowed(("budget", "low_rung_seeds"), asked, rule)]
 
 
 def _size_problem(path: Path, size: Value, base: str) -> Problem | None:

@@ -137,23 +137,27 @@ class Store:
         with self._writing():
             self._table("trials").update(number, row)
 
-    def put_rung(self, rung: RungRow, scored: Sequence[ScoredSample]) -> None:
+    def put_rung(
+        self, rung: RungRow, scored: Sequence[ScoredSample], cells: Sequence[int] | None = None
+    ) -> None:
         """Write a rung with its samples and scores, in place of what was known of it.
 
         `scored` is in the order of the suite's cells, and each sample has a path below the
-        study folder.
+        study folder; `cells` are their places in the suite (None: all of it from the first on).
         """
         row = rung.columns(self._root)
         key = {"trial": row["trial"], "step": row["step"]}
-        samples = [key | sample_columns(i, one, self._root) for i, one in enumerate(scored)]
+        cells = range(len(scored)) if cells is None else cells
+        placed = list(zip(cells, scored, strict=True))
+        samples = [key | sample_columns(cell, one, self._root) for cell, one in placed]
         scores = [
-            key | score_columns(i, score)
-            for i, one in enumerate(scored)
+            key | score_columns(cell, score)
+            for cell, one in placed
             for score in one.scores.values()
         ]
         features = [
-            key | features_columns(i, one.features)
-            for i, one in enumerate(scored)
+            key | features_columns(cell, one.features)
+            for cell, one in placed
             if one.features is not None
         ]
         with self._writing():
@@ -187,6 +191,11 @@ class Store:
         for row in self._rows("measures", "trial = ?", [trial_number(trial)], order_by="rowid"):
             found.setdefault(row["step"], {})[row["name"]] = read_measure(row)
         return [RungRow.read(row, found.get(row["step"], {}), self._root) for row in rows]
+
+    def rungs_at(self, step: int) -> list[RungRow]:
+        """The rungs of all trials at a step, by trial, without their measures."""
+        rows = self._rows("rungs", "step = ? and trial >= 0", [step], order_by="trial")
+        return [RungRow.read(row, {}, self._root) for row in rows]
 
     def samples(self, trial: int | None, step: int) -> list[SampleRow]:
         """The samples of a rung in the order of the suite's cells."""

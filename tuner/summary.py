@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tuner.calibration import ABOUT, study_marks
 from tuner.config import MANNEQUIN
+from tuner.course import agreements, rung_lines
 from tuner.process import runner
 from tuner.results_table import (
     front,
@@ -53,6 +54,14 @@ def print_front(folder: StudyFolder, plain: bool = False) -> None:
 def print_trials(folder: StudyFolder, plain: bool = False) -> None:
     """Every trial with its state and reason."""
     console().print(trials_table(read_results(folder), plain, study_marks(folder)))
+
+
+def print_rungs(folder: StudyFolder) -> None:
+    """How many trials each rung stopped, and how well it foretells the last one."""
+    results = read_results(folder)
+    found = agreements(results.trials, results.rungs, results.study.objectives)
+    for line in rung_lines(found):
+        print(line)
 
 
 def print_measures(folder: StudyFolder, plain: bool = False) -> None:

@@ -17,7 +17,8 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         ("number",),
     ),
     "rungs": (
-        {"trial": int, "step": int, "objectives": str, "rates": str, "lora": str, "grid": str},
+        {"trial": int, "step": int, "objectives": str, "rates": str, "lora": str, "grid": str,
+         "seeds": int},
         ("trial", "step"),
     ),
     "samples": (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from tuner.keep import keep
 from tuner.sample import sample
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
-from tuner.train import Checkpoint, train
+from tuner.train import train
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -42,7 +42,8 @@ class Workbench:
 
     `training_sets` has them by the name that `data` gives in the search space (None: the only
     one), and `memories` what copies of them are told by; `base_scored` is the suite without LoRA,
-    None until it is there.
+    None until it is there. At a rung below a trial's last, `low_rung_seeds` noise seeds of each
+    prompt are sampled; None: all.
     """
 
     base: BaseModel
@@ -53,6 +54,7 @@ class Workbench:
     reference: Sequence[ScoredSample] = ()
     objectives: tuple[str, ...] = OBJECTIVES
     memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
+    low_rung_seeds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ class Rung:
     """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.
 
     `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights.
+    `seeds` is how many noise seeds of each prompt were sampled, None for the whole suite.
     """
 
     step: int
@@ -77,6 +80,7 @@ class Rung:
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure] = field(default_factory=dict)
+    seeds: int | None = None
 
 
 def run_trial(
@@ -88,6 +92,7 @@ def run_trial(
 ) -> Generator[Event | Rung, None, None]:
     """Train a run of `config`, and sample and score it at each of `rungs` (optimizer steps).
 
+    The last rung has the whole suite, those below it as many of its seeds as the bench says.
     Yields what happens, and a Rung for each checkpoint; telling and keeping what it measured is
     the reader's part, and so is the file `done`. Raises DivergedError for a trial whose numbers
     are no longer finite, OutOfMemoryError for one that does not fit.
@@ -101,23 +106,32 @@ def run_trial(
                 if isinstance(outcome, Progress):
                     yield outcome
                 else:
-                    yield from _scored(bench, number, config, outcome, folder.rung(outcome.step))
-                    if outcome.step != rungs[-1]:
+                    low = outcome.step != rungs[-1]
+                    seeds = bench.low_rung_seeds if low else None
+                    files = folder.rung(outcome.step)
+                    yield from _scored(bench, number, config, outcome.step, files, seeds)
+                    if low:
                         yield Phase("train", number)
 
 
 def _scored(
-    bench: Workbench, number: int, config: TrainConfig, checkpoint: Checkpoint, folder: RungFolder
+    bench: Workbench,
+    number: int,
+    config: TrainConfig,
+    step: int,
+    folder: RungFolder,
+    seeds: int | None,
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
-    (trained,) = checkpoint.paths
+    trained = folder.trained(config.method)
     samples: list[Sample] = []
-    with closing(sample(bench.base, bench.suite, trained, folder)) as outcomes:
+    with closing(sample(bench.base, bench.suite, trained, folder, seeds)) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, list):
                 samples = outcome
             else:
                 yield outcome
+    bench = _with_seeds(bench, seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
     measured += copy_measures(bench, config.data, samples)
@@ -126,7 +140,17 @@ def _scored(
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
     found = look_at(bench, scored, bench.base_scored)
     told = {**found.measures, **{one.name: one for one in measured}}
-    yield Rung(checkpoint.step, trained, scored, found.objectives, found.rates, told)
+    yield Rung(step, trained, scored, found.objectives, found.rates, told, seeds)
+
+
+def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:
+    """The bench with the first seeds of its suite, and of the base's samples the same ones."""
+    if seeds is None:
+        return bench
+    base = bench.base_scored
+    if base is not None:
+        base = [base[place] for place in bench.suite.places(seeds)]
+    return replace(bench, suite=bench.suite.model_copy(update={"seeds": seeds}), base_scored=base)
 
 
 def look_at(

@@ -132,6 +132,7 @@ def bench_runner(
         reference=held_out_features(data.values(), judges),
         objectives=config.objectives,
         memories=memories,
+        low_rung_seeds=config.budget.low_rung_seeds,
     )
     bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
     if config.regularisation == OF_BASE:

@@ -104,7 +104,7 @@ def put_trial(
     parameters: Mapping[str, object] | None = None,
     **samples: Any,
 ) -> None:
-    """A trial of two rungs; one that is running has none yet at its second."""
+    """A trial of two rungs; one that runs, or was stopped, has none at its second."""
     shown = {"rank": 4 * (1 + number % 3), "alias": "mi_cv" if number % 2 else None}
     with Store(folder.results_db) as store:
         store.begin_trial(number, shown if parameters is None else parameters)
@@ -112,7 +112,8 @@ def put_trial(
     put_samples(folder, number, 10, good / 2, **samples)
     if state == "running":
         return
-    put_samples(folder, number, 20, good, **samples)
+    if state != "stopped":
+        put_samples(folder, number, 20, good, **samples)
     with Store(folder.results_db) as store:
         store.end_trial(number, state, reason, 60.0)
 
@@ -160,7 +161,7 @@ def _copy_rows(
             for name, value in zip(NAMES, rng.uniform(0, 1, 4), strict=True)
         )
         db.execute(
-            "insert into rungs select ?, step, ?, rates, lora, grid from rungs"
+            "insert into rungs select ?, step, ?, rates, lora, grid, seeds from rungs"
             " where trial = ? and step = ?",
             (number, f"{{{numbers}}}", template, step),
         )

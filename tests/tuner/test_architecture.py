@@ -23,8 +23,8 @@ LEVELS = (
     "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
     "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",
-    "samplers space_check init adapter low_rank single_file results_table course keep score_folder "
-    "remembered data.regularisation data.prepare_picture mannequin.first_style "
+    "samplers space_check init adapter low_rank single_file results_table course ending keep "
+    "score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
     "mannequin.second_style",
     "trained check",
     "member space stable_loss summary live report_data label_file photo_cases selfcheck "

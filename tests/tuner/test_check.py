@@ -246,6 +246,7 @@ def test_regularisation_pictures_are_counted(
         ("train.gradient_accumulation=2", True, False, False),
         ("train.target_modules=attention+feed_forward", False, True, False),
         ("train.method=dreambooth", False, True, True),
+        ("budget.keep=0.5", False, False, False),
     ],
 )
 def test_the_estimate_grows_with_what_costs(
@@ -263,3 +264,35 @@ def test_the_estimate_of_the_small_world_is_the_measured_one() -> None:
     cost = estimate(load_study(shipped_spaces()["pose"], set_values=settings))
     # Loading, the base's suite, 100 steps of 0.155 s, and one suite: 6.7 s drawn, 4.2 s judged.
     assert cost.seconds == pytest.approx(20 + 10.9 + 15.5 + 10.9)
+
+
+def test_the_estimate_knows_what_rungs_save() -> None:
+    space = shipped_spaces()["pose"]
+    shape = ["train.resolution=64", "budget.rungs=[100, 300]", "budget.trials=13"]
+    whole = estimate(load_study(space, set_values=shape))
+    assert whole.kept_seconds == whole.seconds
+    stopped = ["budget.keep=0.5", "budget.low_rung_seeds=2"]
+    cost = estimate(load_study(space, set_values=shape + stopped))
+    # A suite takes 10.9 s, the two seeds of four at the low rung half of it.
+    low, last = 15.5 + 10.9 / 2, 31.0 + 10.9
+    assert cost.seconds == pytest.approx(20 + 10.9 + 13 * (low + last))
+    # Three are compared with too few, and of the ten others a half goes on.
+    assert cost.kept_seconds == pytest.approx(20 + 10.9 + 13 * low + 8 * last)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "told"),
+    [
+        ("[150, 300]", "if only the share 0.5 goes on at each rung below the last (150)"),
+        ("[300]", "nobody"),
+    ],
+)
+def test_what_stopping_saves_is_told(
+    tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, told: str
+) -> None:
+    config = _study(base, data, clip)
+    budget = config.budget.model_copy(update={"keep": 0.5, "rungs": tuple(json.loads(rungs))})
+    lines = check(config.model_copy(update={"budget": budget}), tmp_path).lines
+    assert told in "\n".join(lines)
+    assert "time: at most about" in "\n".join(lines)
+    assert not any(line.startswith("rungs:") for line in check(config, tmp_path).lines)

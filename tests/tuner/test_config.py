@@ -112,6 +112,14 @@ def test_cells_are_prompt_major() -> None:
     assert cells == [("a", 0), ("a", 1), ("b", 0), ("b", 1)]
 
 
+def test_the_first_seeds_of_a_suite_are_known_by_their_places() -> None:
+    suite = SuiteConfig()
+    assert suite.places() == list(range(52))
+    assert suite.places(2) == [4 * prompt + seed for prompt in range(13) for seed in range(2)]
+    few = suite.model_copy(update={"seeds": 2})
+    assert [suite.cells()[place] for place in suite.places(2)] == list(few.cells())
+
+
 def test_the_default_suite_is_the_shipped_one() -> None:
     suite = SuiteConfig()
     assert len(suite.prompts) == 13

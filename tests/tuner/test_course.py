@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metrics.contract import Objective
-from tuner.course import agreements, causes, course, hypervolumes, phase_seconds
+from tuner.course import (
+    agreements,
+    causes,
+    course,
+    hypervolumes,
+    phase_seconds,
+    rung_lines,
+)
 from tuner.rows import RungRow, TrialRow
 
 
@@ -36,25 +44,93 @@ def test_only_complete_trials_gain_and_all_that_are_over_cost() -> None:
     assert [one.hypervolume for one in steps] == pytest.approx([0.2, 0.2, 0.2, 0.8], abs=2e-3)
 
 
+def whole(rungs: Mapping[int, Sequence[RungRow]], state: str = "complete") -> list[TrialRow]:
+    return [trial(number, state) for number in rungs]
+
+
 def test_rungs_that_turn_the_order_round_are_weak() -> None:
     numbers = np.linspace(0.1, 0.9, 12)
     rungs = {
         n: [rung(n, 10, pose=value, gender=value), rung(n, 20, pose=1 - value, gender=value)]
         for n, value in enumerate(numbers)
     }
-    # Stopped at its first rung: nothing is known of its last.
-    rungs[99] = [rung(99, 10, pose=0.5, gender=0.5)]
-    (found,) = agreements(rungs, ["pose", "gender"])
-    assert (found.step, found.trials) == (10, 12)
+    trials = whole(rungs)
+    # Of those that were stopped, broke down or run, the last rung is not known.
+    for n, state in ((97, "running"), (98, "pruned"), (99, "stopped")):
+        rungs[n] = [rung(n, 10, pose=0.5, gender=0.5)]
+        trials.append(trial(n, state))
+    # Done again as another trial.
+    rungs[96] = [rung(96, 10, pose=0.5, gender=0.5)]
+    trials.append(trial(96, "interrupted"))
+    (found,) = agreements(trials, rungs, ["pose", "gender"])
+    assert (found.step, found.reached, found.stopped, found.trials) == (10, 15, 1, 12)
     assert found.weak == ["pose"]
     assert found.correlations["gender"] is not None
     assert found.correlations["gender"].value == pytest.approx(1.0)
+    # At the first rung each beats the one before it, at the last all are on one front.
+    assert found.order is None
+    assert found.foretells == pytest.approx(0.0)
+    assert found.warning == (
+        "step 10 says little about the last rung (rank correlation 0.00 over 12 trials): raise it "
+        "in budget.rungs, or let all trials go on with budget.keep: 1"
+    )
+    lines = rung_lines([found])
+    assert lines[0] == (
+        "step 10: 15 trials, 1 stopped there; rank correlation with the last rung: pose -1.00, "
+        "gender +1.00 (over 12 trials)"
+    )
+    assert lines[1:] == [f"warning: {found.warning}"]
+
+
+def test_the_order_counts_where_it_is_known() -> None:
+    values = np.linspace(0.1, 0.9, 10)
+    rungs = {
+        n: [rung(n, 10, pose=value, gender=value), rung(n, 20, pose=value, gender=0.9 * value)]
+        for n, value in enumerate(values)
+    }
+    (found,) = agreements(whole(rungs), rungs, ["pose", "gender"])
+    assert found.order is not None
+    assert found.foretells == found.order.value == pytest.approx(1.0)
+    assert found.warning is None
+    rungs = {n: [of[0], rung(n, 20, pose=0.1 + n % 3, gender=n % 3)] for n, of in rungs.items()}
+    (found,) = agreements(whole(rungs, "infeasible"), rungs, ["pose", "gender"])
+    assert found.order is not None
+    assert found.warning is not None
+    assert f"{found.order.value:.2f} over 10 trials" in found.warning
+
+
+def test_rungs_are_held_against_each_trials_own_last() -> None:
+    """Some were stopped at the second of three rungs, and for some the second is the last."""
+    rungs = {n: [rung(n, step, pose=n / 20) for step in (10, 20, 40)] for n in range(8)}
+    rungs |= {n: [rung(n, step, pose=n / 20) for step in (10, 20)] for n in range(8, 16)}
+    trials = [trial(n, "stopped" if 8 <= n < 12 else "complete") for n in rungs]
+    first, second = agreements(trials, rungs, ["pose"])
+    assert (first.step, first.reached, first.stopped, first.trials) == (10, 16, 0, 12)
+    assert (second.step, second.reached, second.stopped, second.trials) == (20, 12, 4, 8)
 
 
 def test_rungs_of_few_trials_say_nothing() -> None:
     rungs = {n: [rung(n, 10, pose=n / 4), rung(n, 20, pose=n / 4)] for n in range(4)}
-    assert agreements(rungs, ["pose"])[0].correlations["pose"] is None
-    assert agreements({}, ["pose"]) == []
+    (found,) = agreements(whole(rungs), rungs, ["pose"])
+    assert (found.correlations["pose"], found.order, found.warning) == (None, None, None)
+    assert "too few trials have both" in rung_lines([found])[0]
+    backwards = {n: [rung(n, 10, pose=n / 7), rung(n, 20, pose=-n / 7)] for n in range(7)}
+    (found,) = agreements(whole(backwards), backwards, ["pose"])
+    assert found.correlations["pose"] is not None
+    assert found.warning is None
+    assert agreements([], {}, ["pose"]) == []
+    once = {n: [rung(n, 20, pose=n / 7)] for n in range(7)}
+    assert agreements([*whole(once), trial(9, "failed")], once, ["pose"]) == []
+    assert agreements(whole(once, "running"), once, ["pose"]) == []
+
+
+def test_a_measure_without_a_number_is_left_out() -> None:
+    rungs = {n: [rung(n, 10, pose=n / 9), rung(n, 20, pose=n / 9)] for n in range(9)}
+    rungs[0][0] = rung(0, 10)
+    rungs[1][1] = rung(1, 20, pose=float("nan"))
+    (found,) = agreements(whole(rungs), rungs, ["pose"])
+    assert found.correlations["pose"] is not None
+    assert found.correlations["pose"].value == pytest.approx(1.0)
 
 
 def test_seconds_add_up_by_phase() -> None:
@@ -72,10 +148,13 @@ def test_causes_forget_the_numbers_of_one_trial() -> None:
             trial(4, "failed", "ValueError: odd"),
             trial(5, "running"),
             trial(6, "interrupted", None),
+            trial(7, "stopped", "behind at step 10: place 4 of 5, the best 2 go on"),
+            trial(8, "stopped", "behind at step 10: place 5 of 6, the best 3 go on"),
         ]
     )
     assert [(one.state, one.words, one.trials) for one in found] == [
         ("pruned", "collapsed", (1, 2)),
+        ("stopped", "behind at step 10", (7, 8)),
         ("failed", "ValueError: odd", (4,)),
         ("infeasible", "undressed_rate over the limit", (3,)),
         ("interrupted", "no reason was kept", (6,)),

@@ -110,3 +110,12 @@ def test_without_a_terminal_nothing_goes_to_stdout(capsys: pytest.CaptureFixture
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_stopped_trial_counts_and_is_no_best() -> None:
+    shown = view()
+    list(plain_lines(shown, trial(0, 0.6)))
+    ended = TrialEnded(1, "stopped", "behind at step 10: place 4 of 4, the best 2 go on")
+    lines = list(plain_lines(shown, [*list(trial(1, 0.9))[:-1], ended]))
+    assert lines[-1].startswith("trial 1 stopped (behind at step 10: place 4 of 4, the best 2 go")
+    assert (shown.finished, shown.front) == (2, [0])

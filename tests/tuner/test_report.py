@@ -65,8 +65,8 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> StudyFolder:
-    """A study of six trials in every state, with a base."""
-    folder = new_study(tmp_path, budget=6)
+    """A study of seven trials in every state, with a base."""
+    folder = new_study(tmp_path, budget=7)
     put_samples(folder, None, 0, 0.6)
     put_trial(folder, 0, good=0.95)
     put_trial(folder, 1, good=0.2)
@@ -74,6 +74,7 @@ def folder(tmp_path: Path) -> StudyFolder:
     put_trial(folder, 3, "infeasible", 0.8, "undressed_rate is at least 0.30, allowed 0.15")
     put_trial(folder, 4, "pruned", 0.05, "collapsed: 6 of 6 samples show nothing but one colour")
     put_trial(folder, 5, "running")
+    put_trial(folder, 6, "stopped", 0.4, "behind at step 10: place 4 of 6, the best 3 go on")
     return folder
 
 
@@ -103,9 +104,9 @@ def test_every_section_is_there_with_its_heading(folder: StudyFolder) -> None:
     assert all(label in ids for label in labels)
     for words in (
         "Take trial 0", f"tuner export {folder.root} --trial 0 -o pose.safetensors",
-        "5 of 6 trials", "pose_readable", "Can a pose be read?", "not enough evidence",
-        "collapsed", "undressed_rate over the limit", "sha256 abc", "tuner 0.1.0",
-        f"tuner run {folder.study_yaml} --studies again", "step 10",
+        "6 of 7 trials", "pose_readable", "Can a pose be read?", "not enough evidence",
+        "collapsed", "behind at step 10", "undressed_rate over the limit", "sha256 abc",
+        "tuner 0.1.0", f"tuner run {folder.study_yaml} --studies again", "step 10",
     ):  # fmt: skip
         assert words in page.text, words
 
@@ -115,7 +116,7 @@ def test_states_are_told_apart_on_the_front(folder: StudyFolder) -> None:
     kinds = page.kinds()
     assert kinds[0] == "base"
     assert kinds.count("chosen") == 1
-    assert {"infeasible", "pruned", "running"} <= set(kinds)
+    assert {"infeasible", "stopped", "pruned", "running"} <= set(kinds)
     chosen = next(one for one in page.facts["points"] if one["kind"] == "chosen")
     assert chosen["key"] == "0"
     assert "rank 4" in chosen["hover"]
@@ -195,7 +196,7 @@ def test_a_running_study_is_only_read(folder: StudyFolder) -> None:
     stamp = folder.results_db.stat().st_mtime_ns
     with locked(folder.lock):
         page = Page(folder)
-    assert "5 of 6 trials, running" in page.text
+    assert "6 of 7 trials, running" in page.text
     assert folder.results_db.read_bytes() == before
     assert folder.results_db.stat().st_mtime_ns == stamp
 
@@ -260,8 +261,8 @@ def test_a_browser_draws_the_page_and_finds_no_error(folder: StudyFolder, tmp_pa
     drawn, console = opened(path, tmp_path)
     assert not console
     assert drawn.count('class="main-svg"') >= 3
-    # Seven on the front, five that are over beside a parameter, six in the course.
-    assert len(re.findall(r'class="point[ "]', drawn)) >= 18
+    # Eight on the front, six that are over beside a parameter, seven in the course.
+    assert len(re.findall(r'class="point[ "]', drawn)) >= 21
     # The page's policy stops and reports what would leave this machine, so silence means none.
     asking = tmp_path / "asking.html"
     picture = '<body><img src="http://127.0.0.1:9/x.png">'

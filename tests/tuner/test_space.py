@@ -9,6 +9,7 @@ import optuna
 import pytest
 
 from tuner.config import StudyConfig
+from tuner.errors import ConfigError
 from tuner.init import shipped_spaces
 from tuner.parameters import Choices, Fixed, FloatRange, IntRange
 from tuner.space import load_study, space_hash, start_parameters, suggest, to_yaml
@@ -197,6 +198,8 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
         _study(tmp_path, "train: {alpha: 2.0, rank: 4}"),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", trials=99),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["study=other"]),
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep=0.5"]),
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep_from=9"]),
     ]
     assert {space_hash(config) for config in same} == {first}
     changes = ["train.rank=8", "budget.rungs=[5]", "suite.seeds=3", "seed=1", "data=photos"]
@@ -206,6 +209,7 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
         "judges.gender_model=a/b",
         "start_from=[{rank: 4}]",
         "suite.negative=x",
+        "budget.low_rung_seeds=2",
     ]
     others = {
         space_hash(_study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=[change]))
@@ -224,3 +228,28 @@ def test_younger_keys_leave_the_hash_of_older_studies_alone(tmp_path: Path) -> N
     assert space_hash(_study(tmp_path, text, head, set_values=spelt)) == written
     for change in ("train.use_dora=true", "train.optimizer=lion", "train.clip_skip=2"):
         assert space_hash(_study(tmp_path, text, head, set_values=[change])) != written
+
+
+@pytest.mark.parametrize(
+    ("setting", "told"),
+    [
+        ("budget.low_rung_seeds=5", "found 5, allowed: null (all) or a whole number from 1 to the"),
+        ("budget.low_rung_seeds=0", "found 0, allowed: null (all) or a whole number from 1"),
+        ("budget.keep=0", "found 0, allowed: a number in (0, 1]; 1 stops no trial for being poor"),
+        ("budget.keep=1.5", "found 1.5, allowed: a number in (0, 1]"),
+        ("budget.keep_from=1", "found 1, allowed: a whole number from 2"),
+        ("budget.keeps=1", "unknown key; did you mean 'keep'?"),
+    ],
+)
+def test_a_wrong_budget_is_told_with_what_is_allowed(
+    tmp_path: Path, setting: str, told: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        _study(tmp_path, "", set_values=[setting])
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_as_many_low_rung_seeds_as_the_suite_has_are_allowed(tmp_path: Path) -> None:
+    config = _study(tmp_path, "", set_values=["budget.low_rung_seeds=9", "suite.seeds=9"])
+    assert config.budget.low_rung_seeds == 9

@@ -66,6 +66,23 @@ def test_a_rung_comes_back_as_it_went_in(folder: StudyFolder) -> None:
     assert samples[0].scores["limbs"] == Score("limbs", 0.5, None, {"arms": 2})
 
 
+def test_the_rungs_of_a_step_come_by_trial_with_their_seeds_and_cells(folder: StudyFolder) -> None:
+    few = replace(rung(folder, step=80), seeds=1)
+    with Store(folder.results_db) as store:
+        store.put_rung(replace(rung(folder, step=80), trial=2), scored(folder))
+        store.put_rung(few, scored(folder), [3, 7])
+        store.put_rung(rung(folder, step=160), scored(folder))
+        store.put_rung(rung(folder, None, 80), scored(folder))
+    with Store(folder.results_db) as store:
+        found = store.rungs_at(80)
+        cells = [one.cell for one in store.samples(0, 80)]
+        with pytest.raises(ValueError, match="zip"):
+            store.put_rung(few, scored(folder), [3])
+    assert [(one.trial, one.seeds) for one in found] == [(0, 1), (2, None)]
+    assert found[0] == few
+    assert cells == [3, 7]
+
+
 def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) -> None:
     rng = np.random.default_rng(0)
     measures = {

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
 
 import metrics
-from metrics import open_detectors
-from metrics.contract import JudgeSettings, Prompt, Sample, Score, ScoredSample
+from metrics import measures, open_detectors
+from metrics.contract import JudgeSettings, Measure, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.judges import JUDGES
 from tuner import adapter, mannequin
@@ -144,6 +145,44 @@ def test_over_fitting_is_measured_at_every_rung(
         for rung in rungs:
             assert set(rung.measures) >= told | more
             assert all(rung.measures[name].value is not None for name in told | more)
+
+
+def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
+    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    *_, samples = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
+    assert isinstance(samples, list)
+    whole = by_brightness(samples, bench.judges)
+    bench = replace(bench, base_scored=whole, low_rung_seeds=1)
+    against = []
+
+    def look(scored: object, base: Sequence[ScoredSample], reference: object) -> dict[str, Measure]:
+        against.append([one.sample.cell for one in base])
+        return {}
+
+    monkeypatch.setattr(measures, "measures", look)
+    config = CONFIG.model_copy(update={"alias": "mi_cv"})
+    folder = TrialFolder(tmp_path / "t")
+    outcomes = list(run_trial(bench, 0, config, (1, 2), folder))
+    low, last = (one for one in outcomes if isinstance(one, Rung))
+    assert (low.seeds, last.seeds) == (1, None)
+    assert [one.total for one in outcomes if isinstance(one, Progress) and one.loss is None] == [
+        2,
+        4,
+    ]
+    assert [one.sample.cell for one in low.scored] == [("1girl", 0), ("1boy", 0)]
+    assert [one.sample.cell for one in last.scored] == [one.sample.cell for one in whole]
+    # Each is held against the base's samples of its own cells.
+    assert against == [[one.sample.cell for one in each.scored] for each in (low, last)]
+    # Files are named by the place in the whole suite, and hold the cell that is there.
+    assert sorted(folder.rung(1).samples.iterdir()) == [folder.rung(1).sample(n) for n in (0, 2)]
+    *_, all_of_it = sample(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again"))
+    assert isinstance(all_of_it, list)
+    for place, one in zip((0, 2), low.scored, strict=True):
+        assert one.sample.path == folder.rung(1).sample(place)
+        gap = one.sample.image.astype(int) - all_of_it[place].image
+        assert np.abs(gap).max() <= 1
+    assert {"alias_leak", "alias_effect"} <= last.measures.keys()
 
 
 def test_a_trial_takes_the_training_set_that_it_names(

@@ -16,7 +16,8 @@ function element(tag, text, attributes) {
 const looks = {
   base: ["star", "--base", 15], chosen: ["diamond", "--ours", 15],
   front: ["diamond", "--ours", 10], complete: ["circle", "--soft", 8],
-  infeasible: ["x", "--bad", 8], pruned: ["triangle-down-open", "--bad", 9],
+  infeasible: ["x", "--bad", 8], stopped: ["square-open", "--soft", 8],
+  pruned: ["triangle-down-open", "--bad", 9],
   running: ["circle-open", "--ours", 9], other: ["line-ew-open", "--soft", 9],
 };
 const shown = { base: "base", chosen: "the answer", ...facts.states };
@@ -58,8 +59,8 @@ function drawFront() {
   const traces = [{ type: "scatter", mode: "lines", hoverinfo: "skip", showlegend: false,
     x: line.map((one) => one[0]), y: line.map((one) => one[1]),
     line: { color: style("--ours"), width: 1, dash: "dot", shape: "vh" } }];
-  for (const kind of ["complete", "infeasible", "pruned", "running", "other", "front", "base",
-    "chosen"]) {
+  for (const kind of ["complete", "infeasible", "stopped", "pruned", "running", "other",
+    "front", "base", "chosen"]) {
     const points = facts.points.filter((one) => one.kind === kind);
     if (!points.length) continue;
     const [symbol, colour, size] = looks[kind];

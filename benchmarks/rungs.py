@@ -1,0 +1,191 @@
+"""What do rungs save, and what do they cost? The same trials with the poor ones stopped or not.
+
+    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.3]
+
+Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
+what is finished there is kept, and a run that was stopped goes on. The same rungs in both arms; off
+samples the whole suite at each. Seconds are those of training, sampling and scoring of the trials
+in results.db, without the base's and without trials that were interrupted and done again; the
+second column of `off` leaves out what its low rungs cost, as if it had the last alone. The
+hypervolume is the report's, of the trials that came to their last rung, as measured there. The
+table goes to benchmarks/results/rungs.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scipy import stats
+
+from tuner.config import StudyConfig
+from tuner.course import agreements, hypervolumes, rung_lines
+from tuner.live import View, show
+from tuner.results_table import Results, read_results
+from tuner.space import load_study
+from tuner.store import Store
+from tuner.study import run_study
+from tuner.study_folder import StudyFolder, write_text
+
+HERE = Path(__file__).parent
+SPACE = HERE.parent / "search_spaces" / "pose.yaml"
+RESULT = HERE / "results" / "rungs.md"
+WORK = ("train", "sample", "score")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One study: what its trials cost, `last_alone` without their low rungs, and what they gave."""
+
+    trials: int
+    complete: int
+    stopped: int
+    seconds: float
+    last_alone: float
+    hypervolume: float
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Both arms of a seed."""
+
+    seed: int
+    off: Arm
+    on: Arm
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("space", nargs="?", type=Path, default=SPACE)
+    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--rungs", type=int, nargs="+", default=[75, 300])
+    parser.add_argument("--keep", type=float, default=0.3)
+    parser.add_argument("--low-rung-seeds", type=int, default=2)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
+    parser.add_argument("--studies", type=Path, default=HERE.parent / "studies" / "rungs")
+    parser.add_argument("--result", type=Path, default=RESULT)
+    asked = parser.parse_args(arguments)
+    on = [f"budget.keep={asked.keep}", f"budget.low_rung_seeds={asked.low_rung_seeds}"]
+    pairs, offs = [], []
+    for seed in asked.seeds:
+        arms = {}
+        for name, settings in (("off", ["budget.keep=1"]), ("on", on)):
+            wanted = [*asked.settings, f"budget.rungs={asked.rungs}", *settings]
+            wanted.append(f"study={name}-{seed}")
+            config = load_study(asked.space, trials=asked.trials, seed=seed, set_values=wanted)
+            folder = StudyFolder(asked.studies / config.study)
+            run(config, folder)
+            arms[name] = measured(folder)
+            offs += [read_results(folder)] if name == "off" else []
+        pairs.append(Pair(seed, arms["off"], arms["on"]))
+    text = page(pairs, offs, f"rungs {asked.rungs}, {', '.join(on)}")
+    write_text(asked.result, text)
+    print(text)
+
+
+def run(config: StudyConfig, folder: StudyFolder) -> None:
+    """Run the study to its end; one that is there already is only taken up."""
+    view = View(config.study, config.budget.trials, config.objectives)
+    with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
+        show(view, events, plain=True)
+
+
+def measured(folder: StudyFolder) -> Arm:
+    """What a study cost and gave."""
+    results = read_results(folder)
+    names = results.study.objectives
+    told = [one for one in results.trials if one.state != "interrupted"]
+    with Store(folder.results_db, read_only=True) as store:
+        phases = [[one for one in store.phases(trial.number) if one[0] in WORK] for trial in told]
+    ends = [
+        [one.rung.objectives[name].value for name in names]
+        for one in results.scored
+        if one.trial.state == "complete"
+    ]
+    return Arm(
+        trials=results.finished,
+        complete=len(ends),
+        stopped=sum(one.state == "stopped" for one in told),
+        seconds=sum(seconds for of in phases for _, seconds in of),
+        last_alone=sum(map(without_low_rungs, phases)),
+        hypervolume=hypervolumes(ends)[-1] if ends else 0.0,
+    )
+
+
+def without_low_rungs(phases: Sequence[tuple[str, float]]) -> float:
+    """The seconds of a trial without sampling and scoring before its last training was over."""
+    last = max((place for place, (name, _) in enumerate(phases) if name == "train"), default=0)
+    return sum(
+        seconds for place, (name, seconds) in enumerate(phases) if name == "train" or place > last
+    )
+
+
+def page(pairs: Sequence[Pair], offs: Sequence[Results], settings: str) -> str:
+    """The table in Markdown."""
+    lines = [
+        "# Rungs on and off",
+        "",
+        f"Made by `python benchmarks/rungs.py`: {settings}; as many trials in both arms.",
+        "",
+        "| seed | trials | stopped | off, s | off, last rung alone, s | on, s | on / off "
+        "| on / last alone | hypervolume off | on |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in pairs:
+        off, on = one.off, one.on
+        cells = [str(one.seed), f"{on.trials} and {off.trials}", str(on.stopped)]
+        cells += [f"{off.seconds:.0f}", f"{off.last_alone:.0f}", f"{on.seconds:.0f}"]
+        cells += [ratio(on.seconds, off.seconds), ratio(on.seconds, off.last_alone)]
+        cells += [f"{off.hypervolume:.3f}", f"{on.hypervolume:.3f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        cost_line(pairs),
+        "",
+        gain_line(pairs),
+        "",
+        "In the studies without stopping:",
+        "",
+    ]
+    for results in offs:
+        found = agreements(results.trials, results.rungs, results.study.objectives)
+        lines += [f"- {results.study.name}: {line}" for line in rung_lines(found)]
+    return "\n".join(lines) + "\n"
+
+
+def cost_line(pairs: Sequence[Pair]) -> str:
+    """What stopping saves, all seeds together."""
+    on = sum(one.on.seconds for one in pairs)
+    off, alone = (sum(getattr(one.off, n) for one in pairs) for n in ("seconds", "last_alone"))
+    word = "at most half" if 2 * on <= off else "more than half"
+    return (
+        f"With the poor stopped the trials took {ratio(on, off)} of the time without, {word}, and "
+        f"{ratio(on, alone)} of that of trials with the last rung alone."
+    )
+
+
+def gain_line(pairs: Sequence[Pair]) -> str:
+    """What stopping does to the front; off has the more trials among which one may be lucky."""
+    gaps = [one.on.hypervolume - one.off.hypervolume for one in pairs]
+    mean = statistics.fmean(gaps)
+    told = f"Hypervolume on minus off: {mean:+.3f}"
+    if len(gaps) < 2:
+        return f"{told}; one seed tells nothing of its spread."
+    half = float(stats.t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / len(gaps) ** 0.5
+    word = "worse" if mean + half < 0 else "better" if mean - half > 0 else "not told apart"
+    return f"{told} [{mean - half:+.3f}, {mean + half:+.3f}] over {len(gaps)} seeds: {word}."
+
+
+def ratio(part: float, whole: float) -> str:
+    return f"{part / whole:.2f}" if whole else "-"
+
+
+if __name__ == "__main__":
+    main()

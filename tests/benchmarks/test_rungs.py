@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import rungs
+
+from tuner.study_folder import StudyFolder
+
+
+def arm(seconds: float, hypervolume: float) -> rungs.Arm:
+    return rungs.Arm(24, 9, 15, seconds, 0.8 * seconds, hypervolume)
+
+
+def test_low_rungs_are_what_comes_before_the_last_training() -> None:
+    phases = [("train", 5.0), ("sample", 2.0), ("score", 1.0), ("train", 7.0), ("sample", 4.0)]
+    assert rungs.without_low_rungs(phases) == 16.0
+    assert rungs.without_low_rungs(phases[:3]) == 8.0
+    assert rungs.without_low_rungs([]) == 0.0
+
+
+def test_time_and_front_are_compared_over_the_seeds() -> None:
+    pairs = [rungs.Pair(n, arm(100, 0.5), arm(40 + 10 * n, 0.4 + 0.01 * n)) for n in range(3)]
+    assert "0.50 of the time without, at most half, and 0.62" in rungs.cost_line(pairs)
+    assert "-0.090 [-0.115, -0.065] over 3 seeds: worse" in rungs.gain_line(pairs)
+    assert "one seed" in rungs.gain_line(pairs[:1])
+    alike = [rungs.Pair(n, arm(100, 0.5), arm(60, 0.4 + 0.1 * n)) for n in range(3)]
+    assert "more than half" in rungs.cost_line(alike)
+    assert "not told apart" in rungs.gain_line(alike)
+
+
+@pytest.mark.slow
+def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> None:
+    small = ["suite.seeds=1", "suite.steps=2", "train.batch_size=2", "train.resolution=48"]
+    asked = ["--trials", "1", "--seeds", "0", "--rungs", "1", "2", "--low-rung-seeds", "1"]
+    asked += [part for one in small for part in ("--set", one)]
+    asked += ["--studies", str(tmp_path / "studies"), "--result", str(tmp_path / "rungs.md")]
+    rungs.main(asked)
+    text = (tmp_path / "rungs.md").read_text(encoding="utf-8")
+    assert "| 0 | 1 and 1 | 0 |" in text
+    assert "off-0: step 1: 1 trials" in text
+    found = rungs.measured(StudyFolder(tmp_path / "studies" / "on-0"))
+    assert (found.trials, found.stopped) == (1, 0)
+    assert 0 < found.last_alone < found.seconds
+    rungs.main(asked)
+    assert (tmp_path / "rungs.md").read_text(encoding="utf-8") == text
