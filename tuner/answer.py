@@ -9,10 +9,12 @@ import numpy as np
 
 from metrics.contract import Objective, Sample, ScoredSample
 from metrics.objectives import Difference, paired_difference
+from tuner.confirmed import Confirmation, later, sentences
 from tuner.errors import ConfigError
 from tuner.report_data import StudyData
 from tuner.results_table import Recommendation, Results, recommended
 from tuner.rows import SampleRow
+from tuner.winner import Verdict
 
 MOST_RIVALS = 24
 """Of so many other trials of the front, the strongest, it is asked whether they are worse."""
@@ -23,13 +25,16 @@ class Gain:
     """An objective or a rate of the trial beside the base's.
 
     `difference` is paired by prompt and seed; None for a rate, without a base, and where the
-    scores cannot be paired.
+    scores cannot be paired. Of a confirmed trial: `noise`, by how much two trainings of the same
+    parameters differ, and `recipe`, what one more training gives; None without repeats.
     """
 
     name: str
     trial: Objective
     base: Objective | None
     difference: Difference | None
+    noise: float | None = None
+    recipe: Objective | None = None
 
     @property
     def verdict(self) -> str:
@@ -46,7 +51,8 @@ class Answer:
     """The trial to take, or None and in `why` the reason that there is none.
 
     `tied` are the other trials of the front that no objective tells apart from it, of `rivals`
-    that were compared.
+    that were compared. Of a confirmed trial all numbers are of fresh samples, `verdict` has the
+    others that were confirmed, `step` is the rung of its LoRA, and `more` what else is to say.
     """
 
     trial: int | None
@@ -55,6 +61,9 @@ class Answer:
     rates: tuple[Gain, ...] = ()
     rivals: int = 0
     tied: tuple[int, ...] = ()
+    step: int | None = None
+    verdict: Verdict | None = None
+    more: tuple[str, ...] = ()
 
     def gained(self, verdict: str) -> list[str]:
         """The objectives whose verdict begins with a word: better, worse or not."""
@@ -70,7 +79,9 @@ def which_trial(results: Results) -> Recommendation:
 
 
 def answer(data: StudyData) -> Answer:
-    """Which trial to take, why, and how sure that is."""
+    """Which trial to take, why, and how sure that is; the confirmed winner, where there is one."""
+    if data.confirmation and data.confirmation.verdict:
+        return _confirmed(data.confirmation, data)
     try:
         choice = which_trial(data.results)
     except ConfigError as error:
@@ -94,6 +105,41 @@ def answer(data: StudyData) -> Answer:
     rivals = [one for one in data.front if one != number][:MOST_RIVALS]
     tied = [one for one in rivals if _tied(ours, scored(data.samples[one]), before, names)]
     return Answer(number, choice.why, tuple(gains), tuple(rates), len(rivals), tuple(tied))
+
+
+def _confirmed(found: Confirmation, data: StudyData) -> Answer:
+    told, own, base = found.verdict, found.own, found.base
+    assert told is not None
+    why, *more = sentences(found) or ["none of the candidates gave pictures on fresh noise"]
+    more += later(found, data.folder)
+    won = told.winner
+    if won is None or own is None or base is None:
+        return Answer(None, "; ".join([why, *more]), verdict=told)
+    before = base.judged.scored
+    gains = [
+        Gain(
+            name,
+            one,
+            base.judged.objectives.get(name),
+            difference(own.judged.scored, before, name, before),
+            told.noise[name].floor if name in told.noise else None,
+            won.recipe.get(name),
+        )
+        for name, one in won.objectives.items()
+    ]
+    rates = [Gain(name, rate, base.rates.get(name), None) for name, rate in own.rates.items()]
+    tied = tuple(one.candidate.trial for one in told.tied)
+    return Answer(
+        trial=won.candidate.trial,
+        why=why,
+        gains=tuple(gains),
+        rates=tuple(rates),
+        rivals=sum(one.may_win for one in told.standings[1:]),
+        tied=tied,
+        step=won.candidate.step,
+        verdict=told,
+        more=tuple(more),
+    )
 
 
 def scored(rows: Sequence[SampleRow]) -> list[ScoredSample]:

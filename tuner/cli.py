@@ -151,6 +151,7 @@ def status(
     """Show how far the studies are, or one study with its front and its trials."""
     with told():
         from tuner.summary import (
+            print_confirmation,
             print_front,
             print_measures,
             print_rungs,
@@ -163,11 +164,34 @@ def status(
             print(state_line(folder))
         if study:
             print_front(folders[0], plain)
+            print_confirmation(folders[0])
             print_measures(folders[0], plain)
             print_rungs(folders[0])
             print_trials(folders[0], plain)
         elif not folders:
             say(f"no studies in {studies}; begin one with `tuner run SPACE`")
+
+
+@app.command(epilog="Example: tuner confirm pose --samples 208")
+def confirm(
+    study: Study,
+    trials: Annotated[int, typer.Option(min=1, max=100, help="So many of the strongest.")] = 3,
+    samples: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Fresh samples of each LoRA, at least.")
+    ] = 104,
+    training_seeds: Annotated[
+        int, typer.Option(min=0, max=99, help="So often is each trained again.")
+    ] = 2,
+    studies: Studies = DEFAULT_STUDIES,
+    plain: Plain = False,
+) -> None:
+    """Measure the strongest trials on fresh noise and with fresh training seeds; name the best."""
+    with told():
+        folder = existing_study(studies, study)
+        from tuner.confirm import Asked
+        from tuner.follow import follow_confirm
+
+        follow_confirm(folder, Asked(trials, samples, training_seeds), plain)
 
 
 @app.command(epilog="Example: tuner report pose")
@@ -203,7 +227,7 @@ def export(  # noqa: PLR0913 - one argument per option
         Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
     ],
     trial: Annotated[
-        int | None, typer.Option(min=0, help="The trial; else the strongest of the front.")
+        int | None, typer.Option(min=0, help="The trial; else the confirmed, or the strongest.")
     ] = None,
     names: Annotated[
         Literal["kohya", "diffusers"],
@@ -218,15 +242,17 @@ def export(  # noqa: PLR0913 - one argument per option
     """Write a trial's LoRA or model as a file for other programs, and check what was written."""
     with told():
         folder = existing_study(studies, study)
-        if trial is None:
-            from tuner.results_table import read_results, recommended
+        from tuner.confirmed import Choice, chosen
 
-            choice = recommended(read_results(folder))
-            trial = choice.result.trial.number
-            say(choice.why)
+        if trial is None:
+            choice = chosen(folder)
+            for line in choice.why:
+                say(line)
+        else:
+            choice = Choice(trial, None, ())
         from tuner.export_model import export_trial
 
-        report = export_trial(folder, trial, out, names, force=force, lora_rank=lora_rank)
+        report = export_trial(folder, choice, out, names, force=force, lora_rank=lora_rank)
         print(report.path)
         for line in report.lines:
             say(line)

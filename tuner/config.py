@@ -104,6 +104,7 @@ class BudgetConfig(StrictModel):
     At a rung below a trial's last the best share `keep` of those that reached it so far goes on,
     once there are `keep_from` of them; 1 lets all go on. `low_rung_seeds` is how many noise seeds
     of each prompt are sampled there (None: all of the suite's); the last rung has the whole suite.
+    `confirm`: so many of the strongest are confirmed on fresh noise when the trials are done.
     """
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
@@ -117,6 +118,7 @@ class BudgetConfig(StrictModel):
     low_rung_seeds: int | None = Field(
         default=None, ge=1, description="null (all) or a whole number from 1 to suite.seeds"
     )
+    confirm: int = Field(default=0, ge=0, le=100, description="a whole number from 0 to 100")
 
     @field_validator("rungs", mode="before")
     @classmethod
@@ -181,7 +183,9 @@ class StudyConfig(StrictModel):
     regularisation: str | None = Field(
         default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
-    budget: BudgetConfig = Field(description="{trials, rungs, keep, keep_from, low_rung_seeds}")
+    budget: BudgetConfig = Field(
+        description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm}"
+    )
     objectives: tuple[str, ...] = Field(
         default=OBJECTIVES, strict=False, description=f"a list of {', '.join(ALL_OBJECTIVES)}"
     )

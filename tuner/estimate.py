@@ -11,6 +11,7 @@ from itertools import pairwise
 from tuner.config import BudgetConfig, StudyConfig, TrainConfig
 from tuner.parameters import Value, extremes
 from tuner.sizes import native_size, parse_size
+from tuner.winner import FEWEST_SAMPLES, REPEATS
 
 _GIB = 2**30
 
@@ -91,7 +92,7 @@ class Estimate:
 
 
 def estimate(config: StudyConfig) -> Estimate:
-    """The cost of a whole study, trials that were run already included."""
+    """The cost of a whole study with its confirmation, trials that were run already included."""
     native = native_size(config.base)
     cost = MANNEQUIN_COST if native <= 128 else STABLE_DIFFUSION_COST
     areas = [_area(value) / native**2 for value in extremes(config.train["resolution"])]
@@ -111,18 +112,22 @@ def estimate(config: StudyConfig) -> Estimate:
     parts = [part + few * suite_seconds for part in parts[:-1]] + [parts[-1] + suite_seconds]
     reached = _reached(config.budget, len(parts))
     lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
-    whole = "dreambooth" in _choices(config, "method")
-    trials, once = config.budget.trials, cost.load + suite_seconds
-    trained = len(parts) * lora + (cost.whole if whole else 0)  # whole weights: the last rung's
-    rung_bytes = len(low) * few * suite_bytes + suite_bytes + trained
+    whole = cost.whole if "dreambooth" in _choices(config, "method") else 0
+    trials = config.budget.trials
+    confirmed = min(trials, config.budget.confirm)
+    # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
+    fresh = (1 + confirmed * (1 + REPEATS)) * _fresh_suites(config) if confirmed else 0.0
+    again = confirmed * REPEATS
+    once = cost.load + (1 + fresh) * suite_seconds + again * _mean(steps) * step_seconds
+    suites = 1 + fresh + trials * (len(low) * few + 1)
+    # Of whole weights a trial keeps its last rung's only.
+    trained = (trials * len(parts) + again) * lora + (trials + again) * whole
     return Estimate(
         seconds=once + trials * sum(parts),
         kept_seconds=once + sum(part * of for part, of in zip(parts, reached, strict=True)),
-        disk_bytes=int(1.2 * (suite_bytes + trials * rung_bytes)),
+        disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
         vram_bytes=int(
-            cost.resident
-            + max(batches) * max(areas) * cost.picture
-            + (_WHOLE_TRAINING * cost.whole if whole else 0)
+            cost.resident + max(batches) * max(areas) * cost.picture + _WHOLE_TRAINING * whole
         ),
     )
 
@@ -148,6 +153,11 @@ def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:
     if name in config.train:
         return extremes(config.train[name])
     return (TrainConfig.model_fields[name].default,)
+
+
+def _fresh_suites(config: StudyConfig) -> float:
+    """The fresh samples of one LoRA, in runs of the suite."""
+    return max(1.0, FEWEST_SAMPLES / len(config.suite.cells()))
 
 
 def _numbers(config: StudyConfig, name: str) -> list[float]:

@@ -72,4 +72,29 @@ class TrialEnded:
     reason: str | None = None
 
 
-Event = Phase | TrialStarted | Progress | RungScored | TrialEnded
+@dataclass(frozen=True)
+class RepeatStarted:
+    """A LoRA is going to be sampled on fresh noise, the `place`-th of `places`.
+
+    `trial` is None for the base; `repeat` 0 is the trial's own file, others are trained anew.
+    """
+
+    trial: int | None
+    step: int
+    repeat: int
+    place: int
+    places: int
+
+
+@dataclass(frozen=True)
+class RepeatEnded:
+    """Its fresh samples were scored, or `reason` says why there are none."""
+
+    trial: int | None
+    step: int
+    repeat: int
+    objectives: Mapping[str, Objective]
+    reason: str | None = None
+
+
+Event = Phase | TrialStarted | Progress | RungScored | TrialEnded | RepeatStarted | RepeatEnded

@@ -20,10 +20,11 @@ import diffusers.utils.logging as diffusers_logging
 import numpy as np
 from PIL import Image as Pictures
 
-from metrics.contract import Image
+from metrics.contract import Image, Objective
 from tuner.adapter import models
 from tuner.base_model import BaseModel, load_base
 from tuner.config import MANNEQUIN, StudyConfig, SuiteConfig, TrainConfig
+from tuner.confirmed import Choice
 from tuner.errors import TunerError
 from tuner.keep import is_flagged
 from tuner.lora_file import (
@@ -94,10 +95,17 @@ class ExportReport:
 
 
 def export(
-    folder: StudyFolder, trial: int, out: Path, names: Names = "kohya", *, force: bool = False
+    folder: StudyFolder,
+    trial: int,
+    out: Path,
+    names: Names = "kohya",
+    *,
+    force: bool = False,
+    choice: Choice | None = None,
 ) -> ExportReport:
-    """Write the LoRA of `trial`'s last rung to `out` and check it.
+    """Write the LoRA of `trial`'s last rung, or of the rung of `choice`, to `out` and check it.
 
+    What `choice` was confirmed with stands in the metadata in place of the study's own numbers.
     `names` are kohya's (ComfyUI, A1111, Forge, and diffusers too) or those of diffusers and PEFT.
     Raises TunerError when `out` exists (without `force`) or the trial has no rung, ExportError
     when the file does not draw what the study drew; `out` is then as it was.
@@ -107,13 +115,14 @@ def export(
     if out.exists() and not force:
         raise TunerError(f"{out} exists; give another name, or --force to write over it")
     config = load_study(folder.study_yaml)
-    rung = last_rung(folder, trial)
+    rung = last_rung(folder, trial, choice.step if choice else None)
     train = read_yaml(folder.trial(trial).train_yaml)
     assert rung.lora is not None
     lora = read_file(rung.lora)
     base = load_base(config.base)
     base.clip_skip = train.clip_skip
     metadata = file_metadata(base, config, train, rung)
+    metadata |= confirmed_metadata(choice)
     metadata |= {"ss_output_name": out.stem, "modelspec.title": out.stem}
     with replacing(out) as temporary:
         write_lora(temporary, replace(lora, metadata=metadata), base, names)
@@ -133,10 +142,17 @@ def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Ima
     return {there[place].cell: _read_png(there[place].path) for place in spread}
 
 
-def last_rung(folder: StudyFolder, trial: int) -> RungRow:
-    """The trial's last rung whose file is there. Raises TunerError where there is none."""
+def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungRow:
+    """The trial's rung at `step`, or the last one whose file is there.
+
+    Raises TunerError where there is none.
+    """
     with Store(folder.results_db) as store:
-        rungs = [rung for rung in store.rungs(trial) if rung.lora and rung.lora.is_file()]
+        rungs = [
+            rung
+            for rung in store.rungs(trial)
+            if rung.lora and rung.lora.is_file() and step in (None, rung.step)
+        ]
         known = [row.number for row in store.trials() if store.rungs(row.number)]
     if not rungs:
         there = ", ".join(map(str, known)) or "none"
@@ -159,12 +175,23 @@ def file_metadata(
         "tuner.trial": str(rung.trial),
     }
     for name, objective in rung.objectives.items():
-        metadata[f"tuner.{name}"] = (
-            f"{objective.value:.4f} [{objective.low:.4f}, {objective.high:.4f}]"
-        )
+        metadata[f"tuner.{name}"] = _number(objective)
     if train.alias is not None:
         metadata["modelspec.trigger_phrase"] = train.alias
     return metadata
+
+
+def confirmed_metadata(choice: Choice | None) -> dict[str, str]:
+    """What the file is known by: fresh samples, or only those that chose it."""
+    if choice is None or choice.winner is None:
+        return {"tuner.confirmed": "no"}
+    told = choice.winner.objectives
+    found = {"tuner.confirmed": "; ".join(choice.why)}
+    return found | {f"tuner.{name}": _number(one) for name, one in told.items()}
+
+
+def _number(one: Objective) -> str:
+    return f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
 
 
 def write_lora(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:

@@ -17,10 +17,12 @@ from diffusers import StableDiffusionPipeline
 from tuner import adapter, dreambooth, mannequin
 from tuner.base_model import BaseModel, load_base
 from tuner.config import MANNEQUIN
+from tuner.confirmed import Choice
 from tuner.errors import TunerError
 from tuner.export import (
     ExportReport,
     Names,
+    confirmed_metadata,
     difference,
     export,
     file_metadata,
@@ -49,35 +51,37 @@ class ModelReport:
 
 def export_trial(
     folder: StudyFolder,
-    trial: int,
+    choice: Choice,
     out: Path,
     names: Names = "kohya",
     *,
     force: bool = False,
     lora_rank: int | None = None,
 ) -> ExportReport | ModelReport:
-    """Write what `trial` trained to `out`, in the form that its method and `out` ask for.
+    """Write what the chosen trial trained to `out`, in the form that its method and `out` ask for.
 
     A LoRA is written by `tuner.export`. DreamBooth's model goes into one file where `out` ends in
     .safetensors, else into a folder; with `lora_rank` into a LoRA of that rank. Raises TunerError
     when `out` exists (without `force`) or the trial has no rung, ExportError when what was
     written does not draw what the study drew; `out` is then as it was.
     """
+    trial = choice.trial
     train = read_yaml(folder.trial(trial).train_yaml)
     if train.method == "lora":
         if lora_rank is not None:
             raise TunerError(f"trial {trial} is a LoRA of rank {train.rank}; drop --lora-rank")
-        return export(folder, trial, out, names, force=force)
+        return export(folder, trial, out, names, force=force, choice=choice)
     if out.suffix not in ("", ".safetensors") or (lora_rank and not out.suffix):
         raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
     if out.exists() and not force:
         raise TunerError(f"{out} exists; give another name, or --force to write over it")
     config = load_study(folder.study_yaml)
-    rung = last_rung(folder, trial)
+    rung = last_rung(folder, trial, choice.step)
     assert rung.lora is not None
     base = load_base(config.base, device="cpu")
     base.clip_skip = train.clip_skip
     metadata = file_metadata(base, config, train, rung) | {"modelspec.title": out.stem}
+    metadata |= confirmed_metadata(choice)
     stored = stored_cells(folder, rung, config.base)
     if lora_rank is not None:
         return _as_lora(base, rung.lora, out, names, (lora_rank, metadata))

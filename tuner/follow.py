@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 from tuner.config import StudyConfig
 from tuner.events import Event, Phase
@@ -13,24 +14,44 @@ from tuner.process import stopping
 from tuner.report import write_report
 from tuner.results_table import read_results
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
-from tuner.summary import print_front, print_next, print_rungs
+from tuner.summary import print_confirmation, print_front, print_next, print_rungs
+
+if TYPE_CHECKING:
+    from tuner.confirm import Asked
 
 
 def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
     """Show the study as it runs, then its front, and write its report; a stopped one says how it
-    goes on.
+    goes on. Confirms the strongest trials where the study asks for it.
 
     Raises what `tuner.study.run_study` raises, with what was found so far already told.
     """
     view = View(config.study, config.budget.trials, config.objectives)
     if folder.exists():
         recall(view, read_results(folder))
+    _watch(view, folder, _study_events(config, folder), plain)
+    print_front(folder, plain)
+    print_rungs(folder)
+    _conclude(folder)
+
+
+def follow_confirm(folder: StudyFolder, asked: Asked, plain: bool) -> None:
+    """Show a confirmation as it runs, then what it found, and write the report anew.
+
+    Raises what `tuner.confirm.run_confirm` raises.
+    """
+    results = read_results(folder)
+    view = View(folder.name, results.study.budget, results.study.objectives)
+    recall(view, results)
+    _watch(view, folder, _confirm_events(folder, asked), plain)
+    _conclude(folder)
+
+
+def _watch(
+    view: View, folder: StudyFolder, events: Generator[Event, None, None], plain: bool
+) -> None:
     try:
-        with (
-            stopping(),
-            plain_warnings(),
-            contextlib.closing(_events(config, folder)) as events,
-        ):
+        with stopping(), plain_warnings(), contextlib.closing(events):
             show(view, events, plain)
     except BaseException as error:
         if view.trial is not None:
@@ -40,15 +61,28 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
             line = f"stopped; the same command goes on where it was ({folder.root})"
             print(line, file=sys.stderr, flush=True)
         raise
-    print_front(folder, plain)
-    print_rungs(folder)
+
+
+def _conclude(folder: StudyFolder) -> None:
+    print_confirmation(folder)
     write_report(folder)
     print_next(folder, DEFAULT_STUDIES)
 
 
-def _events(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, None]:
+def _study_events(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, None]:
     """The study's events; the first comes before the seconds that the libraries take to load."""
     yield Phase("load")
+    from tuner.confirm import Asked, NothingToConfirmError, run_confirm
     from tuner.study import run_study
 
     yield from run_study(config, folder)
+    if config.budget.confirm:
+        with contextlib.suppress(NothingToConfirmError):  # the front says that there is no trial
+            yield from run_confirm(folder, Asked(trials=config.budget.confirm))
+
+
+def _confirm_events(folder: StudyFolder, asked: Asked) -> Generator[Event, None, None]:
+    yield Phase("load")
+    from tuner.confirm import run_confirm
+
+    yield from run_confirm(folder, asked)

@@ -25,7 +25,17 @@ import metrics
 import tuner
 from metrics.contract import Objective
 from metrics.pareto import pareto
-from tuner.events import COUNTED, Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
+from tuner.events import (
+    COUNTED,
+    Event,
+    Phase,
+    Progress,
+    RepeatEnded,
+    RepeatStarted,
+    RungScored,
+    TrialEnded,
+    TrialStarted,
+)
 from tuner.results_table import Results, front, interval, words
 
 _LINE_EVERY = 30.0
@@ -77,6 +87,8 @@ class View:
                 self._scored(event)
             case TrialEnded():
                 self._over(event)
+            case RepeatStarted() | RepeatEnded():
+                self._confirmed(event)
 
     @property
     def place(self) -> str:
@@ -99,8 +111,7 @@ class View:
         return each * max(0, self.trials - self.finished)
 
     def _scored(self, event: RungScored) -> None:
-        names = [name for name in self.objectives if name in event.objectives]
-        numbers = ", ".join(f"{name} {interval(event.objectives[name])}" for name in names)
+        numbers = self._numbers(event.objectives)
         if event.trial is None:
             # Loading the models is not part of what a trial takes.
             self._began = time.monotonic()
@@ -108,6 +119,18 @@ class View:
             return
         self.last = event.objectives
         self.lines.append(f"trial {event.trial}, step {event.step}: {numbers}")
+
+    def _confirmed(self, event: RepeatStarted | RepeatEnded) -> None:
+        if isinstance(event, RepeatStarted):
+            self.trial, self.last = event.trial, {}
+            self.lines.append(f"confirming, {event.place}/{event.places}: {_lora(event)}")
+        else:
+            told = event.reason or self._numbers(event.objectives)
+            self.lines.append(f"{_lora(event)}: {told}")
+
+    def _numbers(self, found: Mapping[str, Objective]) -> str:
+        names = [name for name in self.objectives if name in found]
+        return ", ".join(f"{name} {interval(found[name])}" for name in names)
 
     def _over(self, event: TrialEnded) -> None:
         if event.state in COUNTED:
@@ -210,6 +233,13 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _lora(event: RepeatStarted | RepeatEnded) -> str:
+    if event.trial is None:
+        return "the base on fresh noise"
+    again = f", trained again with another seed ({event.repeat})" if event.repeat else ""
+    return f"trial {event.trial}, step {event.step} on fresh noise{again}"
 
 
 def _who(view: View) -> str:

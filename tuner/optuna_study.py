@@ -21,12 +21,12 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
+from tuner.database_errors import BUSY_SECONDS, database_error
 from tuner.errors import ConfigError
 from tuner.process import lives, this_process
 from tuner.rows import RungRow
 from tuner.samplers import chosen_values, sampler_of
 from tuner.space import space_hash, start_parameters
-from tuner.store import BUSY_SECONDS, database_error
 from tuner.study_folder import StudyFolder
 
 MOST_DEATHS = 3

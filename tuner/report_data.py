@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tuner.confirmed import Confirmation, read_confirmation
 from tuner.process import runner
 from tuner.results_table import Results, front, read_results
 from tuner.rows import RungRow, SampleRow
@@ -20,7 +21,8 @@ class StudyData:
     """A study at one moment.
 
     `rungs` are a trial's in order; `samples` those of its last rung (the base's under None);
-    `front` the numbers on the Pareto front, the strongest first; `config` the text of study.yaml.
+    `front` the numbers on the Pareto front, the strongest first; `config` the text of study.yaml;
+    `confirmation` what fresh noise said, None where it was not asked.
     """
 
     folder: StudyFolder
@@ -31,6 +33,7 @@ class StudyData:
     front: Sequence[int]
     running: bool
     config: str
+    confirmation: Confirmation | None = None
 
     @property
     def last(self) -> dict[int, RungRow]:
@@ -66,6 +69,7 @@ def read_study_data(folder: StudyFolder) -> StudyData:
         front=[one.trial.number for one in front(results)],
         running=runner(folder.lock) is not None,
         config=_text(folder),
+        confirmation=read_confirmation(folder, results),
     )
 
 

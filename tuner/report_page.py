@@ -25,8 +25,7 @@ from tuner.report_pictures import Pictures, Shown, as_json, judges, key
 from tuner.results_table import interval, words
 from tuner.rows import json_text
 from tuner.store import utc_now
-from tuner.study_folder import DEFAULT_STUDIES
-from tuner.summary import study_name
+from tuner.study_folder import DEFAULT_STUDIES, study_name
 
 
 def page(data: StudyData, found: Answer, pictures: Pictures) -> str:
@@ -67,7 +66,9 @@ def commands(data: StudyData, found: Answer) -> dict[str, str]:
         "dashboard": f"tuner dashboard {name}",
     }
     if found.trial is not None:
-        told["export"] = f"tuner export {name} --trial {found.trial} -o {out}"
+        asked = "" if found.verdict else f" --trial {found.trial}"  # by itself it takes the winner
+        told["export"] = f"tuner export {name}{asked} -o {out}"
+        told["confirm"] = f"tuner confirm {name}"
     return told
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,25 @@ class SampleRow:
 def trial_number(trial: int | None) -> int:
     """The number in the trial columns."""
     return _BASE if trial is None else trial
+
+
+def cell_columns(
+    scored: Sequence[ScoredSample], root: Path, cells: Sequence[int] | None = None
+) -> dict[str, list[Columns]]:
+    """The rows of samples, of their scores and features.
+
+    `cells` are their places in the suite (None: all of it from the first on).
+    """
+    placed = list(zip(range(len(scored)) if cells is None else cells, scored, strict=True))
+    return {
+        "samples": [sample_columns(cell, one, root) for cell, one in placed],
+        "features": [
+            features_columns(cell, one.features) for cell, one in placed if one.features is not None
+        ],
+        "scores": [
+            score_columns(cell, score) for cell, one in placed for score in one.scores.values()
+        ],
+    }
 
 
 def sample_columns(cell: int, one: ScoredSample, root: Path) -> Columns:

@@ -145,13 +145,13 @@ def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
 def space_hash(config: StudyConfig) -> str:
     """SHA-256 in hex over all that changes what a result means.
 
-    That is everything but the study's name, the number of trials, which may grow, and how many of
-    them go on at a rung. The contents of the data folders are not in it: `TrainingSet.sha256`
-    stands for those.
+    That is everything but the study's name, the numbers of trials and of those to confirm, which
+    may grow, and how many go on at a rung. The contents of the data folders are not in it:
+    `TrainingSet.sha256` stands for those.
     """
     plain = _plain(config)
     del plain["study"]
-    for key in ("trials", "keep", "keep_from"):
+    for key in ("trials", "keep", "keep_from", "confirm"):
         del plain["budget"][key]
     del plain["sampler"]  # which trials there are, and not what one of them means
     if plain["budget"]["low_rung_seeds"] is None:  # younger than the first studies, as is

@@ -9,7 +9,6 @@ also on network folders.
 from __future__ import annotations
 
 import contextlib
-import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -20,25 +19,22 @@ from types import TracebackType
 import sqlite_utils
 
 from metrics.contract import Measure, Score, ScoredSample
-from tuner.errors import DiskError, TunerError
+from tuner.database_errors import BUSY_SECONDS, database_error
+from tuner.fresh_rows import FreshRow, PlanRow
 from tuner.rows import (
     Columns,
     RungRow,
     SampleRow,
     StudyRow,
     TrialRow,
-    features_columns,
+    cell_columns,
     json_text,
     read_features,
     read_measure,
     read_score,
-    sample_columns,
-    score_columns,
     trial_number,
 )
-from tuner.tables import TABLES
-
-BUSY_SECONDS = 30.0
+from tuner.tables import FRESH, OF_A_RUNG, TABLES
 
 _UNFINISHED = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 
@@ -145,29 +141,37 @@ class Store:
         `scored` is in the order of the suite's cells, and each sample has a path below the
         study folder; `cells` are their places in the suite (None: all of it from the first on).
         """
-        row = rung.columns(self._root)
-        key = {"trial": row["trial"], "step": row["step"]}
-        cells = range(len(scored)) if cells is None else cells
-        placed = list(zip(cells, scored, strict=True))
-        samples = [key | sample_columns(cell, one, self._root) for cell, one in placed]
-        scores = [
-            key | score_columns(cell, score)
-            for cell, one in placed
-            for score in one.scores.values()
-        ]
-        features = [
-            key | features_columns(cell, one.features)
-            for cell, one in placed
-            if one.features is not None
-        ]
+        self._put("", rung.columns(self._root), rung.measures, scored, cells)
+
+    def put_plan(self, plan: Sequence[PlanRow]) -> None:
+        """Write which candidates are to be confirmed, in place of an earlier plan."""
         with self._writing():
-            for name in ("scores", "features", "samples", "measures", "rungs"):
-                self._table(name).delete_where("trial = ? and step = ?", list(key.values()))
-            self._table("rungs").insert(row)
-            self._table("measures").insert_all([key | asdict(m) for m in rung.measures.values()])
-            self._table("samples").insert_all(samples)
-            self._table("features").insert_all(features)
-            self._table("scores").insert_all(scores)
+            self._table("confirmations").delete_where()
+            self._table("confirmations").insert_all([one.columns() for one in plan])
+
+    def put_fresh(self, fresh: FreshRow, scored: Sequence[ScoredSample]) -> None:
+        """Write a LoRA's fresh samples and scores, in place of what was known of it."""
+        self._put(FRESH, fresh.columns(self._root), fresh.rung.measures, scored)
+
+    def _put(
+        self,
+        prefix: str,
+        row: Columns,
+        measures: Mapping[str, Measure],
+        scored: Sequence[ScoredSample],
+        cells: Sequence[int] | None = None,
+    ) -> None:
+        key = {name: row[name] for name in ("trial", "step", "repeat") if name in row}
+        where = " and ".join(f"{name} = ?" for name in key)
+        rows = {
+            "rungs": [row],
+            "measures": [key | asdict(one) for one in measures.values()],
+        } | cell_columns(scored, self._root, cells)
+        with self._writing():
+            for name in OF_A_RUNG:
+                table = self._table(prefix + name)
+                table.delete_where(where, list(key.values()))
+                table.insert_all([key | one for one in rows[name]])
 
     def add_phase(self, trial: int | None, phase: str, begun: str, seconds: float) -> None:
         """A phase of the work is over; `trial` is None for work on the base."""
@@ -197,14 +201,40 @@ class Store:
         rows = self._rows("rungs", "step = ? and trial >= 0", [step], order_by="trial")
         return [RungRow.read(row, {}, self._root) for row in rows]
 
+    def plan(self) -> list[PlanRow]:
+        """The candidates that are to be confirmed; none where no confirmation was begun."""
+        return [PlanRow(**row) for row in self._rows("confirmations", order_by="rowid")]
+
+    def fresh(self) -> list[FreshRow]:
+        """Everything that was sampled on fresh noise: the base, then by trial, step and repeat."""
+        found: dict[tuple[int, ...], dict[str, Measure]] = {}
+        for row in self._rows(FRESH + "measures", order_by="rowid"):
+            key = (row["trial"], row["step"], row["repeat"])
+            found.setdefault(key, {})[row["name"]] = read_measure(row)
+        rows = self._rows(FRESH + "rungs", order_by="trial, step, repeat")
+        keys = [(row["trial"], row["step"], row["repeat"]) for row in rows]
+        return [
+            FreshRow.read(row, found.get(key, {}), self._root)
+            for key, row in zip(keys, rows, strict=True)
+        ]
+
     def samples(self, trial: int | None, step: int) -> list[SampleRow]:
         """The samples of a rung in the order of the suite's cells."""
-        this_rung = ("trial = ? and step = ?", [trial_number(trial), step])
+        return self._samples("", {"trial": trial_number(trial), "step": step})
+
+    def fresh_samples(self, trial: int | None, step: int, repeat: int) -> list[SampleRow]:
+        """The fresh samples of a LoRA, or of the base, in the order of the suite's cells."""
+        key = {"trial": trial_number(trial), "step": step, "repeat": repeat}
+        return self._samples(FRESH, key)
+
+    def _samples(self, prefix: str, key: Mapping[str, int]) -> list[SampleRow]:
+        these = (" and ".join(f"{name} = ?" for name in key), list(key.values()))
         scores: dict[int, dict[str, Score]] = {}
-        for row in self._rows("scores", *this_rung):
+        for row in self._rows(prefix + "scores", *these):
             scores.setdefault(row["cell"], {})[row["judge"]] = read_score(row)
-        features = {row["cell"]: read_features(row) for row in self._rows("features", *this_rung)}
-        rows = self._rows("samples", *this_rung, order_by="cell")
+        seen = self._rows(prefix + "features", *these)
+        features = {row["cell"]: read_features(row) for row in seen}
+        rows = self._rows(prefix + "samples", *these, order_by="cell")
         return [
             SampleRow.read(row, scores.get(row["cell"], {}), features.get(row["cell"]), self._root)
             for row in rows
@@ -250,24 +280,6 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise database_error(error, self.path) from error
-
-
-def database_error(error: sqlite3.Error, path: Path) -> TunerError:
-    """What an error of the database at `path` means to the user, in one line."""
-    name = str(getattr(error, "sqlite_errorname", ""))
-    if path.parent.is_dir():
-        free = shutil.disk_usage(path.parent).free
-        if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and free < 1 << 20):
-            return DiskError(
-                f"no room to write {path} ({free // 1024} KiB free); make room and run the same "
-                "command again, it goes on where it was"
-            )
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return TunerError(
-            f"{path} was locked by another program for {BUSY_SECONDS:.0f} s; close that program "
-            "and run the same command again"
-        )
-    return TunerError(f"{path} cannot be used: {error}")
 
 
 def utc_now() -> str:

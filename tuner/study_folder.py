@@ -150,6 +150,20 @@ class StudyFolder:
         """The folder of the trial that Optuna gave `number`."""
         return TrialFolder(self.root / "trials" / f"{number:04d}")
 
+    @property
+    def fresh_base(self) -> Path:
+        """The base on the fresh noise of a confirmation, laid out like a rung."""
+        return self.root / "confirm" / "base"
+
+    def repeat(self, number: int, step: int, repeat: int) -> TrialFolder:
+        """A candidate in a confirmation, laid out like a trial: its fresh samples lie in its rung.
+
+        Repeat 0 samples the LoRA that lies with the trial; others have one of their own.
+        """
+        return TrialFolder(
+            self.root / "confirm" / f"{number:04d}" / f"step_{step:04d}_repeat_{repeat:02d}"
+        )
+
     def create(self) -> None:
         """Make the folder, where it is not there yet."""
         self.root.mkdir(parents=True, exist_ok=True)
@@ -195,6 +209,11 @@ def existing_study(studies: Path, name: str) -> StudyFolder:
         return StudyFolder(studies / name)
     known = ", ".join(folder.name for folder in all_studies(studies)) or "none yet"
     raise ConfigError(f"no study {name!r} in {studies} (there: {known})")
+
+
+def study_name(folder: StudyFolder, default: Path) -> str:
+    """What a command calls a study: its name below `default`, its path anywhere else."""
+    return folder.name if folder.root.parent == default else str(folder.root)
 
 
 def all_studies(studies: Path) -> list[StudyFolder]:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from tuner.calibration import ABOUT, study_marks
 from tuner.config import MANNEQUIN
+from tuner.confirmed import later, read_confirmation, sentences, unconfirmed
 from tuner.course import agreements, rung_lines
 from tuner.process import runner
 from tuner.results_table import (
@@ -19,7 +20,7 @@ from tuner.results_table import (
     read_results,
     trials_table,
 )
-from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
+from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
 
 _WIDTH = 160
 """Columns where there is no terminal: rich would take 80 and fold the table's cells."""
@@ -73,6 +74,21 @@ def print_measures(folder: StudyFolder, plain: bool = False) -> None:
         print(line)
 
 
+def print_confirmation(folder: StudyFolder) -> None:
+    """What fresh noise said of the strongest trials; nothing where none is complete yet."""
+    results = read_results(folder)
+    if not front(results):
+        return
+    found = read_confirmation(folder, results)
+    if found is None or found.verdict is None:
+        lines = [unconfirmed(folder, found)]
+    else:
+        lines = [*sentences(found), *later(found, folder)]
+    print()
+    for line in lines:
+        print(line)
+
+
 def print_next(folder: StudyFolder, default: Path) -> None:
     """Where the study is and the commands that follow; `default` is where studies are sought."""
     name = study_name(folder, default)
@@ -81,12 +97,11 @@ def print_next(folder: StudyFolder, default: Path) -> None:
         print(f"report: {folder.report}")
     print("next:")
     print(f"  tuner dashboard {name}")
+    results = read_results(folder)
+    found = read_confirmation(folder, results)
+    if front(results) and (found is None or found.verdict is None):
+        print(f"  tuner confirm {name}")
     print(f"  tuner export {name} -o {folder.name}.safetensors")
-
-
-def study_name(folder: StudyFolder, default: Path) -> str:
-    """What a command calls a study: its name below `default`, its path anywhere else."""
-    return folder.name if folder.root.parent == default else str(folder.root)
 
 
 def console() -> Console:

@@ -1,4 +1,8 @@
-"""The tables of results.db: each column with its type, and the key."""
+"""The tables of results.db: each column with its type, and the key.
+
+The tables `fresh_*` hold what a confirmation measured, in the columns of those that they are named
+after: `repeat` 0 is the trial's own LoRA, 1 and on are its parameters trained with other seeds.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +44,22 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
                  "embedding": bytes},
         ("trial", "step", "cell"),
     ),
+    "confirmations": (
+        {"trial": int, "step": int, "repeats": int, "seeds": int, "begun": str},
+        ("trial", "step"),
+    ),
     "events": (
         {"id": int, "trial": int, "phase": str, "begun": str, "seconds": float},
         ("id",),
     ),
 }  # fmt: skip
+
+OF_A_RUNG = ("rungs", "measures", "samples", "features", "scores")
+"""The tables that hold a rung, each with the columns trial and step."""
+
+FRESH = "fresh_"
+
+for _name in OF_A_RUNG:
+    _columns, _key = TABLES[_name]
+    TABLES[FRESH + _name] = (_columns | {"repeat": int}, (*_key[:2], "repeat", *_key[2:]))
+TABLES[FRESH + "rungs"][0].update({"seed": int, "seeds": int, "reason": str})

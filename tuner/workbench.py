@@ -109,7 +109,24 @@ def bench_runner(
     data: TrainingSets,
     models: contextlib.ExitStack,
 ) -> Generator[Event, None, RunTrial]:
-    """Load the base and the judges, score the base once, and return what runs a trial on them.
+    """Open the bench as `open_bench` does and return what runs a trial on it."""
+    bench = yield from open_bench(config, folder, store, data, models)
+
+    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
+        steps = rung_steps(train, config.budget)
+        return run_trial(bench, number, train, steps, folder.trial(number))
+
+    return run
+
+
+def open_bench(
+    config: StudyConfig,
+    folder: StudyFolder,
+    store: Store,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event, None, Workbench]:
+    """Load the base and the judges and score the base once.
 
     The judges stay open until `models` is closed. Raises MissingModelError for a base that is
     not there.
@@ -137,12 +154,7 @@ def bench_runner(
     bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
     if config.regularisation == OF_BASE:
         bench = yield from _with_prior(bench, folder)
-
-    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
-        steps = rung_steps(train, config.budget)
-        return run_trial(bench, number, train, steps, folder.trial(number))
-
-    return run
+    return bench
 
 
 def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:

@@ -11,22 +11,22 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
-    "__init__ clip_tokenizer errors parameters suites home events rows rungs prompt_words comfyui "
-    "data.__init__ "
+    "__init__ clip_tokenizer errors parameters suites home events rows rungs winner prompt_words "
+    "comfyui data.__init__ "
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
-    "sizes checkpoint_file data.captions data.caption_files",
+    "sizes checkpoint_file database_errors fresh_rows data.captions data.caption_files",
     "train_config space_paths",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
-    "space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
+    "fresh space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
     "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",
     "samplers space_check init adapter low_rank single_file results_table course ending keep "
     "score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
     "mannequin.second_style",
-    "trained check",
+    "trained check confirmed",
     "member space stable_loss summary live report_data label_file photo_cases selfcheck "
     "mannequin.render",
     "train",
@@ -38,7 +38,7 @@ LEVELS = (
     "trial report mannequin.build",
     "prior_pictures",
     "workbench calibrate data.audit_command",
-    "study",
+    "study confirm",
     "export dashboard follow",
     "export_model",
     "cli_pictures cli_data",

@@ -237,6 +237,7 @@ def test_regularisation_pictures_are_counted(
     [
         ("budget.trials=24", True, True, False),
         ("budget.rungs=[100, 200, 300]", True, True, False),
+        ("budget.confirm=3", True, True, False),
         ("suite.seeds=8", True, True, False),
         ("suite.steps=40", True, False, False),
         ("train.rank=256", False, True, False),

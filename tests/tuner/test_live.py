@@ -8,7 +8,16 @@ import pytest
 from rich.console import Console
 
 from metrics.contract import Objective
-from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
+from tuner.events import (
+    Event,
+    Phase,
+    Progress,
+    RepeatEnded,
+    RepeatStarted,
+    RungScored,
+    TrialEnded,
+    TrialStarted,
+)
 from tuner.live import View, duration, panel, plain_lines, show
 
 GRID = Path("grid.png")
@@ -119,3 +128,20 @@ def test_a_stopped_trial_counts_and_is_no_best() -> None:
     lines = list(plain_lines(shown, [*list(trial(1, 0.9))[:-1], ended]))
     assert lines[-1].startswith("trial 1 stopped (behind at step 10: place 4 of 4, the best 2 go")
     assert (shown.finished, shown.front) == (2, [0])
+
+
+def test_a_confirmation_tells_each_part() -> None:
+    told = [
+        RepeatStarted(None, 0, 0, 1, 3),
+        RepeatEnded(None, 0, 0, objectives(0.3)),
+        RepeatStarted(4, 300, 0, 2, 3),
+        RepeatEnded(4, 300, 0, objectives(0.6)),
+        RepeatStarted(4, 300, 1, 3, 3),
+        RepeatEnded(4, 300, 1, {}, "diverged: the loss is nan"),
+    ]
+    lines = list(plain_lines(view(), told, now=lambda: 0.0))
+    assert lines[0] == "confirming, 1/3: the base on fresh noise"
+    assert lines[1].startswith("the base on fresh noise: pose 0.30 [0.20, 0.40]")
+    assert lines[3].startswith("trial 4, step 300 on fresh noise: pose 0.60")
+    assert lines[4].endswith("fresh noise, trained again with another seed (1)")
+    assert lines[5].endswith("(1): diverged: the loss is nan")

@@ -200,6 +200,7 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["study=other"]),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep=0.5"]),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep_from=9"]),
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.confirm=3"]),
     ]
     assert {space_hash(config) for config in same} == {first}
     changes = ["train.rank=8", "budget.rungs=[5]", "suite.seeds=3", "seed=1", "data=photos"]

@@ -1,0 +1,55 @@
+"""The rows of a confirmation in results.db: what is to be done, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from metrics.contract import Measure
+from tuner.rows import Columns, RungRow
+
+
+@dataclass(frozen=True)
+class PlanRow:
+    """A candidate that is to be confirmed: the LoRA of `trial` at `step`.
+
+    `repeats` trainings with other seeds; `seeds` fresh sampling seeds for each prompt. `begun` is
+    UTC.
+    """
+
+    trial: int
+    step: int
+    repeats: int
+    seeds: int
+    begun: str
+
+    def columns(self) -> Columns:
+        """The row of its table."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class FreshRow:
+    """A LoRA sampled on fresh noise, or the base (trial None).
+
+    `repeat` 0 is the trial's own file, others were trained with the training seed `seed` (None
+    for the base). `seeds`: how many of each prompt. `reason`: why a training gave no LoRA, whose
+    rung then has no numbers.
+    """
+
+    rung: RungRow
+    repeat: int
+    seed: int | None
+    seeds: int
+    reason: str | None = None
+
+    def columns(self, root: Path) -> Columns:
+        """The row of its table, paths from `root`."""
+        told = {name: getattr(self, name) for name in ("repeat", "seed", "seeds", "reason")}
+        return self.rung.columns(root) | told
+
+    @staticmethod
+    def read(row: Columns, measures: dict[str, Measure], root: Path) -> FreshRow:
+        """What a row says, its paths below `root`, with the measures found beside it."""
+        told = {name: row[name] for name in ("repeat", "seed", "seeds", "reason")}
+        return FreshRow(RungRow.read(row, measures, root), **told)
