@@ -123,7 +123,7 @@ NONE = Arm("no captions", {"captions": "none"})
 BALANCED_ALL = replace(ALL, name="all tags, balanced", data="balanced")
 BALANCED_GENDER = replace(GENDER, name="gender tags, balanced", data="balanced")
 RATES = {rate: Arm(f"rate {rate:g}", {"learning_rate": rate}) for rate in (2e-5, 2e-4, 6e-3, 2e-2)}
-FEW = Arm("40 pictures", {"learning_rate": 2e-3}, data="few")
+FEW = Arm("40 pictures", {"captions": "gender", "learning_rate": 2e-3}, data="few")
 LONG = replace(FEW, name="40 pictures, 10 x steps", times=10)
 ALIASED = Arm("gender tags + alias", {"captions": "gender", "alias": ALIAS})
 NEVER_EMPTY = Arm("empty prompt 0", {"empty_prompt": 0.0})
@@ -184,8 +184,11 @@ EFFECTS: tuple[Effect, ...] = (
         (
             Comparison(LONG, FEW, "copies", "higher"),
             Comparison(LONG, FEW, "blur", "higher"),
+            Comparison(LONG, BASE, "blur", "higher"),
+            Comparison(FEW, BASE, "blur", "open"),
             Comparison(LONG, FEW, "quality", "lower"),
             Comparison(LONG, FEW, "pose", "open"),
+            Comparison(LONG, BASE, "pose", "open"),
             Comparison(LONG, FEW, "undressed", "open"),
         ),
     ),
