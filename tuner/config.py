@@ -95,7 +95,7 @@ class SuiteConfig(StrictModel):
     def places(self, seeds: int | None = None) -> list[int]:
         """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""
         kept = self.seeds if seeds is None else seeds
-        return [place for place, (_, seed) in enumerate(self.cells()) if seed < kept]
+        return [place for place in range(len(self.cells())) if place % self.seeds < kept]
 
 
 class BudgetConfig(StrictModel):

@@ -52,4 +52,5 @@ class FreshRow:
     def read(row: Columns, measures: dict[str, Measure], root: Path) -> FreshRow:
         """What a row says, its paths below `root`, with the measures found beside it."""
         told = {name: row[name] for name in ("repeat", "seed", "seeds", "reason")}
-        return FreshRow(RungRow.read(row, measures, root), **told)
+        # Its number of seeds is that of the fresh suite, of which every rung has the whole.
+        return FreshRow(RungRow.read(row | {"seeds": None}, measures, root), **told)

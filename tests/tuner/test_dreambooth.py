@@ -19,6 +19,7 @@ from tests.tuner.test_train import run
 from tuner import dreambooth, trained
 from tuner.base_model import BaseModel, load_base
 from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
+from tuner.confirmed import Choice
 from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
 from tuner.export_model import ModelReport, export_trial
@@ -157,21 +158,21 @@ def test_it_is_exported_as_one_file_in_the_original_layout(
     study: StudyFolder, tiny_base: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "model.safetensors"
-    report = export_trial(study, 4, out)
+    report = export_trial(study, Choice(4, None, ()), out)
     assert isinstance(report, ModelReport)
     assert "3 samples drawn anew differ by at most 0.0" in report.lines[1]
     assert [one.name for one in tmp_path.iterdir()] == [out.name]
     with safe_open(out, framework="pt") as opened:
         assert opened.metadata()["tuner.trial"] == "4"
     with pytest.raises(TunerError, match="exists"):
-        export_trial(study, 4, out)
+        export_trial(study, Choice(4, None, ()), out)
 
 
 def test_it_is_exported_as_a_folder_that_diffusers_opens(
     study: StudyFolder, tmp_path: Path
 ) -> None:
     out = tmp_path / "model"
-    export_trial(study, 4, out)
+    export_trial(study, Choice(4, None, ()), out)
     pipeline = StableDiffusionPipeline.from_pretrained(out, local_files_only=True)
     weights = dreambooth.read(study.trial(4).rung(7).weights)
     for name, tensor in pipeline.unet.state_dict().items():
@@ -181,7 +182,8 @@ def test_it_is_exported_as_a_folder_that_diffusers_opens(
 
 def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
     small, large = (
-        export_trial(study, 4, tmp_path / f"{rank}.safetensors", lora_rank=rank) for rank in (1, 64)
+        export_trial(study, Choice(4, None, ()), tmp_path / f"{rank}.safetensors", lora_rank=rank)
+        for rank in (1, 64)
     )
     shares = [float(report.lines[0].split("holds ")[1].split("%")[0]) for report in (small, large)]
     assert 0 < shares[0] < shares[1] <= 100.1
@@ -189,7 +191,7 @@ def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
     assert {name.split("_")[1] for name in lora.modules} == {"unet", "te"}
     assert lora.metadata["ss_network_dim"] == "64"
     with pytest.raises(TunerError, match="folder NAME"):
-        export_trial(study, 4, tmp_path / "folder", lora_rank=4)
+        export_trial(study, Choice(4, None, ()), tmp_path / "folder", lora_rank=4)
 
 
 def test_a_change_of_low_rank_is_held_whole() -> None:

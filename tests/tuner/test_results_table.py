@@ -22,8 +22,7 @@ from tuner.results_table import (
     trials_table,
 )
 from tuner.rows import RungRow, StudyRow, TrialRow
-from tuner.study_folder import StudyFolder
-from tuner.summary import print_next
+from tuner.study_folder import StudyFolder, study_name
 
 STUDY = StudyRow(
     "pose", "mannequin", "ab", 12, ("pose", "gender"), {"undressed_rate": 0.15}, {}, ""
@@ -108,13 +107,9 @@ def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
         read_results(StudyFolder(tmp_path))
 
 
-def test_the_next_commands_name_a_study_that_they_will_find(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    print_next(StudyFolder(Path("studies/pose")), Path("studies"))
-    assert "tuner export pose -o pose.safetensors" in capsys.readouterr().out
-    print_next(StudyFolder(tmp_path / "pose"), Path("studies"))
-    assert f"tuner dashboard {tmp_path / 'pose'}" in capsys.readouterr().out
+def test_the_next_commands_name_a_study_that_they_will_find(tmp_path: Path) -> None:
+    assert study_name(StudyFolder(Path("studies/pose")), Path("studies")) == "pose"
+    assert study_name(StudyFolder(tmp_path / "pose"), Path("studies")) == str(tmp_path / "pose")
 
 
 def test_the_fronts_measures_are_shown_with_the_bases_and_why_some_are_missing() -> None:
