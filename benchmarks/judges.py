@@ -36,9 +36,9 @@ from tuner.study_folder import write_text
 RESULT = Path(__file__).parent / "results" / "judges.md"
 GOAL = 4.0
 DETECTORS = {
-    "parts": "NudeNet, the picture and the figure's crop",
+    "parts": "NudeNet, the picture and a small figure's crop",
     "pose": "MediaPipe pose landmarker",
-    "hands": "MediaPipe hand landmarker",
+    "hands": "MediaPipe hand landmarker, where a third hand can show",
     "persons": "the mannequin's YOLO",
     "zero_shot": "the mannequin's open_clip model",
 }
@@ -165,7 +165,10 @@ def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str
     lines += [
         "calls of NudeNet (320n, one thread, as its library makes them on the whole picture),"
     ]
-    lines += ["medians. Every detector looks at a sample once, NudeNet at two views of it.", ""]
+    lines += [
+        "medians. Every detector looks at a sample once; NudeNet looks again at a small figure's"
+    ]
+    lines += ["crop, the pose landmarker at a softened picture where it read no pose.", ""]
     lines += ["| | " + " | ".join(measured) + " |", "|---|" + "---|" * len(measured)]
     for key, name in named.items():
         lines.append(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from metrics.body import Body, read_body
 from metrics.contract import Image, Sample
 from metrics.figure import Figure, read_figure
-from metrics.preprocess import detector_picture, square_crop
+from metrics.preprocess import analysis_picture, detector_picture, square_crop
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from metrics.detectors import Detectors
     from metrics.detectors.mediapipe import Hand, Person
     from metrics.detectors.yolo import PersonBox
+
+
+SOFT_SIDE = 64
+"""Longest side, in pixels, of the second look for a pose: at it, flat drawings are read best."""
+
+SMALL_PERSON = 0.5
+"""Longer side of a figure, as a share of the picture's, below which NudeNet sees the crop too."""
 
 
 class Evidence:
@@ -31,8 +39,13 @@ class Evidence:
 
     @cached_property
     def people(self) -> tuple[Person, ...]:
-        """Every figure that the pose landmarker reads, largest mask first."""
+        """Every figure that the pose landmarker reads, largest mask first.
+
+        Drawings with hard edges are sometimes read only when they are softened.
+        """
         found = self._detectors.pose(self._image)
+        if not found and max(self._image.shape[:2]) > SOFT_SIDE:
+            found = self._detectors.pose(analysis_picture(self._image, SOFT_SIDE))
         return tuple(sorted(found, key=lambda person: -float(person.mask.sum())))
 
     @property
@@ -44,6 +57,11 @@ class Evidence:
     def figure(self) -> Figure | None:
         """The main figure on its working picture, None where no pose is read."""
         return None if self.person is None else read_figure(self._image, self.person)
+
+    @cached_property
+    def body(self) -> Body | None:
+        """The regions of the main figure, None where no pose is read."""
+        return None if self.figure is None else read_body(self.figure)
 
     @cached_property
     def persons(self) -> tuple[PersonBox, ...] | None:
@@ -58,10 +76,14 @@ class Evidence:
 
     @cached_property
     def parts(self) -> Mapping[str, float]:
-        """NudeNet's best score of each class, over the picture and the main figure's crop."""
+        """NudeNet's best score of each class, over the picture and a small figure's crop."""
         views = [detector_picture(self._image)]
         if self.person is not None:
-            views.append(square_crop(views[0], self.person.box))
+            left, top, right, bottom = self.person.box
+            height, width = views[0].shape[:2]
+            longest = max((right - left) * width, (bottom - top) * height)
+            if longest < SMALL_PERSON * max(height, width):
+                views.append(square_crop(views[0], self.person.box))
         found = [self._detectors.parts(view) for view in views]
         names = {name for view in found for name in view}
         return {name: max(view.get(name, 0.0) for view in found) for name in sorted(names)}

@@ -5,8 +5,8 @@ skeleton: a part of the figure that no bone explains. A limb too few shows in th
 doubt, the more so where the bone that it draws all the same lies on no limb. Joints outside the
 frame or at its edge are never held against a figure. Arms hidden behind the back look missing.
 
-The thresholds were set on renders of the mannequin and on their reconstructions by its
-autoencoder, half of them with a limb too many or too few, and tested on others.
+What was measured goes through one logistic regression, fitted on renders of the mannequin and on
+their reconstructions by its autoencoder (metrics/calibration/limbs.json).
 """
 
 from __future__ import annotations
@@ -18,54 +18,52 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from metrics.body import Body
 from metrics.contract import Judge, Sample, Score
 from metrics.evidence import Evidence
-from metrics.figure import (
-    ARMS,
-    LEGS,
-    Figure,
-    Mask,
-    arm_region,
-    bone_support,
-    explained_region,
-    figure_region,
-    fill_hull,
-    joined_to_torso,
-    limb_likeness,
-)
+from metrics.figure import ARMS, LEGS, Figure, Mask, arm_region, bone_support, fill_hull
+from metrics.logistic import read_logistic
+from metrics.pose import UNREADABLE, pose_evidence, readable
 from metrics.preprocess import Box, share_box
-from metrics.threshold import Threshold
 
 NAME = "limbs"
+SOUND = "sound"
+ARM_FAULTS = ("extra limb", "missing arm")
+LEG_FAULTS = ("extra leg", "missing leg")
+"""Asked only where the frame shows legs."""
 
-EXTRA = Threshold(0.38, 0.05)
-SHIN_GAP = Threshold(0.15, 0.04)
-# Weights of visibility and support in `limb_doubt`: logistic regressions on 700 sound and 320
-# faulty pictures, half of them reconstructions; the middles were then moved towards sound.
-ARM_DOUBT, MISSING_ARM = (1.5, 3.0), Threshold(2.1, 1.0)
-LEG_DOUBT, MISSING_LEG = (2.5, 1.2), Threshold(-2.9, 1.0)
-
-MAX_FUZZY = 0.45
-MAX_UNEXPLAINED = 0.25
+MAX_UNEXPLAINED = 0.5
+"""Share of the figure without a bone above which the skeleton lies on something else."""
+MIN_AGREEMENT = 0.6
+"""IoU of the landmarker's mask and what colours and edges take for the figure; of 1,454 rendered
+figures one lies below. Where the two disagree more the ground passes for limbs."""
+HAND_REACH = 0.1
+"""Reach of an unexplained part from which on a third hand is looked for: a hand too many is one."""
+HAND_PIXELS = 14.0
+"""Length of a hand, in pixels of the sample, below which the hand landmarker finds none."""
 TOO_MANY_HANDS = 0.9
+_HAND = 0.7  # length of a hand in units
 _BORDER = 0.06
-_LEG_ROOM = 0.8
 _LEG_AREA = 0.4
 _LONGEST = 1.2
 _THICK = 0.75
 _BESIDE_LEGS = 0.5  # skirts, trousers and a skeleton a little off leave rims there
+_FAINT = 0.01
 
 
 @dataclass(frozen=True)
 class Limb:
-    """The least certain joint of a pair of limbs.
+    """A pair of limbs, by its joints in the frame.
 
-    `visibility`, 0 to 1, as the network has it; `support`, the share of the bone above the joint
-    that lies on something like a limb.
+    `visibility`, 0 to 1, of the least visible joint; `support`, the share of the bone above it
+    that lies on something like a limb; `least` the least support of any bone, and `coloured` that
+    of bones on what has a colour of the figure's limbs.
     """
 
     visibility: float
     support: float
+    least: float
+    coloured: float
 
 
 @dataclass(frozen=True)
@@ -81,80 +79,90 @@ class Part:
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """1 minus the probability of the likeliest limb fault.
+    """Probability that there is no limb too many and none too few.
 
-    Abstains where no pose is read, where the frame shows neither an elbow, a wrist nor a knee,
-    where the figure does not stand out from its ground, and where the pose that was read misses
-    a quarter of the figure: then nothing is known of its limbs.
+    Abstains where no pose is read or hardly any can be, where the pose that was read misses half
+    of the figure, where the figure does not stand out from its ground, and where the frame shows
+    neither an elbow, a wrist nor a knee: then nothing is known of its limbs.
     """
-    figure = evidence.figure
-    if figure is None:
+    body = evidence.body
+    if body is None:
         return Score(NAME, None, "no pose read")
-    shown = ARMS + LEGS if _shows_legs(figure) else ARMS
-    if not any(figure.in_frame(joint, _BORDER) for limb in shown for joint in limb[1:3]):
+    shown = ARMS + LEGS if body.shows_legs else ARMS
+    if not any(body.figure.in_frame(joint, _BORDER) for limb in shown for joint in limb[1:3]):
         return Score(NAME, None, "no limb in the frame")
-    fuzzy = _fuzzy_share(figure)
-    if fuzzy > MAX_FUZZY:
-        return Score(NAME, None, "the figure does not stand out from its ground", {"fuzzy": fuzzy})
-    explained = explained_region(figure)
-    region = figure_region(figure, explained)
-    body = joined_to_torso(figure, region)
-    unknown = _opened(body & (1 - explained))
-    share = float(unknown.sum()) / max(1.0, float(body.sum()))
-    if share > MAX_UNEXPLAINED:
-        return Score(NAME, None, "the pose does not fit the figure", {"unexplained": share})
-    hands = len(evidence.hands)
-    faults, seen, part = _faults(figure, (region, body), explained)
-    faults["extra hand"] = TOO_MANY_HANDS if hands > 2 and len(evidence.people) == 1 else 0.0
-    worst = max(faults, key=lambda name: faults[name])
-    measured = {"hands": hands, "fuzzy": fuzzy, "unexplained": share, **seen}
-    where = {"part": list(part.box)} if part.reach else {}
-    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured, **where})
+    posed = pose_evidence(body)
+    certain = readable(posed)
+    if certain < UNREADABLE or body.unexplained_share > MAX_UNEXPLAINED:
+        return Score(NAME, None, "the pose does not fit the figure", {"readable": certain})
+    if posed["agreement"] < MIN_AGREEMENT:
+        seen = {"agreement": posed["agreement"]}
+        return Score(NAME, None, "the figure does not stand out from its ground", seen)
+    measured, parts = limb_evidence(body, posed)
+    asked = (SOUND, *ARM_FAULTS, *(LEG_FAULTS if body.shows_legs else ()))
+    likely = read_logistic(NAME)(measured, asked)
+    hands = _hands(sample, evidence, body.figure, parts[0])
+    value = likely.pop(SOUND)
+    worst = max(likely, key=lambda name: likely[name])
+    if hands is not None and hands > 2 and len(evidence.people) == 1 and value > 1 - TOO_MANY_HANDS:
+        value, worst = 1 - TOO_MANY_HANDS, "extra hand"
+    where = {"part": list(parts[0].box)} if parts[0].reach else {}
+    counted = {"hands": hands} if hands is not None else {}
+    return Score(NAME, value, None, {"worst": worst, **measured, **counted, **where})
 
 
-def _faults(
-    figure: Figure, regions: tuple[Mask, Mask], explained: Mask
-) -> tuple[dict[str, float], dict[str, float], Part]:
-    """The probability of each fault of arms and legs, the measurements behind them, and the part
-    of the body that is a limb too many if any is.
+def _hands(sample: Sample, evidence: Evidence, figure: Figure, part: Part) -> int | None:
+    """How many hands there are; None where a third one cannot show, and none is looked for."""
+    scale = max(sample.image.shape[:2]) / max(figure.soft_mask.shape)
+    if part.reach < HAND_REACH or _HAND * figure.unit * scale < HAND_PIXELS:
+        return None
+    return len(evidence.hands)
 
-    `regions` is all that looks like the figure, and what of it hangs together with the torso: a
-    third leg often shows below a skirt only, while a third arm has to be attached.
+
+def limb_evidence(body: Body, posed: dict[str, float]) -> tuple[dict[str, float], list[Part]]:
+    """What tells limbs too many or too few, as plain numbers, and the parts that no bone explains.
+
+    `posed` is what `metrics.pose.pose_evidence` measured of the same body. What the frame does
+    not show is told as on a sound figure.
     """
-    region, body = regions
-    alike = limb_likeness(figure)
-    arm = weakest_limb(figure, ARMS, arm_region(figure, body))
-    leg = weakest_limb(figure, LEGS, body) if _shows_legs(figure) else None
-    part = unexplained_part(figure, body, explained, alike)
-    gap = shin_gap_share(figure, region & alike, explained)
-    extra = EXTRA(part.reach)
-    missing_arm = 0.0 if arm is None else MISSING_ARM(limb_doubt(arm, *ARM_DOUBT))
-    # A part without a bone beside an arm that the network does not see is that arm, misplaced.
-    faults = {
-        "extra limb": extra * (1.0 - missing_arm),
-        "missing arm": missing_arm * (1.0 - extra),
-        "extra leg": SHIN_GAP(gap),
-        "missing leg": 0.0 if leg is None else MISSING_LEG(limb_doubt(leg, *LEG_DOUBT)),
-    }
-    seen = {"reach": part.reach, "shin_gap": gap}
+    figure = body.figure
+    arm = weakest_limb(body, ARMS, arm_region(figure, body.joined))
+    leg = weakest_limb(body, LEGS, body.joined) if body.shows_legs else None
+    parts = unexplained_parts(body)
+    reach, second = parts[0].reach, parts[1].reach
+    gap = shin_gap_share(figure, body.region & body.alike, body.explained)
+    measured = {"reach": reach, "second_reach": second, "far": max(0.0, reach - 0.35)}
+    measured |= {"shin_gap": gap, "unexplained": posed["unexplained"]}
+    measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
     for name, limb in (("arm", arm), ("leg", leg)):
-        if limb is not None:
-            seen |= {f"{name}_seen": limb.visibility, f"{name}_support": limb.support}
-    return faults, seen, part
+        measured |= _limb_numbers(name, limb or Limb(1.0, 1.0, 1.0, 1.0))
+    measured["misplaced_arm"] = reach * measured["arm_unseen"]
+    return measured, parts
 
 
-def unexplained_part(figure: Figure, body: Mask, explained: Mask, alike: Mask) -> Part:
-    """The most limb-like part of the body that no bone explains; reach 0 where there is none.
+def _limb_numbers(name: str, limb: Limb) -> dict[str, float]:
+    unseen = 1.0 - min(1.0 - _FAINT, max(_FAINT, limb.visibility))
+    return {
+        f"{name}_unseen": unseen,
+        f"{name}_doubt": math.log(unseen / (1.0 - unseen)),
+        f"{name}_bare": 1.0 - limb.support,
+        f"{name}_barest": 1.0 - limb.least,
+        f"{name}_strange": 1.0 - limb.coloured,
+    }
 
-    A part counts by its reach, less so the thicker it is than a limb, the less of it is `alike`,
-    coloured as the figure's own limbs, and where it lies beside the legs, not between them. Thin
-    rims along an edge reach nowhere.
+
+def unexplained_parts(body: Body) -> list[Part]:
+    """The most limb-like parts of the body that no bone explains, at least two, reach 0 for none.
+
+    A part counts by its reach, less so the thicker it is than a limb, the less of it is coloured
+    as the figure's own limbs, and where it lies beside the legs, not between them. Thin rims
+    along an edge reach nowhere.
     """
-    unexplained = _opened(body & (1 - explained))
+    figure, unexplained = body.figure, body.unexplained
     count, labels, boxes, centres = cv2.connectedComponentsWithStats(unexplained)
-    away = cv2.distanceTransform(1 - explained, cv2.DIST_L2, 5) / figure.unit
+    away = cv2.distanceTransform(1 - body.explained, cv2.DIST_L2, 5) / figure.unit
     depth = cv2.distanceTransform(unexplained, cv2.DIST_L2, 5) / figure.unit
-    best = Part(0.0)
+    found = [Part(0.0), Part(0.0)]
     for label in range(1, count):
         part = labels == label
         thickness = 2.0 * float(depth[part].max())
@@ -162,32 +170,29 @@ def unexplained_part(figure: Figure, body: Mask, explained: Mask, alike: Mask) -
         if _beside_legs(figure, centres[label]):
             limb_like *= _BESIDE_LEGS
         reach = min(_LONGEST, float(away[part].max()))
-        reach *= limb_like * float(alike[part].mean())
-        if reach > best.reach:
-            left, top, width, height = (int(one) for one in boxes[label][:4])
-            best = Part(reach, share_box((left, top, width, height), body.shape))
-    return best
+        reach *= limb_like * float(body.alike[part].mean())
+        left, top, width, height = (int(one) for one in boxes[label][:4])
+        found.append(Part(reach, share_box((left, top, width, height), unexplained.shape)))
+    return sorted(found, key=lambda part: -part.reach)
 
 
-def limb_doubt(limb: Limb, by_visibility: float, by_support: float) -> float:
-    """Log odds that a limb is missing, up to a constant: unseen, and its bone on no limb."""
-    unseen = 1.0 - min(0.99, max(0.01, limb.visibility))
-    return by_visibility * math.log(unseen / (1.0 - unseen)) + by_support * (1.0 - limb.support)
-
-
-def weakest_limb(figure: Figure, limbs: tuple[tuple[int, ...], ...], region: Mask) -> Limb | None:
-    """The least visible of the second and third joints, away from the frame's edge.
+def weakest_limb(body: Body, limbs: tuple[tuple[int, ...], ...], region: Mask) -> Limb | None:
+    """What speaks for the pair's joints, second and third, that lie away from the frame's edge.
 
     `region` is where the limbs would show; None where no such joint lies in the frame.
     """
+    figure, coloured = body.figure, region & body.alike
     found = []
     for first, second, third, *_ in limbs:
         for bone, span in (((first, second), (0.3, 1.0)), ((second, third), (0.0, 0.9))):
             if figure.in_frame(bone[1], _BORDER):
-                support = bone_support(figure, region, bone, span)
-                visibility = float(figure.visibility[bone[1]])
-                found.append(Limb(visibility, 1.0 if support is None else support))
-    return min(found, key=lambda limb: limb.visibility, default=None)
+                shares = [bone_support(figure, where, bone, span) for where in (region, coloured)]
+                on, alike = (1.0 if share is None else share for share in shares)
+                found.append((float(figure.visibility[bone[1]]), on, alike))
+    if not found:
+        return None
+    visibility, support, _ = min(found)
+    return Limb(visibility, support, min(one[1] for one in found), min(one[2] for one in found))
 
 
 def shin_gap_share(figure: Figure, limbs: Mask, explained: Mask) -> float:
@@ -212,27 +217,6 @@ def _beside_legs(figure: Figure, point: npt.NDArray[np.float64]) -> bool:
     across = joints[[joint for _, knee, ankle, _ in LEGS for joint in (knee, ankle)], 0]
     low = point[1] > hips[1] + 0.3 * figure.unit
     return bool(low and not across.min() < point[0] < across.max())
-
-
-def _opened(mask: Mask) -> Mask:
-    """The mask without what is thinner than three pixels."""
-    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
-
-
-def _shows_legs(figure: Figure) -> bool:
-    """Whether the frame leaves room below the hips for legs, measured by the spine.
-
-    On a half-body picture the network folds the legs it cannot see into the frame.
-    """
-    shoulders, hips = figure.joints[11:13].mean(axis=0), figure.joints[23:25].mean(axis=0)
-    spine = float(np.linalg.norm(shoulders - hips))
-    return bool(figure.soft_mask.shape[0] - hips[1] > _LEG_ROOM * spine)
-
-
-def _fuzzy_share(figure: Figure) -> float:
-    """Pixels that the mask cannot decide on, as a share of the figure's."""
-    undecided = (figure.soft_mask > 0.15) & (figure.soft_mask < 0.85)
-    return float(undecided.sum()) / max(1.0, float(figure.mask.sum()))
 
 
 JUDGE = Judge(NAME, "pose", score)

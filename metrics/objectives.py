@@ -19,6 +19,8 @@ from metrics.intervals import Floats, beta_draws, central, dirichlet_weights, wi
 
 Cells = Mapping[str, Floats]
 _SEED = 0
+_READABLE = 0.5
+"""Value of `pose_readable` below which there is no figure to speak of."""
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,9 @@ def _pose_cells(scored: Sequence[ScoredSample]) -> Cells:
         # person that was seen counts against it, so that a suite without a detector loses nothing.
         alone = _value(item, "one_person")
         figure = _value(item, "pose_readable") * (1.0 if np.isnan(alone) else alone)
-        return figure * _value(item, "limbs") if figure > 0 else figure
+        limbs = _value(item, "limbs")
+        # A figure that cannot be read fails by that alone; nobody knows its limbs.
+        return figure if figure < _READABLE and np.isnan(limbs) else figure * limbs
 
     return _cells(pose=[value(item) for item in scored])
 
@@ -236,7 +240,7 @@ def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
     # Sharp noise without a figure is no quality: it counts as not judged, so that the share of
     # evaluable pictures takes a LoRA down that draws nothing else.
     def value(item: ScoredSample, judge: str) -> float:
-        return float("nan") if _value(item, "pose_readable") == 0 else _value(item, judge)
+        return float("nan") if _value(item, "pose_readable") < _READABLE else _value(item, judge)
 
     # Red eyes are one more artefact, and the worst one counts. Where they cannot be judged, as on
     # small pictures, the others decide alone.

@@ -10,9 +10,13 @@ from metrics.evidence import Evidence
 
 NAME = "one_person"
 
+SURE_SECOND = 0.6
+"""Confidence from which a second person counts: on figures drawn alone others stay below 0.55, on
+240 pairs they lie above 0.64 (renders of both styles at 64 and 256 px)."""
+
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """1 where the person detector finds exactly one person, 0 where it finds more.
+    """1 where the person detector finds exactly one person, 0 where it surely finds more.
 
     Abstains where the prompt asks for nobody (it has no sex), where no detector is set and where
     no person is found: a missing figure is for `pose_readable` to tell.
@@ -25,9 +29,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if not persons:
         return Score(NAME, None, "no person found", {"persons": 0})
     sure = [person.confidence for person in persons]
-    return Score(
-        NAME, float(len(persons) == 1), None, {"persons": len(persons), "confidence": sure}
-    )
+    alone = len(persons) == 1 or sure[1] < SURE_SECOND
+    return Score(NAME, float(alone), None, {"persons": len(persons), "confidence": sure})
 
 
 JUDGE = Judge(NAME, "pose", score, models=("person_model",))

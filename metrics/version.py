@@ -1,7 +1,8 @@
 """The version of a judge: a digest of its code and coefficients, so that none is bumped by hand.
 
 A judge's version changes when what it computes may have changed: its own module, or a module of
-its package that it imports, directly or not. Comments, docstrings and formatting do not count, and
+its package that it imports, directly or not, or the coefficients of one of them, which lie under
+its name in `calibration/`. Comments, docstrings and formatting do not count, and
 neither does how weight files are fetched; which networks MediaPipe's are does.
 """
 
@@ -11,10 +12,12 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 from metrics.contract import Judge
+from metrics.logistic import CALIBRATION, coefficients
 from metrics.models import BUNDLES
 
 _ASIDE = {"metrics", "metrics.contract", "metrics.models", "metrics.bundles", "metrics.version"}
@@ -40,8 +43,17 @@ def _version(name: str, module: str) -> str:
         wanted = set(_imports(tree, roots)) - _ASIDE
         open_modules += sorted(wanted - read.keys() - set(open_modules))
     networks = sorted(part.sha256 for one in BUNDLES.values() for part in one.members.values())
-    told = repr((name, sorted(read.items()), networks))
+    fitted = [text for one in sorted(read) if (text := _coefficients(one))]
+    told = repr((name, sorted(read.items()), networks, fitted))
     return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
+
+
+def _coefficients(module: str) -> str | None:
+    """The coefficients of a module of this package as text, None where it has none."""
+    package, _, name = module.partition(".")
+    if package != "metrics" or not (CALIBRATION / f"{name}.json").is_file():
+        return None
+    return json.dumps({name: coefficients(name)}, sort_keys=True)
 
 
 def _source(module: str) -> Path:

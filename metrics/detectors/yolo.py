@@ -40,6 +40,8 @@ OVERLAP = 0.45
 MIN_SIDE, MAX_SIDE = 192, 640
 """Longest side, in pixels, that the network sees: the mannequin's was trained at the lower one,
 ultralytics' own at the upper."""
+_SHRUNK = 0.75
+"""Of the picture's longest side, between them: persons worth counting show at it too."""
 _STRIDE = 32
 _REPLACED = (
     (Pillow, "open"),
@@ -89,7 +91,7 @@ class PersonDetector:
 
     def __call__(self, image: Image) -> tuple[PersonBox, ...]:
         """Returns the persons found, surest first; none is an empty tuple."""
-        longest = float(np.clip(max(image.shape[:2]), MIN_SIDE, MAX_SIDE))
+        longest = float(np.clip(_SHRUNK * max(image.shape[:2]), MIN_SIDE, MAX_SIDE))
         found = self._predict(analysis_picture(image, _STRIDE * round(longest / _STRIDE)))
         rows = [row for row in found if int(row[5]) in self._persons]
         return tuple(

@@ -25,20 +25,35 @@ def test_a_detector_is_asked_once_however_many_judges_ask() -> None:
             for judge in JUDGES:
                 judge.score(sample, evidence)
             evidence.sentence_probabilities({"day": ("by day",), "night": ("by night",)})
-        # NudeNet sees the picture and the figure's crop.
-        asked = {"parts": 2, "pose": 1, "hands": 1, "persons": 1, "zero_shot": 1}
+        # No third hand can show on a sound figure, and its crop would be the picture again.
+        asked = {"parts": 1, "pose": 1, "hands": 0, "persons": 1, "zero_shot": 1}
         assert {name: clock.calls for name, clock in clocks.items()} == asked
-        assert all(clock.seconds > 0 for clock in clocks.values())
+        assert all(clock.seconds > 0 for name, clock in clocks.items() if name != "hands")
 
 
-def test_where_no_figure_is_read_only_whole_pictures_are_looked_at() -> None:
+def test_a_small_figure_is_looked_at_closely_and_a_third_arm_for_its_hand() -> None:
+    far = np.full((420, 420, 3), 150, np.uint8)
+    far[80:236, 120:276] = draw(Figure("male", jitter=1), 156)
+    many = draw(Figure("male", arm_pose="arms at sides", limbs="extra arm", jitter=3), 256)
+    with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+        clocks = clocked(detectors)
+        for picture, asked in ((far, {"parts": 2}), (many, {"hands": 1})):
+            before = {name: clocks[name].calls for name in asked}
+            evidence = Evidence(Sample(Prompt("1boy", "male"), 0, picture), detectors)
+            for _ in range(2):
+                for judge in JUDGES:
+                    judge.score(Sample(Prompt("1boy", "male"), 0, picture), evidence)
+            assert {name: clocks[name].calls - before[name] for name in asked} == asked
+
+
+def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
     sample = Sample(Prompt("1girl", "female"), 0, np.full((256, 256, 3), 200, np.uint8))
     with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
         clocks = clocked(detectors)
         evidence = Evidence(sample, detectors)
         for judge in JUDGES:
             judge.score(sample, evidence)
-        asked = {"parts": 1, "pose": 1, "hands": 0, "persons": 1, "zero_shot": 0}
+        asked = {"parts": 1, "pose": 2, "hands": 0, "persons": 1, "zero_shot": 0}
         assert {name: clock.calls for name, clock in clocks.items()} == asked
 
 

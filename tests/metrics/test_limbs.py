@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from metrics import limbs
+from metrics.body import read_body
 from metrics.contract import Image, Prompt, Sample
 from metrics.evidence import Evidence
 from metrics.figure import Figure
-from metrics.limbs import Limb
+from metrics.pose import pose_evidence
 
 Evidences = Callable[[Image], Evidence]
 
@@ -82,7 +83,7 @@ def test_soft_pictures_of_sound_figures_are_rarely_flagged(
 
 
 def judged(figure: Figure) -> Any:
-    evidence: Any = SimpleNamespace(figure=figure, hands=(), people=(None,))
+    evidence: Any = SimpleNamespace(body=read_body(figure), hands=(), people=(None,))
     return limbs.score(Sample(Prompt("1girl"), 0, figure.picture), evidence)
 
 
@@ -112,14 +113,10 @@ def test_an_arm_drawn_where_nothing_is_is_missing(
         assert figure is not None
         joints = figure.joints.copy()
         joints[[13, 15]] = joints[11] + np.array([[1.1, 0.0], [2.2, 0.0]]) * figure.unit
-        score = judged(doubtful(replace(figure, joints=joints)))
-        assert score.evidence["arm_support"] < 0.3
-
-
-@pytest.mark.parametrize("by", [{"visibility": 0.2}, {"support": 0.1}])
-def test_doubt_in_a_limb_grows_with_either_sign(by: dict[str, float]) -> None:
-    sure = Limb(visibility=0.9, support=1.0)
-    assert limbs.limb_doubt(replace(sure, **by), 1.5, 3.0) > limbs.limb_doubt(sure, 1.5, 3.0)
+        body = read_body(doubtful(replace(figure, joints=joints)))
+        measured, _ = limbs.limb_evidence(body, pose_evidence(body))
+        assert measured["arm_bare"] > 0.7
+        assert measured["arm_unseen"] == pytest.approx(0.7, abs=1e-6)
 
 
 def test_a_pose_beside_the_figure_is_an_abstention(
@@ -140,7 +137,7 @@ def test_legs_outside_the_frame_are_not_missing(
     images = rendered(30, 400, framing="half", arm_pose="hands on hips")
     scores = [limbs.score(sampled(image), evidence(image)) for image in images]
     assert not any(score.evidence.get("worst") == "missing leg" for score in scores if score.value)
-    assert sum("leg_seen" in score.evidence for score in scores) <= 3
+    assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 3
 
 
 def test_no_pose_is_an_abstention(evidence: Evidences, sampled: Callable[..., Sample]) -> None:

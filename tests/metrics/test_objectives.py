@@ -43,6 +43,13 @@ def test_an_unreadable_pose_is_a_failure_and_unjudged_limbs_are_not() -> None:
     assert (found.n, found.total) == (1, 2)
 
 
+def test_a_figure_that_can_hardly_be_read_counts_as_that_and_its_limbs_are_not_missed() -> None:
+    suite = [scored(pose_readable=0.1, limbs=None), scored(pose_readable=0.9, limbs=0.5)]
+    found = objectives(suite, [scored(), scored()])["pose"]
+    assert found.value == pytest.approx((0.1 + 0.45) / 2)
+    assert (found.n, found.total) == (2, 2)
+
+
 def test_a_second_person_spoils_the_pose_whatever_its_limbs() -> None:
     suite = [scored(one_person=0.0), scored(one_person=0.0, limbs=None), scored(limbs=0.5)]
     found = objectives(suite, None)["pose"]
@@ -96,6 +103,12 @@ def test_sharp_pictures_without_a_figure_are_no_quality() -> None:
     found = objectives([*lost, scored(19)], base)["quality"]
     assert (found.value, found.n, found.total) == (pytest.approx(0.05), 1, 20)
     assert found.high < 0.1
+
+
+def test_what_can_hardly_be_read_has_no_quality_to_judge() -> None:
+    suite = [scored(pose_readable=0.4, sharp=0.2), scored(pose_readable=0.6, sharp=0.64)]
+    found = objectives(suite, None)["quality"]
+    assert (found.value, found.n, found.total) == (pytest.approx(0.8), 1, 2)
 
 
 def test_every_interval_holds_its_value() -> None:

@@ -23,8 +23,10 @@ def seen(sample: Sample, *confidences: float) -> Evidence:
     return Evidence(sample, cast(Detectors, detectors))
 
 
-@pytest.mark.parametrize(("sure", "value"), [([0.9], 1.0), ([0.9, 0.4], 0.0), ([0.5] * 4, 0.0)])
-def test_exactly_one_person_is_right(
+@pytest.mark.parametrize(
+    ("sure", "value"), [([0.9], 1.0), ([0.9, 0.7], 0.0), ([0.7] * 4, 0.0), ([0.9, 0.5], 1.0)]
+)
+def test_exactly_one_person_is_right_but_for_doubtful_others(
     sampled: Callable[..., Sample], sure: list[float], value: float
 ) -> None:
     sample = sampled(IMAGE, sex="female")

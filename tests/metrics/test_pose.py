@@ -3,10 +3,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 
 from metrics import pose
 from metrics.contract import Image, Sample
 from metrics.evidence import Evidence
+from metrics.logistic import read_logistic
+from metrics.preprocess import analysis_picture
+from tuner.mannequin.render import draw, random_figure
+from tuner.mannequin.unreadable import KINDS, unreadable
 
 Evidences = Callable[[Image], Evidence]
 
@@ -16,7 +21,54 @@ def test_sound_renders_are_read(
 ) -> None:
     images = rendered(50, seed=1)
     values = [pose.score(sampled(image), evidence(image)).value for image in images]
-    assert np.mean([value == 1.0 for value in values]) >= 0.98
+    assert np.mean([value is not None and value >= 0.8 for value in values]) >= 0.96
+    assert np.mean(values) >= 0.93
+
+
+@pytest.mark.parametrize("framing", ["full", "half"])
+def test_a_frame_that_shows_less_is_not_held_against_a_figure(
+    framing: str, evidence: Evidences, rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+) -> None:  # fmt: skip
+    values = [
+        pose.score(sampled(image), evidence(image)).value
+        for image in rendered(25, seed=2, framing=framing)
+    ]
+    assert np.mean(values) >= 0.93
+
+
+def test_a_portrait_is_readable(
+    evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    values = []
+    for image in rendered(15, seed=3, framing="half", arm_pose="arms at sides"):
+        portrait = analysis_picture(image[2:40, 13:51], 64)  # head and shoulders
+        values.append(pose.score(sampled(portrait), evidence(portrait)).value)
+    assert np.mean(np.array(values) >= 0.5) >= 0.85
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_figure_made_unreadable_is_read_less_than_a_sound_one(
+    kind: str, evidence: Evidences, sampled: Callable[..., Sample]
+) -> None:
+    rng = np.random.default_rng(4)
+    figures = [random_figure(rng) for _ in range(12)]
+
+    def mean(images: list[Image]) -> float:
+        found = [pose.score(sampled(image), evidence(image)).value for image in images]
+        return float(np.mean([value for value in found if value is not None]))
+
+    sound = mean([draw(figure) for figure in figures])
+    assert mean([unreadable(figure, 64, kind, 1.0) for figure in figures]) < sound - 0.35
+
+
+def test_what_was_measured_is_kept(
+    evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    image = rendered(1, seed=1)[0]
+    found = pose.score(sampled(image), evidence(image))
+    measured = {name: found.evidence[name] for name in read_logistic("pose").features}
+    assert pose.readable(measured) == found.value
 
 
 def test_an_empty_ground_is_a_failure_when_a_person_was_asked_for(

@@ -31,13 +31,14 @@ LEVELS = (
     "mannequin.render",
     "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
-    "mannequin.corpus mannequin.dataset mannequin.labelled mannequin.scene",
+    "mannequin.corpus mannequin.dataset mannequin.scene mannequin.unreadable",
+    "mannequin.labelled",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
     "prior_pictures",
-    "workbench calibrate data.audit_command",
+    "workbench calibrate data.audit_command mannequin.fit_judges",
     "study confirm",
     "export dashboard follow",
     "export_model",

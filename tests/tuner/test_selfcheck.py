@@ -18,11 +18,13 @@ from tuner.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
 from tuner.cli import app
 from tuner.judge_models import judge_settings
 from tuner.mannequin.labelled import rendered_cases
+from tuner.mannequin.unreadable import STRENGTHS
 from tuner.selfcheck import Answer, Measure, answers, area_under_curve, measures, spearman
 from tuner.selfcheck_report import print_measures
 
 FAULTS = {
     "no figure": "pose_readable",
+    "unreadable": "pose_readable",
     **dict.fromkeys(("extra arm", "missing arm", "extra leg", "missing leg"), "limbs"),
     "two figures": "one_person",
     "wrong sex": "gender",
@@ -54,7 +56,7 @@ def test_each_fault_is_drawn_once_for_each_figure_of_each_style() -> None:
     assert {case.kind: case.judges for case in cases if case.kind != SOUND} == {
         kind: (judge,) for kind, judge in FAULTS.items()
     }
-    rungs = 4 * (len(FAULTS) - 2 + len(BLUR) + len(BLOCK))
+    rungs = 4 * (len(FAULTS) - 3 + len(BLUR) + len(BLOCK) + len(STRENGTHS))
     assert len(cases) == 4 + rungs
     again = rendered_cases(2, 64)
     for one, other in zip(cases, again, strict=True):
@@ -215,7 +217,13 @@ def test_the_judges_are_right_about_the_first_style(
     size: int, measured: Callable[[int, int], dict[tuple[str, str], Measure]]
 ) -> None:
     found = measured(30, size)
-    for judge in ("pose_readable", "limbs", "one_person", "gender", "cloth_share", "clean"):
+    poses = found["first", "pose_readable"]
+    assert poses.false_alarms.value <= 0.1
+    gone = [fault for fault in poses.faults if fault.strength in (0.0, 1.0)]
+    assert len(gone) == 2
+    assert all(fault.auc is not None and fault.auc >= 0.93 for fault in gone)
+    assert poses.ladders[0].falls
+    for judge in ("limbs", "one_person", "gender", "cloth_share", "clean"):
         one = found["first", judge]
         assert one.auc is not None
         assert one.auc >= 0.93, judge

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import cv2
 import numpy as np
 
 from metrics.contract import Prompt, Sample
@@ -20,8 +19,8 @@ from tuner.cases import (
     wrong_sex,
 )
 from tuner.mannequin.figure import CLOTH_COLOURS, Figure, Limbs, Style, random_figure
-from tuner.mannequin.ground import paint_ground
-from tuner.mannequin.render import draw
+from tuner.mannequin.render import draw, draw_ground
+from tuner.mannequin.unreadable import KINDS, STRENGTHS, unreadable
 
 STYLES: tuple[Style, ...] = ("first", "second")
 GROUPS: dict[Style, str] = {style: f"renders, {style} style" for style in STYLES}
@@ -73,7 +72,8 @@ def _faults(sound: Case, figure: Figure, size: int) -> Iterator[Case]:
         yield with_fault(sound, fault, "limbs", image)
     yield with_fault(sound, "undressed", "cloth_share", draw(replace(figure, clothed=False), size))
     yield with_fault(sound, "red eyes", "no_red_eyes", draw(replace(figure, red_eyes=True), size))
-    canvas = np.zeros((4 * size, 4 * size, 3), np.uint8)
-    paint_ground(canvas, figure, np.random.default_rng(figure.jitter))
-    empty = np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
-    yield with_fault(sound, "no figure", "pose_readable", empty)
+    yield with_fault(sound, "no figure", "pose_readable", draw_ground(figure, size))
+    kind = tuple(KINDS)[sound.source % len(KINDS)]
+    for strength in STRENGTHS:
+        image = unreadable(figure, size, kind, strength)
+        yield with_fault(sound, "unreadable", "pose_readable", image, strength)

@@ -19,7 +19,7 @@ from tuner.mannequin.ground import paint_ground
 from tuner.mannequin.second_style import paint_second
 from tuner.mannequin.skeleton import PROPORTIONS, Skeleton, View, build_skeleton
 
-__all__ = ["FINGER_SIZE", "Figure", "Truth", "draw", "random_figure", "truth"]
+__all__ = ["FINGER_SIZE", "Figure", "Truth", "draw", "draw_ground", "random_figure", "truth"]
 
 FINGER_SIZE = 192
 """From this many pixels on, hands have fingers; below, a finger is thinner than a pixel."""
@@ -82,13 +82,26 @@ def truth(figure: Figure) -> Truth:
 def draw(figure: Figure, size: int = 64) -> Image:
     """Draw the figure as RGB, shape (size, size, 3), uint8. Equal figures give equal pictures."""
     rng, skeleton, origin, scale = _scene(figure)
-    side = size * (4 if size <= 96 else 2)
-    canvas: Canvas = np.zeros((side, side, 3), np.uint8)
-    paint_ground(canvas, figure, rng)
+    canvas = _ground(figure, size, rng)
+    side = len(canvas)
     view = View(origin * side, scale * side, fingers=size >= FINGER_SIZE)
     paint_figure(canvas, figure, skeleton, view)
     small = cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA)
     return _corrupt(small, figure, rng)
+
+
+def draw_ground(figure: Figure, size: int = 64) -> Image:
+    """What `draw` shows, without the figure and its faults."""
+    canvas = _ground(figure, size, _scene(figure)[0])
+    return np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _ground(figure: Figure, size: int, rng: np.random.Generator) -> Canvas:
+    """The ground on a canvas that is shrunk to `size` when all is painted."""
+    side = size * (4 if size <= 96 else 2)
+    canvas: Canvas = np.zeros((side, side, 3), np.uint8)
+    paint_ground(canvas, figure, rng)
+    return canvas
 
 
 def paint_figure(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) -> None:

@@ -1,0 +1,78 @@
+"""What of a picture is the main figure, and what of that one skeleton explains: worked out once.
+
+A pose network always draws one valid human, so what is odd about a body is sought outside its
+skeleton: in what else belongs to the figure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from metrics.figure import (
+    Figure,
+    Mask,
+    explained_region,
+    figure_region,
+    joined_to_torso,
+    limb_likeness,
+)
+
+_LEG_ROOM = 0.8
+
+
+@dataclass(frozen=True)
+class Body:
+    """The main figure's regions, each (H, W) on the figure's working picture, 1 inside.
+
+    `explained` is what one skeleton covers, `region` all that looks like the figure, `joined`
+    what of it hangs together with the torso, `unexplained` what of that no bone covers, and
+    `alike` what has a colour of the figure's own limbs.
+    """
+
+    figure: Figure
+    explained: Mask
+    region: Mask
+    joined: Mask
+    unexplained: Mask
+    alike: Mask
+    shows_legs: bool
+
+    @property
+    def unexplained_share(self) -> float:
+        """Share of the figure that no skeleton explains, 0 to 1."""
+        return float(self.unexplained.sum()) / max(1.0, float(self.joined.sum()))
+
+    @property
+    def fuzzy_share(self) -> float:
+        """Pixels that the landmarker's mask cannot decide on, as a share of the figure's."""
+        soft = self.figure.soft_mask
+        undecided = (soft > 0.15) & (soft < 0.85)
+        return float(undecided.sum()) / max(1.0, float(self.figure.mask.sum()))
+
+
+def read_body(figure: Figure) -> Body:
+    """Parts the picture into the figure and its ground, and the figure by its skeleton."""
+    explained = explained_region(figure)
+    region = figure_region(figure, explained)
+    joined = joined_to_torso(figure, region)
+    unexplained = _opened(joined & (1 - explained))
+    alike = limb_likeness(figure)
+    return Body(figure, explained, region, joined, unexplained, alike, _shows_legs(figure))
+
+
+def _opened(mask: Mask) -> Mask:
+    """The mask without what is thinner than three pixels."""
+    return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
+
+
+def _shows_legs(figure: Figure) -> bool:
+    """Whether the frame leaves room below the hips for legs, measured by the spine.
+
+    On a half-body picture the network folds the legs it cannot see into the frame.
+    """
+    shoulders, hips = figure.joints[11:13].mean(axis=0), figure.joints[23:25].mean(axis=0)
+    spine = float(np.linalg.norm(shoulders - hips))
+    return bool(figure.soft_mask.shape[0] - hips[1] > _LEG_ROOM * spine)
