@@ -4,17 +4,19 @@
 
 Each STUDY is a folder that `tuner run` wrote. Of its Pareto front the trial with the best pose is
 sampled again, and the base with it, on noise seeds that no study uses; the difference is paired by
-prompt and seed. Beside it stand the caption policies of all trials that were scored. The table
-goes to benchmarks/results/studies.md.
+prompt and seed. Beside it stand the caption policies of all sound trials. The table goes to
+benchmarks/results/studies.md, what was measured to studies.jsonl beside it: a study that is there
+is not measured again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from world import Bench
@@ -52,14 +54,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     folders = [StudyFolder(path) for path in asked.studies]
     studies = [(folder, read_results(folder)) for folder in folders]
+    kept = asked.result.with_suffix(".jsonl")
+    known = read_known(kept)
+    missing = [one for one in studies if key_of(one[1], asked.noise_seeds) not in known]
     settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
-    with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as folder:
-        scale = Scale(noise_seeds=asked.noise_seeds)
-        bench = Bench(load_base("mannequin"), judges, scale, Path(folder))
-        measured = [remeasured(bench, *study) for study in studies]
+    if missing:
+        with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
+            scale = Scale(noise_seeds=asked.noise_seeds)
+            bench = Bench(load_base("mannequin"), judges, scale, Path(temporary))
+            for folder, results in missing:
+                fresh = remeasured(bench, folder, results)
+                line = {"key": key_of(results, asked.noise_seeds), **asdict(fresh)}
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                with kept.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+        known = read_known(kept)
+    measured = [known[key_of(results, asked.noise_seeds)] for _, results in studies]
     text = page([one for _, one in studies], measured, asked.noise_seeds)
     write_text(asked.result, text)
     print(text)
+
+
+def key_of(results: Results, noise_seeds: int) -> str:
+    """What a measurement is known by: the study, the trial that was chosen, and how many seeds."""
+    best = best_pose(results)
+    return f"{results.study.begun} {best.trial.number} {best.rung.step} {noise_seeds}"
+
+
+def read_known(path: Path) -> dict[str, Fresh]:
+    """What was measured already, by key."""
+    found = {}
+    for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        line = json.loads(text)
+        base, trial = Objective(**line["base"]), Objective(**line["trial"])
+        found[line["key"]] = Fresh(base, trial, Difference(**line["difference"]))
+    return found
 
 
 def best_pose(results: Results) -> Result:
@@ -81,12 +110,17 @@ def remeasured(bench: Bench, folder: StudyFolder, results: Results) -> Fresh:
     )
 
 
-def policies(results: Results) -> dict[str, list[float]]:
-    """For each caption policy the strength (results_table.strength) of its scored trials."""
-    found: dict[str, list[float]] = {}
+def policies(results: Results) -> dict[str, list[Result]]:
+    """The sound trials of each caption policy: those with a pose that the base might have.
+
+    A collapsed trial says nothing of captions.
+    """
+    assert results.base is not None
+    least = results.base.objectives["pose"].low
+    found: dict[str, list[Result]] = {}
     for one in results.scored:
-        value = strength(one.rung, results.study.objectives)
-        found.setdefault(str(one.trial.parameters["captions"]), []).append(value)
+        if one.rung.objectives["pose"].value >= least:
+            found.setdefault(str(one.trial.parameters["captions"]), []).append(one)
     return found
 
 
@@ -101,28 +135,36 @@ def page(studies: Sequence[Results], measured: Sequence[Fresh], noise_seeds: int
         "| study | trials | best pose on the front | base | trial | trial - base, paired |",
         "|---|---|---|---|---|---|",
     ]
-    for results, fresh in zip(studies, measured, strict=True):
+    for number, (results, fresh) in enumerate(zip(studies, measured, strict=True), 1):
         best, apart = best_pose(results), fresh.difference
         gain = f"{apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}]"
         told = f"trial {best.trial.number}: {words(best.trial.parameters)}"
-        cells = [results.study.name, str(results.finished), told]
+        cells = [str(number), str(results.finished), told]
         cells += [interval(fresh.base), interval(fresh.trial), gain]
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", "Caption policies: mean over their scored trials of the geometric mean of the"]
-    lines += ["objectives' lower bounds (and the best of them).", ""]
-    names = sorted({name for results in studies for name in policies(results)})
-    lines += ["| study | " + " | ".join(names) + " |", "|---|" + "---|" * len(names)]
-    for results in studies:
-        found = policies(results)
-        cells = [_policy(found.get(name, [])) for name in names]
-        lines.append(f"| {results.study.name} | " + " | ".join(cells) + " |")
+    lines += ["", "## Caption policies", "", POLICIES, ""]
+    lines += ["| study | captions | sound trials | strength | dressed on bare prompts | pose |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for number, results in enumerate(studies, 1):
+        for name, trials in sorted(policies(results).items()):
+            cells = [str(number), name, str(len(trials)), *_means(results, trials)]
+            lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _policy(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    return f"{statistics.fmean(values):.2f} of {len(values)} (best {max(values):.2f})"
+POLICIES = (
+    "Means over each study's sound trials (pose not below the base's lower bound). Strength is the "
+    "geometric mean of the objectives' lower bounds, by which `tuner export` chooses."
+)
+
+
+def _means(results: Results, trials: Sequence[Result]) -> list[str]:
+    columns = [
+        [strength(one.rung, results.study.objectives) for one in trials],
+        [one.rung.objectives["clothing"].value for one in trials],
+        [one.rung.objectives["pose"].value for one in trials],
+    ]
+    return [f"{statistics.fmean(column):.3f}" for column in columns]
 
 
 if __name__ == "__main__":

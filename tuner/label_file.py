@@ -78,5 +78,6 @@ def _labelled(path: Path, label: Label) -> Labelled:
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
     ((_, prompt),) = find_pictures(path).prompted
-    prompt = replace(prompt, sex=label.sex or prompt.sex, text=prompt.text or "a person")
+    # What a prompt asked for is not what was drawn: the sex is known where somebody saw it.
+    prompt = replace(prompt, sex=label.sex, text=prompt.text or "a person")
     return Labelled(path, prompt, label)

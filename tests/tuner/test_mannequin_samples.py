@@ -36,7 +36,7 @@ def test_the_eye_and_the_judge_find_the_same_bodies_wrong(
 @pytest.mark.slow
 def test_the_eye_and_the_judges_agree_on_sex_and_clothes(measured: dict[str, Measure]) -> None:
     sex = measured["gender"]
-    right = (1.0 - sex.false_alarms.value) * sex.false_alarms.n / sex.false_alarms.total
-    assert right >= 0.95
+    assert sex.false_alarms.n >= 250
+    assert 1.0 - sex.false_alarms.value >= 0.95
     assert measured["cloth_share"].auc is not None
     assert measured["cloth_share"].auc >= 0.97

@@ -1,0 +1,60 @@
+"""What of a study is small enough to be kept in the repository.
+
+    python benchmarks/publish.py STUDY TARGET
+
+Copies study.yaml and report.html, results.db without the features that measures were computed from,
+a small grid of each trial's last rung and of the base, and the LoRA that `tuner export` takes.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+
+from PIL import Image
+
+from tuner.confirmed import chosen
+from tuner.export_model import export_trial
+from tuner.results_table import read_results
+from tuner.study_folder import StudyFolder
+
+QUALITY = 80
+
+
+def main() -> None:
+    folder, target = StudyFolder(Path(sys.argv[1])), Path(sys.argv[2])
+    results = read_results(folder)
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "grids").mkdir(parents=True)
+    for path in (folder.study_yaml, folder.report):
+        shutil.copyfile(path, target / path.name)
+    shutil.copyfile(folder.results_db, target / folder.results_db.name)
+    _slim(target / folder.results_db.name)
+    if results.base:
+        _small(results.base.grid, target / "grids" / "base.jpg")
+    for one in results.scored:
+        _small(one.rung.grid, target / "grids" / f"{one.trial.number:04d}.jpg")
+    export_trial(folder, chosen(folder), target / f"{folder.name}.safetensors")
+    size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
+    print(f"{target}: {size / 2**20:.1f} MiB")
+
+
+def _slim(database: Path) -> None:
+    with sqlite3.connect(database) as connection:
+        for table in ("features", "fresh_features"):
+            if connection.execute("select 1 from sqlite_master where name = ?", [table]).fetchone():
+                connection.execute(f"delete from {table}")
+    connection.execute("vacuum")
+    connection.close()
+
+
+def _small(grid: Path, target: Path) -> None:
+    picture = Image.open(grid).convert("RGB")
+    half = (picture.width // 2, picture.height // 2)
+    picture.resize(half, Image.Resampling.LANCZOS).save(target, quality=QUALITY, optimize=True)
+
+
+if __name__ == "__main__":
+    main()
