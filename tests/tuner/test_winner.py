@@ -180,6 +180,7 @@ def test_what_one_more_training_gives_lies_in_the_recipes_interval() -> None:
     assert np.mean(inside) >= 0.93
 
 
+@pytest.mark.slow
 def test_equal_trials_have_no_winner_beyond_ties_and_true_intervals() -> None:
     """200 studies over nothing but equal trials."""
     single, true, wanted = [], [], truth(USUAL)
