@@ -20,13 +20,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from world import Bench
-from world_arms import FreshSuite, Scale
+from world_arms import Scale
 
 from metrics import open_detectors
 from metrics.contract import JudgeSettings, Objective
 from metrics.objectives import Difference, objectives, paired_difference
 from tuner import mannequin
 from tuner.base_model import load_base
+from tuner.fresh import FreshSuite
 from tuner.results_table import Result, Results, front, interval, read_results, strength, words
 from tuner.study_folder import StudyFolder, write_text
 

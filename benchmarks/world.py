@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from world_arms import EFFECTS, FreshSuite, Scale
+from world_arms import EFFECTS, Scale
 from world_measures import Memory, collapsed, measure, remember
 from world_plots import plot_effect
 from world_report import Found, compare, report
@@ -38,6 +38,7 @@ from metrics.detectors import Detectors
 from tuner import mannequin
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
+from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
 from tuner.mannequin.dataset import data_folder
 from tuner.sample import sample

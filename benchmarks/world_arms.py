@@ -12,6 +12,7 @@ from typing import Literal
 
 from tuner.alias_leak import with_alias
 from tuner.config import SuiteConfig, TrainConfig
+from tuner.fresh import FreshSuite
 
 ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {
@@ -24,21 +25,6 @@ DEFAULTS: Mapping[str, object] = {
 }
 
 Expected = Literal["higher", "lower", "alike", "open"]
-
-
-class FreshSuite(SuiteConfig):
-    """A suite with noise of its own for each training seed.
-
-    So the interval over training seeds holds for other noise as well, and the arms of one seed
-    are still paired cell by cell.
-    """
-
-    first_seed: int = 0
-
-    def cells(self):  # type: ignore[no-untyped-def]
-        """Every prompt with its seeds from `first_seed` on, prompts before seeds."""
-        seeds = range(self.first_seed, self.first_seed + self.seeds)
-        return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
 
 
 @dataclass(frozen=True)

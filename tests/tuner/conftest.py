@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,10 @@ from diffusers import (
     UNet2DConditionModel,
 )
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTextModel
 
 from tuner.base_model import BaseModel, load_base
+from tuner.clip_tokenizer import all_merges, clip_tokenizer
 from tuner.data.folder import TrainingSet, read_folder
 
 torch.set_num_threads(1)
@@ -29,31 +28,6 @@ def own_selfchecks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither read nor write what selfchecks of this machine's user found."""
     monkeypatch.setattr(
         "tuner.calibration.home_file", lambda: tmp_path / "home" / "selfchecks.json"
-    )
-
-
-def clip_tokenizer() -> CLIPTokenizer:
-    """CLIP's own vocabulary, from the copy that open_clip ships."""
-    spec = importlib.util.find_spec("open_clip")
-    assert spec is not None
-    assert spec.origin is not None
-    packed = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
-    lines = gzip.decompress(packed.read_bytes()).decode("utf-8").split("\n")[1:48895]
-    merges = [tuple(line.split()) for line in lines]
-    letters = list(range(33, 127)) + list(range(161, 173)) + list(range(174, 256))
-    others = [byte for byte in range(256) if byte not in letters]
-    pieces = [chr(byte) for byte in letters] + [chr(256 + n) for n in range(len(others))]
-    words = [*pieces, *(piece + "</w>" for piece in pieces), *("".join(pair) for pair in merges)]
-    vocab = {word: number for number, word in enumerate(words)}
-    vocab |= {"<|startoftext|>": 49406, "<|endoftext|>": 49407}
-    return CLIPTokenizer(
-        vocab=vocab,
-        merges=merges,
-        unk_token="<|endoftext|>",
-        bos_token="<|startoftext|>",
-        eos_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
-        model_max_length=77,
     )
 
 
@@ -95,7 +69,7 @@ def save_tiny_base(folder: Path, prediction_type: str = "epsilon") -> Path:
                 sample_size=64,
             ),
             text_encoder=text_encoder(),
-            tokenizer=clip_tokenizer(),
+            tokenizer=clip_tokenizer(all_merges()),
             scheduler=DDIMScheduler(
                 beta_start=0.00085,
                 beta_end=0.012,

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 
 import metrics
 from metrics import measures, open_detectors
-from metrics.contract import JudgeSettings, Measure, Prompt, Sample, Score, ScoredSample
+from metrics.contract import JudgeSettings, Measure, Prompt, ScoredSample
 from metrics.detectors import Detectors
-from metrics.judges import JUDGES
+from tests.tuner.trained_study import by_brightness
 from tuner import adapter, mannequin
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
@@ -41,17 +41,6 @@ CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female", "full"), Prompt("1boy", "male")), seeds=2, steps=2
 )
-
-
-def by_brightness(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
-    """Every judge's word is the picture's brightness: the judges have tests of their own."""
-    return [
-        ScoredSample(
-            sample,
-            {judge.name: Score(judge.name, float(sample.image.mean()) / 255) for judge in JUDGES},
-        )
-        for sample in samples
-    ]
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ SUITE = SuiteConfig(
 
 
 def by_brightness(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
+    """Every judge's word is the picture's brightness: the judges have tests of their own."""
     return [
         ScoredSample(
             sample,
