@@ -17,7 +17,7 @@ from metrics.contract import Sample, ScoredSample
 from tuner.config import StudyConfig, TrainConfig
 from tuner.confirmed import BASE, Job, candidates, finished, jobs, unseen
 from tuner.errors import ConfigError, TunerError
-from tuner.events import Event, Phase, Progress, RepeatEnded, RepeatStarted
+from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.fresh import fresh_suite, seeds_for
 from tuner.fresh_rows import FreshRow, PlanRow
 from tuner.keep import keep
@@ -29,7 +29,7 @@ from tuner.sample import sample
 from tuner.space import load_study
 from tuner.store import Store, utc_now
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder, write_text
-from tuner.train import DivergedError, train
+from tuner.train import Checkpoint, DivergedError, train
 from tuner.trial import (
     OutOfMemoryError,
     Workbench,
@@ -75,7 +75,7 @@ def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
         if len(finished(plan, store.fresh())) < len(jobs(plan)):
             with contextlib.ExitStack() as models:
                 bench = yield from open_bench(config, folder, store, data, models)
-                yield from measure(bench, folder, store, plan)
+                yield from measure(bench, folder, store, plan, config.budget.rungs[-1])
 
 
 def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked) -> list[PlanRow]:
@@ -106,9 +106,12 @@ def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked
 
 
 def measure(
-    bench: Workbench, folder: StudyFolder, store: Store, plan: list[PlanRow]
+    bench: Workbench, folder: StudyFolder, store: Store, plan: list[PlanRow], steps: int
 ) -> Iterator[Event]:
-    """Do what of the plan is not done yet, a LoRA at a time; each is kept when it is whole."""
+    """Do what of the plan is not done yet, a LoRA at a time; each is kept when it is whole.
+
+    `steps` is how long a trial of the study is, by which schedules and stages go.
+    """
     bench = replace(bench, suite=fresh_suite(bench.suite, plan[0].seeds), base_scored=None)
     asked, done = jobs(plan), finished(plan, store.fresh())
     for place, job in enumerate(asked, 1):
@@ -119,13 +122,13 @@ def measure(
         began, begun = time.monotonic(), utc_now()
         if job != BASE and bench.base_scored is None:
             bench = replace(bench, base_scored=unseen(store.fresh_samples(*BASE)))
-        row = yield from _measured(bench, folder, store, job)
+        row = yield from _measured(bench, folder, store, job, steps)
         store.add_phase(trial, "confirm", begun, time.monotonic() - began)
         yield RepeatEnded(trial, step, repeat, row.rung.objectives, row.reason)
 
 
 def _measured(
-    bench: Workbench, folder: StudyFolder, store: Store, job: Job
+    bench: Workbench, folder: StudyFolder, store: Store, job: Job, steps: int
 ) -> Generator[Event, None, FreshRow]:
     """Train the LoRA of `job` where it needs it, sample and score it, and keep what was found."""
     trial, step, repeat = job
@@ -133,7 +136,7 @@ def _measured(
     seed, lora, seeds = None, None, bench.suite.seeds
     try:
         if trial is not None:
-            seed, lora = yield from _lora(bench, folder, trial, step, repeat)
+            seed, lora = yield from _lora(bench, folder, job, steps)
         scored = yield from _scored(bench, trial, lora, rung)
     except DivergedError as error:
         if trial is None:
@@ -162,37 +165,42 @@ def _rung_folder(folder: StudyFolder, job: Job) -> RungFolder:
 
 
 def _lora(
-    bench: Workbench, folder: StudyFolder, trial: int, step: int, repeat: int
+    bench: Workbench, folder: StudyFolder, job: Job, steps: int
 ) -> Generator[Event, None, tuple[int, Path]]:
     """The training seed and the file: the trial's own, or one of a training with another seed."""
+    trial, step, repeat = job
+    assert trial is not None
     config = read_yaml(folder.trial(trial).train_yaml)
     if repeat == 0:
-        return config.seed, folder.trial(trial).rung(step).lora
+        return config.seed, folder.trial(trial).rung(step).trained(config.method)
     # Trials' seeds lie far apart (tuner.space), so that these are nobody else's.
     again = config.model_copy(update={"seed": (config.seed + repeat) % 2**63})
     into = folder.repeat(trial, step, repeat)
-    yield from _trained(bench, trial, step, again, into)
-    return again.seed, into.rung(step).lora
+    yield from _trained(bench, job, again, into, steps)
+    return again.seed, into.rung(step).trained(config.method)
 
 
 def _trained(
-    bench: Workbench, trial: int, step: int, config: TrainConfig, into: TrialFolder
+    bench: Workbench, job: Job, config: TrainConfig, into: TrialFolder, steps: int
 ) -> Iterator[Event]:
     """Train, unless the same training's file is there: a file is written whole or not at all."""
+    trial, step, _ = job
     text, known = to_yaml(config), into.train_yaml
-    if into.rung(step).lora.is_file() and known.is_file() and known.read_text("utf-8") == text:
+    file = into.rung(step).trained(config.method)
+    if file.is_file() and known.is_file() and known.read_text("utf-8") == text:
         return
-    into.rung(step).lora.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
     write_text(known, text)
     yield Phase("train", trial)
-    training_set = bench.training_sets[config.data]
+    training_set, rungs = bench.training_sets[config.data], sorted({step, steps})
     with (
         naming_memory_errors(),
-        contextlib.closing(train(bench.base, training_set, [config], [step], [into.root])) as steps,
+        contextlib.closing(train(bench.base, training_set, [config], rungs, [into.root])) as run,
     ):
-        for outcome in steps:
-            if isinstance(outcome, Progress):
-                yield outcome
+        for outcome in run:
+            if isinstance(outcome, Checkpoint):
+                return  # at `step`, as far into its schedule and stages as the trial was
+            yield outcome
 
 
 def _scored(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ from tuner.lora_file import read_file
 from tuner.results_table import read_results
 from tuner.sample import noise
 from tuner.store import Store
-from tuner.study_folder import StudyFolder
-from tuner.train import DivergedError
+from tuner.study_folder import StudyFolder, TrialFolder
+from tuner.train import DivergedError, train
 from tuner.trial import OutOfMemoryError, Workbench, read_yaml
 
 ASKED = Asked(trials=2, samples=6, repeats=1)
@@ -91,7 +92,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     plan = begun(store, folder, config)
-    events = list(measure(bench, folder, store, plan))
+    events = list(measure(bench, folder, store, plan, 2))
     assert parts(events) == jobs(plan) == PLAN
     assert [one.places for one in events if isinstance(one, RepeatStarted)] == [5] * 5
     assert [one.name for one in events if isinstance(one, Phase)].count("train") == 2
@@ -115,7 +116,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
 def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
-    list(measure(bench, folder, store, begun(store, folder, config)))
+    list(measure(bench, folder, store, begun(store, folder, config), 2))
     own = read_yaml(folder.trial(1).train_yaml)
     again = folder.repeat(1, 2, 1)
     assert read_yaml(again.train_yaml) == own.model_copy(update={"seed": 1001})
@@ -129,13 +130,42 @@ def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     assert not torch.equal(first.modules[name].down, other.modules[name].down)
 
 
+def test_what_dreambooth_trained_is_confirmed_from_its_own_files(
+    config: StudyConfig, bench: Workbench, tmp_path: Path
+) -> None:
+    settings = {"method": "dreambooth", "learning_rate": 1e-4}
+    folder = train_study(config, bench, tmp_path, **settings)
+    with Store(folder.results_db) as store:
+        plan = begun(store, folder, config)
+        assert parts(list(measure(bench, folder, store, plan, 2))) == PLAN
+        rows = {(row.rung.trial, row.repeat): row.rung.lora for row in store.fresh()}
+    assert rows[1, 0] == folder.trial(1).rung(2).weights.resolve()
+    assert rows[1, 1] == folder.repeat(1, 2, 1).rung(2).weights.resolve()
+    assert chosen(folder).winner is not None
+
+
+def test_a_repeat_of_an_early_rung_is_in_the_same_stage_of_its_captions(
+    config: StudyConfig, bench: Workbench, tmp_path: Path
+) -> None:
+    folder = train_study(config, bench, tmp_path, first_captions="none", first_share=0.5)
+    with Store(folder.results_db) as store:
+        plan = [replace(row, step=1) for row in planned(store, folder, config, ASKED)]
+        list(measure(bench, folder, store, plan, 2))
+    again, twin = folder.repeat(1, 1, 1), TrialFolder(tmp_path / "twin")
+    recipe = read_yaml(again.train_yaml)
+    list(train(bench.base, bench.training_sets[None], [recipe], [1, 2], [twin.root]))
+    known, found = (read_file(one.rung(1).lora).modules for one in (twin, again))
+    assert all(torch.equal(one.up, found[name].up) for name, one in known.items())
+    assert not again.rung(2).lora.exists()
+
+
 @pytest.mark.parametrize("stop", range(1, 6))
 def test_what_was_measured_before_a_stop_is_not_measured_again(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench, stop: int
 ) -> None:
     plan = begun(store, folder, config)
     before: list[Event] = []
-    events = measure(bench, folder, store, plan)
+    events = measure(bench, folder, store, plan, 2)
     for event in events:
         before.append(event)
         if isinstance(event, RepeatStarted) and event.place == stop:
@@ -148,17 +178,17 @@ def test_what_was_measured_before_a_stop_is_not_measured_again(
         assert f"{stop - 1} of 5" in told.why[-1]
     again = begun(store, folder, config)
     assert again == plan
-    rest = list(measure(bench, folder, store, again))
+    rest = list(measure(bench, folder, store, again, 2))
     assert parts(before) + parts(rest) == PLAN
     assert len(store.fresh()) == 5
-    assert list(measure(bench, folder, store, again)) == []
+    assert list(measure(bench, folder, store, again, 2)) == []
 
 
 def test_a_training_that_was_whole_is_not_done_again(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     plan = begun(store, folder, config)
-    events = measure(bench, folder, store, plan)
+    events = measure(bench, folder, store, plan, 2)
     for event in events:
         if isinstance(event, Phase) and event.name == "sample" and event.trial == 1:
             lora = folder.repeat(1, 2, 1).rung(2).lora
@@ -166,7 +196,7 @@ def test_a_training_that_was_whole_is_not_done_again(
                 break
     events.close()  # type: ignore[attr-defined]
     written = lora.stat().st_mtime_ns
-    rest = list(measure(bench, folder, store, plan))
+    rest = list(measure(bench, folder, store, plan, 2))
     assert parts(rest) == PLAN[2:]
     assert [e.trial for e in rest if isinstance(e, Phase) and e.name == "train"] == [0]
     assert lora.stat().st_mtime_ns == written
@@ -175,7 +205,7 @@ def test_a_training_that_was_whole_is_not_done_again(
 def test_more_samples_are_drawn_for_all_and_fewer_change_nothing(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
-    list(measure(bench, folder, store, begun(store, folder, config)))
+    list(measure(bench, folder, store, begun(store, folder, config), 2))
     fewer = planned(store, folder, config, Asked(trials=1, samples=2, repeats=0))
     assert [(row.trial, row.repeats, row.seeds) for row in fewer] == [(1, 1, 3), (0, 1, 3)]
     more = planned(store, folder, config, Asked(trials=1, samples=8, repeats=0))
@@ -202,7 +232,7 @@ def test_a_stronger_trial_that_came_later_is_told(
 ) -> None:
     plan = planned(store, folder, config, Asked(trials=1, samples=6, repeats=0))
     store.put_plan(plan)
-    list(measure(bench, folder, store, plan))
+    list(measure(bench, folder, store, plan, 2))
     results = read_results(folder)
     found = read_confirmation(folder, results)
     assert found is not None
@@ -236,7 +266,7 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
 
     monkeypatch.setattr("tuner.confirm.train", diverging)
     plan = begun(store, folder, config)
-    events = list(measure(bench, folder, store, plan))
+    events = list(measure(bench, folder, store, plan, 2))
     reasons = {(e.trial, e.repeat): e.reason for e in events if isinstance(e, RepeatEnded)}
     assert reasons[1, 1] == reasons[0, 1] == "diverged: the loss is nan"
     found = read_confirmation(folder, read_results(folder))
@@ -244,7 +274,7 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
     assert found.verdict is not None
     assert found.verdict.noise == {}
     assert all(one.failed == ("diverged: the loss is nan",) for one in found.verdict.standings)
-    assert list(measure(bench, folder, store, plan)) == []
+    assert list(measure(bench, folder, store, plan, 2)) == []
 
 
 def test_too_little_memory_is_told_in_one_line(
@@ -260,7 +290,7 @@ def test_too_little_memory_is_told_in_one_line(
 
     monkeypatch.setattr("tuner.confirm.train", full)
     with pytest.raises(TunerError, match="the same command again"):
-        list(measure(bench, folder, store, begun(store, folder, config)))
+        list(measure(bench, folder, store, begun(store, folder, config), 2))
     assert len(store.fresh()) == 2
 
 
@@ -269,7 +299,7 @@ def test_export_takes_the_confirmed_winner_and_says_why(
 ) -> None:
     assert chosen(folder).winner is None
     assert "not confirmed" in chosen(folder).why[-1]
-    list(measure(bench, folder, store, begun(store, folder, config)))
+    list(measure(bench, folder, store, begun(store, folder, config), 2))
     told = chosen(folder)
     assert told.winner is not None
     assert (told.trial, told.step) == (told.winner.candidate.trial, told.winner.candidate.step)

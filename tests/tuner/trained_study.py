@@ -34,8 +34,10 @@ def by_brightness(samples: Sequence[Sample], detectors: Detectors) -> list[Score
     ]
 
 
-def train_study(config: StudyConfig, bench: Workbench, parent: Path) -> StudyFolder:
-    """A study of two complete trials of two rungs in `parent`, really trained."""
+def train_study(
+    config: StudyConfig, bench: Workbench, parent: Path, **settings: object
+) -> StudyFolder:
+    """A study of two complete trials of two rungs in `parent`, really trained with `settings`."""
     folder = StudyFolder(parent / "small")
     folder.create()
     with Store(folder.results_db) as store:
@@ -43,9 +45,8 @@ def train_study(config: StudyConfig, bench: Workbench, parent: Path) -> StudyFol
         list(base_scored(bench, folder, store))
         for number in (0, 1):
             store.begin_trial(number, {"rank": 2})
-            train = TrainConfig(
-                rank=2, batch_size=2, resolution=32, learning_rate=3e-2, seed=1000 * number
-            )
+            same = {"rank": 2, "batch_size": 2, "resolution": 32, "learning_rate": 3e-2}
+            train = TrainConfig.model_validate({**same, "seed": 1000 * number, **settings})
             for rung in run_trial(bench, number, train, (1, 2), folder.trial(number)):
                 if isinstance(rung, Rung):
                     # The later rung and the later trial are the stronger ones.
