@@ -1,0 +1,147 @@
+"""What asking, telling and storing cost a trial, when a study has many.
+
+    python benchmarks/storage.py [SPACE] [--trials 1000]
+
+Runs a study as `tuner run` does, with its sampler and both databases, except that nothing is
+trained: each rung's pictures are the base's, sampled and judged once, and its objectives are drawn
+at random, the better the nearer the learning rate is to 1e-3. So what is left of a trial is asking
+Optuna, keeping rungs of 52 samples with their scores, features and grid, and telling. The table
+goes to benchmarks/results/storage.md. The study is thrown away; on two cores 1,000 trials take
+some minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from world import Bench
+from world_arms import Scale
+
+from metrics import open_detectors
+from metrics.contract import JudgeSettings, Objective, ScoredSample
+from metrics.objectives import objectives, rates
+from tuner import mannequin
+from tuner.base_model import load_base
+from tuner.config import StudyConfig, TrainConfig
+from tuner.events import TrialEnded
+from tuner.fresh import FreshSuite
+from tuner.grid import write_grid
+from tuner.optuna_study import opened
+from tuner.space import load_study
+from tuner.store import Store
+from tuner.study import Session, search
+from tuner.study_folder import StudyFolder, write_text
+from tuner.trial import Rung
+
+HERE = Path(__file__).parent
+SPACE = HERE.parent / "search_spaces" / "pose.yaml"
+RESULT = HERE / "results" / "storage.md"
+TRIAL_SECONDS = 25.0
+"""A short trial on a GPU, of which all this may take a hundredth."""
+
+WINDOW = 20
+"""Trials whose median stands in a row of the table."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("space", nargs="?", type=Path, default=SPACE)
+    parser.add_argument("--trials", type=int, default=1000)
+    parser.add_argument("--result", type=Path, default=RESULT)
+    asked = parser.parse_args(arguments)
+    config = load_study(asked.space, trials=asked.trials)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = StudyFolder(Path(temporary) / "study")
+        folder.create()
+        scored = base_samples(config, folder.base)
+        seconds = trial_seconds(config, folder, scored)
+        size = sum(one.stat().st_size for one in (folder.optuna_db, folder.results_db)) / 2**20
+    text = page(config, seconds, size)
+    write_text(asked.result, text)
+    print(text)
+
+
+def base_samples(config: StudyConfig, folder: Path) -> list[ScoredSample]:
+    """The base on the study's suite, sampled and judged."""
+    settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
+    with open_detectors(settings) as judges:
+        bench = Bench(load_base("mannequin"), judges, Scale(), folder)
+        same = {name: getattr(config.suite, name) for name in type(config.suite).model_fields}
+        return bench.reference(FreshSuite(**same))
+
+
+def trial_seconds(
+    config: StudyConfig, folder: StudyFolder, scored: Sequence[ScoredSample]
+) -> list[float]:
+    """Seconds of each trial of a study in `folder`."""
+    run = runner(config, folder, scored)
+    seconds = []
+    with opened(config, folder, {}) as memory, Store(folder.results_db) as store:
+        since = time.monotonic()
+        with contextlib.closing(search(Session(config, folder, memory, store), run)) as events:
+            for event in events:
+                if isinstance(event, TrialEnded):
+                    seconds.append(time.monotonic() - since)
+                    since = time.monotonic()
+    return seconds
+
+
+def runner(
+    config: StudyConfig, folder: StudyFolder, scored: Sequence[ScoredSample]
+) -> Callable[[int, TrainConfig], Iterator[Rung]]:
+    """A trial whose rungs are the given samples and whose objectives are drawn at random."""
+    grid = folder.root / "grid.png"
+    write_grid([one.sample for one in scored], grid)
+    found, limits = objectives(scored, None), rates(scored)
+
+    def run(number: int, train: TrainConfig) -> Iterator[Rung]:
+        rng = np.random.default_rng(number)
+        good = math.exp(-(math.log(train.learning_rate / 1e-3) ** 2))
+        for step in config.budget.rungs:
+            files = folder.trial(number).rung(step)
+            files.root.mkdir(parents=True)
+            os.link(grid, files.grid)
+            told = {name: _drawn(one, good, rng) for name, one in found.items()}
+            yield Rung(step, files.lora, list(scored), told, limits)
+
+    return run
+
+
+def _drawn(one: Objective, good: float, rng: np.random.Generator) -> Objective:
+    return replace(one, value=float(np.clip(0.3 + 0.5 * good + 0.1 * rng.normal(), 0, 1)))
+
+
+def page(config: StudyConfig, seconds: Sequence[float], size: float) -> str:
+    """The table in Markdown."""
+    lines = [
+        "# Asking, telling and storing",
+        "",
+        f"Made by `python benchmarks/storage.py`: sampler {config.sampler}, "
+        f"{len(config.objectives)} objectives, {len(config.budget.rungs)} rungs of "
+        f"{len(config.suite.cells())} samples, nothing trained; medians of {WINDOW} trials.",
+        "",
+        f"| trials | seconds a trial | of a trial of {TRIAL_SECONDS:g} s |",
+        "|---|---|---|",
+    ]
+    ends = [one for one in (20, 50, 100, 200, 500) if one < len(seconds)]
+    for end in [*ends, len(seconds)]:
+        median = statistics.median(seconds[max(0, end - WINDOW) : end])
+        lines.append(f"| {end} | {median:.3f} | {median / TRIAL_SECONDS:.2%} |")
+    lines += ["", f"Both databases together are {size:.0f} MiB then."]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
