@@ -51,6 +51,7 @@ def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
     lines = [_space_line(config)]
     errors: list[TunerError] = []
     parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
+    parts += [partial(_other_base_line, base) for base in config.also_sample_on]
     parts += [partial(_data_line, path) for path in config.data_folders.values()]
     parts += [partial(_prior_line, config)] if config.regularisation else []
     parts += [partial(_optimizer_line, config)]
@@ -106,6 +107,10 @@ def _base_line(base: str) -> str:
             "or a .safetensors file"
         )
     return _hub_line(base)
+
+
+def _other_base_line(base: str) -> str:
+    return f"also sampled on {_base_line(base)}"
 
 
 def _check_layout(folder: Path) -> None:

@@ -150,6 +150,7 @@ def status(
 ) -> None:
     """Show how far the studies are, or one study with its front and its trials."""
     with told():
+        from tuner.extra_table import print_extras
         from tuner.summary import (
             print_confirmation,
             print_front,
@@ -166,6 +167,7 @@ def status(
             print_front(folders[0], plain)
             print_confirmation(folders[0])
             print_measures(folders[0], plain)
+            print_extras(folders[0], plain)
             print_rungs(folders[0])
             print_trials(folders[0], plain)
         elif not folders:

@@ -10,13 +10,13 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 from pydantic import model_validator as check
 
 from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Prompt
 from tuner import mannequin
 from tuner.parameters import Parameter, Value, show
-from tuner.sizes import SIZE_RULE, parse_size
+from tuner.sizes import SIZE_RULE, as_text, parse_size
 from tuner.suites import SUITES
 from tuner.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 
@@ -27,6 +27,7 @@ __all__ = [
     "OF_BASE",
     "ORIGINALS",
     "RATES",
+    "TRAIN_SIZE",
     "BudgetConfig",
     "JudgeConfig",
     "StudyConfig",
@@ -41,18 +42,25 @@ MANNEQUIN = "mannequin"
 ORIGINALS, OF_BASE = "originals", "base"
 """The words of `regularisation` that name no folder: what crops were cut from; the base's own."""
 
+TRAIN_SIZE = "train"
+"""The word of `suite.also_at` for the size that a trial trains at."""
+
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 
 _DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\.")
 
 _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+_Base = Annotated[str, StringConstraints(min_length=1)]
 
 
 class SuiteConfig(StrictModel):
     """The prompts and seeds that every trial is sampled with, and how.
 
-    Without `prompts` the shipped suite called `name` is meant.
+    Without `prompts` the shipped suite called `name` is meant. `also_at` are further sizes,
+    `train` for the trial's own, at which a trial's last rung is sampled as well, and
+    `also_with_alias` samples it with the trial's alias before each prompt: both are told and
+    never optimised.
     """
 
     name: _Name = Field(default="persons", description=NAME_RULE)
@@ -65,6 +73,10 @@ class SuiteConfig(StrictModel):
     steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
     guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
     sampler: Literal["ddim", "dpm++"] = Field(default="dpm++", description="ddim, dpm++")
+    also_at: tuple[int | str, ...] = Field(
+        default=(), strict=False, description=f"a list of sizes, each {TRAIN_SIZE}, or {SIZE_RULE}"
+    )
+    also_with_alias: bool = Field(default=False, description="true, false")
 
     @check(mode="before")
     @classmethod
@@ -81,6 +93,14 @@ class SuiteConfig(StrictModel):
     @classmethod
     def _is_size(cls, value: int | str) -> int | str:
         parse_size(value)
+        return value
+
+    @field_validator("also_at")
+    @classmethod
+    def _are_sizes(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        named = [one if one == TRAIN_SIZE else as_text(parse_size(one)) for one in value]
+        if len(set(named)) < len(named):
+            raise ValueError("a size stands there twice")
         return value
 
     @property
@@ -180,6 +200,9 @@ class StudyConfig(StrictModel):
         description="mannequin, mannequin:VARIANT "
         f"({', '.join(mannequin.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
     )
+    also_sample_on: tuple[_Base, ...] = Field(
+        default=(), strict=False, description="a list of further bases, none of them twice"
+    )
     regularisation: str | None = Field(
         default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
@@ -218,6 +241,13 @@ class StudyConfig(StrictModel):
             raise ValueError("not a name")
         for each in [value] if isinstance(value, str) else value.values():
             mannequin.data_variant(each)
+        return value
+
+    @field_validator("also_sample_on")
+    @classmethod
+    def _other_bases(cls, value: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if len({*value, others.data.get("base")}) <= len(value):
+            raise ValueError("a base stands there twice")
         return value
 
     @field_validator("regularisation")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tuner.config import BudgetConfig, StudyConfig, TrainConfig
+from tuner.config import TRAIN_SIZE, BudgetConfig, StudyConfig, TrainConfig
 from tuner.parameters import Value, extremes
 from tuner.sizes import native_size, parse_size
 from tuner.winner import FEWEST_SAMPLES, REPEATS
@@ -109,7 +109,9 @@ def estimate(config: StudyConfig) -> Estimate:
     # What a trial costs from one rung to the next, where trials may be stopped, and at the end.
     ends = [*(min(rung, _mean(steps)) for rung in low), _mean(steps)]
     parts = [(end - start) * step_seconds for start, end in pairwise([0.0, *ends])]
-    parts = [part + few * suite_seconds for part in parts[:-1]] + [parts[-1] + suite_seconds]
+    parts = [part + few * suite_seconds for part in parts]
+    extra = _extra_suites(config, _mean(areas) * native**2)
+    parts[-1] += (1 - few + extra) * suite_seconds
     reached = _reached(config.budget, len(parts))
     lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
     whole = cost.whole if "dreambooth" in _choices(config, "method") else 0
@@ -118,8 +120,8 @@ def estimate(config: StudyConfig) -> Estimate:
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
     fresh = (1 + confirmed * (1 + REPEATS)) * _fresh_suites(config) if confirmed else 0.0
     again = confirmed * REPEATS
-    once = cost.load + (1 + fresh) * suite_seconds + again * _mean(steps) * step_seconds
-    suites = 1 + fresh + trials * (len(low) * few + 1)
+    once = cost.load + (1 + extra + fresh) * suite_seconds + again * _mean(steps) * step_seconds
+    suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
     # Of whole weights a trial keeps its last rung's only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
     return Estimate(
@@ -147,6 +149,14 @@ def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:
     pixels = _area(config.suite.size)
     seconds = config.suite.steps * pixels / native**2 * cost.sample + cost.score
     return cells * seconds, 2 * cells * pixels * cost.png
+
+
+def _extra_suites(config: StudyConfig, trained_at: float) -> float:
+    """The samples beside the suite of one LoRA, in runs of the suite; `trained_at`: in pixels."""
+    suite = config.suite
+    also = [trained_at if one == TRAIN_SIZE else _area(one) for one in suite.also_at]
+    others = len(config.also_sample_on) + suite.also_with_alias
+    return sum(also) / _area(suite.size) + others
 
 
 def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:

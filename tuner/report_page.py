@@ -18,6 +18,7 @@ from metrics.contract import Objective
 from tuner.answer import Answer
 from tuner.course import agreements, causes, course, hypervolumes, phase_seconds
 from tuner.effects import Estimate, effects, excludes_zero
+from tuner.extra_table import extra_tables
 from tuner.findings import ASKS
 from tuner.report_data import StudyData
 from tuner.report_figures import STATES, course_figure, effect_points, finished, front_points
@@ -51,6 +52,7 @@ def page(data: StudyData, found: Answer, pictures: Pictures) -> str:
         plotly=Markup(get_plotlyjs()),
         prompts=prompt_groups(pictures),
         judges=judges(data),
+        extras=extra_tables(data.folder, data.results),
         key=key,
         **_measured(data),
     )

@@ -26,6 +26,11 @@ def parse_size(size: int | str) -> tuple[int, int]:
     return sides
 
 
+def as_text(size: tuple[int, int]) -> str:
+    """A size (width, height) as it is written: `512`, or `512x768` where the sides differ."""
+    return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+
+
 def native_size(base: str) -> int:
     """The side in pixels of the square pictures that a base was made with.
 

@@ -29,6 +29,7 @@ from tuner.problems import Problem, check_model
 from tuner.sizes import native_size
 from tuner.space_check import (
     grid_problems,
+    other_base_problems,
     prior_problems,
     read_constraints,
     read_prompts,
@@ -153,6 +154,8 @@ def space_hash(config: StudyConfig) -> str:
     del plain["study"]
     for key in ("trials", "keep", "keep_from", "confirm"):
         del plain["budget"][key]
+    # What is told beside the suite chooses nothing: more of it may be asked for at any time.
+    del plain["also_sample_on"], plain["suite"]["also_at"], plain["suite"]["also_with_alias"]
     del plain["sampler"]  # which trials there are, and not what one of them means
     if plain["budget"]["low_rung_seeds"] is None:  # younger than the first studies, as is
         del plain["budget"]["low_rung_seeds"]
@@ -248,6 +251,7 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     problems += grid_problems(values.get("sampler"), train, trials, len(starts))
     problems += prior_problems(values.get("regularisation"), train)
     problems += size_problems(values.get("base"), train, values["suite"])
+    problems += other_base_problems(values.get("also_sample_on"), values["suite"])
     problems += seed_problems(values.get("budget"), values["suite"])
     if problems or tree.problems:
         return None, problems
@@ -260,8 +264,8 @@ def _plain(config: StudyConfig) -> dict[str, Any]:
     plain = config.model_dump(mode="json", exclude={"train", "start_from"})
     plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
     plain["start_from"] = [dict(start) for start in config.start_from]
-    first = ("study", "base", "data", "regularisation", "budget", "objectives", "constraints")
-    then = ("suite", "train", "start_from", "sampler", "seed", "judges")
+    first = ("study", "base", "also_sample_on", "data", "regularisation", "budget", "objectives")
+    then = ("constraints", "suite", "train", "start_from", "sampler", "seed", "judges")
     return {key: plain[key] for key in (*first, *then)}
 
 

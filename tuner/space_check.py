@@ -191,8 +191,19 @@ def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
             sizes += [((*path, "low"), low), ((*path, "high"), high)]
     if isinstance(suite, Mapping) and isinstance(size := suite.get("size"), int | str):
         sizes.append((("suite", "size"), size))
+    if isinstance(suite, Mapping) and isinstance(also := suite.get("also_at"), list | tuple):
+        sizes += [(("suite", "also_at", place), one) for place, one in enumerate(also)]
     found = (_size_problem(where, size, base) for where, size in sizes)
     return [problem for problem in found if problem is not None]
+
+
+def other_base_problems(bases: object, suite: object) -> list[Problem]:
+    """Further bases that are not made for pictures of the suite's size."""
+    if not isinstance(bases, list) or not isinstance(suite, Mapping):
+        return []
+    named = [(place, base) for place, base in enumerate(bases) if isinstance(base, str)]
+    found = [(place, _size_problem((), suite.get("size"), base)) for place, base in named]
+    return [Problem(("also_sample_on", n), f"suite.size: {one.text}") for n, one in found if one]
 
 
 def seed_problems(budget: object, suite: object) -> list[Problem]:

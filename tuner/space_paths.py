@@ -13,6 +13,10 @@ def absolute_paths(values: dict[str, object], folder: Path) -> None:
     _absolute(
         values, {"base": model_path, "data": data_path, "regularisation": _prior_path}, folder
     )
+    if isinstance(bases := values.get("also_sample_on"), list):
+        values["also_sample_on"] = [
+            model_path(one, folder) if isinstance(one, str) else one for one in bases
+        ]
     if isinstance(data := values.get("data"), dict):
         values["data"] = _absolute({**data}, dict.fromkeys(data, data_path), folder)
     if isinstance(judges := values.get("judges"), dict):

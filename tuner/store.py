@@ -20,6 +20,7 @@ import sqlite_utils
 
 from metrics.contract import Measure, Score, ScoredSample
 from tuner.database_errors import BUSY_SECONDS, database_error
+from tuner.extra_rows import ExtraRow
 from tuner.fresh_rows import FreshRow, PlanRow
 from tuner.rows import (
     Columns,
@@ -34,8 +35,9 @@ from tuner.rows import (
     read_score,
     trial_number,
 )
-from tuner.tables import FRESH, OF_A_RUNG, TABLES
+from tuner.tables import EXTRA, FRESH, OF_A_RUNG, TABLES
 
+_KEY = ("trial", "step", "repeat", "base", "size", "alias")
 _UNFINISHED = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 
@@ -153,6 +155,10 @@ class Store:
         """Write a LoRA's fresh samples and scores, in place of what was known of it."""
         self._put(FRESH, fresh.columns(self._root), fresh.rung.measures, scored)
 
+    def put_extra(self, extra: ExtraRow, scored: Sequence[ScoredSample]) -> None:
+        """Write what was sampled beside the suite, in place of what was known of it."""
+        self._put(EXTRA, extra.columns(self._root), extra.rung.measures, scored)
+
     def _put(
         self,
         prefix: str,
@@ -161,7 +167,7 @@ class Store:
         scored: Sequence[ScoredSample],
         cells: Sequence[int] | None = None,
     ) -> None:
-        key = {name: row[name] for name in ("trial", "step", "repeat") if name in row}
+        key = {name: row[name] for name in _KEY if name in row}
         where = " and ".join(f"{name} = ?" for name in key)
         rows = {
             "rungs": [row],
@@ -190,11 +196,8 @@ class Store:
 
     def rungs(self, trial: int | None) -> list[RungRow]:
         """The rungs of a trial (of the base: None) by step."""
-        rows = self._rows("rungs", "trial = ?", [trial_number(trial)], order_by="step")
-        found: dict[int, dict[str, Measure]] = {}
-        for row in self._rows("measures", "trial = ?", [trial_number(trial)], order_by="rowid"):
-            found.setdefault(row["step"], {})[row["name"]] = read_measure(row)
-        return [RungRow.read(row, found.get(row["step"], {}), self._root) for row in rows]
+        found = self._measured("", "trial = ?", [trial_number(trial)])
+        return [RungRow.read(*one, self._root) for one in found]
 
     def rungs_at(self, step: int) -> list[RungRow]:
         """The rungs of all trials at a step, by trial, without their measures."""
@@ -207,16 +210,21 @@ class Store:
 
     def fresh(self) -> list[FreshRow]:
         """Everything that was sampled on fresh noise: the base, then by trial, step and repeat."""
-        found: dict[tuple[int, ...], dict[str, Measure]] = {}
-        for row in self._rows(FRESH + "measures", order_by="rowid"):
-            key = (row["trial"], row["step"], row["repeat"])
+        return [FreshRow.read(*one, self._root) for one in self._measured(FRESH)]
+
+    def extras(self) -> list[ExtraRow]:
+        """Everything that was sampled beside the suite: the base's, then by trial."""
+        return [ExtraRow.read(*one, self._root) for one in self._measured(EXTRA)]
+
+    def _measured(
+        self, prefix: str, where: str | None = None, args: Sequence[object] = ()
+    ) -> list[tuple[Columns, dict[str, Measure]]]:
+        found: dict[tuple[object, ...], dict[str, Measure]] = {}
+        for row in self._rows(prefix + "measures", where, args, order_by="rowid"):
+            key = tuple(row.get(name) for name in _KEY)
             found.setdefault(key, {})[row["name"]] = read_measure(row)
-        rows = self._rows(FRESH + "rungs", order_by="trial, step, repeat")
-        keys = [(row["trial"], row["step"], row["repeat"]) for row in rows]
-        return [
-            FreshRow.read(row, found.get(key, {}), self._root)
-            for key, row in zip(keys, rows, strict=True)
-        ]
+        rows = self._rows(prefix + "rungs", where, args, ", ".join(TABLES[prefix + "rungs"][1]))
+        return [(row, found.get(tuple(row.get(name) for name in _KEY), {})) for row in rows]
 
     def samples(self, trial: int | None, step: int) -> list[SampleRow]:
         """The samples of a rung in the order of the suite's cells."""
@@ -227,7 +235,12 @@ class Store:
         key = {"trial": trial_number(trial), "step": step, "repeat": repeat}
         return self._samples(FRESH, key)
 
-    def _samples(self, prefix: str, key: Mapping[str, int]) -> list[SampleRow]:
+    def extra_samples(self, extra: ExtraRow) -> list[SampleRow]:
+        """The samples of an extra, in the order of the suite's cells."""
+        row = extra.columns(self._root)
+        return self._samples(EXTRA, {name: row[name] for name in _KEY if name in row})
+
+    def _samples(self, prefix: str, key: Mapping[str, object]) -> list[SampleRow]:
         these = (" and ".join(f"{name} = ?" for name in key), list(key.values()))
         scores: dict[int, dict[str, Score]] = {}
         for row in self._rows(prefix + "scores", *these):

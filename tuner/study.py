@@ -20,6 +20,7 @@ from tuner.config import StudyConfig, rung_steps
 from tuner.ending import Ending, judged, stopped
 from tuner.errors import TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted, TrialState
+from tuner.extra import ExtraFound, Outcome
 from tuner.optuna_study import (
     ask,
     complete,
@@ -114,7 +115,7 @@ def search(session: Session, run: RunTrial) -> Iterator[Event]:
 
 
 def one_trial(
-    session: Session, trial: optuna.Trial, outcomes: Iterator[Event | Rung], last_step: int
+    session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
 ) -> Generator[Event, None, Ending]:
     """Follow one trial to its end, at the rung of `last_step` or before, and tell both memories.
 
@@ -143,7 +144,7 @@ def one_trial(
 
 
 def _follow(
-    session: Session, trial: optuna.Trial, outcomes: Iterator[Event | Rung], last_step: int
+    session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
 ) -> Generator[Event, None, Ending]:
     """Pass a trial's events on and keep its rungs, up to its end or where it does not go on."""
     last: RungRow | None = None
@@ -153,6 +154,9 @@ def _follow(
             if isinstance(outcome, Ending):
                 clock.end()
                 return outcome
+            if isinstance(outcome, ExtraFound):
+                session.store.put_extra(outcome.row, outcome.scored)
+                continue
             if not isinstance(outcome, Rung):
                 clock.saw(outcome)
                 yield outcome
@@ -170,7 +174,7 @@ def _follow(
     return judged(session.config, last)
 
 
-def _guarded(outcomes: Iterator[Event | Rung]) -> Generator[Event | Rung | Ending, None, None]:
+def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
     """A trial's outcomes, with what its own work raised as its ending."""
     try:
         yield from outcomes

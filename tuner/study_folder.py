@@ -55,6 +55,10 @@ class RungFolder:
         """All pictures in one, prompts by seeds."""
         return self.root / "grid.png"
 
+    def extra(self, name: str) -> RungFolder:
+        """What was sampled beside the suite under `name`, laid out like a rung."""
+        return RungFolder(self.root / "extra" / name)
+
     def sample(self, index: int) -> Path:
         """The picture of cell `index` of the suite, counted from 0, prompts before seeds."""
         return self.samples / f"{index:04d}.png"

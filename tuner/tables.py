@@ -2,6 +2,8 @@
 
 The tables `fresh_*` hold what a confirmation measured, in the columns of those that they are named
 after: `repeat` 0 is the trial's own LoRA, 1 and on are its parameters trained with other seeds.
+The tables `extra_*` hold in the same way what was sampled beside the suite: on another base, at
+another size, or with the trial's alias.
 """
 
 from __future__ import annotations
@@ -57,9 +59,15 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 OF_A_RUNG = ("rungs", "measures", "samples", "features", "scores")
 """The tables that hold a rung, each with the columns trial and step."""
 
-FRESH = "fresh_"
+FRESH, EXTRA = "fresh_", "extra_"
 
+_BESIDE: dict[str, dict[str, Any]] = {
+    FRESH: {"repeat": int},
+    EXTRA: {"base": str, "size": str, "alias": str},
+}
 for _name in OF_A_RUNG:
     _columns, _key = TABLES[_name]
-    TABLES[FRESH + _name] = (_columns | {"repeat": int}, (*_key[:2], "repeat", *_key[2:]))
+    for _prefix, _more in _BESIDE.items():
+        TABLES[_prefix + _name] = (_columns | _more, (*_key[:2], *_more, *_key[2:]))
 TABLES[FRESH + "rungs"][0].update({"seed": int, "seeds": int, "reason": str})
+TABLES[EXTRA + "rungs"][0].update({"reason": str})

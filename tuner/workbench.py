@@ -29,6 +29,7 @@ from tuner.data.picture_file import too_thin
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
+from tuner.extra import ExtraFound, Outcome, extras_of, sample_bases, sample_extras
 from tuner.judge_models import model_names, study_judges
 from tuner.keep import keep
 from tuner.mannequin.dataset import named_folder
@@ -42,7 +43,7 @@ from tuner.sample import sample
 from tuner.space import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import RungFolder, StudyFolder, write_text
-from tuner.trial import Rung, Workbench, copy_measures, look_at, run_trial
+from tuner.trial import Workbench, copy_measures, look_at, run_trial
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -50,8 +51,8 @@ if TYPE_CHECKING:
 TrainingSets = Mapping[str | None, TrainingSet]
 """The training sets by the name that `train.data` calls them by; None where there is one."""
 
-RunTrial = Callable[[int, TrainConfig], Iterator[Event | Rung]]
-"""What a trial of that number and configuration does, as its events and scored rungs."""
+RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
+"""What a trial of that number and configuration does: its events, its scored rungs, its extras."""
 
 MOST_REFERENCE = 200
 """Held-out pictures that layout and likeness are measured against: more would only take longer."""
@@ -109,12 +110,22 @@ def bench_runner(
     data: TrainingSets,
     models: contextlib.ExitStack,
 ) -> Generator[Event, None, RunTrial]:
-    """Open the bench as `open_bench` does and return what runs a trial on it."""
-    bench = yield from open_bench(config, folder, store, data, models)
+    """Open the bench as `open_bench` does and return what runs a trial on it.
 
-    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
-        steps = rung_steps(train, config.budget)
-        return run_trial(bench, number, train, steps, folder.trial(number))
+    The base is sampled beside the suite too, where the study asks for it.
+    """
+    bench = yield from open_bench(config, folder, store, data, models)
+    extras = extras_of(config, folder, store)
+    for outcome in sample_bases(bench, extras):
+        if isinstance(outcome, ExtraFound):
+            store.put_extra(outcome.row, outcome.scored)
+        else:
+            yield outcome
+
+    def run(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        steps, files = rung_steps(train, config.budget), folder.trial(number)
+        yield from run_trial(bench, number, train, steps, files)
+        yield from sample_extras(bench, extras, number, train, (steps[-1], files.rung(steps[-1])))
 
     return run
 

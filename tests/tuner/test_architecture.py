@@ -16,7 +16,7 @@ LEVELS = (
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
-    "sizes checkpoint_file database_errors fresh_rows data.captions data.caption_files",
+    "sizes checkpoint_file database_errors extra_rows fresh_rows data.captions data.caption_files",
     "train_config space_paths",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
@@ -32,12 +32,12 @@ LEVELS = (
     "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
     "mannequin.corpus mannequin.dataset mannequin.scene mannequin.unreadable",
-    "mannequin.labelled",
+    "extra_table mannequin.labelled",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
-    "prior_pictures",
+    "extra prior_pictures",
     "workbench calibrate data.audit_command mannequin.fit_judges",
     "study confirm",
     "export dashboard follow",

@@ -248,6 +248,7 @@ def test_regularisation_pictures_are_counted(
         ("train.target_modules=attention+feed_forward", False, True, False),
         ("train.method=dreambooth", False, True, True),
         ("budget.keep=0.5", False, False, False),
+        ("suite.also_at=[train, 96]", True, True, False),
     ],
 )
 def test_the_estimate_grows_with_what_costs(

@@ -11,6 +11,7 @@ import pytest
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.init import shipped_spaces
+from tuner.mannequin import BASE
 from tuner.parameters import Choices, Fixed, FloatRange, IntRange
 from tuner.space import load_study, space_hash, start_parameters, suggest, to_yaml
 
@@ -169,6 +170,7 @@ ROUND_TRIPS = [
     " {text: 'été 女の人 \\n \"', names_clothes: true}], negative: '- x', seeds: 1, sampler: ddim}",
     "judges: {gender_model: ./clip}\nseed: 4294967295",
     'suite: {negative: "a\\tb\\x85c\\u2028d"}',
+    f"suite: {{also_at: [train, 96, 48x64], also_with_alias: true}}\nalso_sample_on: [{BASE}]",
 ]
 
 
@@ -201,6 +203,10 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep=0.5"]),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.keep_from=9"]),
         _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["budget.confirm=3"]),
+        # Told beside the suite and never optimised.
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["suite.also_at=[train, 96]"]),
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=["suite.also_with_alias=true"]),
+        _study(tmp_path, "train: {rank: 4, alpha: 2}", set_values=[f"also_sample_on=[{BASE}]"]),
     ]
     assert {space_hash(config) for config in same} == {first}
     changes = ["train.rank=8", "budget.rungs=[5]", "suite.seeds=3", "seed=1", "data=photos"]

@@ -1,0 +1,203 @@
+"""Sample a trial beside the suite: on further bases, at further sizes, with its alias.
+
+Each of them is judged and held against the same base, at the same size and with the same words,
+without LoRA. What is found is told and never optimised: it goes to tables of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+import metrics
+from metrics.contract import Sample, ScoredSample
+from tuner.alias_leak import with_alias
+from tuner.base_model import BaseModel, load_base
+from tuner.config import TRAIN_SIZE, StudyConfig, SuiteConfig, TrainConfig
+from tuner.confirmed import unseen
+from tuner.errors import ConfigError, TunerError
+from tuner.events import Event, Phase
+from tuner.extra_rows import Extra, ExtraRow
+from tuner.keep import keep
+from tuner.rows import RungRow
+from tuner.sample import sample
+from tuner.sizes import as_text, parse_size
+from tuner.store import Store
+from tuner.study_folder import RungFolder, StudyFolder
+from tuner.train import DivergedError
+from tuner.trial import OutOfMemoryError, Rung, Workbench, look_at, naming_memory_errors
+
+_UNSEEN = np.zeros((1, 1, 3), np.uint8)
+"""Comparisons go by scores and features: the base's pictures need no memory."""
+
+
+_Who = tuple[int | None, int, Path | None, RungFolder]
+"""A trial's number, step, file and folder of its rung; the base has no number and no file."""
+
+
+@dataclass(frozen=True)
+class ExtraFound:
+    """An extra was sampled and scored, or could not be: then `row` says why."""
+
+    row: ExtraRow
+    scored: Sequence[ScoredSample] = ()
+
+
+Outcome = Event | Rung | ExtraFound
+"""What comes of a trial: what happens, its scored rungs, and then its extras."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What a study asks for beside its suite; `of_base` has the base's samples, growing.
+
+    They are empty where the base could not be sampled; the next run tries it again.
+    """
+
+    config: StudyConfig
+    folder: StudyFolder
+    of_base: dict[Extra, Sequence[ScoredSample]] = field(default_factory=dict)
+
+    def known(self) -> list[Extra]:
+        """Those that do not depend on a trial."""
+        suite = self.config.suite
+        sizes = [one for one in suite.also_at if one != TRAIN_SIZE]
+        return self._distinct(sizes, None)
+
+    def asked(self, train: TrainConfig) -> list[Extra]:
+        """Those of a trial."""
+        suite = self.config.suite
+        sizes = [train.resolution if one == TRAIN_SIZE else one for one in suite.also_at]
+        return self._distinct(sizes, train.alias if suite.also_with_alias else None)
+
+    def _distinct(self, sizes: Sequence[int | str], alias: str | None) -> list[Extra]:
+        base, own = self.config.base, as_text(self.config.suite.image_size)
+        found = [Extra(base, as_text(parse_size(size))) for size in sizes]
+        found += [Extra(other, own) for other in self.config.also_sample_on]
+        found += [Extra(base, own, alias)] if alias else []
+        return [one for one in dict.fromkeys(found) if one != Extra(base, own)]
+
+
+def extras_of(config: StudyConfig, folder: StudyFolder, store: Store) -> Extras:
+    """The study's extras, with what of the base was sampled in earlier runs."""
+    extras = Extras(config, folder)
+    for row in store.extras():
+        if row.rung.trial is None and row.reason is None:
+            extras.of_base[row.extra] = unseen(store.extra_samples(row))
+    return extras
+
+
+def sample_bases(bench: Workbench, extras: Extras) -> Iterator[Event | ExtraFound]:
+    """Sample the base under every extra that is known before a trial, where it was not yet.
+
+    Raises MissingModelError for a further base that is not there, ConfigError for one of another
+    architecture than the study's.
+    """
+    for extra in extras.known():
+        if extra not in extras.of_base:
+            yield Phase("base")
+            yield from _of_base(bench, extras, extra)
+
+
+def sample_extras(
+    bench: Workbench, extras: Extras, number: int, train: TrainConfig, last: tuple[int, RungFolder]
+) -> Iterator[Event | ExtraFound]:
+    """Sample the last rung of trial `number` under each of its extras.
+
+    `last` is that rung's step and folder. What cannot be drawn (memory, pictures that are no
+    numbers, a LoRA that does not fit the other base) becomes a row with the reason: no extra
+    changes how a trial ends.
+    """
+    step, folder = last
+    trained = folder.trained(train.method)
+    for extra in extras.asked(train):
+        yield Phase("sample", number)
+        if extra.base != bench.base.name and train.method != "lora":
+            why = "DreamBooth's weights take the place of the base's: there is nothing to add to"
+            yield _missing(extra, (number, step, trained, folder), why)
+            continue
+        if extra not in extras.of_base:
+            yield from _of_base(bench, extras, extra)
+        before = extras.of_base[extra] or None
+        yield from _told(bench, extra, (number, step, trained, folder), before)
+
+
+def _of_base(bench: Workbench, extras: Extras, extra: Extra) -> Iterator[Event | ExtraFound]:
+    folder = RungFolder(extras.folder.base)
+    for outcome in _told(bench, extra, (None, 0, None, folder), None):
+        if isinstance(outcome, ExtraFound):
+            extras.of_base[extra] = [
+                replace(one, sample=replace(one.sample, image=_UNSEEN)) for one in outcome.scored
+            ]
+        yield outcome
+
+
+def _told(
+    bench: Workbench, extra: Extra, who: _Who, before: Sequence[ScoredSample] | None
+) -> Iterator[Event | ExtraFound]:
+    """The events of sampling, then what was found, held against `before`, or why it was not."""
+    number, step, trained, folder = who
+    try:
+        with naming_memory_errors():
+            scored = yield from _sampled(bench, extra, trained, folder.extra(extra.folder_name))
+    except (DivergedError, OutOfMemoryError, TunerError) as error:
+        if number is None and isinstance(error, TunerError):
+            raise
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        yield _missing(extra, who, why)
+        return
+    found = look_at(bench, scored, scored if trained is None else before)
+    grid = folder.extra(extra.folder_name).grid
+    rung = RungRow(number, step, found.objectives, found.rates, trained, grid, found.measures)
+    yield ExtraFound(ExtraRow(extra, rung), scored)
+
+
+def _sampled(
+    bench: Workbench, extra: Extra, trained: Path | None, folder: RungFolder
+) -> Generator[Event, None, list[ScoredSample]]:
+    base = _base_of(bench, extra)
+    samples: list[Sample] = []
+    with closing(sample(base, suite_of(bench.suite, extra), trained, folder)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    return keep(metrics.score(samples, bench.judges), folder, base.name)
+
+
+def suite_of(suite: SuiteConfig, extra: Extra) -> SuiteConfig:
+    """The suite as an extra has it: the same prompts and seeds, another size, an alias."""
+    size: int | str = int(extra.size) if extra.size.isdecimal() else extra.size
+    resized = suite.model_copy(update={"size": size})
+    return with_alias(resized, extra.alias) if extra.alias else resized
+
+
+def _base_of(bench: Workbench, extra: Extra) -> BaseModel:
+    """The study's own base, or another one, which is held only while it is used."""
+    if extra.base == bench.base.name:
+        return bench.base
+    other = load_base(extra.base, str(bench.base.device))
+    _require_alike(bench.base, other)
+    other.clip_skip = bench.base.clip_skip
+    return other
+
+
+def _require_alike(base: BaseModel, other: BaseModel) -> None:
+    names = ("block_out_channels", "cross_attention_dim", "in_channels", "down_block_types")
+    ours, theirs = base.pipeline.unet.config, other.pipeline.unet.config
+    if unlike := [name for name in names if ours[name] != theirs[name]]:
+        raise ConfigError(
+            f"also_sample_on {other.name}: its UNet differs from that of {base.name} in "
+            f"{', '.join(unlike)}, so no LoRA of the one fits the other; leave it out"
+        )
+
+
+def _missing(extra: Extra, who: _Who, why: str) -> ExtraFound:
+    number, step, trained, folder = who
+    grid = folder.extra(extra.folder_name).grid
+    return ExtraFound(ExtraRow(extra, RungRow(number, step, {}, {}, trained, grid), why))

@@ -1,0 +1,104 @@
+"""What was sampled beside the suite, a table for each: further bases, further sizes, the alias.
+
+They stand beside the front's numbers and are no part of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from rich import box
+from rich.table import Table
+
+from metrics.contract import Objective
+from metrics.objectives import Difference
+from tuner.answer import difference
+from tuner.confirmed import unseen
+from tuner.extra_rows import Extra, ExtraRow
+from tuner.results_table import Results, front, interval, read_results
+from tuner.store import Store
+from tuner.study_folder import StudyFolder
+from tuner.summary import console
+
+MOST_ROWS = 20
+"""Trials of a table, the strongest of the front."""
+
+
+@dataclass(frozen=True)
+class ExtraLine:
+    """A trial, or the base (None): its numbers, its gains over the base under the same extra.
+
+    `reason` says why there are no numbers.
+    """
+
+    trial: int | None
+    numbers: Mapping[str, Objective]
+    gains: Mapping[str, Difference] = field(default_factory=dict)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class ExtraTable:
+    """The front's trials under one extra, the strongest first, and the base's line last."""
+
+    title: str
+    lines: Sequence[ExtraLine]
+
+
+def extra_tables(folder: StudyFolder, results: Results) -> list[ExtraTable]:
+    """What the front's trials are like beside the suite; empty where nothing was asked for."""
+    study = results.study
+    order = [one.trial.number for one in front(results)][:MOST_ROWS]
+    with Store(folder.results_db, read_only=True) as store:
+        rows = store.extras()
+        by_extra: dict[Extra, dict[int | None, ExtraRow]] = {}
+        for row in rows:
+            by_extra.setdefault(row.extra, {})[row.rung.trial] = row
+        tables = []
+        for extra, found in sorted(by_extra.items()):
+            base = found.get(None)
+            lines = [_line(store, found[n], base, study.objectives) for n in order if n in found]
+            lines += [_line(store, base, None, ())] if base and lines else []
+            tables += [ExtraTable(title(extra, study.base), lines)] if lines else []
+    return tables
+
+
+def title(extra: Extra, base: str) -> str:
+    """What is otherwise than in the suite, in words; `base` is the study's."""
+    if extra.base != base:
+        return f"on the base {extra.base}"
+    return f"with the alias {extra.alias}" if extra.alias else f"at {extra.size} px"
+
+
+def print_extras(folder: StudyFolder, plain: bool = False) -> None:
+    """The tables at the terminal; nothing where the study has no extras."""
+    results = read_results(folder)
+    for one in extra_tables(folder, results):
+        console().print(_printed(one, results, plain))
+
+
+def _line(
+    store: Store, row: ExtraRow, base: ExtraRow | None, objectives: Sequence[str]
+) -> ExtraLine:
+    gains: dict[str, Difference] = {}
+    if base is not None and row.reason is None:
+        ours, theirs = (unseen(store.extra_samples(one)) for one in (row, base))
+        found = {name: difference(ours, theirs, name, theirs) for name in objectives}
+        gains = {name: one for name, one in found.items() if one is not None}
+    numbers = {**row.rung.objectives, **row.rung.rates}
+    return ExtraLine(row.rung.trial, numbers, gains, row.reason)
+
+
+def _printed(one: ExtraTable, results: Results, plain: bool) -> Table:
+    names = [*results.study.objectives, *results.study.constraints]
+    title = f"not optimised: {one.title}"
+    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    for name in ("trial", *names, "reason"):
+        table.add_column(name)
+    for line in one.lines:
+        cells = [interval(line.numbers[n]) if n in line.numbers else "-" for n in names]
+        who = "base" if line.trial is None else str(line.trial)
+        style = "dim" if line.trial is None else None
+        table.add_row(who, *cells, line.reason or "", style=style)
+    return table
