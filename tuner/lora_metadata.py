@@ -46,6 +46,7 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
         "ss_steps": str(step),
         "ss_max_train_steps": str(step),
         "ss_total_batch_size": str(config.batch_size),
+        "ss_enable_bucket": str(config.buckets),
         "ss_resolution": f"({width}, {height})",
         "ss_seed": str(config.seed),
         "modelspec.sai_model_spec": "1.0.1",

@@ -6,6 +6,7 @@ Nothing of it depends on other runs that train beside it.
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import torch
 from accelerate import Accelerator
 
 from tuner.base_model import BaseModel
-from tuner.data.cache import Latents, latents_of
+from tuner.data.cache import Bucketed, bucketed
 from tuner.data.folder import TrainingSet
 from tuner.data.texts import Texts, texts_of
 from tuner.errors import ConfigError
@@ -38,7 +39,7 @@ class Stage:
 class Pictures:
     """Pictures in training: whole epochs in random order, captions by stage, noise."""
 
-    def __init__(self, latents: Latents, stages: Sequence[Stage], seed: int) -> None:
+    def __init__(self, latents: Bucketed, stages: Sequence[Stage], seed: int) -> None:
         """`stages` follow each other; `seed` is all that the random numbers depend on."""
         self.latents = latents
         self._stages = stages
@@ -46,16 +47,27 @@ class Pictures:
         self.random = torch.Generator().manual_seed(seed)
         # Tags have their own numbers: with or without shuffling a run sees the same noise.
         self.tag_random = Random(seed)
-        self._order = torch.empty(0, dtype=torch.long)
+        self._order: deque[int] = deque()
+        self._waiting: dict[int, list[int]] = defaultdict(list)
 
     def batch(self, size: int) -> torch.Tensor:
-        """The indices of the next batch: a whole epoch before any picture of the next one."""
+        """The indices of the next batch, which are of one bucket.
+
+        Pictures come in whole epochs and wait until their bucket has a batch, so that all are seen
+        equally often: a batch of a bucket with few has them several times.
+        """
         epoch = self._stages[0].texts.epoch
-        while len(self._order) < size:
-            order = torch.randperm(len(epoch), generator=self.random)
-            self._order = torch.cat([self._order, epoch[order]])
-        batch, self._order = self._order[:size], self._order[size:]
-        return batch
+        while True:
+            if not self._order:
+                order = torch.randperm(len(epoch), generator=self.random)
+                self._order.extend(epoch[order].tolist())
+            picture = self._order.popleft()
+            waiting = self._waiting[self.latents.bucket[picture]]
+            waiting.append(picture)
+            if len(waiting) == size:
+                batch = torch.tensor(waiting)
+                waiting.clear()
+                return batch
 
     def texts(self, step: int) -> Texts:
         """The captions of the optimizer step that follows `step` others."""
@@ -129,7 +141,7 @@ def pictures_of(
     These are the training pictures and, with `prior_weight` above 0, the regularisation pictures
     beside them, whose captions have no alias (Ruiz et al. 2023, section 3.2).
     """
-    latents = latents_of(base, training_set, config.size)
+    latents = bucketed(base, training_set, config.size, config.buckets)
     found = [(Pictures(latents, _stages(base, training_set, config, steps), config.seed), 1.0)]
     prior = training_set.regularisation
     if config.prior_weight > 0:
@@ -138,8 +150,8 @@ def pictures_of(
         plain = config.model_copy(update={"alias": None})
         stages = _stages(base, prior, plain, steps)
         # Its own numbers: with or without prior preservation a run sees the same noise.
-        own = Pictures(latents_of(base, prior, config.size), stages, config.seed + 1)
-        found.append((own, config.prior_weight))
+        others = bucketed(base, prior, config.size, config.buckets)
+        found.append((Pictures(others, stages, config.seed + 1), config.prior_weight))
     return found
 
 

@@ -74,6 +74,7 @@ _YOUNGER = (
     "noise_offset",
     "clip_skip",
     "prior_weight",
+    "buckets",
 )
 """Training keys that the first studies had not: with their defaults they mean the same study."""
 

@@ -119,7 +119,10 @@ class _Trainer:
         self.checkpointing = any(self._checkpoints(member) for member in self.members)
         # Of a pack all members have the base's own.
         self.unet = self.members[0].trained.unet
-        self.places = self.members[0].pictures[0][0].latents.mean.shape[-2:].numel()
+        parts = [
+            part for one in self.members for of, _ in one.pictures for part in of.latents.parts
+        ]
+        self.places = max(part.mean.shape[-2:].numel() for part in parts)
 
     def _checkpoints(self, member: Member) -> bool:
         asked = member.config.gradient_checkpointing
@@ -146,9 +149,9 @@ class _Trainer:
         texts = pictures.texts(done)
         batch = pictures.batch(config.batch_size)
         rows = pictures.rows(texts, batch, config.empty_prompt)
-        chosen = batch.to(device)
-        mean, std = pictures.latents.mean[chosen], pictures.latents.std[chosen]
-        latents = mean + std * pictures.normal(mean.shape).to(device)
+        chosen = pictures.latents.of(batch)
+        mean = chosen.mean
+        latents = mean + chosen.std * pictures.normal(mean.shape).to(device)
         noise = pictures.normal(mean.shape)
         timesteps = torch.randint(
             self.schedule.config.num_train_timesteps, (len(rows),), generator=pictures.random

@@ -71,6 +71,7 @@ class TrainConfig(StrictModel):
     schedule: Schedule = Field(default="constant", description="constant, cosine")
     warmup_steps: int = Field(default=0, ge=0, le=100_000, description="a whole number from 0")
     resolution: int | str = Field(default=64, description=SIZE_RULE)
+    buckets: bool = Field(default=False, description=_YES_NO)
     empty_prompt: float = Field(default=0.1, ge=0, le=1, description=_SHARE)
     batch_size: int = Field(default=16, ge=1, le=1024, description="a whole number from 1 to 1024")
     gradient_accumulation: int = Field(

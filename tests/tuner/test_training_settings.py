@@ -219,7 +219,7 @@ class TestPriorPreservation:
         assert (one, weight) == (1.0, 2.0)
         assert all(text.startswith("mi_cv") for text in own.texts(0).captions[1:])
         assert not any("mi_cv" in text for text in prior.texts(0).captions)
-        assert len(prior.latents.mean) == 4
+        assert len(prior.latents.bucket) == 4
         assert not torch.equal(own.normal((9,)), prior.normal((9,)))
 
     def test_a_weight_without_pictures_is_told(

@@ -8,7 +8,7 @@ disk: the 400 pictures of the mannequin take 7 s at its three sizes, once in a s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -16,6 +16,7 @@ import torch
 from PIL import Image, ImageOps
 
 from tuner.base_model import BaseModel
+from tuner.data.buckets import bucket_sizes, nearest
 from tuner.data.folder import TrainingImage, TrainingSet, load_pixels
 from tuner.errors import TunerError
 
@@ -51,6 +52,58 @@ def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]
     if key not in of_base:
         of_base[key] = _encode(base, training_set.images, size)
     return of_base[key]
+
+
+@dataclass(frozen=True)
+class Bucketed:
+    """The latents of a training set, those of each size together: one size without buckets.
+
+    `bucket` says of each picture in which of `parts` it is, and `row` at which place there.
+    """
+
+    parts: tuple[Latents, ...]
+    bucket: tuple[int, ...]
+    row: torch.Tensor
+
+    def of(self, batch: torch.Tensor) -> Latents:
+        """The latents of the pictures `batch` (indices on the CPU), which are of one bucket."""
+        part = self.parts[self.bucket[int(batch[0])]]
+        rows = self.row[batch].to(part.mean.device)
+        return Latents(part.mean[rows], part.std[rows])
+
+
+def bucketed(
+    base: BaseModel, training_set: TrainingSet, size: tuple[int, int], buckets: bool
+) -> Bucketed:
+    """The latents of the training set's pictures at `size` (width, height), or with `buckets` each
+    at the size of about that area whose shape is nearest to its own.
+
+    They are kept by the size of the bucket, as `latents_of` keeps them. Raises what it raises.
+    """
+    images, sizes = training_set.images, [size] * len(training_set.images)
+    if buckets:
+        known = bucket_sizes(size, bucket_step(base))
+        sizes = [nearest(known, image.width, image.height) for image in images]
+    used = sorted(set(sizes))
+    members = [[n for n, one in enumerate(sizes) if one == each] for each in used]
+    sets = [replace(training_set, images=tuple(images[n] for n in of)) for of in members]
+    row = torch.empty(len(images), dtype=torch.long)
+    for of in members:
+        row[of] = torch.arange(len(of))
+    return Bucketed(
+        tuple(latents_of(base, one, each) for one, each in zip(sets, used, strict=True)),
+        tuple(used.index(one) for one in sizes),
+        row,
+    )
+
+
+def bucket_step(base: BaseModel) -> int:
+    """The pixels by which buckets differ: so that latents are halved evenly to the lowest level.
+
+    64 for Stable Diffusion 1.5, as in kohya's trainer, 16 for the mannequin.
+    """
+    levels = len(base.pipeline.unet.config.block_out_channels)
+    return int(base.pipeline.vae_scale_factor) * 2 ** (levels - 1)
 
 
 def fitted(image: TrainingImage, size: tuple[int, int]) -> Image.Image:
