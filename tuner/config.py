@@ -54,6 +54,10 @@ _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 _Base = Annotated[str, StringConstraints(min_length=1)]
 
 
+Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", "unipc"]
+"""How a sample is denoised; tuner.sample has them."""
+
+
 class SuiteConfig(StrictModel):
     """The prompts and seeds that every trial is sampled with, and how.
 
@@ -72,7 +76,7 @@ class SuiteConfig(StrictModel):
     size: int | str = Field(default=64, description=SIZE_RULE)
     steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
     guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
-    sampler: Literal["ddim", "dpm++"] = Field(default="dpm++", description="ddim, dpm++")
+    sampler: Denoiser = Field(default="dpm++", description=", ".join(get_args(Denoiser)))
     also_at: tuple[int | str, ...] = Field(
         default=(), strict=False, description=f"a list of sizes, each {TRAIN_SIZE}, or {SIZE_RULE}"
     )

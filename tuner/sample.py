@@ -17,7 +17,11 @@ import torch
 from diffusers import (
     DDIMScheduler,
     DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
     StableDiffusionPipeline,
+    UniPCMultistepScheduler,
 )
 
 from metrics.contract import Image, Sample
@@ -25,8 +29,8 @@ from tuner import trained
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig
 from tuner.data.texts import states, tokenized
-from tuner.errors import ConfigError
 from tuner.events import Progress
+from tuner.memory_errors import is_out_of_memory
 from tuner.study_folder import RungFolder
 from tuner.train import DivergedError
 
@@ -38,6 +42,18 @@ _BYTES_PER_UNIT = 800
 the VAE's decoding included: about 1 GB for Stable Diffusion 1.5 at 512 x 512."""
 
 _CPU_BYTES = 4 * 2**30
+
+_DPM = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+_SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {}),  # Song et al. 2021
+    "dpm++": (DPMSolverMultistepScheduler, _DPM),  # Lu et al. 2022, A1111's DPM++ 2M
+    "dpm++_karras": (DPMSolverMultistepScheduler, _DPM | {"use_karras_sigmas": True}),
+    "euler": (EulerDiscreteScheduler, {}),  # Karras et al. 2022, algorithm 2 without churn
+    "euler_a": (EulerAncestralDiscreteScheduler, {}),
+    "heun": (HeunDiscreteScheduler, {}),  # Karras et al. 2022; two predictions a step
+    "unipc": (UniPCMultistepScheduler, {}),  # Zhao et al. 2023
+}
+"""The suite's samplers: diffusers' scheduler of each and what is set beside the base's own."""
 
 
 def sample(
@@ -74,13 +90,23 @@ def draw_cells(
 ) -> Generator[list[Image], None, None]:
     """The pictures of the suite's cells `indices`, in batches as large as memory bears.
 
-    `lora` and what is raised are those of `sample`.
+    Where memory is out a batch is halved, down to one picture; beyond that the error goes up.
+    `lora` and what else is raised are those of `sample`.
     """
-    batch = batch_size(base, suite.image_size)
+    batch = min(batch_size(base, suite.image_size), len(indices))
     clip_skip = trained.clip_skip(base, lora)
+    drawn = 0
     with trained.loaded(base, lora):
-        for first in range(0, len(indices), batch):
-            yield draw(base.pipeline, suite, indices[first : first + batch], clip_skip)
+        while drawn < len(indices):
+            try:
+                images = draw(base.pipeline, suite, indices[drawn : drawn + batch], clip_skip)
+            except Exception as error:
+                if batch == 1 or not is_out_of_memory(error):
+                    raise
+                batch //= 2  # a cell's noise does not depend on its batch
+                continue
+            drawn += len(images)
+            yield images
 
 
 def draw(
@@ -108,6 +134,7 @@ def draw(
     pictures = _with_sampler(pipeline, suite.sampler)(
         **asked,
         latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
+        generator=[_generator(suite, index, 1) for index in indices],
         width=width,
         height=height,
         num_inference_steps=suite.steps,
@@ -135,14 +162,20 @@ def _embedded(
 
 def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> torch.Tensor:
     """The latent noise (channels, height, width) that cell `index` of the suite begins from."""
-    _, seed = suite.cells()[index]
-    prompt_index = index // suite.seeds
     width, height = suite.image_size
     factor = int(pipeline.vae_scale_factor)
     shape = (int(pipeline.unet.config.in_channels), height // factor, width // factor)
-    mixed = np.random.SeedSequence([prompt_index, seed]).generate_state(1, np.uint64)[0]
-    generator = torch.Generator().manual_seed(int(mixed >> 1))
+    generator = _generator(suite, index)
     return torch.randn(shape, generator=generator).to(pipeline.unet.dtype)
+
+
+def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
+    """Numbers that depend on the cell's prompt and seed alone; `more` gives others, such as those
+    that `euler_a` adds at every step."""
+    _, seed = suite.cells()[index]
+    entropy = [index // suite.seeds, seed, *more]
+    mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
 
 
 def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
@@ -158,15 +191,8 @@ def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
 
 def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiffusionPipeline:
     """The same parts with another sampler: the base's own scheduler stays what it is."""
-    settings = pipeline.scheduler.config
-    if sampler == "ddim":
-        scheduler = DDIMScheduler.from_config(settings)
-    elif sampler == "dpm++":
-        scheduler = DPMSolverMultistepScheduler.from_config(
-            settings, algorithm_type="dpmsolver++", solver_order=2
-        )
-    else:
-        raise ConfigError(f"no sampler {sampler!r}; known are 'ddim' and 'dpm++'")
+    kind, settings = _SAMPLERS[sampler]
+    scheduler = kind.from_config(pipeline.scheduler.config, **settings)
     parts = {**pipeline.components, "scheduler": scheduler}
     sampling = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     sampling.set_progress_bar_config(disable=True)

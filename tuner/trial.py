@@ -8,7 +8,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 import yaml
 
 import metrics
@@ -23,6 +22,7 @@ from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
+from tuner.memory_errors import is_out_of_memory
 from tuner.sample import sample
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
@@ -215,10 +215,3 @@ def naming_memory_errors() -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(str(error).partition("\n")[0] or "no memory left") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for the errors of Python, CUDA and torch's CPU allocator when memory is out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

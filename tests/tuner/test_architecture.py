@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
     "__init__ clip_tokenizer errors parameters suites home events rows rungs winner prompt_words "
-    "comfyui data.__init__ data.buckets "
+    "comfyui memory_errors data.__init__ data.buckets "
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",

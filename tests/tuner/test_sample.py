@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ from metrics.contract import Prompt, Sample
 from tuner import adapter
 from tuner import sample as sampling
 from tuner.base_model import BaseModel, load_base
-from tuner.config import SuiteConfig, TrainConfig
+from tuner.config import Denoiser, SuiteConfig, TrainConfig
 from tuner.events import Progress
 from tuner.grid import grid
 from tuner.sample import draw, noise, sample
@@ -92,12 +95,87 @@ def test_a_lora_changes_the_pictures_and_the_base_stays(
         assert np.array_equal(one.image, last.image)
 
 
-def test_the_samplers_differ_and_leave_the_scheduler_as_it_was(base: BaseModel) -> None:
+def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
+    base: BaseModel,
+) -> None:
     scheduler = base.pipeline.scheduler
-    one = draw(base.pipeline, SUITE, [0])[0]
-    other = draw(base.pipeline, SUITE.model_copy(update={"sampler": "ddim"}), [0])[0]
-    assert not np.array_equal(one, other)
+    assert SuiteConfig().sampler == "dpm++"
+    drawn = {
+        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 8}), [0])[0]
+        for name in get_args(Denoiser)
+    }
+    assert len({one.tobytes() for one in drawn.values()}) == len(drawn) == 7
     assert base.pipeline.scheduler is scheduler
+    # All solve the same equation from the same noise, but for the one that adds noise on its way.
+    for name, one in drawn.items():
+        gap = np.abs(one.astype(int) - drawn["dpm++"].astype(int)).mean()
+        assert name == "euler_a" or gap < 12, name
+
+
+@pytest.mark.parametrize("sampler", get_args(Denoiser))
+def test_no_sampler_lets_a_picture_depend_on_its_batch(base: BaseModel, sampler: str) -> None:
+    suite = SUITE.model_copy(update={"sampler": sampler})
+    together = draw(base.pipeline, suite, [0, 3, 5])
+    for index, image in zip((0, 3, 5), together, strict=True):
+        alone = draw(base.pipeline, suite, [index])[0]
+        assert np.abs(image.astype(int) - alone.astype(int)).max() <= 1
+
+
+@contextlib.contextmanager
+def room_for(base: BaseModel, pictures: int) -> Iterator[list[int]]:
+    """The UNet asks for more memory than there is when more than so many are drawn at once.
+
+    What it then raises is the allocator's own error. Yields the batches that were tried.
+    """
+    tried: list[int] = []
+
+    def hook(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        guided = len(arguments[0])
+        tried.append(guided // 2)
+        if guided > 2 * pictures:
+            torch.empty(2**60)
+
+    handle = base.pipeline.unet.register_forward_pre_hook(hook)
+    try:
+        yield tried
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(("room", "batches"), [(6, [6]), (4, [3, 3]), (2, [1] * 6), (1, [1] * 6)])
+def test_a_batch_is_halved_where_memory_is_out(
+    base: BaseModel, tmp_path: Path, room: int, batches: list[int]
+) -> None:
+    whole = drawn(base, tmp_path / "whole")
+    with room_for(base, room) as tried:
+        *progress, samples = sample(base, SUITE, None, RungFolder(tmp_path / "parts"))
+    steps = [each.done for each in progress if isinstance(each, Progress)]
+    assert np.diff([0, *steps]).tolist() == batches
+    assert tried[0] == 6, "it begins with what it thinks fits"
+    assert isinstance(samples, list)
+    for one, other in zip(whole, samples, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+        assert (one.prompt, one.seed) == (other.prompt, other.seed)
+
+
+def test_memory_that_does_not_hold_one_picture_ends_the_trial(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    with room_for(base, 0) as tried, pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        drawn(base, tmp_path)
+    assert tried == [6, 3, 1]
+
+
+def test_another_error_is_not_tried_again(base: BaseModel, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    handle = base.pipeline.unet.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(RuntimeError, match="shape"):
+            drawn(base, tmp_path)
+    finally:
+        handle.remove()
 
 
 def test_wide_pictures_are_drawn_wide(base: BaseModel) -> None:

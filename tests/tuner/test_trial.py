@@ -22,6 +22,7 @@ from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Phase, Progress
+from tuner.memory_errors import is_out_of_memory
 from tuner.remembered import remembered
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder
@@ -30,7 +31,6 @@ from tuner.trial import (
     OutOfMemoryError,
     Rung,
     Workbench,
-    is_out_of_memory,
     naming_memory_errors,
     read_yaml,
     run_trial,
