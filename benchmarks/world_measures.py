@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -15,6 +15,7 @@ from tuner.alias_leak import picture_distance
 from tuner.data.cache import fitted
 from tuner.data.folder import TrainingSet
 from tuner.mannequin.dataset import VARIANTS, pictures
+from tuner.run_measures import blur, mean, rim_deviation, sex_right, undressed
 
 Floats = npt.NDArray[np.float64]
 
@@ -63,16 +64,12 @@ def measure(
     """
     found = objectives.objectives(scored, base)
     values: dict[str, float | None] = {name: found[name].value for name in OBJECTIVES}
-    bare = [one for one in scored if not one.sample.prompt.names_clothes]
-    undressed = objectives.rates(bare)["undressed_rate"]
-    values["undressed"] = undressed.value if undressed.n else None
-    for word, sex in (("boys", "male"), ("girls", "female")):
-        asked = [one for one in scored if one.sample.prompt.sex == sex]
-        values[f"{word} right"] = _share(asked, "gender", lambda value: value >= 0.5)
-    blurs = [one.scores["sharp"].evidence.get("blur_effect", 1.0) for one in scored]
-    values["blur"] = _mean(float(blur) for blur in blurs if isinstance(blur, int | float))
+    values["undressed"] = undressed(scored)
+    values["boys right"] = sex_right(scored, "male")
+    values["girls right"] = sex_right(scored, "female")
+    values["blur"] = blur(scored)
     images = [one.sample.image for one in scored]
-    values["ground"] = _mean(_rim_deviation(image) for image in images)
+    values["ground"] = mean(rim_deviation(image) for image in images)
     values["changed"] = _changed(images, [one.sample.image for one in base])
     values["copies"] = copies(images, memory)
     return {name: None if value is None else round(value, 5) for name, value in values.items()}
@@ -105,23 +102,4 @@ def _vectors(images: Sequence[Image]) -> Floats:
 
 
 def _changed(images: Sequence[Image], others: Sequence[Image]) -> float | None:
-    return _mean(picture_distance(*pair) for pair in zip(images, others, strict=True))
-
-
-def _rim_deviation(image: Image) -> float:
-    """How much the upper, left and right rims vary, after the slow change from row to row."""
-    width = max(2, image.shape[1] // 10)
-    sides = np.concatenate([image[:, :width], image[:, -width:]], axis=1).astype(float)
-    return float((sides - np.median(sides, axis=(0, 1))).std()) / 255
-
-
-def _share(
-    scored: Sequence[ScoredSample], judge: str, counts: Callable[[float], bool]
-) -> float | None:
-    known = [value for one in scored if (value := one.scores[judge].value) is not None]
-    return _mean(float(counts(value)) for value in known)
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return sum(known) / len(known) if known else None
+    return mean(picture_distance(*pair) for pair in zip(images, others, strict=True))

@@ -42,6 +42,11 @@ def with_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
     return suite.model_copy(update={"prompts": prompts})
 
 
+def asks(suite: SuiteConfig, alias: str) -> bool:
+    """Whether every prompt of the suite has the alias before it already."""
+    return all(one.text.startswith(f"{alias}, ") for one in suite.prompts)
+
+
 def leak_measures(
     base: BaseModel,
     suite: SuiteConfig,

@@ -22,7 +22,7 @@ from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.estimate import Estimate, estimate
 from tuner.judge_models import judge_settings
-from tuner.parameters import Fixed, extremes
+from tuner.parameters import Fixed
 from tuner.sizes import native_size
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -72,10 +72,13 @@ def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
 def _space_line(config: StudyConfig) -> str:
     searched = [name for name, each in config.train.items() if not isinstance(each, Fixed)]
     suite = config.suite
+    what = f"searches {', '.join(searched) or 'nothing'}; {len(config.start_from)} recipes first"
+    if config.recipes:
+        seeds = ", ".join(map(str, config.training_seeds))
+        what = f"{len(config.recipes)} recipes with the training seeds {seeds}"
     return (
         f"study {config.study}: {config.budget.trials} trials scored at steps "
-        f"{', '.join(map(str, config.budget.rungs))}; searches "
-        f"{', '.join(searched) or 'nothing'}; {len(config.start_from)} recipes first; suite "
+        f"{', '.join(map(str, config.budget.rungs))}; {what}; suite "
         f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
         f"{len(suite.cells())} samples"
     )
@@ -198,7 +201,7 @@ def _is_drawn(folder: str) -> bool:
 
 def _optimizer_line(config: StudyConfig) -> str:
     """Torch is not asked, which takes seconds to start; the run asks it."""
-    names = list(map(str, extremes(config.train.get("optimizer", Fixed("adamw")))))
+    names = list(map(str, config.tried("optimizer")))
     if "adamw8bit" in names:
         if shutil.which("nvidia-smi") is None:
             raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none is here; take adamw")

@@ -15,6 +15,7 @@ import typer
 from tuner import __version__
 from tuner.cli_data import data as data_verbs
 from tuner.cli_pictures import pictures
+from tuner.cli_recipes import recipes
 from tuner.refusal import say, told
 from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 
@@ -261,6 +262,7 @@ def export(  # noqa: PLR0913 - one argument per option
 
 
 app.add_typer(pictures)
+app.add_typer(recipes)
 app.add_typer(data_verbs)
 
 

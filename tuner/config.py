@@ -7,17 +7,15 @@ strictly: text is no number, and true is not 1. Reading files is the work of `tu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
-from pydantic import model_validator as check
 
-from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Prompt
+from metrics.contract import OBJECTIVES, SET_OBJECTIVES
 from tuner import mannequin
-from tuner.parameters import Parameter, Value, show
-from tuner.sizes import SIZE_RULE, as_text, parse_size
-from tuner.suites import SUITES
+from tuner.parameters import Parameter, Value, extremes
+from tuner.recipes import Hypothesis, Recipe
+from tuner.suite_config import TRAIN_SIZE, Denoiser, SuiteConfig
 from tuner.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 
 __all__ = [
@@ -29,6 +27,7 @@ __all__ = [
     "RATES",
     "TRAIN_SIZE",
     "BudgetConfig",
+    "Denoiser",
     "JudgeConfig",
     "StudyConfig",
     "SuiteConfig",
@@ -42,9 +41,6 @@ MANNEQUIN = "mannequin"
 ORIGINALS, OF_BASE = "originals", "base"
 """The words of `regularisation` that name no folder: what crops were cut from; the base's own."""
 
-TRAIN_SIZE = "train"
-"""The word of `suite.also_at` for the size that a trial trains at."""
-
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
 
@@ -52,74 +48,6 @@ _DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\
 
 _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 _Base = Annotated[str, StringConstraints(min_length=1)]
-
-
-Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", "unipc"]
-"""How a sample is denoised; tuner.sample has them."""
-
-
-class SuiteConfig(StrictModel):
-    """The prompts and seeds that every trial is sampled with, and how.
-
-    Without `prompts` the shipped suite called `name` is meant. `also_at` are further sizes,
-    `train` for the trial's own, at which a trial's last rung is sampled as well, and
-    `also_with_alias` samples it with the trial's alias before each prompt: both are told and
-    never optimised.
-    """
-
-    name: _Name = Field(default="persons", description=NAME_RULE)
-    prompts: tuple[Prompt, ...] = Field(
-        default=(), min_length=1, description="a list of {text, sex, framing, names_clothes}"
-    )
-    negative: str = Field(default="", description="text; the negative prompt of all samples")
-    seeds: int = Field(default=4, ge=1, le=1000, description="a whole number from 1 to 1000")
-    size: int | str = Field(default=64, description=SIZE_RULE)
-    steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
-    guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
-    sampler: Denoiser = Field(default="dpm++", description=", ".join(get_args(Denoiser)))
-    also_at: tuple[int | str, ...] = Field(
-        default=(), strict=False, description=f"a list of sizes, each {TRAIN_SIZE}, or {SIZE_RULE}"
-    )
-    also_with_alias: bool = Field(default=False, description="true, false")
-
-    @check(mode="before")
-    @classmethod
-    def _shipped_prompts(cls, data: object) -> object:
-        if not isinstance(data, Mapping) or "prompts" in data:
-            return data
-        name = data.get("name", "persons")
-        if name not in SUITES:
-            known = ", ".join(SUITES)
-            raise ValueError(f"no shipped suite {show(name)} (known: {known}); give it prompts")
-        return {**data, "prompts": SUITES[name]}
-
-    @field_validator("size")
-    @classmethod
-    def _is_size(cls, value: int | str) -> int | str:
-        parse_size(value)
-        return value
-
-    @field_validator("also_at")
-    @classmethod
-    def _are_sizes(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        named = [one if one == TRAIN_SIZE else as_text(parse_size(one)) for one in value]
-        if len(set(named)) < len(named):
-            raise ValueError("a size stands there twice")
-        return value
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """Width and height in pixels of the samples."""
-        return parse_size(self.size)
-
-    def cells(self) -> tuple[tuple[Prompt, int], ...]:
-        """Every prompt with every seed, prompts before seeds: (p0, 0), (p0, 1), ..., (p1, 0)."""
-        return tuple((prompt, seed) for prompt in self.prompts for seed in range(self.seeds))
-
-    def places(self, seeds: int | None = None) -> list[int]:
-        """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""
-        kept = self.seeds if seeds is None else seeds
-        return [place for place in range(len(self.cells())) if place % self.seeds < kept]
 
 
 class BudgetConfig(StrictModel):
@@ -222,6 +150,13 @@ class StudyConfig(StrictModel):
     suite: SuiteConfig = Field(default_factory=SuiteConfig, description="keys and values")
     train: dict[str, Parameter] = Field(default={}, description="training keys and their values")
     start_from: tuple[dict[str, Value], ...] = Field(default=(), description="a list of recipes")
+    recipes: dict[str, Recipe] = Field(default={}, description="{name: {training key: value}}")
+    training_seeds: tuple[int, ...] = Field(
+        default=(),
+        strict=False,
+        description="a whole number from 1 to 1000, or a list of ascending whole numbers from 0",
+    )
+    hypotheses: tuple[Hypothesis, ...] = Field(default=(), description="a list of hypotheses")
     sampler: Sampler = Field(default="tpe", description=", ".join(get_args(Sampler)))
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
@@ -274,6 +209,23 @@ class StudyConfig(StrictModel):
         if not set(value) <= set(RATES) or not all(0 <= limit <= 1 for limit in value.values()):
             raise ValueError("unknown or out of [0, 1]")
         return value
+
+    @field_validator("training_seeds", mode="before")
+    @classmethod
+    def _are_seeds(cls, value: object) -> object:
+        if type(value) is int and 1 <= value <= 1000:
+            return tuple(range(value))
+        if not isinstance(value, list | tuple) or any(type(seed) is not int for seed in value):
+            raise ValueError("no seeds")
+        if list(value) != sorted(set(value)) or any(not 0 <= seed < 10**6 for seed in value):
+            raise ValueError("not ascending")
+        return value
+
+    def tried(self, name: str) -> tuple[Value, ...]:
+        """The values of the training key `name` that trials may have; of a range its two ends."""
+        common = extremes(self.train[name]) if name in self.train else ()
+        own = [one.train[name] for one in self.recipes.values() if name in one.train]
+        return tuple(dict.fromkeys([*common, *own])) or (TrainConfig.model_fields[name].default,)
 
     @property
     def data_folders(self) -> dict[str | None, str]:

@@ -5,11 +5,11 @@ Work is counted in pictures of the base's native size: a picture of twice the ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from tuner.config import TRAIN_SIZE, BudgetConfig, StudyConfig, TrainConfig
-from tuner.parameters import Value, extremes
+from tuner.parameters import Fixed, Value, extremes
 from tuner.sizes import native_size, parse_size
 from tuner.winner import FEWEST_SAMPLES, REPEATS
 
@@ -93,6 +93,8 @@ class Estimate:
 
 def estimate(config: StudyConfig) -> Estimate:
     """The cost of a whole study with its confirmation, trials that were run already included."""
+    if config.recipes:
+        return _of_recipes(config)
     native = native_size(config.base)
     cost = MANNEQUIN_COST if native <= 128 else STABLE_DIFFUSION_COST
     areas = [_area(value) / native**2 for value in extremes(config.train["resolution"])]
@@ -131,6 +133,29 @@ def estimate(config: StudyConfig) -> Estimate:
         vram_bytes=int(
             cost.resident + max(batches) * max(areas) * cost.picture + _WHOLE_TRAINING * whole
         ),
+    )
+
+
+def _of_recipes(config: StudyConfig) -> Estimate:
+    """The sum over recipes, each as a study of its own, as if none shared its training."""
+    parts = []
+    for recipe in config.recipes.values():
+        seeds = sum(seed < (recipe.training_seeds or seed + 1) for seed in config.training_seeds)
+        train = {**config.train, **{name: Fixed(of) for name, of in recipe.train.items()}}
+        size = config.suite.size if recipe.suite.size is None else recipe.suite.size
+        told = {
+            "recipes": {},
+            "train": train,
+            "suite": config.suite.model_copy(update={"size": size}),
+            "budget": config.budget.model_copy(update={"trials": seeds}),
+        }
+        parts.append(estimate(config.model_copy(update=told)))
+    return replace(
+        parts[0],
+        seconds=sum(one.seconds for one in parts),
+        kept_seconds=sum(one.kept_seconds for one in parts),
+        disk_bytes=sum(one.disk_bytes for one in parts),
+        vram_bytes=max(one.vram_bytes for one in parts),
     )
 
 

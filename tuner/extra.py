@@ -6,7 +6,7 @@ without LoRA. What is found is told and never optimised: it goes to tables of it
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,6 +49,9 @@ class ExtraFound:
 
 Outcome = Event | Rung | ExtraFound
 """What comes of a trial: what happens, its scored rungs, and then its extras."""
+
+RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
+"""What a trial of that number and configuration does."""
 
 
 @dataclass(frozen=True)

@@ -160,14 +160,13 @@ def ask(study: optuna.Study, config: StudyConfig) -> optuna.Trial:
     not counted): a study that was stopped and taken up again asks for what it would have asked
     for without the break, and does not draw its first random points a second time.
     """
-    asked = sum(
-        one.state != TrialState.WAITING and "retry_of" not in one.user_attrs
-        for one in study.get_trials(deepcopy=False)
-    )
+    trials = study.get_trials(deepcopy=False)
+    queued = [one for one in trials if one.state == TrialState.WAITING]
+    asked = sum("retry_of" not in one.user_attrs for one in trials if one not in queued)
+    tried = [one.params for one in trials if one.state in _FINISHED]
     recipes = len(start_parameters(config))
     study.sampler = sampler_of(config, recipes, asked)
-    queued = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-    if not queued and (chosen := chosen_values(config, recipes, asked)):
+    if not queued and (chosen := chosen_values(config, recipes, asked, tried)):
         study.enqueue_trial(chosen)
     trial = study.ask()
     trial.set_user_attr("owner", this_process())

@@ -20,6 +20,7 @@ from tuner.course import agreements, causes, course, hypervolumes, phase_seconds
 from tuner.effects import Estimate, effects, excludes_zero
 from tuner.extra_table import extra_tables
 from tuner.findings import ASKS
+from tuner.recipe_results import read_series
 from tuner.report_data import StudyData
 from tuner.report_figures import STATES, course_figure, effect_points, finished, front_points
 from tuner.report_pictures import Pictures, Shown, as_json, judges, key
@@ -27,6 +28,7 @@ from tuner.results_table import interval, words
 from tuner.rows import json_text
 from tuner.store import utc_now
 from tuner.study_folder import DEFAULT_STUDIES, study_name
+from tuner.verdict_page import COLUMNS, RULE, cells, verdict_rows
 
 
 def page(data: StudyData, found: Answer, pictures: Pictures) -> str:
@@ -55,6 +57,7 @@ def page(data: StudyData, found: Answer, pictures: Pictures) -> str:
         extras=extra_tables(data.folder, data.results),
         key=key,
         **_measured(data),
+        **_verdicts(data),
     )
 
 
@@ -115,6 +118,19 @@ def _measured(data: StudyData) -> dict[str, Any]:
             for line in data.config.splitlines()
             if line.startswith("# data ")
         ],
+    }
+
+
+def _verdicts(data: StudyData) -> dict[str, Any]:
+    """What the runs of a study of recipes say of its hypotheses; nothing for a search."""
+    if "\nhypotheses:" not in data.config:
+        return {"verdicts": ()}
+    found = read_series([data.folder]).comparisons
+    return {
+        "verdicts": verdict_rows(found),
+        "comparison_columns": COLUMNS,
+        "comparisons": [cells(one) for one in found],
+        "rule": RULE.replace("*", "").replace("`", ""),
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import optuna
@@ -30,6 +31,7 @@ from tuner.parameters import (
     grid_points,
     is_bound,
 )
+from tuner.recipes import next_run
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
@@ -45,7 +47,7 @@ def sampler_of(config: StudyConfig, recipes: int, asked: int) -> BaseSampler:
     startup = startup_trials(config, recipes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        match config.sampler:
+        match "random" if config.recipes else config.sampler:
             case "tpe":
                 # Grouped, parameters that some trials lack are still modelled together.
                 grouped = any(is_bound(one) for one in config.train.values())
@@ -67,13 +69,21 @@ def startup_trials(config: StudyConfig, recipes: int) -> int:
     return recipes + max(4, config.budget.trials // 4)
 
 
-def chosen_values(config: StudyConfig, recipes: int, asked: int) -> dict[str, Value]:
-    """What the trial after `asked` ones takes whatever the sampler says: of a grid a whole point,
-    else a value of each parameter with a prior.
+def chosen_values(
+    config: StudyConfig,
+    recipes: int,
+    asked: int,
+    tried: Iterable[Mapping[str, object]] = (),
+) -> dict[str, Value]:
+    """What the trial after `asked` ones takes whatever the sampler says: in a study of recipes the
+    next one that was not `tried`, of a grid a whole point, else a value of each parameter with a
+    prior.
 
     Priors hold until the sampler has trials to learn from, and all through random search. A
     parameter that the other values leave out is drawn all the same.
     """
+    if config.recipes:
+        return next_run(config.recipes, config.training_seeds, tried)
     if config.sampler == "grid":
         return _grid_point(config, asked - recipes)
     learns = config.sampler != "random"

@@ -9,9 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from tuner.config import StudyConfig, TrainConfig
 from tuner.errors import ConfigError
@@ -26,6 +24,8 @@ from tuner.parameters import (
     is_bound,
 )
 from tuner.problems import Problem, check_model
+from tuner.recipe_check import read_recipe_keys, with_recipes
+from tuner.recipes import RECIPE, TRAINING_SEED
 from tuner.sizes import native_size
 from tuner.space_check import (
     grid_problems,
@@ -38,9 +38,10 @@ from tuner.space_check import (
     seed_problems,
     size_problems,
 )
-from tuner.space_file import Tree, assignment, load_tree, overlay, plain_scalar
+from tuner.space_file import Tree, assignment, load_tree, overlay
 from tuner.space_paths import data_path as data_word
 from tuner.space_paths import model_path
+from tuner.space_text import plain_values, to_yaml
 
 if TYPE_CHECKING:
     import optuna
@@ -77,6 +78,8 @@ _YOUNGER = (
     "buckets",
 )
 """Training keys that the first studies had not: with their defaults they mean the same study."""
+
+_LAST_SEED = 999_999
 
 _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
@@ -119,6 +122,9 @@ def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
     Optuna's parameters bear the names of the keys. Unless the space sets `seed`, each trial has
     its own: the study's + 1000 x the trial's number, for a retry that of the first try.
     """
+    if config.recipes:
+        name = trial.suggest_categorical(RECIPE, list(config.recipes))
+        return recipe_train(config, name, trial.suggest_int(TRAINING_SEED, 0, _LAST_SEED))
     first = int(trial.user_attrs.get("first_try", trial.number))
     values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
     # What a condition speaks of is bound by none itself, so it is there before its dependants.
@@ -137,6 +143,12 @@ def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
     return TrainConfig.model_validate(values)
 
 
+def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:
+    """One training run of the recipe `name`."""
+    fixed = {key: one.value for key, one in config.train.items() if isinstance(one, Fixed)}
+    return TrainConfig.model_validate({**fixed, **config.recipes[name].train, "seed": seed})
+
+
 def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
     """The recipes of `start_from` for `optuna.Study.enqueue_trial`: searched parameters only."""
     searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
@@ -151,7 +163,7 @@ def space_hash(config: StudyConfig) -> str:
     may grow, and how many go on at a rung. The contents of the data folders are not in it:
     `TrainingSet.sha256` stands for those.
     """
-    plain = _plain(config)
+    plain = plain_values(config)
     del plain["study"]
     for key in ("trials", "keep", "keep_from", "confirm"):
         del plain["budget"][key]
@@ -164,38 +176,13 @@ def space_hash(config: StudyConfig) -> str:
         del plain["judges"]["copy_model"]
     if plain["regularisation"] is None:
         del plain["regularisation"]
+    plain.pop("training_seeds", None)  # how many runs there are, and what is asked of them
+    plain.pop("hypotheses", None)
     for name in _YOUNGER:
         if plain["train"].get(name) == TrainConfig.model_fields[name].default:
             plain["train"].pop(name, None)
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def to_yaml(config: StudyConfig) -> str:
-    """The whole study as a search-space file: `load_study` reads an equal one from it."""
-    return yaml.dump(
-        _plain(config),
-        Dumper=_Dumper,
-        sort_keys=False,
-        allow_unicode=True,
-        width=100,
-        default_flow_style=None,
-    )
-
-
-class _Dumper(yaml.SafeDumper):
-    """Quotes all text that our grammar would read as something else."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = None if isinstance(plain_scalar(text), str) else "'"
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-_Dumper.add_representer(str, _text_node)
 
 
 def _option_trees(
@@ -243,6 +230,8 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     values = dict(tree.values)
     train, problems = read_train(values.pop("train"), values.get("data"))
     starts, start_problems = read_starts(values.pop("start_from", None), train)
+    recipes, hypotheses, recipe_problems = read_recipe_keys(values, train, starts)
+    problems += recipe_problems
     values["suite"], suite_problems = read_prompts(values["suite"])
     values["constraints"], unknown_rates = read_constraints(values.get("constraints"))
     problems += start_problems + suite_problems + unknown_rates
@@ -250,38 +239,11 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     budget = values.get("budget")
     trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
     problems += grid_problems(values.get("sampler"), train, trials, len(starts))
-    problems += prior_problems(values.get("regularisation"), train)
+    problems += prior_problems(values.get("regularisation"), with_recipes(train, recipes))
     problems += size_problems(values.get("base"), train, values["suite"])
     problems += other_base_problems(values.get("also_sample_on"), values["suite"])
     problems += seed_problems(values.get("budget"), values["suite"])
     if problems or tree.problems:
         return None, problems
-    values |= {"train": train, "start_from": starts}
+    values |= {"train": train, "start_from": starts, "recipes": recipes, "hypotheses": hypotheses}
     return StudyConfig.model_validate(values), []
-
-
-def _plain(config: StudyConfig) -> dict[str, Any]:
-    """The study as plain values in the order of a search-space file."""
-    plain = config.model_dump(mode="json", exclude={"train", "start_from"})
-    plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
-    plain["start_from"] = [dict(start) for start in config.start_from]
-    first = ("study", "base", "also_sample_on", "data", "regularisation", "budget", "objectives")
-    then = ("constraints", "suite", "train", "start_from", "sampler", "seed", "judges")
-    return {key: plain[key] for key in (*first, *then)}
-
-
-def _plain_parameter(parameter: Parameter) -> object:
-    match parameter:
-        case Fixed(value):
-            return value
-        case Choices(choices):
-            plain: dict[str, Any] = {"choices": list(choices)}
-        case FloatRange(low, high, log, None):
-            plain = {"low": low, "high": high, "log": log}
-        case FloatRange(low, high, log, step) | IntRange(low, high, log, step):
-            plain = {"low": low, "high": high, "log": log, "step": step}
-    if not isinstance(parameter, Choices) and parameter.prior is not None:
-        plain["prior"] = {"centre": parameter.prior.centre, "width": parameter.prior.width}
-    if parameter.when:
-        plain["when"] = {name: list(values) for name, values in parameter.when}
-    return plain

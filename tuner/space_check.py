@@ -193,7 +193,7 @@ def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
         sizes.append((("suite", "size"), size))
     if isinstance(suite, Mapping) and isinstance(also := suite.get("also_at"), list | tuple):
         sizes += [(("suite", "also_at", place), one) for place, one in enumerate(also)]
-    found = (_size_problem(where, size, base) for where, size in sizes)
+    found = (size_problem(where, size, base) for where, size in sizes)
     return [problem for problem in found if problem is not None]
 
 
@@ -202,7 +202,7 @@ def other_base_problems(bases: object, suite: object) -> list[Problem]:
     if not isinstance(bases, list) or not isinstance(suite, Mapping):
         return []
     named = [(place, base) for place, base in enumerate(bases) if isinstance(base, str)]
-    found = [(place, _size_problem((), suite.get("size"), base)) for place, base in named]
+    found = [(place, size_problem((), suite.get("size"), base)) for place, base in named]
     return [Problem(("also_sample_on", n), f"suite.size: {one.text}") for n, one in found if one]
 
 
@@ -218,7 +218,8 @@ def seed_problems(budget: object, suite: object) -> list[Problem]:
     return [not_allowed(("budget", "low_rung_seeds"), asked, rule)]
 
 
-def _size_problem(path: Path, size: Value, base: str) -> Problem | None:
+def size_problem(path: Path, size: Value, base: str) -> Problem | None:
+    """A size outside half to twice the native size of `base`."""
     try:
         sides = parse_size(size)  # type: ignore[arg-type]
     except (ValueError, TypeError):

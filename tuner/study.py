@@ -20,7 +20,7 @@ from tuner.config import StudyConfig, rung_steps
 from tuner.ending import Ending, judged, stopped
 from tuner.errors import TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted, TrialState
-from tuner.extra import ExtraFound, Outcome
+from tuner.extra import ExtraFound, Outcome, RunTrial
 from tuner.optuna_study import (
     ask,
     complete,
@@ -42,7 +42,7 @@ from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder, write_text
 from tuner.train import DivergedError
 from tuner.trial import OutOfMemoryError, Rung
-from tuner.workbench import RunTrial, bench_runner, data_hashes, read_data, record_study
+from tuner.workbench import bench_runner, data_hashes, read_data, record_study
 
 MOST_FAILURES = 3
 """After so many trials in a row that failed for a reason outside their parameters, stop."""

@@ -127,6 +127,16 @@ class StudyFolder:
         return self.root / "report.html"
 
     @property
+    def verdicts(self) -> Path:
+        """What the runs of a study of recipes say of its hypotheses."""
+        return self.root / "verdicts.md"
+
+    @property
+    def values(self) -> Path:
+        """Every measure of every run of a study of recipes."""
+        return self.root / "values.csv"
+
+    @property
     def lock(self) -> Path:
         """Held by the process that runs the study."""
         return self.root / "run.lock"
@@ -135,6 +145,10 @@ class StudyFolder:
     def base(self) -> Path:
         """The suite without LoRA, laid out like a rung."""
         return self.root / "base"
+
+    def base_on(self, suite: str) -> Path:
+        """Another suite than the study's without LoRA, laid out like a rung."""
+        return self.root / "base_on" / suite
 
     def embeddings(self, data: str | None) -> Path:
         """The vectors of the training set that `train.data` calls `data`; None: the only one."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import shutil
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from metrics import measures, objectives
 from metrics.contract import OBJECTIVES, Measure, Objective, Sample, ScoredSample
 from metrics.measures import as_objective
 from metrics.memory import Memory, copies
-from tuner.alias_leak import leak_measures
+from tuner.alias_leak import asks, leak_measures
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
@@ -23,10 +24,11 @@ from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
 from tuner.memory_errors import is_out_of_memory
+from tuner.run_measures import ground
 from tuner.sample import sample
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
-from tuner.train import train
+from tuner.train import Checkpoint, train
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -89,8 +91,11 @@ def run_trial(
     config: TrainConfig,
     rungs: Sequence[int],
     folder: TrialFolder,
+    trained: TrialFolder | None = None,
 ) -> Generator[Event | Rung, None, None]:
     """Train a run of `config`, and sample and score it at each of `rungs` (optimizer steps).
+
+    Where another trial trained the same before, `trained` is its folder, and its files are taken.
 
     The last rung has the whole suite, those below it as many of its seeds as the bench says.
     Yields what happens, and a Rung for each checkpoint; telling and keeping what it measured is
@@ -101,7 +106,12 @@ def run_trial(
     training_set = bench.training_sets[config.data]
     with naming_memory_errors():
         yield Phase("train", number)
-        with closing(train(bench.base, training_set, [config], rungs, [folder.root])) as steps:
+        steps: Generator[Progress | Checkpoint, None, None]
+        if trained is None:
+            steps = train(bench.base, training_set, [config], rungs, [folder.root])
+        else:
+            steps = _copied(config, rungs, trained, folder)
+        with closing(steps):
             for outcome in steps:
                 if isinstance(outcome, Progress):
                     yield outcome
@@ -112,6 +122,16 @@ def run_trial(
                     yield from _scored(bench, number, config, outcome.step, files, seeds)
                     if low:
                         yield Phase("train", number)
+
+
+def _copied(
+    config: TrainConfig, rungs: Sequence[int], trained: TrialFolder, folder: TrialFolder
+) -> Generator[Checkpoint, None, None]:
+    for step in rungs:
+        path = folder.rung(step).trained(config.method)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(trained.rung(step).trained(config.method), path)
+        yield Checkpoint(step, (path,), ())
 
 
 def _scored(
@@ -134,7 +154,7 @@ def _scored(
     bench = _with_seeds(bench, seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
-    measured += copy_measures(bench, config.data, samples)
+    measured += [*copy_measures(bench, config.data, samples), ground_of(samples)]
     training_set, size = bench.training_sets[config.data], bench.suite.image_size
     measured += loss_measures(bench.base, training_set, config, size, trained)
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
@@ -182,10 +202,15 @@ def copy_measures(bench: Workbench, data: str | None, samples: Sequence[Sample])
     return list(copies(embedding([one.image for one in samples]), memory))
 
 
+def ground_of(samples: Iterable[Sample]) -> Measure:
+    """How lively the grounds of the samples are; they are as they were drawn."""
+    return ground([one.image for one in samples])
+
+
 def _alias_leak(
     bench: Workbench, config: TrainConfig, lora: Path, samples: Sequence[Sample]
 ) -> list[Measure]:
-    if config.alias is None or bench.base_scored is None:
+    if config.alias is None or bench.base_scored is None or asks(bench.suite, config.alias):
         return []
     return leak_measures(bench.base, bench.suite, config.alias, lora, (samples, bench.base_scored))
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,30 +29,34 @@ from tuner.data.picture_file import too_thin
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase, RungScored
-from tuner.extra import ExtraFound, Outcome, extras_of, sample_bases, sample_extras
+from tuner.extra import (
+    ExtraFound,
+    Outcome,
+    RunTrial,
+    extras_of,
+    sample_bases,
+    sample_extras,
+)
 from tuner.judge_models import model_names, study_judges
 from tuner.keep import keep
 from tuner.mannequin.dataset import named_folder
 from tuner.optimizers import require
-from tuner.parameters import Fixed, extremes
+from tuner.parameters import Fixed
 from tuner.prior_pictures import prior_pictures
 from tuner.prompt_words import read_prompt
+from tuner.recipe_bench import drawn_base, recipe_runner
 from tuner.remembered import remembered
 from tuner.rows import RungRow, StudyRow
-from tuner.sample import sample
 from tuner.space import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import RungFolder, StudyFolder, write_text
-from tuner.trial import Workbench, copy_measures, look_at, run_trial
+from tuner.trial import Workbench, copy_measures, ground_of, look_at, run_trial
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
 
 TrainingSets = Mapping[str | None, TrainingSet]
 """The training sets by the name that `train.data` calls them by; None where there is one."""
-
-RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
-"""What a trial of that number and configuration does: its events, its scored rungs, its extras."""
 
 MOST_REFERENCE = 200
 """Held-out pictures that layout and likeness are measured against: more would only take longer."""
@@ -115,6 +119,8 @@ def bench_runner(
     The base is sampled beside the suite too, where the study asks for it.
     """
     bench = yield from open_bench(config, folder, store, data, models)
+    if config.recipes:
+        return recipe_runner(bench, config, folder, store)
     extras = extras_of(config, folder, store)
     for outcome in sample_bases(bench, extras):
         if isinstance(outcome, ExtraFound):
@@ -143,7 +149,7 @@ def open_bench(
     not there.
     """
     yield Phase("load")
-    require(extremes(config.train.get("optimizer", Fixed("adamw"))))
+    require(config.tried("optimizer"))
     base = load_base(config.base)
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # where it is searched, the base is drawn as it was made
@@ -199,19 +205,13 @@ def base_scored(
     if kept is None:
         yield Phase("base")
         rung = RungFolder(folder.base)
-        samples: list[Sample] = []
-        with contextlib.closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
-            for outcome in outcomes:
-                if isinstance(outcome, list):
-                    samples = outcome
-                else:
-                    yield outcome
+        samples = yield from drawn_base(bench, rung)
         yield Phase("score")
         kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
         found = look_at(bench, kept, kept)
         # Of several training sets none is the one that the base would copy.
         copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
-        told = {**found.measures, **{one.name: one for one in copied}}
+        told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
         row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, told)
         store.put_rung(row, kept)
     row = store.rungs(None)[0]

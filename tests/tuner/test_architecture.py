@@ -18,31 +18,35 @@ LEVELS = (
     "mannequin.fit mannequin.shades",
     "sizes checkpoint_file database_errors extra_rows fresh_rows data.captions data.caption_files",
     "train_config space_paths",
-    "study_folder process cases store problems losses config model_list data.folder base_model "
-    "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
+    "recipes suite_config",
+    "study_folder verdicts run_measures process cases store problems losses config model_list "
+    "data.folder base_model mannequin.ground mannequin.skeleton mannequin.train_text "
+    "mannequin.train_vae",
     "fresh space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
     "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",
-    "samplers space_check init adapter low_rank single_file results_table course ending keep "
-    "score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
+    "samplers space_check space_text init adapter low_rank single_file results_table course ending "
+    "keep score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
     "mannequin.second_style",
-    "trained check confirmed",
+    "trained check confirmed recipe_check",
     "member space stable_loss summary live report_data label_file photo_cases selfcheck "
     "mannequin.render",
     "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
     "mannequin.corpus mannequin.dataset mannequin.scene mannequin.unreadable",
-    "extra_table mannequin.labelled",
+    "extra_table mannequin.labelled recipe_results",
+    "verdict_page",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
     "extra prior_pictures",
+    "recipe_bench",
     "workbench calibrate data.audit_command mannequin.fit_judges",
     "study confirm",
     "export dashboard follow",
     "export_model",
-    "cli_pictures cli_data",
+    "cli_pictures cli_data cli_recipes",
     "cli",
     "__main__",
 )
@@ -54,7 +58,7 @@ ONLY_IN = {
     "optuna": {"study", "optuna_study", "samplers", "dashboard", "space"},
     "peft": {"adapter"},
     "sqlite_utils": {"store"},
-    "typer": {"cli", "cli_data", "cli_pictures", "refusal"},
+    "typer": {"cli", "cli_data", "cli_pictures", "cli_recipes", "refusal"},
 }
 
 LONGEST_FILE = 300

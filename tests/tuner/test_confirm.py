@@ -5,18 +5,26 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 import metrics
-from metrics.contract import JudgeSettings
-from metrics.detectors import Detectors
-from tests.tuner.trained_study import SUITE, as_strong, by_brightness, train_study
+from tests.tuner.trained_study import (
+    ASKED,
+    PLAN,
+    SUITE,
+    as_strong,
+    begun,
+    bench_of,
+    by_brightness,
+    parts,
+    small_config,
+    train_study,
+)
 from tuner.base_model import BaseModel
-from tuner.config import BudgetConfig, StudyConfig
+from tuner.config import StudyConfig
 from tuner.confirm import Asked, NothingToConfirmError, measure, planned
 from tuner.confirmed import candidates, chosen, finished, jobs, read_confirmation
 from tuner.data.folder import TrainingSet
@@ -24,38 +32,25 @@ from tuner.errors import TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.export import export
 from tuner.fresh import fresh_suite
-from tuner.fresh_rows import PlanRow
 from tuner.lora_file import read_file
 from tuner.results_table import read_results
 from tuner.sample import noise
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, TrialFolder
-from tuner.train import DivergedError, train
+from tuner.study_folder import StudyFolder
+from tuner.train import DivergedError
 from tuner.trial import OutOfMemoryError, Workbench, read_yaml
-
-ASKED = Asked(trials=2, samples=6, repeats=1)
-PLAN = [(None, 0, 0), (1, 2, 0), (1, 2, 1), (0, 2, 0), (0, 2, 1)]
 
 
 @pytest.fixture(scope="module")
 def config(tiny_base: Path) -> StudyConfig:
-    return StudyConfig(
-        study="small",
-        base=str(tiny_base),
-        data=str(tiny_base),
-        budget=BudgetConfig(trials=2, rungs=(1, 2)),
-        objectives=("pose", "quality"),
-        constraints={"undressed_rate": 1.0},
-        suite=SUITE,
-    )
+    return small_config(tiny_base)
 
 
 @pytest.fixture(scope="module")
 def bench(base: BaseModel, training_set: TrainingSet) -> Iterator[Workbench]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "score", by_brightness)
-        judges, names = Detectors(JudgeSettings()), ("pose", "quality")
-        yield Workbench(base, {None: training_set}, SUITE, judges, objectives=names)
+        yield bench_of(base, training_set)
 
 
 @pytest.fixture(scope="module")
@@ -76,16 +71,6 @@ def folder(trained: StudyFolder, tmp_path: Path) -> StudyFolder:
 def store(folder: StudyFolder) -> Iterator[Store]:
     with Store(folder.results_db) as opened:
         yield opened
-
-
-def begun(store: Store, folder: StudyFolder, config: StudyConfig) -> list[PlanRow]:
-    plan = planned(store, folder, config, ASKED)
-    store.put_plan(plan)
-    return plan
-
-
-def parts(events: list[Event]) -> list[tuple[int | None, int, int]]:
-    return [(e.trial, e.step, e.repeat) for e in events if isinstance(e, RepeatEnded)]
 
 
 def test_everything_is_measured_on_noise_that_no_trial_saw(
@@ -128,35 +113,6 @@ def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     name = next(iter(first.modules))
     assert first.modules.keys() == other.modules.keys()
     assert not torch.equal(first.modules[name].down, other.modules[name].down)
-
-
-def test_what_dreambooth_trained_is_confirmed_from_its_own_files(
-    config: StudyConfig, bench: Workbench, tmp_path: Path
-) -> None:
-    settings = {"method": "dreambooth", "learning_rate": 1e-4}
-    folder = train_study(config, bench, tmp_path, **settings)
-    with Store(folder.results_db) as store:
-        plan = begun(store, folder, config)
-        assert parts(list(measure(bench, folder, store, plan, 2))) == PLAN
-        rows = {(row.rung.trial, row.repeat): row.rung.lora for row in store.fresh()}
-    assert rows[1, 0] == folder.trial(1).rung(2).weights.resolve()
-    assert rows[1, 1] == folder.repeat(1, 2, 1).rung(2).weights.resolve()
-    assert chosen(folder).winner is not None
-
-
-def test_a_repeat_of_an_early_rung_is_in_the_same_stage_of_its_captions(
-    config: StudyConfig, bench: Workbench, tmp_path: Path
-) -> None:
-    folder = train_study(config, bench, tmp_path, first_captions="none", first_share=0.5)
-    with Store(folder.results_db) as store:
-        plan = [replace(row, step=1) for row in planned(store, folder, config, ASKED)]
-        list(measure(bench, folder, store, plan, 2))
-    again, twin = folder.repeat(1, 1, 1), TrialFolder(tmp_path / "twin")
-    recipe = read_yaml(again.train_yaml)
-    list(train(bench.base, bench.training_sets[None], [recipe], [1, 2], [twin.root]))
-    known, found = (read_file(one.rung(1).lora).modules for one in (twin, again))
-    assert all(torch.equal(one.up, found[name].up) for name, one in known.items())
-    assert not again.rung(2).lora.exists()
 
 
 @pytest.mark.parametrize("stop", range(1, 6))

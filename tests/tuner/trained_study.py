@@ -8,10 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
+from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.judges import JUDGES
-from tuner.config import StudyConfig, SuiteConfig, TrainConfig
+from tuner.base_model import BaseModel
+from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
+from tuner.confirm import Asked, planned
+from tuner.data.folder import TrainingSet
+from tuner.events import Event, RepeatEnded
+from tuner.fresh_rows import PlanRow
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
@@ -21,6 +26,29 @@ from tuner.workbench import base_scored, record_study
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2
 )
+
+
+ASKED = Asked(trials=2, samples=6, repeats=1)
+PLAN = [(None, 0, 0), (1, 2, 0), (1, 2, 1), (0, 2, 0), (0, 2, 1)]
+
+
+def small_config(base: Path) -> StudyConfig:
+    """A study of two trials of two rungs."""
+    return StudyConfig(
+        study="small",
+        base=str(base),
+        data=str(base),
+        budget=BudgetConfig(trials=2, rungs=(1, 2)),
+        objectives=("pose", "quality"),
+        constraints={"undressed_rate": 1.0},
+        suite=SUITE,
+    )
+
+
+def bench_of(base: BaseModel, training_set: TrainingSet) -> Workbench:
+    """The bench of that study, before its base is scored."""
+    judges, names = Detectors(JudgeSettings()), ("pose", "quality")
+    return Workbench(base, {None: training_set}, SUITE, judges, objectives=names)
 
 
 def by_brightness(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
@@ -61,3 +89,13 @@ def as_strong(folder: StudyFolder, number: int, rung: Rung | RungRow, low: float
     told = {name: Objective(name, 0.9, low, 1.0, 4, 4) for name in rung.objectives}
     grid = folder.trial(number).rung(rung.step).grid
     return RungRow(number, rung.step, told, rung.rates, rung.lora, grid)
+
+
+def begun(store: Store, folder: StudyFolder, config: StudyConfig) -> list[PlanRow]:
+    plan = planned(store, folder, config, ASKED)
+    store.put_plan(plan)
+    return plan
+
+
+def parts(events: list[Event]) -> list[tuple[int | None, int, int]]:
+    return [(e.trial, e.step, e.repeat) for e in events if isinstance(e, RepeatEnded)]

@@ -102,8 +102,8 @@ def bucket_step(base: BaseModel) -> int:
 
     64 for Stable Diffusion 1.5, as in kohya's trainer, 16 for the mannequin.
     """
-    levels = len(base.pipeline.unet.config.block_out_channels)
-    return int(base.pipeline.vae_scale_factor) * 2 ** (levels - 1)
+    halvings = len(base.pipeline.unet.config.block_out_channels) - 1
+    return int(base.pipeline.vae_scale_factor) << halvings
 
 
 def fitted(image: TrainingImage, size: tuple[int, int]) -> Image.Image:

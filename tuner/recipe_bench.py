@@ -1,0 +1,107 @@
+"""What the trials of a study of recipes run on: the suite of each recipe, and shared trainings.
+
+The base is sampled on every suite that a recipe asks for, so that a trial is held against the base
+of the same prompts, size and noise. Recipes that train alike, and are sampled in different ways,
+train once for each training seed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import metrics
+from metrics.contract import Sample, ScoredSample
+from tuner.alias_leak import asks, with_alias
+from tuner.config import StudyConfig, SuiteConfig, TrainConfig, rung_steps
+from tuner.errors import ConfigError
+from tuner.events import COUNTED, Event, Phase
+from tuner.extra import RunTrial
+from tuner.keep import keep
+from tuner.recipes import RECIPE
+from tuner.sample import sample
+from tuner.space import recipe_train
+from tuner.store import Store
+from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
+from tuner.trial import Rung, Workbench, read_yaml, run_trial
+
+
+def recipe_runner(
+    bench: Workbench, config: StudyConfig, folder: StudyFolder, store: Store
+) -> RunTrial:
+    """What runs a trial of a study of recipes; the store has its recipe."""
+    bases: dict[SuiteConfig, list[ScoredSample]] = {}
+
+    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
+        row = next(one for one in store.trials() if one.number == number)
+        suite = recipe_suite(config, str(row.parameters[RECIPE]))
+        own = bench
+        if suite != config.suite:
+            if suite not in bases:
+                files = folder.base_on(_label(suite, train))
+                bases[suite] = yield from _base_on(bench, suite, files)
+            # Copies are told by pictures of the suite's size.
+            alike = suite.image_size == config.suite.image_size
+            memories = bench.memories if alike else {}
+            own = replace(bench, suite=suite, base_scored=bases[suite], memories=memories)
+        steps = rung_steps(train, config.budget)
+        trained = trained_before(train, steps, folder, store)
+        yield from run_trial(own, number, train, steps, folder.trial(number), trained)
+
+    return run
+
+
+def recipe_suite(config: StudyConfig, name: str) -> SuiteConfig:
+    """The suite that the recipe `name` is sampled on."""
+    suite, own = config.suite, config.recipes[name].suite
+    alias = recipe_train(config, name, 0).alias
+    if alias is not None and own.alias:
+        suite = with_alias(suite, alias)
+    size = own.size
+    return suite if size is None else suite.model_copy(update={"size": size})
+
+
+def trained_before(
+    train: TrainConfig, steps: tuple[int, ...], folder: StudyFolder, store: Store
+) -> TrialFolder | None:
+    """The folder of a trial that is over and trained the same, with the files of all `steps`."""
+    for row in store.trials():
+        other = folder.trial(row.number)
+        if row.state not in COUNTED or not other.train_yaml.is_file():
+            continue
+        if not all(other.rung(step).trained(train.method).is_file() for step in steps):
+            continue
+        with contextlib.suppress(ConfigError):  # of an older tuner
+            if read_yaml(other.train_yaml) == train:
+                return other
+    return None
+
+
+def drawn_base(bench: Workbench, rung: RungFolder) -> Generator[Event, None, list[Sample]]:
+    """The bench's suite without LoRA, its pictures below `rung`."""
+    samples: list[Sample] = []
+    with contextlib.closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    return samples
+
+
+def _label(suite: SuiteConfig, train: TrainConfig) -> str:
+    size = "x".join(map(str, suite.image_size))
+    asked = train.alias is not None and asks(suite, train.alias)
+    return f"{size}_{train.alias}" if asked else size
+
+
+def _base_on(
+    bench: Workbench, suite: SuiteConfig, files: Path
+) -> Generator[Event, None, list[ScoredSample]]:
+    yield Phase("base")
+    rung = RungFolder(files)
+    samples = yield from drawn_base(replace(bench, suite=suite), rung)
+    yield Phase("score")
+    return keep(metrics.score(samples, bench.judges), rung, bench.base.name)
