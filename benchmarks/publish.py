@@ -3,7 +3,9 @@
     python benchmarks/publish.py STUDY TARGET
 
 Copies study.yaml and report.html, results.db without the features that measures were computed from,
-a small grid of each trial's last rung and of the base, and the LoRA that `tuner export` takes.
+a small grid of each trial's last rung and of the base, and the LoRA that `tuner export` takes. A
+study of recipes has no winner: its verdicts and the values behind them go there instead, and the
+verdicts into the README.md above the target, between its marks.
 """
 
 from __future__ import annotations
@@ -18,9 +20,10 @@ from PIL import Image
 from tuner.confirmed import chosen
 from tuner.export_model import export_trial
 from tuner.results_table import read_results
-from tuner.study_folder import StudyFolder
+from tuner.study_folder import StudyFolder, write_text
 
 QUALITY = 80
+START, END = "<!-- verdicts -->\n", "<!-- end of verdicts -->"
 
 
 def main() -> None:
@@ -36,9 +39,22 @@ def main() -> None:
         _small(results.base.grid, target / "grids" / "base.jpg")
     for one in results.scored:
         _small(one.rung.grid, target / "grids" / f"{one.trial.number:04d}.jpg")
-    export_trial(folder, chosen(folder), target / f"{folder.name}.safetensors")
+    if folder.verdicts.is_file():
+        for path in (folder.verdicts, folder.values):
+            shutil.copyfile(path, target / path.name)
+        _fill(target.parent / "README.md", folder.verdicts.read_text(encoding="utf-8"))
+    else:
+        export_trial(folder, chosen(folder), target / f"{folder.name}.safetensors")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 2**20:.1f} MiB")
+
+
+def _fill(readme: Path, verdicts: str) -> None:
+    """Put the verdicts, without their title and the means of all runs, into `readme`."""
+    before, rest = readme.read_text(encoding="utf-8").split(START)
+    after = rest.split(END)[1]
+    told = verdicts.split("\n", 1)[1].split("\n## ")[0].strip()
+    write_text(readme, f"{before}{START}{told}\n{END}{after}")
 
 
 def _slim(database: Path) -> None:
