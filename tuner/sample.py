@@ -27,8 +27,9 @@ from tuner.config import SuiteConfig
 from tuner.data.texts import states, tokenized
 from tuner.errors import ConfigError
 from tuner.events import Progress
+from tuner.memory_errors import is_out_of_memory
+from tuner.outcomes import DivergedError
 from tuner.study_folder import RungFolder
-from tuner.train import DivergedError
 
 _LARGEST_BATCH = 26
 """More gains nothing on two cores or on a large GPU, and Progress comes between batches."""
@@ -78,9 +79,18 @@ def draw_cells(
     """
     batch = batch_size(base, suite.image_size)
     clip_skip = trained.clip_skip(base, lora)
+    drawn = 0
     with trained.loaded(base, lora):
-        for first in range(0, len(indices), batch):
-            yield draw(base.pipeline, suite, indices[first : first + batch], clip_skip)
+        while drawn < len(indices):
+            try:
+                images = draw(base.pipeline, suite, indices[drawn : drawn + batch], clip_skip)
+            except Exception as error:
+                if batch == 1 or not is_out_of_memory(error):
+                    raise
+                batch //= 2  # a cell's noise does not depend on its batch
+                continue
+            drawn += len(images)
+            yield images
 
 
 def draw(

@@ -164,6 +164,12 @@ class StudyFolder:
             self.root / "confirm" / f"{number:04d}" / f"step_{step:04d}_repeat_{repeat:02d}"
         )
 
+    def fresh_rung(self, trial: int | None, step: int, repeat: int) -> RungFolder:
+        """The fresh samples of a confirmation's part; of the base: None."""
+        if trial is None:
+            return RungFolder(self.fresh_base)
+        return self.repeat(trial, step, repeat).rung(step)
+
     def create(self) -> None:
         """Make the folder, where it is not there yet."""
         self.root.mkdir(parents=True, exist_ok=True)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import torch
-import yaml
 
 import metrics
 from metrics import measures, objectives
@@ -20,20 +17,18 @@ from tuner.alias_leak import leak_measures
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
-from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
+from tuner.memory_errors import naming_memory_errors
+from tuner.outcomes import Rung
 from tuner.sample import sample
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
 from tuner.train import train
+from tuner.train_config import to_yaml
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
-
-
-class OutOfMemoryError(Exception):
-    """A trial asked for more memory than the device or the machine has."""
 
 
 @dataclass(frozen=True)
@@ -64,23 +59,6 @@ class Found:
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure]
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.
-
-    `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights.
-    `seeds` is how many noise seeds of each prompt were sampled, None for the whole suite.
-    """
-
-    step: int
-    lora: Path
-    scored: list[ScoredSample]
-    objectives: Mapping[str, Objective]
-    rates: Mapping[str, Objective]
-    measures: Mapping[str, Measure] = field(default_factory=dict)
-    seeds: int | None = None
 
 
 def run_trial(
@@ -188,37 +166,3 @@ def _alias_leak(
     if config.alias is None or bench.base_scored is None:
         return []
     return leak_measures(bench.base, bench.suite, config.alias, lora, (samples, bench.base_scored))
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """The parameters of a trial as `train.yaml` keeps them; `read_yaml` reads them back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def read_yaml(path: Path) -> TrainConfig:
-    """The parameters that `train.yaml` at `path` keeps.
-
-    Raises ConfigError when it is missing or no longer what a trial wrote.
-    """
-    try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} does not hold a trial's parameters: {error}") from error
-
-
-@contextmanager
-def naming_memory_errors() -> Iterator[None]:
-    """Raise OutOfMemoryError for every way in which Python and torch say that memory is out."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(str(error).partition("\n")[0] or "no memory left") from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for the errors of Python, CUDA and torch's CPU allocator when memory is out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -16,8 +16,9 @@ LEVELS = (
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
-    "sizes checkpoint_file database_errors fresh_rows data.captions data.caption_files",
-    "train_config space_paths",
+    "sizes checkpoint_file database_errors fresh_rows outcomes own_warnings data.captions "
+    "data.caption_files",
+    "train_config space_paths memory_errors",
     "study_folder process cases store problems losses config model_list data.folder base_model "
     "mannequin.ground mannequin.skeleton mannequin.train_text mannequin.train_vae",
     "fresh space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
@@ -27,18 +28,21 @@ LEVELS = (
     "score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
     "mannequin.second_style",
     "trained check confirmed",
-    "member space stable_loss summary live report_data label_file photo_cases selfcheck "
+    "member space stable_loss summary work live report_data label_file photo_cases selfcheck "
     "mannequin.render",
     "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
     "mannequin.corpus mannequin.dataset mannequin.scene mannequin.unreadable",
-    "mannequin.labelled",
+    "study_record mannequin.labelled",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
-    "prior_pictures",
+    "prior_pictures repeats",
     "workbench calibrate data.audit_command mannequin.fit_judges",
+    "worker_process",
+    "workers",
+    "attempts",
     "study confirm",
     "export dashboard follow",
     "export_model",

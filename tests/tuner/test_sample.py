@@ -13,9 +13,9 @@ from tuner.base_model import BaseModel, load_base
 from tuner.config import SuiteConfig, TrainConfig
 from tuner.events import Progress
 from tuner.grid import grid
+from tuner.outcomes import DivergedError
 from tuner.sample import draw, noise, sample
 from tuner.study_folder import RungFolder
-from tuner.train import DivergedError
 
 PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
 SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)

@@ -12,11 +12,13 @@ from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.judges import JUDGES
 from tuner.config import StudyConfig, SuiteConfig, TrainConfig
+from tuner.outcomes import Rung
 from tuner.rows import RungRow
 from tuner.store import Store
-from tuner.study_folder import StudyFolder
-from tuner.trial import Rung, Workbench, run_trial
-from tuner.workbench import base_scored, record_study
+from tuner.study_folder import RungFolder, StudyFolder
+from tuner.study_record import record_study
+from tuner.trial import Workbench, run_trial
+from tuner.workbench import base_scored
 
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2
@@ -40,7 +42,9 @@ def train_study(config: StudyConfig, bench: Workbench, parent: Path) -> StudyFol
     folder.create()
     with Store(folder.results_db) as store:
         record_study(config, folder, store, {"data": "abc"})
-        list(base_scored(bench, folder, store))
+        for outcome in base_scored(bench, folder):
+            if isinstance(outcome, Rung):
+                store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
         for number in (0, 1):
             store.begin_trial(number, {"rank": 2})
             train = TrainConfig(
