@@ -21,11 +21,8 @@ from tuner.study_folder import RungFolder, StudyFolder
 from tuner.work import RepeatWork, TrialWork
 from tuner.workers import Worker, WorkerLostError
 
-MOST_LOSSES = 2
-"""So many workers in a row may be lost at one rung before the trial has failed: of a second time
-chance is not to blame."""
-
-_MOST_STARTS = 3
+MOST_LOSSES = 3
+"""So many workers lost in a row at one rung are no chance: the trial has failed."""
 
 
 def trial_attempts(
@@ -51,16 +48,16 @@ def trial_attempts(
                         left, losses = left[1:], 0
             return
         except (WorkerLostError, OutOfMemoryError) as error:
-            out_of_memory = isinstance(error, OutOfMemoryError) or error.out_of_memory
-            if phase == "train" and out_of_memory:
-                # From its start, so that all of its rungs come from one training.
-                config, left = _smaller(config, error), rungs
-                yield Retried(number, f"out of memory; {_batches(config)}")
-                continue
+            if not left:  # lost after its last rung
+                return
             losses += 1
-            if losses == MOST_LOSSES or isinstance(error, OutOfMemoryError):
-                raise
-            yield Retried(number, f"{error}; a new one goes on after {_place(rungs, left)}")
+            mended = _mended(config, error, phase, losses)
+            told = f"{error}; a new one goes on after {_place(rungs, left)}"
+            if mended is not config:
+                # From its start, so that all of its rungs come from one training.
+                config, left, losses = mended, rungs, 0
+                told = f"out of memory; {_batches(config)}"
+            yield Retried(number, told)
 
 
 def smaller_batch(config: TrainConfig) -> TrainConfig | None:
@@ -73,11 +70,18 @@ def smaller_batch(config: TrainConfig) -> TrainConfig | None:
     return config.model_copy(update={"batch_size": batch // parts, "gradient_accumulation": added})
 
 
-def _smaller(config: TrainConfig, error: Exception) -> TrainConfig:
-    found = smaller_batch(config)
-    if found is None:
-        raise OutOfMemoryError(f"even with one picture at a time ({error})") from error
-    return found
+def _mended(
+    config: TrainConfig, error: WorkerLostError | OutOfMemoryError, phase: str, losses: int
+) -> TrainConfig:
+    """What to try after `error`: `config` again, or smaller batches. Raises where neither helps."""
+    if phase == "train" and (isinstance(error, OutOfMemoryError) or error.out_of_memory):
+        found = smaller_batch(config)
+        if found is None:
+            raise OutOfMemoryError(f"even with one picture at a time ({error})") from error
+        return found
+    if losses == MOST_LOSSES or isinstance(error, OutOfMemoryError):
+        raise error
+    return config
 
 
 def _batches(config: TrainConfig) -> str:
@@ -101,8 +105,11 @@ def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Event | Rung,
     losses = 0
     while True:
         try:
-            yield from worker.do(work)
-            return
+            with closing(worker.do(work)) as outcomes:
+                for outcome in outcomes:
+                    yield outcome
+                    if isinstance(outcome, Rung):
+                        return
         except WorkerLostError as lost:
             losses += 1
             if lost.out_of_memory:
@@ -133,7 +140,7 @@ def base_told(
             break
         except WorkerLostError as lost:
             starts += 1
-            if starts == _MOST_STARTS:
+            if starts == MOST_LOSSES:
                 raise TooManyFailuresError(f"{starts} times in a row {lost}") from lost
             yield Retried(None, f"{lost}; a new one starts")
         except OutOfMemoryError as error:

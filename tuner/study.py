@@ -42,7 +42,7 @@ from tuner.rows import RungRow
 from tuner.rungs import hard_failure
 from tuner.space import suggest
 from tuner.store import Store, utc_now
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder, sweep, write_text
 from tuner.study_record import data_hashes, read_data, record_study
 from tuner.workers import Patience, Worker, WorkerLostError
 
@@ -91,6 +91,8 @@ def run_study(
 
 def take_up(session: Session) -> Iterator[Event]:
     """Settle what an earlier run left: trials whose process died are queued again."""
+    for folder in (session.folder.base, session.folder.trials, session.folder.confirm):
+        sweep(folder)
     states = {row.number: row.state for row in session.store.trials()}
     for number, reason in settle_dead(session.memory):
         state: TrialState = "interrupted"
@@ -209,6 +211,7 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
 
 def _tell(session: Session, trial: optuna.Trial, ending: Ending, seconds: float) -> None:
     folder = session.folder.trial(trial.number)
+    sweep(folder.root)
     if ending.trace:
         write_text(folder.failure, ending.trace)
     if ending.state == "failed":

@@ -28,6 +28,7 @@ from tuner.errors import TunerError
 from tuner.events import Event, Phase
 from tuner.judge_models import study_judges
 from tuner.keep import keep
+from tuner.memory_errors import naming_memory_errors
 from tuner.optimizers import require
 from tuner.outcomes import Rung
 from tuner.parameters import Fixed, extremes
@@ -56,8 +57,19 @@ def open_bench(
     """Load the base and the judges and score the base, whose Rung is yielded unless it is kept.
 
     The judges stay open until `models` is closed. Raises MissingModelError for a base that is
-    not there.
+    not there, OutOfMemoryError for one that does not fit.
     """
+    with naming_memory_errors():
+        bench = yield from _opened(config, folder, data, models)
+    return bench
+
+
+def _opened(
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event | Rung, None, Workbench]:
     yield Phase("load")
     require(extremes(config.train.get("optimizer", Fixed("adamw"))))
     base = load_base(config.base)

@@ -30,7 +30,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 _TICK = 0.5
 _FACTOR = 10.0
-_TO_LEAVE = 3.0
+_TO_LEAVE = 2.0
 """Seconds to put things in order before a worker is killed; a stop may take 10 in all."""
 
 _ONE_MESSAGE = 60.0
