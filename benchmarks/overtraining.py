@@ -27,8 +27,9 @@ from metrics.objectives import objectives
 from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.grid import write_grid
+from tuner.outcomes import DivergedError
 from tuner.study_folder import write_text
-from tuner.train import Checkpoint, DivergedError, train
+from tuner.train import Checkpoint, train
 
 RESULT = Path(__file__).parent / "results" / "overtraining.md"
 SCALE = Scale(steps=300, noise_seeds=4)

@@ -37,11 +37,11 @@ from tuner.events import TrialEnded
 from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
 from tuner.optuna_study import opened
+from tuner.outcomes import Rung
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder, write_text
-from tuner.trial import Rung
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"

@@ -41,9 +41,10 @@ from tuner.data.folder import TrainingSet, read_folder
 from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
 from tuner.mannequin.dataset import data_folder
+from tuner.outcomes import DivergedError
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, write_text
-from tuner.train import Checkpoint, DivergedError, train
+from tuner.train import Checkpoint, train
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -97,4 +97,29 @@ class RepeatEnded:
     reason: str | None = None
 
 
-Event = Phase | TrialStarted | Progress | RungScored | TrialEnded | RepeatStarted | RepeatEnded
+@dataclass(frozen=True)
+class Retried:
+    """Something broke in a trial (None: before any) and is done again; `reason` says what, how."""
+
+    trial: int | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class Warned:
+    """The judges have a doubt that the user should know of; the trial goes on."""
+
+    text: str
+
+
+Event = (
+    Phase
+    | TrialStarted
+    | Progress
+    | RungScored
+    | TrialEnded
+    | RepeatStarted
+    | RepeatEnded
+    | Retried
+    | Warned
+)

@@ -42,7 +42,7 @@ from tuner.sample import draw
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study_folder import StudyFolder, replacing
-from tuner.trial import read_yaml
+from tuner.train_config import read_yaml
 
 Names = Literal["kohya", "diffusers"]
 

@@ -36,7 +36,7 @@ from tuner.low_rank import extracted
 from tuner.single_file import write_single_file
 from tuner.space import load_study
 from tuner.study_folder import StudyFolder, replacing, write_text
-from tuner.trial import read_yaml
+from tuner.train_config import read_yaml
 
 _LAYERS = "attention+feed_forward+convolutions"
 

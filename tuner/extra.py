@@ -6,7 +6,7 @@ without LoRA. What is found is told and never optimised: it goes to tables of it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,13 +23,14 @@ from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase
 from tuner.extra_rows import Extra, ExtraRow
 from tuner.keep import keep
+from tuner.memory_errors import naming_memory_errors
+from tuner.outcomes import DivergedError, ExtraFound, OutOfMemoryError
 from tuner.rows import RungRow
 from tuner.sample import sample
 from tuner.sizes import as_text, parse_size
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
-from tuner.train import DivergedError
-from tuner.trial import OutOfMemoryError, Rung, Workbench, look_at, naming_memory_errors
+from tuner.trial import Workbench, look_at
 
 _UNSEEN = np.zeros((1, 1, 3), np.uint8)
 """Comparisons go by scores and features: the base's pictures need no memory."""
@@ -37,21 +38,6 @@ _UNSEEN = np.zeros((1, 1, 3), np.uint8)
 
 _Who = tuple[int | None, int, Path | None, RungFolder]
 """A trial's number, step, file and folder of its rung; the base has no number and no file."""
-
-
-@dataclass(frozen=True)
-class ExtraFound:
-    """An extra was sampled and scored, or could not be: then `row` says why."""
-
-    row: ExtraRow
-    scored: Sequence[ScoredSample] = ()
-
-
-Outcome = Event | Rung | ExtraFound
-"""What comes of a trial: what happens, its scored rungs, and then its extras."""
-
-RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
-"""What a trial of that number and configuration does."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
@@ -30,9 +31,7 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
     if folder.exists():
         recall(view, read_results(folder))
     _watch(view, folder, _study_events(config, folder), plain)
-    print_front(folder, plain)
-    print_rungs(folder)
-    _conclude(folder)
+    _conclude(folder, front=True, plain=plain)
 
 
 def follow_confirm(folder: StudyFolder, asked: Asked, plain: bool) -> None:
@@ -44,7 +43,7 @@ def follow_confirm(folder: StudyFolder, asked: Asked, plain: bool) -> None:
     view = View(folder.name, results.study.budget, results.study.objectives)
     recall(view, results)
     _watch(view, folder, _confirm_events(folder, asked), plain)
-    _conclude(folder)
+    _conclude(folder, front=False, plain=plain)
 
 
 def _watch(
@@ -54,7 +53,7 @@ def _watch(
         with stopping(), plain_warnings(), contextlib.closing(events):
             show(view, events, plain)
     except BaseException as error:
-        if view.trial is not None:
+        if view.trial is not None or view.best:
             with contextlib.suppress(Exception):  # the error on its way up is the one to tell
                 print_front(folder, plain)
         if view.trial is not None or isinstance(error, KeyboardInterrupt):
@@ -63,9 +62,14 @@ def _watch(
         raise
 
 
-def _conclude(folder: StudyFolder) -> None:
-    print_confirmation(folder)
-    write_report(folder)
+def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what the judges doubt was told while it ran
+        if front:
+            print_front(folder, plain)
+            print_rungs(folder)
+        print_confirmation(folder)
+        write_report(folder)
     print_next(folder, DEFAULT_STUDIES)
 
 

@@ -9,11 +9,8 @@ import contextlib
 import os
 import sys
 import time
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -21,8 +18,6 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-import metrics
-import tuner
 from metrics.contract import Objective
 from metrics.pareto import pareto
 from tuner.events import (
@@ -32,10 +27,13 @@ from tuner.events import (
     Progress,
     RepeatEnded,
     RepeatStarted,
+    Retried,
     RungScored,
     TrialEnded,
     TrialStarted,
+    Warned,
 )
+from tuner.own_warnings import own_warnings
 from tuner.results_table import Results, front, interval, words
 
 _LINE_EVERY = 30.0
@@ -48,8 +46,6 @@ _DOING = {
     "sample": "sampling",
     "score": "scoring",
 }
-
-_OWN_CODE = [Path(str(one.__file__)).resolve().parent for one in (metrics, tuner)]
 
 Points = dict[int, Mapping[str, Objective]]
 
@@ -89,6 +85,8 @@ class View:
                 self._over(event)
             case RepeatStarted() | RepeatEnded():
                 self._confirmed(event)
+            case _:
+                self.lines.append(_remark(event))
 
     @property
     def place(self) -> str:
@@ -171,27 +169,8 @@ def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
 def plain_warnings() -> Iterator[None]:
     """Warnings of tuner and metrics as one line each, once; those of other libraries are not for
     the person at the terminal."""
-    told: set[str] = set()
-    before = warnings.showwarning
-
-    def show_once(
-        message: Warning | str,
-        category: type[Warning],
-        filename: str,
-        lineno: int,
-        file: TextIO | None = None,
-        line: str | None = None,
-    ) -> None:
-        own = Path(filename).resolve().parent
-        if str(message) not in told and any(own.is_relative_to(one) for one in _OWN_CODE):
-            told.add(str(message))
-            print(f"warning: {message}", file=sys.stderr, flush=True)
-
-    warnings.showwarning = show_once
-    try:
+    with own_warnings(lambda text: print(f"warning: {text}", file=sys.stderr, flush=True)):
         yield
-    finally:
-        warnings.showwarning = before
 
 
 def plain_lines(
@@ -233,6 +212,12 @@ def duration(seconds: float | None) -> str:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _remark(event: Retried | Warned) -> str:
+    if isinstance(event, Warned):
+        return f"warning: {event.text}"
+    return event.reason if event.trial is None else f"trial {event.trial}: {event.reason}"
 
 
 def _lora(event: RepeatStarted | RepeatEnded) -> str:

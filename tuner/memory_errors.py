@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
+
+from tuner.outcomes import OutOfMemoryError
+
+
+@contextmanager
+def naming_memory_errors() -> Iterator[None]:
+    """Raise OutOfMemoryError for every way in which Python and torch say that memory is out."""
+    try:
+        yield
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(str(error).partition("\n")[0] or "no memory left") from error
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """True for the errors of Python, CUDA and torch's CPU allocator when memory is out."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

@@ -8,47 +8,48 @@ train once for each training seed.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 import metrics
-from metrics.contract import Sample, ScoredSample
+from metrics.contract import ScoredSample
 from tuner.alias_leak import asks, with_alias
-from tuner.config import StudyConfig, SuiteConfig, TrainConfig, rung_steps
+from tuner.config import StudyConfig, SuiteConfig, TrainConfig
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
-from tuner.extra import RunTrial
 from tuner.keep import keep
+from tuner.outcomes import Rung
 from tuner.recipes import RECIPE
-from tuner.sample import sample
 from tuner.space import recipe_train
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
-from tuner.trial import Rung, Workbench, read_yaml, run_trial
+from tuner.train_config import read_yaml
+from tuner.trial import Workbench, drawn_base, run_trial
+from tuner.work import TrialWork
 
 
 def recipe_runner(
     bench: Workbench, config: StudyConfig, folder: StudyFolder, store: Store
-) -> RunTrial:
+) -> Callable[[TrialWork], Generator[Event | Rung, None, None]]:
     """What runs a trial of a study of recipes; the store has its recipe."""
     bases: dict[SuiteConfig, list[ScoredSample]] = {}
 
-    def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
-        row = next(one for one in store.trials() if one.number == number)
+    def run(work: TrialWork) -> Generator[Event | Rung, None, None]:
+        train, files = work.config, folder.trial(work.number)
+        row = next(one for one in store.trials() if one.number == work.number)
         suite = recipe_suite(config, str(row.parameters[RECIPE]))
         own = bench
         if suite != config.suite:
             if suite not in bases:
-                files = folder.base_on(_label(suite, train))
-                bases[suite] = yield from _base_on(bench, suite, files)
+                place = folder.base_on(_label(suite, train))
+                bases[suite] = yield from _base_on(bench, suite, place)
             # Copies are told by pictures of the suite's size.
             alike = suite.image_size == config.suite.image_size
             memories = bench.memories if alike else {}
             own = replace(bench, suite=suite, base_scored=bases[suite], memories=memories)
-        steps = rung_steps(train, config.budget)
-        trained = trained_before(train, steps, folder, store)
-        yield from run_trial(own, number, train, steps, folder.trial(number), trained)
+        trained = trained_before(train, work.rungs, folder, store)
+        yield from run_trial(own, work.number, train, work.rungs, files, trained)
 
     return run
 
@@ -77,18 +78,6 @@ def trained_before(
             if read_yaml(other.train_yaml) == train:
                 return other
     return None
-
-
-def drawn_base(bench: Workbench, rung: RungFolder) -> Generator[Event, None, list[Sample]]:
-    """The bench's suite without LoRA, its pictures below `rung`."""
-    samples: list[Sample] = []
-    with contextlib.closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
-    return samples
 
 
 def _label(suite: SuiteConfig, train: TrainConfig) -> str:

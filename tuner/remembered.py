@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from metrics.contract import Image
 from metrics.memory import Memory, remember
@@ -38,7 +38,8 @@ def remembered(
         sides = (training_set.images, training_set.held_out)
         parts = [_embedded(images, embedding, size) for images in sides]
         with replacing(file) as temporary:
-            save_file(dict(zip(_PARTS, parts, strict=True)), temporary, {"key": key})
+            # Not save_file, whose errors do not say that the disk is full.
+            temporary.write_bytes(save(dict(zip(_PARTS, parts, strict=True)), {"key": key}))
     return remember(*parts)
 
 

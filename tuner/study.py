@@ -1,7 +1,8 @@
 """A study: ask for parameters, run the trial, keep what it measured, tell how it ended, resume.
 
 `run_study` is a generator of events. Who stops reading, presses Ctrl-C or ends the process loses
-the trial that runs, whose parameters are queued again; nothing else.
+the trial that runs, whose parameters are queued again; nothing else. The device is a worker's
+(`tuner.workers`): this process asks, decides and keeps.
 """
 
 from __future__ import annotations
@@ -10,17 +11,18 @@ import contextlib
 import errno
 import time
 import traceback
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import optuna
 
 from metrics.models import ModelUnavailableError
-from tuner.config import StudyConfig, rung_steps
+from tuner.attempts import MOST_LOSSES, base_told, trial_attempts
+from tuner.config import StudyConfig, TrainConfig, rung_steps
 from tuner.ending import Ending, judged, stopped
 from tuner.errors import TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted, TrialState
-from tuner.extra import ExtraFound, Outcome, RunTrial
 from tuner.optuna_study import (
     ask,
     complete,
@@ -34,15 +36,18 @@ from tuner.optuna_study import (
     requeue,
     settle_dead,
 )
+from tuner.outcomes import DivergedError, ExtraFound, Outcome, OutOfMemoryError, Rung
 from tuner.process import Terminated, locked
 from tuner.rows import RungRow
 from tuner.rungs import hard_failure
 from tuner.space import suggest
 from tuner.store import Store, utc_now
-from tuner.study_folder import StudyFolder, write_text
-from tuner.train import DivergedError
-from tuner.trial import OutOfMemoryError, Rung
-from tuner.workbench import bench_runner, data_hashes, read_data, record_study
+from tuner.study_folder import StudyFolder, sweep, write_text
+from tuner.study_record import data_hashes, read_data, record_study
+from tuner.workers import Patience, Worker, WorkerLostError
+
+RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
+"""What a trial of that number and configuration does."""
 
 MOST_FAILURES = 3
 """After so many trials in a row that failed for a reason outside their parameters, stop."""
@@ -58,11 +63,14 @@ class Session:
     store: Store
 
 
-def run_study(config: StudyConfig, folder: StudyFolder) -> Iterator[Event]:
+def run_study(
+    config: StudyConfig, folder: StudyFolder, patience: Patience | None = None
+) -> Generator[Event, None, None]:
     """Run or take up the study in `folder` until `config.budget.trials` trials are finished.
 
-    Raises ConfigError when the folder holds another study, StudyBusyError while another process
-    runs it, TooManyFailuresError after three failures in a row, DiskError on a full disk.
+    `patience` says how long the worker may be silent. Raises ConfigError when the folder holds
+    another study, StudyBusyError while another process runs it, TooManyFailuresError after three
+    failures in a row, DiskError on a full disk.
     """
     data = read_data(config)
     hashes = data_hashes(data)
@@ -76,13 +84,15 @@ def run_study(config: StudyConfig, folder: StudyFolder) -> Iterator[Event]:
         record_study(config, folder, store, hashes)
         yield from take_up(session)
         if remaining(memory, config.budget.trials):
-            with contextlib.ExitStack() as open_models:
-                run = yield from bench_runner(config, folder, store, data, open_models)
-                yield from search(session, run)
+            with contextlib.closing(Worker(config, folder, data, patience)) as worker:
+                yield from base_told(worker, config, folder, store)
+                yield from search(session, partial(trial_attempts, worker, config.budget))
 
 
 def take_up(session: Session) -> Iterator[Event]:
     """Settle what an earlier run left: trials whose process died are queued again."""
+    for folder in (session.folder.base, session.folder.trials, session.folder.confirm):
+        sweep(folder)
     states = {row.number: row.state for row in session.store.trials()}
     for number, reason in settle_dead(session.memory):
         state: TrialState = "interrupted"
@@ -108,9 +118,10 @@ def search(session: Session, run: RunTrial) -> Iterator[Event]:
         ending = yield from one_trial(session, trial, run(trial.number, train), last_step)
         failures = failures + 1 if ending.state == "failed" else 0
         if failures == MOST_FAILURES:
+            failure = session.folder.trial(trial.number).failure
+            see = f"; see {failure}" if failure.is_file() else ""
             raise TooManyFailuresError(
-                f"{failures} trials in a row failed, the last with: {ending.reason}; see "
-                f"{session.folder.trial(trial.number).failure}"
+                f"{failures} trials in a row failed, the last with: {ending.reason}{see}"
             )
 
 
@@ -184,6 +195,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("pruned", ": ".join(filter(None, ("out of memory", _first_line(error)))))
     except (TunerError, ModelUnavailableError):
         raise
+    except WorkerLostError as error:
+        yield Ending("failed", f"{error}, {MOST_LOSSES} times in a row")
     except Exception as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise
@@ -192,16 +205,7 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
 
 
 def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
-    row = RungRow(
-        trial.number,
-        rung.step,
-        rung.objectives,
-        rung.rates,
-        rung.lora,
-        session.folder.trial(trial.number).rung(rung.step).grid,
-        rung.measures,
-        rung.seeds,
-    )
+    row = rung.row(trial.number, session.folder.trial(trial.number).rung(rung.step).grid)
     cells = None if rung.seeds is None else session.config.suite.places(rung.seeds)
     session.store.put_rung(row, rung.scored, cells)
     note_rung(trial, row, session.folder.artifacts)
@@ -210,6 +214,7 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
 
 def _tell(session: Session, trial: optuna.Trial, ending: Ending, seconds: float) -> None:
     folder = session.folder.trial(trial.number)
+    sweep(folder.root)
     if ending.trace:
         write_text(folder.failure, ending.trace)
     if ending.state == "failed":

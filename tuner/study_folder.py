@@ -164,23 +164,38 @@ class StudyFolder:
         """Copies of the grids for the dashboard; Optuna names the files."""
         return self.root / "artifacts"
 
+    @property
+    def trials(self) -> Path:
+        """Below it lie the trials."""
+        return self.root / "trials"
+
+    @property
+    def confirm(self) -> Path:
+        """Below it lies what a confirmation draws and trains."""
+        return self.root / "confirm"
+
     def trial(self, number: int) -> TrialFolder:
         """The folder of the trial that Optuna gave `number`."""
-        return TrialFolder(self.root / "trials" / f"{number:04d}")
+        return TrialFolder(self.trials / f"{number:04d}")
 
     @property
     def fresh_base(self) -> Path:
         """The base on the fresh noise of a confirmation, laid out like a rung."""
-        return self.root / "confirm" / "base"
+        return self.confirm / "base"
 
     def repeat(self, number: int, step: int, repeat: int) -> TrialFolder:
         """A candidate in a confirmation, laid out like a trial: its fresh samples lie in its rung.
 
         Repeat 0 samples the LoRA that lies with the trial; others have one of their own.
         """
-        return TrialFolder(
-            self.root / "confirm" / f"{number:04d}" / f"step_{step:04d}_repeat_{repeat:02d}"
-        )
+        name = f"step_{step:04d}_repeat_{repeat:02d}"
+        return TrialFolder(self.confirm / f"{number:04d}" / name)
+
+    def fresh_rung(self, trial: int | None, step: int, repeat: int) -> RungFolder:
+        """The fresh samples of a confirmation's part; of the base: None."""
+        if trial is None:
+            return RungFolder(self.fresh_base)
+        return self.repeat(trial, step, repeat).rung(step)
 
     def create(self) -> None:
         """Make the folder, where it is not there yet."""
@@ -256,6 +271,12 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         os.replace(temporary, path)
     finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what a process that was killed had half written anywhere below `folder`."""
+    for temporary in folder.rglob(".*.tmp*"):
         temporary.unlink(missing_ok=True)
 
 

@@ -26,15 +26,12 @@ from tuner.data.texts import Texts, states, step_tokens
 from tuner.events import Progress
 from tuner.lora_metadata import training_metadata
 from tuner.member import Member, Pictures, pictures_of
+from tuner.outcomes import DivergedError
 from tuner.step_memory import computed, is_short, mixed_precision
 from tuner.study_folder import TrialFolder
 from tuner.train_config import TrainConfig
 
 _REPORT_SECONDS = 1.0
-
-
-class DivergedError(Exception):
-    """The loss, the weights or the pictures of a trial are no longer finite numbers."""
 
 
 @dataclass(frozen=True)

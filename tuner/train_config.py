@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 from typing import Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tuner.data.adults import forbidden_words
 from tuner.data.captions import POLICY_RULE, policy_text
+from tuner.errors import ConfigError
 from tuner.sizes import SIZE_RULE, parse_size
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -142,3 +145,19 @@ class TrainConfig(StrictModel):
     def size(self) -> tuple[int, int]:
         """Width and height in pixels of the training pictures."""
         return parse_size(self.resolution)
+
+
+def to_yaml(config: TrainConfig) -> str:
+    """The parameters of a trial as `train.yaml` keeps them; `read_yaml` reads them back."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_yaml(path: Path) -> TrainConfig:
+    """The parameters that `train.yaml` at `path` keeps.
+
+    Raises ConfigError when it is missing or no longer what a trial wrote.
+    """
+    try:
+        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path} does not hold a trial's parameters: {error}") from error

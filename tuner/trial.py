@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import yaml
 
 import metrics
 from metrics import measures, objectives
@@ -20,22 +18,19 @@ from tuner.alias_leak import asks, leak_measures
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
-from tuner.errors import ConfigError
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
-from tuner.memory_errors import is_out_of_memory
+from tuner.memory_errors import naming_memory_errors
+from tuner.outcomes import Rung
 from tuner.run_measures import ground
 from tuner.sample import sample
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
 from tuner.train import Checkpoint, train
+from tuner.train_config import to_yaml
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
-
-
-class OutOfMemoryError(Exception):
-    """A trial asked for more memory than the device or the machine has."""
 
 
 @dataclass(frozen=True)
@@ -66,23 +61,6 @@ class Found:
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure]
-
-
-@dataclass(frozen=True)
-class Rung:
-    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.
-
-    `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights.
-    `seeds` is how many noise seeds of each prompt were sampled, None for the whole suite.
-    """
-
-    step: int
-    lora: Path
-    scored: list[ScoredSample]
-    objectives: Mapping[str, Objective]
-    rates: Mapping[str, Objective]
-    measures: Mapping[str, Measure] = field(default_factory=dict)
-    seeds: int | None = None
 
 
 def run_trial(
@@ -173,6 +151,18 @@ def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:
     return replace(bench, suite=bench.suite.model_copy(update={"seeds": seeds}), base_scored=base)
 
 
+def drawn_base(bench: Workbench, rung: RungFolder) -> Generator[Event, None, list[Sample]]:
+    """The bench's suite without LoRA, its pictures below `rung`."""
+    samples: list[Sample] = []
+    with closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    return samples
+
+
 def look_at(
     bench: Workbench, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
 ) -> Found:
@@ -213,30 +203,3 @@ def _alias_leak(
     if config.alias is None or bench.base_scored is None or asks(bench.suite, config.alias):
         return []
     return leak_measures(bench.base, bench.suite, config.alias, lora, (samples, bench.base_scored))
-
-
-def to_yaml(config: TrainConfig) -> str:
-    """The parameters of a trial as `train.yaml` keeps them; `read_yaml` reads them back."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
-
-
-def read_yaml(path: Path) -> TrainConfig:
-    """The parameters that `train.yaml` at `path` keeps.
-
-    Raises ConfigError when it is missing or no longer what a trial wrote.
-    """
-    try:
-        return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path} does not hold a trial's parameters: {error}") from error
-
-
-@contextmanager
-def naming_memory_errors() -> Iterator[None]:
-    """Raise OutOfMemoryError for every way in which Python and torch say that memory is out."""
-    try:
-        yield
-    except Exception as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemoryError(str(error).partition("\n")[0] or "no memory left") from error

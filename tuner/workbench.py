@@ -7,8 +7,7 @@ after that.
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,137 +16,59 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from metrics.contract import SET_OBJECTIVES, Prompt, Sample, ScoredSample
 from metrics.contract import Image as Picture
+from metrics.contract import Prompt, Sample, ScoredSample
 from metrics.judges import featured
 from metrics.memory import Memory
-from tuner import __version__
 from tuner.base_model import load_base
-from tuner.config import OF_BASE, ORIGINALS, StudyConfig, TrainConfig, rung_steps
-from tuner.data.folder import TrainingSet, load_pixels, read_folder
+from tuner.config import OF_BASE, StudyConfig
+from tuner.data.folder import TrainingSet, load_pixels
 from tuner.data.picture_file import too_thin
-from tuner.data.regularisation import with_regularisation
-from tuner.errors import ConfigError, TunerError
-from tuner.events import Event, Phase, RungScored
-from tuner.extra import (
-    ExtraFound,
-    Outcome,
-    RunTrial,
-    extras_of,
-    sample_bases,
-    sample_extras,
-)
-from tuner.judge_models import model_names, study_judges
+from tuner.errors import TunerError
+from tuner.events import Event, Phase
+from tuner.judge_models import study_judges
 from tuner.keep import keep
-from tuner.mannequin.dataset import named_folder
+from tuner.memory_errors import naming_memory_errors
 from tuner.optimizers import require
+from tuner.outcomes import Rung
 from tuner.parameters import Fixed
 from tuner.prior_pictures import prior_pictures
 from tuner.prompt_words import read_prompt
-from tuner.recipe_bench import drawn_base, recipe_runner
 from tuner.remembered import remembered
-from tuner.rows import RungRow, StudyRow
-from tuner.space import space_hash, to_yaml
-from tuner.store import Store, utc_now
-from tuner.study_folder import RungFolder, StudyFolder, write_text
-from tuner.trial import Workbench, copy_measures, ground_of, look_at, run_trial
+from tuner.store import Store
+from tuner.study_folder import RungFolder, StudyFolder
+from tuner.study_record import TrainingSets
+from tuner.trial import Workbench, copy_measures, drawn_base, ground_of, look_at
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
 
-TrainingSets = Mapping[str | None, TrainingSet]
-"""The training sets by the name that `train.data` calls them by; None where there is one."""
-
 MOST_REFERENCE = 200
 """Held-out pictures that layout and likeness are measured against: more would only take longer."""
-
-_NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
-"""The packages whose versions are kept with a study."""
-
-
-def read_data(config: StudyConfig) -> TrainingSets:
-    """Every training set of the study, with regularisation pictures that lie in a folder.
-
-    Raises ConfigError for a folder that cannot be used.
-    """
-    sets = {name: read_folder(named_folder(data)) for name, data in config.data_folders.items()}
-    prior = config.regularisation
-    if prior is None or prior == OF_BASE:
-        return sets
-    folder = None if prior == ORIGINALS else named_folder(prior)
-    return {name: with_regularisation(one, folder) for name, one in sets.items()}
-
-
-def data_hashes(data: TrainingSets) -> dict[str, str]:
-    """The hash of each training set by its name; the only one is called `data`."""
-    return {name or "data": one.sha256 for name, one in data.items()}
-
-
-def record_study(
-    config: StudyConfig, folder: StudyFolder, store: Store, hashes: Mapping[str, str]
-) -> None:
-    """Write study.yaml and the study's row: what is asked for, with which versions and data."""
-    versions = {"tuner": __version__} | {name: importlib.metadata.version(name) for name in _NAMED}
-    about = [f"# {name} {version}" for name, version in versions.items()]
-    about += [f"# data {name}: sha256 {sha}" for name, sha in hashes.items()]
-    write_text(folder.study_yaml, "\n".join(about) + "\n" + to_yaml(config))
-    store.put_study(
-        StudyRow(
-            name=config.study,
-            base=config.base,
-            space_hash=space_hash(config),
-            budget=config.budget.trials,
-            objectives=config.objectives,
-            constraints=config.constraints,
-            versions=versions,
-            begun=utc_now(),
-            side=min(config.suite.image_size),
-            models=model_names(study_judges(config)),
-        )
-    )
-
-
-def bench_runner(
-    config: StudyConfig,
-    folder: StudyFolder,
-    store: Store,
-    data: TrainingSets,
-    models: contextlib.ExitStack,
-) -> Generator[Event, None, RunTrial]:
-    """Open the bench as `open_bench` does and return what runs a trial on it.
-
-    The base is sampled beside the suite too, where the study asks for it.
-    """
-    bench = yield from open_bench(config, folder, store, data, models)
-    if config.recipes:
-        return recipe_runner(bench, config, folder, store)
-    extras = extras_of(config, folder, store)
-    for outcome in sample_bases(bench, extras):
-        if isinstance(outcome, ExtraFound):
-            store.put_extra(outcome.row, outcome.scored)
-        else:
-            yield outcome
-
-    def run(number: int, train: TrainConfig) -> Iterator[Outcome]:
-        steps, files = rung_steps(train, config.budget), folder.trial(number)
-        yield from run_trial(bench, number, train, steps, files)
-        yield from sample_extras(bench, extras, number, train, (steps[-1], files.rung(steps[-1])))
-
-    return run
 
 
 def open_bench(
     config: StudyConfig,
     folder: StudyFolder,
-    store: Store,
     data: TrainingSets,
     models: contextlib.ExitStack,
-) -> Generator[Event, None, Workbench]:
-    """Load the base and the judges and score the base once.
+) -> Generator[Event | Rung, None, Workbench]:
+    """Load the base and the judges and score the base, whose Rung is yielded unless it is kept.
 
     The judges stay open until `models` is closed. Raises MissingModelError for a base that is
-    not there.
+    not there, OutOfMemoryError for one that does not fit.
     """
+    with naming_memory_errors():
+        bench = yield from _opened(config, folder, data, models)
+    return bench
+
+
+def _opened(
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event | Rung, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
     base = load_base(config.base)
@@ -168,7 +89,7 @@ def open_bench(
         memories=memories,
         low_rung_seeds=config.budget.low_rung_seeds,
     )
-    bench = replace(bench, base_scored=(yield from base_scored(bench, folder, store)))
+    bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
     if config.regularisation == OF_BASE:
         bench = yield from _with_prior(bench, folder)
     return bench
@@ -195,44 +116,24 @@ def _memory(
 
 
 def base_scored(
-    bench: Workbench, folder: StudyFolder, store: Store
-) -> Generator[Event, None, list[ScoredSample]]:
-    """The suite without LoRA, sampled and scored, or read back where it is complete.
-
-    Raises ConfigError for an objective that this base, suite and data leave no room for.
-    """
-    kept = kept_base(store)
-    if kept is None:
-        yield Phase("base")
-        rung = RungFolder(folder.base)
-        samples = yield from drawn_base(bench, rung)
-        yield Phase("score")
-        kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
-        found = look_at(bench, kept, kept)
-        # Of several training sets none is the one that the base would copy.
-        copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
-        told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
-        row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, told)
-        store.put_rung(row, kept)
-    row = store.rungs(None)[0]
-    _require_objectives(bench.objectives, row)
-    yield RungScored(None, 0, row.objectives, row.rates, row.grid)
+    bench: Workbench, folder: StudyFolder
+) -> Generator[Event | Rung, None, list[ScoredSample]]:
+    """The suite without LoRA, sampled, scored and yielded as a Rung, or read back where it is
+    complete."""
+    kept = kept_base(folder)
+    if kept is not None:
+        return kept
+    yield Phase("base")
+    rung = RungFolder(folder.base)
+    samples = yield from drawn_base(bench, rung)
+    yield Phase("score")
+    kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
+    found = look_at(bench, kept, kept)
+    # Of several training sets none is the one that the base would copy.
+    copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
+    told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
+    yield Rung(0, None, kept, found.objectives, found.rates, told)
     return kept
-
-
-def _require_objectives(names: Sequence[str], base: RungRow) -> None:
-    missing = [name for name in names if name not in base.objectives]
-    if silent := [name for name in missing if name not in SET_OBJECTIVES]:
-        raise ConfigError(
-            f"no prompt of the suite asks about {', '.join(silent)}: drop it from objectives, or "
-            "give the suite prompts with a sex (gender) and without clothes (clothing)"
-        )
-    if missing:
-        notes = {name: base.measures.get(name) for name in missing}
-        why = [
-            f"{n} ({m.note if m else 'the base was scored without it'})" for n, m in notes.items()
-        ]
-        raise ConfigError(f"{', '.join(why)} cannot be measured here: drop it from objectives")
 
 
 def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[ScoredSample]:
@@ -257,11 +158,12 @@ def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[Sc
     return seen
 
 
-def kept_base(store: Store) -> list[ScoredSample] | None:
+def kept_base(folder: StudyFolder) -> list[ScoredSample] | None:
     """The base's scored samples from the study folder; None before they were all kept."""
-    if not store.rungs(None):
-        return None
-    rows = store.samples(None, 0)
+    with Store(folder.results_db, read_only=True) as store:
+        if not store.rungs(None):
+            return None
+        rows = store.samples(None, 0)
     if not all(row.path.is_file() for row in rows):
         return None
     return [

@@ -12,14 +12,13 @@ from PIL import Image as Picture
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.config import StudyConfig, TrainConfig
 from tuner.events import Event, Phase, Progress, TrialEnded
-from tuner.extra import RunTrial
 from tuner.optuna_study import opened
+from tuner.outcomes import Rung
 from tuner.space import load_study
 from tuner.store import Store
-from tuner.study import Session
+from tuner.study import RunTrial, Session
 from tuner.study_folder import StudyFolder
-from tuner.trial import Rung
-from tuner.workbench import record_study
+from tuner.study_record import record_study
 
 SPACE = """
 study: pose

@@ -12,13 +12,14 @@ ROOT = Path(__file__).resolve().parents[2]
 
 LEVELS = (
     "__init__ clip_tokenizer errors parameters suites home events rows rungs winner prompt_words "
-    "comfyui memory_errors data.__init__ data.buckets "
+    "comfyui data.__init__ data.buckets "
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades",
-    "sizes checkpoint_file database_errors extra_rows fresh_rows data.captions data.caption_files",
-    "train_config space_paths",
-    "recipes suite_config",
+    "sizes checkpoint_file database_errors extra_rows fresh_rows own_warnings data.captions "
+    "data.caption_files",
+    "outcomes train_config space_paths",
+    "recipes suite_config memory_errors",
     "study_folder verdicts run_measures process cases store problems losses config model_list "
     "data.folder base_model mannequin.ground mannequin.skeleton mannequin.train_text "
     "mannequin.train_vae",
@@ -29,20 +30,24 @@ LEVELS = (
     "keep score_folder remembered data.regularisation data.prepare_picture mannequin.first_style "
     "mannequin.second_style",
     "trained check confirmed recipe_check",
-    "member space stable_loss summary live report_data label_file photo_cases selfcheck "
+    "member space stable_loss summary work live report_data label_file photo_cases selfcheck "
     "mannequin.render",
     "train",
     "sample data.audit optuna_study score_report answer report_figures report_pictures "
     "mannequin.corpus mannequin.dataset mannequin.scene mannequin.unreadable",
-    "extra_table mannequin.labelled recipe_results",
+    "extra_table study_record mannequin.labelled recipe_results",
     "verdict_page",
     "alias_leak truths label_server selfcheck_report report_page data.audit_report "
     "data.contact_sheet data.prepare mannequin.vocabulary "
     "mannequin.train_base mannequin.train_clip mannequin.train_yolo",
     "trial report mannequin.build",
-    "extra prior_pictures",
+    "extra prior_pictures repeats",
     "recipe_bench",
     "workbench calibrate data.audit_command mannequin.fit_judges",
+    "worker_bench",
+    "worker_process",
+    "workers",
+    "attempts",
     "study confirm",
     "export dashboard follow",
     "export_model",

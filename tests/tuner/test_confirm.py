@@ -19,13 +19,14 @@ from tests.tuner.trained_study import (
     begun,
     bench_of,
     by_brightness,
+    confirming,
     parts,
     small_config,
     train_study,
 )
 from tuner.base_model import BaseModel
 from tuner.config import StudyConfig
-from tuner.confirm import Asked, NothingToConfirmError, measure, planned
+from tuner.confirm import Asked, NothingToConfirmError, planned
 from tuner.confirmed import candidates, chosen, finished, jobs, read_confirmation
 from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
@@ -33,12 +34,13 @@ from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.export import export
 from tuner.fresh import fresh_suite
 from tuner.lora_file import read_file
+from tuner.outcomes import DivergedError, OutOfMemoryError
 from tuner.results_table import read_results
 from tuner.sample import noise
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
-from tuner.train import DivergedError
-from tuner.trial import OutOfMemoryError, Workbench, read_yaml
+from tuner.train_config import read_yaml
+from tuner.trial import Workbench
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     plan = begun(store, folder, config)
-    events = list(measure(bench, folder, store, plan, 2))
+    events = list(confirming(bench, folder, store, plan))
     assert parts(events) == jobs(plan) == PLAN
     assert [one.places for one in events if isinstance(one, RepeatStarted)] == [5] * 5
     assert [one.name for one in events if isinstance(one, Phase)].count("train") == 2
@@ -101,7 +103,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
 def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
-    list(measure(bench, folder, store, begun(store, folder, config), 2))
+    list(confirming(bench, folder, store, begun(store, folder, config)))
     own = read_yaml(folder.trial(1).train_yaml)
     again = folder.repeat(1, 2, 1)
     assert read_yaml(again.train_yaml) == own.model_copy(update={"seed": 1001})
@@ -121,7 +123,7 @@ def test_what_was_measured_before_a_stop_is_not_measured_again(
 ) -> None:
     plan = begun(store, folder, config)
     before: list[Event] = []
-    events = measure(bench, folder, store, plan, 2)
+    events = confirming(bench, folder, store, plan)
     for event in events:
         before.append(event)
         if isinstance(event, RepeatStarted) and event.place == stop:
@@ -134,17 +136,17 @@ def test_what_was_measured_before_a_stop_is_not_measured_again(
         assert f"{stop - 1} of 5" in told.why[-1]
     again = begun(store, folder, config)
     assert again == plan
-    rest = list(measure(bench, folder, store, again, 2))
+    rest = list(confirming(bench, folder, store, again))
     assert parts(before) + parts(rest) == PLAN
     assert len(store.fresh()) == 5
-    assert list(measure(bench, folder, store, again, 2)) == []
+    assert list(confirming(bench, folder, store, again)) == []
 
 
 def test_a_training_that_was_whole_is_not_done_again(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     plan = begun(store, folder, config)
-    events = measure(bench, folder, store, plan, 2)
+    events = confirming(bench, folder, store, plan)
     for event in events:
         if isinstance(event, Phase) and event.name == "sample" and event.trial == 1:
             lora = folder.repeat(1, 2, 1).rung(2).lora
@@ -152,7 +154,7 @@ def test_a_training_that_was_whole_is_not_done_again(
                 break
     events.close()  # type: ignore[attr-defined]
     written = lora.stat().st_mtime_ns
-    rest = list(measure(bench, folder, store, plan, 2))
+    rest = list(confirming(bench, folder, store, plan))
     assert parts(rest) == PLAN[2:]
     assert [e.trial for e in rest if isinstance(e, Phase) and e.name == "train"] == [0]
     assert lora.stat().st_mtime_ns == written
@@ -161,7 +163,7 @@ def test_a_training_that_was_whole_is_not_done_again(
 def test_more_samples_are_drawn_for_all_and_fewer_change_nothing(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
-    list(measure(bench, folder, store, begun(store, folder, config), 2))
+    list(confirming(bench, folder, store, begun(store, folder, config)))
     fewer = planned(store, folder, config, Asked(trials=1, samples=2, repeats=0))
     assert [(row.trial, row.repeats, row.seeds) for row in fewer] == [(1, 1, 3), (0, 1, 3)]
     more = planned(store, folder, config, Asked(trials=1, samples=8, repeats=0))
@@ -188,7 +190,7 @@ def test_a_stronger_trial_that_came_later_is_told(
 ) -> None:
     plan = planned(store, folder, config, Asked(trials=1, samples=6, repeats=0))
     store.put_plan(plan)
-    list(measure(bench, folder, store, plan, 2))
+    list(confirming(bench, folder, store, plan))
     results = read_results(folder)
     found = read_confirmation(folder, results)
     assert found is not None
@@ -220,9 +222,9 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
         raise DivergedError("the loss is nan")
         yield
 
-    monkeypatch.setattr("tuner.confirm.train", diverging)
+    monkeypatch.setattr("tuner.repeats.train", diverging)
     plan = begun(store, folder, config)
-    events = list(measure(bench, folder, store, plan, 2))
+    events = list(confirming(bench, folder, store, plan))
     reasons = {(e.trial, e.repeat): e.reason for e in events if isinstance(e, RepeatEnded)}
     assert reasons[1, 1] == reasons[0, 1] == "diverged: the loss is nan"
     found = read_confirmation(folder, read_results(folder))
@@ -230,7 +232,7 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
     assert found.verdict is not None
     assert found.verdict.noise == {}
     assert all(one.failed == ("diverged: the loss is nan",) for one in found.verdict.standings)
-    assert list(measure(bench, folder, store, plan, 2)) == []
+    assert list(confirming(bench, folder, store, plan)) == []
 
 
 def test_too_little_memory_is_told_in_one_line(
@@ -244,9 +246,9 @@ def test_too_little_memory_is_told_in_one_line(
         raise OutOfMemoryError("2 GiB wanted")
         yield
 
-    monkeypatch.setattr("tuner.confirm.train", full)
+    monkeypatch.setattr("tuner.repeats.train", full)
     with pytest.raises(TunerError, match="the same command again"):
-        list(measure(bench, folder, store, begun(store, folder, config), 2))
+        list(confirming(bench, folder, store, begun(store, folder, config)))
     assert len(store.fresh()) == 2
 
 
@@ -255,7 +257,7 @@ def test_export_takes_the_confirmed_winner_and_says_why(
 ) -> None:
     assert chosen(folder).winner is None
     assert "not confirmed" in chosen(folder).why[-1]
-    list(measure(bench, folder, store, begun(store, folder, config), 2))
+    list(confirming(bench, folder, store, begun(store, folder, config)))
     told = chosen(folder)
     assert told.winner is not None
     assert (told.trial, told.step) == (told.winner.candidate.trial, told.winner.candidate.step)

@@ -16,20 +16,22 @@ from tests.tuner.trained_study import (
     begun,
     bench_of,
     by_brightness,
+    confirming,
     parts,
     small_config,
     train_study,
 )
 from tuner.base_model import BaseModel
 from tuner.config import StudyConfig
-from tuner.confirm import measure, planned
+from tuner.confirm import planned
 from tuner.confirmed import chosen
 from tuner.data.folder import TrainingSet
 from tuner.lora_file import read_file
 from tuner.store import Store
 from tuner.study_folder import TrialFolder
 from tuner.train import train
-from tuner.trial import Workbench, read_yaml
+from tuner.train_config import read_yaml
+from tuner.trial import Workbench
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_what_dreambooth_trained_is_confirmed_from_its_own_files(
     folder = train_study(config, bench, tmp_path, **settings)
     with Store(folder.results_db) as store:
         plan = begun(store, folder, config)
-        assert parts(list(measure(bench, folder, store, plan, 2))) == PLAN
+        assert parts(list(confirming(bench, folder, store, plan))) == PLAN
         rows = {(row.rung.trial, row.repeat): row.rung.lora for row in store.fresh()}
     assert rows[1, 0] == folder.trial(1).rung(2).weights.resolve()
     assert rows[1, 1] == folder.repeat(1, 2, 1).rung(2).weights.resolve()
@@ -64,7 +66,7 @@ def test_a_repeat_of_an_early_rung_is_in_the_same_stage_of_its_captions(
     folder = train_study(config, bench, tmp_path, first_captions="none", first_share=0.5)
     with Store(folder.results_db) as store:
         plan = [replace(row, step=1) for row in planned(store, folder, config, ASKED)]
-        list(measure(bench, folder, store, plan, 2))
+        list(confirming(bench, folder, store, plan))
     again, twin = folder.repeat(1, 1, 1), TrialFolder(tmp_path / "twin")
     recipe = read_yaml(again.train_yaml)
     list(train(bench.base, bench.training_sets[None], [recipe], [1, 2], [twin.root]))

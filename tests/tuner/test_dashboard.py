@@ -24,14 +24,13 @@ from tuner.dashboard import only_named, prepare, serve
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event
 from tuner.optuna_study import existing, opened, storage
+from tuner.outcomes import DivergedError, Rung
 from tuner.rows import RungRow
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder
-from tuner.train import DivergedError
-from tuner.trial import Rung
-from tuner.workbench import record_study
+from tuner.study_record import record_study
 
 SPACE = """
 study: pose

@@ -30,7 +30,7 @@ from tuner.sample import sample
 from tuner.space import to_yaml
 from tuner.study_folder import StudyFolder, write_text
 from tuner.train import Checkpoint, train
-from tuner.trial import to_yaml as train_yaml
+from tuner.train_config import to_yaml as train_yaml
 
 WHOLE = TrainConfig(
     method="dreambooth", batch_size=2, learning_rate=1e-3, resolution=32, text_encoder_ratio=0.5

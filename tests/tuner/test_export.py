@@ -21,7 +21,7 @@ from tuner.sample import sample
 from tuner.space import to_yaml
 from tuner.store import Store
 from tuner.study_folder import StudyFolder, write_text
-from tuner.trial import to_yaml as train_yaml
+from tuner.train_config import to_yaml as train_yaml
 
 TRAIN = TrainConfig(rank=2, alpha=5.0, text_encoder_ratio=0.5, alias="mi_cv")
 PROMPTS = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green", "black", "white"))

@@ -24,10 +24,11 @@ from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.extra import ExtraFound, Extras, extras_of, sample_bases, sample_extras
 from tuner.extra_rows import Extra
+from tuner.outcomes import Rung
 from tuner.parameters import Fixed
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
-from tuner.trial import Rung, Workbench, run_trial
+from tuner.trial import Workbench, run_trial
 
 TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, alias="mi_cv")
 SUITE = SuiteConfig(

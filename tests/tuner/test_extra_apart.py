@@ -17,9 +17,9 @@ from tests.tuner.test_architecture import TUNER, imports
 from tuner.answer import answer
 from tuner.config import StudyConfig, TrainConfig
 from tuner.confirmed import candidates
-from tuner.extra import ExtraFound, Outcome
 from tuner.extra_rows import Extra, ExtraRow
 from tuner.extra_table import extra_tables, print_extras
+from tuner.outcomes import ExtraFound, Outcome
 from tuner.report import write_report
 from tuner.report_data import read_study_data
 from tuner.results_table import front, read_results, recommended

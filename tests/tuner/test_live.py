@@ -14,9 +14,11 @@ from tuner.events import (
     Progress,
     RepeatEnded,
     RepeatStarted,
+    Retried,
     RungScored,
     TrialEnded,
     TrialStarted,
+    Warned,
 )
 from tuner.live import View, duration, panel, plain_lines, show
 
@@ -68,6 +70,19 @@ def test_lines_tell_what_happened_one_each() -> None:
     assert lines[5].startswith("trial 0 complete, ")
     assert lines[-1].startswith("trial 2 pruned (diverged: loss is nan), ")
     assert all("\n" not in line for line in lines)
+
+
+def test_what_broke_and_what_is_doubted_are_told() -> None:
+    told: list[Event] = [
+        Retried(None, "the worker ended by itself (exit code 1) while loading; a new one starts"),
+        Retried(3, "out of memory; again with batches of 8, the gradients of 2 added up"),
+        Warned("gender: no sample of the base could be judged"),
+    ]
+    assert list(plain_lines(view(), told, now=lambda: 0.0)) == [
+        "the worker ended by itself (exit code 1) while loading; a new one starts",
+        "trial 3: out of memory; again with batches of 8, the gradients of 2 added up",
+        "warning: gender: no sample of the base could be judged",
+    ]
 
 
 def test_progress_is_a_line_every_half_minute() -> None:

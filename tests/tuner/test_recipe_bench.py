@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,16 @@ import metrics
 from benchmarks.join_parts import join
 from metrics.contract import JudgeSettings
 from metrics.detectors import Detectors
-from tests.tuner.trained_study import by_brightness
+from tests.tuner.trained_study import by_brightness, keep_base
 from tuner import trial
 from tuner.base_model import BaseModel
 from tuner.cli import app
+from tuner.config import TrainConfig, rung_steps
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
+from tuner.events import Event
 from tuner.optuna_study import opened
+from tuner.outcomes import Rung
 from tuner.recipe_bench import recipe_runner
 from tuner.recipe_results import read_runs, read_series
 from tuner.report import write_report
@@ -25,8 +29,9 @@ from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder
+from tuner.study_record import record_study
 from tuner.trial import Workbench
-from tuner.workbench import base_scored, record_study
+from tuner.work import TrialWork
 
 SPACE = """
 study: small
@@ -66,9 +71,12 @@ def run_part(bench: Workbench, parent: Path, seeds: str) -> StudyFolder:
     folder.create()
     with opened(config, folder, {}) as memory, Store(folder.results_db) as store:
         record_study(config, folder, store, {})
-        list(base_scored(bench, folder, store))
-        known = bench.__class__(**{**vars(bench), "base_scored": None})
-        run = recipe_runner(known, config, folder, store)
+        keep_base(bench, folder, store)
+        do = recipe_runner(bench, config, folder, store)
+
+        def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
+            return do(TrialWork(number, train, rung_steps(train, config.budget)))
+
         list(search(Session(config, folder, memory, store), run))
     return folder
 

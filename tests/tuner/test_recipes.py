@@ -19,7 +19,7 @@ from tuner.space import load_study, recipe_train, space_hash, to_yaml
 from tuner.store import Store
 from tuner.study import Session, search, take_up
 from tuner.study_folder import StudyFolder
-from tuner.workbench import record_study
+from tuner.study_record import record_study
 
 SPACE = """
 study: pose

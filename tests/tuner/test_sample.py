@@ -16,9 +16,9 @@ from tuner.base_model import BaseModel, load_base
 from tuner.config import Denoiser, SuiteConfig, TrainConfig
 from tuner.events import Progress
 from tuner.grid import grid
+from tuner.outcomes import DivergedError
 from tuner.sample import draw, noise, sample
 from tuner.study_folder import RungFolder
-from tuner.train import DivergedError
 
 PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
 SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
@@ -82,6 +82,26 @@ def test_a_picture_does_not_depend_on_its_batch(
     assert isinstance(apart, list)
     for one, other in zip(together, apart, strict=True):
         assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+
+
+def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = drawn(base, tmp_path / "a")
+    sizes, decode = [], base.pipeline.vae.decode
+
+    def starved(latents: torch.Tensor, **asked: object) -> object:
+        sizes.append(len(latents))
+        if len(latents) > 1:
+            torch.empty(2**60)
+        return decode(latents, **asked)
+
+    monkeypatch.setattr(base.pipeline.vae, "decode", starved)
+    fewer = drawn(base, tmp_path / "b")
+    assert sizes[0] == len(whole)
+    assert sizes[-len(whole) :] == [1] * len(whole)
+    for one, other in zip(whole, fewer, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
 
 
 def test_a_lora_changes_the_pictures_and_the_base_stays(

@@ -22,12 +22,11 @@ from tuner.config import StudyConfig, TrainConfig
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.optuna_study import SOUND
+from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
 from tuner.results_table import front, read_results
 from tuner.space import load_study
 from tuner.study import search
 from tuner.study_folder import StudyFolder
-from tuner.train import DivergedError
-from tuner.trial import OutOfMemoryError, Rung
 
 
 @pytest.fixture

@@ -19,14 +19,13 @@ from tuner.config import StudyConfig, TrainConfig
 from tuner.dashboard import prepare
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, RungScored
-from tuner.extra import RunTrial
 from tuner.optuna_study import SOUND
+from tuner.outcomes import Rung
 from tuner.results_table import front, read_results, recommended
 from tuner.rows import RungRow
 from tuner.space import load_study
-from tuner.study import search, take_up
+from tuner.study import RunTrial, search, take_up
 from tuner.study_folder import StudyFolder
-from tuner.trial import Rung
 
 Point = tuple[float, float]
 

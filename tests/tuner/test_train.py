@@ -19,8 +19,9 @@ from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.lora_file import read_file
 from tuner.member import clip
+from tuner.outcomes import DivergedError
 from tuner.study_folder import TrialFolder
-from tuner.train import Checkpoint, DivergedError, train
+from tuner.train import Checkpoint, train
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)
 WITH_TEXT = SMALL.model_copy(update={"text_encoder_ratio": 0.5, "alias": "mi_cv", "seed": 7})

@@ -22,20 +22,13 @@ from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Phase, Progress
-from tuner.memory_errors import is_out_of_memory
+from tuner.memory_errors import is_out_of_memory, naming_memory_errors
+from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
 from tuner.remembered import remembered
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder
-from tuner.train import DivergedError
-from tuner.trial import (
-    OutOfMemoryError,
-    Rung,
-    Workbench,
-    naming_memory_errors,
-    read_yaml,
-    run_trial,
-    to_yaml,
-)
+from tuner.train_config import read_yaml, to_yaml
+from tuner.trial import Workbench, run_trial
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(

@@ -5,7 +5,8 @@ The judges' word is the picture's brightness, as they have tests of their own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from functools import partial
 from pathlib import Path
 
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
@@ -13,15 +14,18 @@ from metrics.detectors import Detectors
 from metrics.judges import JUDGES
 from tuner.base_model import BaseModel
 from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
-from tuner.confirm import Asked, planned
+from tuner.confirm import Asked, measure, planned
 from tuner.data.folder import TrainingSet
 from tuner.events import Event, RepeatEnded
 from tuner.fresh_rows import PlanRow
+from tuner.outcomes import Rung
+from tuner.repeats import run_repeat
 from tuner.rows import RungRow
 from tuner.store import Store
-from tuner.study_folder import StudyFolder
-from tuner.trial import Rung, Workbench, run_trial
-from tuner.workbench import base_scored, record_study
+from tuner.study_folder import RungFolder, StudyFolder
+from tuner.study_record import record_study
+from tuner.trial import Workbench, run_trial
+from tuner.workbench import base_scored
 
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2
@@ -29,6 +33,7 @@ SUITE = SuiteConfig(
 
 
 ASKED = Asked(trials=2, samples=6, repeats=1)
+BUDGET = BudgetConfig(trials=2, rungs=(1, 2))
 PLAN = [(None, 0, 0), (1, 2, 0), (1, 2, 1), (0, 2, 0), (0, 2, 1)]
 
 
@@ -38,7 +43,7 @@ def small_config(base: Path) -> StudyConfig:
         study="small",
         base=str(base),
         data=str(base),
-        budget=BudgetConfig(trials=2, rungs=(1, 2)),
+        budget=BUDGET,
         objectives=("pose", "quality"),
         constraints={"undressed_rate": 1.0},
         suite=SUITE,
@@ -62,6 +67,13 @@ def by_brightness(samples: Sequence[Sample], detectors: Detectors) -> list[Score
     ]
 
 
+def keep_base(bench: Workbench, folder: StudyFolder, store: Store) -> None:
+    """The base, sampled, scored and kept as a study's process keeps it."""
+    for outcome in base_scored(bench, folder):
+        if isinstance(outcome, Rung):
+            store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
+
+
 def train_study(
     config: StudyConfig, bench: Workbench, parent: Path, **settings: object
 ) -> StudyFolder:
@@ -70,7 +82,7 @@ def train_study(
     folder.create()
     with Store(folder.results_db) as store:
         record_study(config, folder, store, {"data": "abc"})
-        list(base_scored(bench, folder, store))
+        keep_base(bench, folder, store)
         for number in (0, 1):
             store.begin_trial(number, {"rank": 2})
             same = {"rank": 2, "batch_size": 2, "resolution": 32, "learning_rate": 3e-2}
@@ -99,3 +111,10 @@ def begun(store: Store, folder: StudyFolder, config: StudyConfig) -> list[PlanRo
 
 def parts(events: list[Event]) -> list[tuple[int | None, int, int]]:
     return [(e.trial, e.step, e.repeat) for e in events if isinstance(e, RepeatEnded)]
+
+
+def confirming(
+    bench: Workbench, folder: StudyFolder, store: Store, plan: list[PlanRow]
+) -> Generator[Event, None, None]:
+    """The confirmation on this process's own bench, without a worker."""
+    yield from measure(partial(run_repeat, bench, folder), folder, store, plan, BUDGET)

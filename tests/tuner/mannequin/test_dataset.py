@@ -23,7 +23,7 @@ from tuner.mannequin.dataset import (
 )
 from tuner.mannequin.figure import Figure
 from tuner.space import load_study
-from tuner.workbench import read_data
+from tuner.study_record import read_data
 
 FIRST_TWENTY = "9a17267399c60c7e852c50615b37f502971afe9d87b521c3739f28f47379409a"
 """SHA-256 over the colours and captions of the default set's first 20 pictures. Where they are

@@ -1,0 +1,58 @@
+"""What comes of work on the device: scored rungs, and the ways in which a trial breaks down.
+
+Plain data that loads no network: the process that runs a study reads it from its worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metrics.contract import Measure, Objective, ScoredSample
+from tuner.events import Event
+from tuner.extra_rows import ExtraRow
+from tuner.rows import RungRow
+
+
+class DivergedError(Exception):
+    """The loss, the weights or the pictures of a trial are no longer finite numbers."""
+
+
+class OutOfMemoryError(Exception):
+    """A trial asked for more memory than the device or the machine has."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.
+
+    `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights; None for the
+    base by itself, whose step is 0. `seeds` is how many noise seeds of each prompt were sampled,
+    None for the whole suite.
+    """
+
+    step: int
+    lora: Path | None
+    scored: list[ScoredSample]
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    seeds: int | None = None
+
+    def row(self, trial: int | None, grid: Path) -> RungRow:
+        """What results.db keeps of it for a trial (None: the base); `grid` is its picture."""
+        told = (self.objectives, self.rates, self.lora, grid, self.measures, self.seeds)
+        return RungRow(trial, self.step, *told)
+
+
+@dataclass(frozen=True)
+class ExtraFound:
+    """An extra was sampled and scored, or could not be: then `row` says why."""
+
+    row: ExtraRow
+    scored: Sequence[ScoredSample] = ()
+
+
+Outcome = Event | Rung | ExtraFound
+"""What comes of work: what happens, a trial's scored rungs, and then its extras."""

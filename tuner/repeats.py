@@ -1,0 +1,101 @@
+"""One part of a confirmation on the device: a LoRA, trained anew where it has to be, sampled on
+fresh noise and scored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import metrics
+from metrics.contract import Sample, ScoredSample
+from tuner.confirmed import BASE, unseen
+from tuner.events import Event, Phase
+from tuner.fresh import fresh_suite
+from tuner.keep import keep
+from tuner.memory_errors import naming_memory_errors
+from tuner.outcomes import Rung
+from tuner.sample import sample
+from tuner.store import Store
+from tuner.study_folder import RungFolder, StudyFolder, TrialFolder, write_text
+from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig, read_yaml, to_yaml
+from tuner.trial import Workbench, look_at
+from tuner.work import RepeatWork
+
+
+def run_repeat(
+    bench: Workbench, folder: StudyFolder, work: RepeatWork
+) -> Generator[Event | Rung, None, None]:
+    """Train the LoRA of `work` where it needs it, sample it on fresh noise and score it.
+
+    Yields what happens and one Rung, whose `lora` is the file that was sampled. Raises what
+    `tuner.trial.run_trial` raises. Any LoRA is held against the base's fresh samples, which have
+    to be in results.db.
+    """
+    trial, step, _ = work.job
+    bench = replace(bench, suite=fresh_suite(bench.suite, work.seeds))
+    base = None if work.job == BASE else _base_on_fresh_noise(folder)
+    with naming_memory_errors():
+        lora = yield from _lora(bench, folder, work)
+        scored = yield from _scored(bench, trial, lora, folder.fresh_rung(*work.job))
+        found = look_at(bench, scored, scored if base is None else base)
+    yield Rung(step, lora, scored, found.objectives, found.rates, found.measures)
+
+
+def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
+    with Store(folder.results_db, read_only=True) as store:
+        return unseen(store.fresh_samples(*BASE))
+
+
+def _lora(
+    bench: Workbench, folder: StudyFolder, asked: RepeatWork
+) -> Generator[Event, None, Path | None]:
+    """The file to sample: the trial's own, or one of a training with another seed."""
+    trial, step, repeat = asked.job
+    if trial is None:
+        return None
+    config = read_yaml(folder.trial(trial).train_yaml)
+    if repeat == 0:
+        return folder.trial(trial).rung(step).trained(config.method)
+    again = config.model_copy(update={"seed": asked.training_seed})
+    into = folder.repeat(trial, step, repeat)
+    yield from _trained(bench, asked, again, into)
+    return into.rung(step).trained(config.method)
+
+
+def _trained(
+    bench: Workbench, asked: RepeatWork, config: TrainConfig, into: TrialFolder
+) -> Iterator[Event]:
+    """Train, unless the same training's file is there: a file is written whole or not at all."""
+    trial, step, _ = asked.job
+    text, known = to_yaml(config), into.train_yaml
+    file = into.rung(step).trained(config.method)
+    if file.is_file() and known.is_file() and known.read_text("utf-8") == text:
+        return
+    file.unlink(missing_ok=True)
+    write_text(known, text)
+    yield Phase("train", trial)
+    training_set, rungs = bench.training_sets[config.data], sorted({step, asked.steps})
+    training = train(bench.base, training_set, [config], rungs, [into.root])
+    with contextlib.closing(training) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Checkpoint):
+                return  # at `step`, as far into its schedule and stages as the trial was
+            yield outcome
+
+
+def _scored(
+    bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
+) -> Generator[Event, None, list[ScoredSample]]:
+    yield Phase("sample", trial)
+    samples: list[Sample] = []
+    with contextlib.closing(sample(bench.base, bench.suite, lora, folder)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    yield Phase("score", trial)
+    return keep(metrics.score(samples, bench.judges), folder, bench.base.name)
