@@ -69,6 +69,11 @@ class Pictures:
                 waiting.clear()
                 return batch
 
+    @property
+    def reads(self) -> bool:
+        """Whether a step may ask a text encoder, because a caption's states are not kept."""
+        return any(stage.texts.hidden is None for stage in self._stages)
+
     def texts(self, step: int) -> Texts:
         """The captions of the optimizer step that follows `step` others."""
         return next((one.texts for one in self._stages if step < one.until), self._stages[-1].texts)

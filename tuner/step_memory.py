@@ -1,9 +1,9 @@
-"""How a training step is computed on this device: precision, attention, kept activations."""
+"""How a training step is computed on this device: precision, attention, what is kept there."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,9 @@ _BYTES_PER_UNIT = 700
 
 _BYTES_PER_WEIGHT = 12
 """Gradient and AdamW's two moments, float32."""
+
+_AWAY = torch.device("cpu")
+"""Where models wait that no training step asks."""
 
 
 def mixed_precision(base: BaseModel) -> str:
@@ -69,3 +72,24 @@ def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> It
         unet.set_attn_processor(before)
         if checkpointing:
             unet.disable_gradient_checkpointing()
+
+
+@contextlib.contextmanager
+def parked(base: BaseModel, idle: Sequence[Any]) -> Iterator[None]:
+    """For a while: the models `idle` of the base wait in the machine's memory, off its device.
+
+    Of Stable Diffusion 1.5 in half precision the VAE and the text encoder are 0.4 GB. They come
+    back whatever happens; on a CPU nothing moves.
+    """
+    moved = [] if base.device == _AWAY else idle
+    try:
+        for one in moved:
+            _move(one, _AWAY)
+        yield
+    finally:
+        for one in moved:
+            _move(one, base.device)
+
+
+def _move(model: Any, place: torch.device) -> None:
+    model.to(place)

@@ -27,7 +27,7 @@ from tuner.events import Progress
 from tuner.lora_metadata import training_metadata
 from tuner.member import Member, Pictures, pictures_of
 from tuner.outcomes import DivergedError
-from tuner.step_memory import computed, is_short, mixed_precision
+from tuner.step_memory import computed, is_short, mixed_precision, parked
 from tuner.study_folder import TrialFolder
 from tuner.train_config import TrainConfig
 
@@ -89,7 +89,10 @@ def _climb(
     for rung in rungs:
         # The clock starts anew: at a checkpoint the reader samples and scores for a while.
         since, reported = time.monotonic(), step
-        with computed(trainer.unet, trainer.places, trainer.checkpointing):
+        with (
+            parked(trainer.base, trainer.idle),
+            computed(trainer.unet, trainer.places, trainer.checkpointing),
+        ):
             while step < rung:
                 trainer.step(step)
                 step += 1
@@ -120,6 +123,11 @@ class _Trainer:
             part for one in self.members for of, _ in one.pictures for part in of.latents.parts
         ]
         self.places = max(part.mean.shape[-2:].numel() for part in parts)
+        # The latents are there; where all captions' states are too, nobody reads a caption.
+        asking = [one for one in self.members if any(of.reads for of, _ in one.pictures)]
+        pipeline = self.base.pipeline
+        asked = any(one.trained.text_encoder is pipeline.text_encoder for one in asking)
+        self.idle = [pipeline.vae, *([] if asked else [pipeline.text_encoder])]
 
     def _checkpoints(self, member: Member) -> bool:
         asked = member.config.gradient_checkpointing
