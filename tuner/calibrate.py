@@ -27,7 +27,7 @@ _FIGURES = 256
 
 _LIBRARIES = (
     *("mediapipe", "nudenet", "onnxruntime", "open_clip_torch"),
-    *("ultralytics", "opencv-contrib-python", "scikit-image", "numpy"),
+    *("ultralytics", "opencv-contrib-python", "numpy"),
 )
 
 
