@@ -18,9 +18,11 @@ from metrics.preprocess import Box, analysis_picture, lab, share_box
 NAME = "clean"
 
 _SIDE = 128
+_STRIPE = 1 / 16  # of the shorter side: what is thinner is an edge, a stalk or a lamp post
+_FILLED, _EVEN = 0.96, 1.0
 # Each fault has probability one half at the first number; the second says how steep.
 # Set on renders of the mannequin, sound and corrupted.
-_BLOCK = (0.026, 0.002)
+_BLOCK = (0.0078, 0.0004)
 _BURNT = (0.20, 0.02)
 _NOISE = (9.0, 1.0)
 _FLAT = (8.0, -1.0)
@@ -64,8 +66,9 @@ class Block:
 def largest_colour_block(image: Image) -> Block:
     """The largest flat, strongly coloured rectangle; its share is 0 where there is none.
 
-    Flat: the L*a*b* deviation over 3 x 3 pixels stays below 1.2; coloured: chroma above 40;
-    rectangle: the component fills four fifths of its box. Clothes are shaded, walls are pale.
+    Flat: the L*a*b* deviation over 3 x 3 pixels stays below 1.2, and over all of it below 1;
+    coloured: chroma above 40; rectangle: the component fills its box, and no side
+    is a stripe's. Clothes are shaded and round, walls are pale.
     """
     colours = lab(image)
     mean = cv2.blur(colours, (3, 3))
@@ -73,12 +76,16 @@ def largest_colour_block(image: Image) -> Block:
     deviation = np.sqrt(np.maximum(0.0, variance)).max(axis=-1)
     chroma = np.hypot(colours[..., 1], colours[..., 2])
     flat = ((deviation < 1.2) & (chroma > 40.0)).astype(np.uint8)
-    _, _, boxes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
-    blocks = [box for box in boxes[1:] if min(box[2:4]) >= 2 and box[4] > 0.8 * box[2] * box[3]]
-    if not blocks:
-        return Block(0.0)
-    left, top, width, height, area = (int(one) for one in max(blocks, key=lambda box: int(box[4])))
-    return Block(area / flat.size, share_box((left, top, width, height), flat.shape))
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
+    least = max(2.0, _STRIPE * min(flat.shape))
+    for label in 1 + np.argsort(-boxes[1:, 4]):
+        left, top, width, height, area = (int(one) for one in boxes[label])
+        if min(width, height) < least or area <= _FILLED * width * height:
+            continue
+        inside = colours[labels == label]
+        if float(inside.std(axis=0).max()) < _EVEN:
+            return Block(area / flat.size, share_box((left, top, width, height), flat.shape))
+    return Block(0.0)
 
 
 def burnt_share(image: Image) -> float:

@@ -8,6 +8,8 @@ import pytest
 from metrics import artefacts
 from metrics.contract import Image, Sample
 from metrics.evidence import Evidence
+from tuner.mannequin.figure import Style
+from tuner.mannequin.render import draw, random_figure
 
 Judge = Callable[[Image], float]
 
@@ -56,3 +58,16 @@ def test_noise_is_found() -> None:
 @pytest.mark.parametrize("shade", [0, 128, 255])
 def test_a_constant_picture_is_worthless(judge: Judge, shade: int) -> None:
     assert judge(np.full((64, 64, 3), shade, np.uint8)) == 0.0
+
+
+@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("style", ["first", "second"])
+def test_a_small_block_is_told_from_flat_clothes(judge: Judge, style: Style, size: int) -> None:
+    rng = np.random.default_rng(12)
+    sound = [draw(random_figure(rng, style=style), size) for _ in range(30)]
+    side = round(0.12 * size)
+    blocked = [image.copy() for image in sound]
+    for image in blocked:
+        image[size // 8 : size // 8 + side, size // 8 : size // 8 + side] = (235, 20, 200)
+    assert np.mean([judge(image) < 0.5 for image in sound]) <= 0.04
+    assert np.mean([judge(image) < 0.5 for image in blocked]) >= 0.9
