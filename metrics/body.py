@@ -11,14 +11,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from metrics.figure import (
-    Figure,
-    Mask,
-    explained_region,
-    figure_region,
-    joined_to_torso,
-    limb_likeness,
-)
+from metrics.figure import Figure, Mask, explained_region, limb_likeness
+from metrics.region import figure_region, joined_to_torso
 
 _LEG_ROOM = 0.8
 
@@ -56,10 +50,10 @@ class Body:
 def read_body(figure: Figure) -> Body:
     """Parts the picture into the figure and its ground, and the figure by its skeleton."""
     explained = explained_region(figure)
-    region = figure_region(figure, explained)
+    alike = limb_likeness(figure)
+    region = figure_region(figure, explained, alike)
     joined = joined_to_torso(figure, region)
     unexplained = _opened(joined & (1 - explained))
-    alike = limb_likeness(figure)
     return Body(figure, explained, region, joined, unexplained, alike, _shows_legs(figure))
 
 

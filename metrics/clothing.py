@@ -26,7 +26,6 @@ from metrics.figure import (
     fill_hull,
     patch_colour,
 )
-from metrics.preprocess import lab
 from metrics.threshold import Threshold
 
 EXPLICIT_PARTS = (
@@ -68,7 +67,7 @@ def cloth_share(sample: Sample, evidence: Evidence) -> Score:
     figure = evidence.figure
     if figure is None:
         return Score("cloth_share", None, "no pose read")
-    colours = lab(figure.picture)
+    colours = figure.colours
     faces, torso = face_colours(figure, colours), colours[(_torso(figure) & figure.mask) > 0]
     if not faces:
         return Score("cloth_share", None, "no face in the frame")

@@ -169,6 +169,8 @@ class JudgeSettings:
     `yolo.safetensors`; None: persons are not counted.
     `tells`: the traits of metrics.prompt_fit.TRAITS that the gender model is asked about; None:
     all. Name those that it was measured to tell.
+    `sex_margin` is the least difference of the two sexes' probabilities, 0 to 1, that counts as an
+    answer; None: that of metrics.gender. Give what a model was measured to need.
     `copy_model` is what pictures are compared with when copies are sought, in one of the forms of
     metrics.detectors.embedding; None: the gender model.
     """
@@ -176,4 +178,5 @@ class JudgeSettings:
     gender_model: str | None = "ViT-L-14/openai"
     person_model: str | None = None
     tells: tuple[str, ...] | None = None
+    sex_margin: float | None = None
     copy_model: str | None = None

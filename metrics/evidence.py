@@ -11,6 +11,7 @@ import numpy as np
 from metrics.body import Body, read_body
 from metrics.contract import Image, Sample
 from metrics.figure import Figure, read_figure
+from metrics.posture import pose_evidence
 from metrics.preprocess import analysis_picture, detector_picture, square_crop
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class Evidence:
         return None if self.figure is None else read_body(self.figure)
 
     @cached_property
+    def posed(self) -> Mapping[str, float] | None:
+        """What tells whether the main figure's pose can be read, None where none is read."""
+        return None if self.body is None else pose_evidence(self.body)
+
+    @cached_property
     def persons(self) -> tuple[PersonBox, ...] | None:
         """The persons that the person detector finds, None where none is set."""
         detector = self._detectors.persons
@@ -111,6 +117,11 @@ class Evidence:
     def tells(self) -> tuple[str, ...] | None:
         """The traits that the open_clip model is asked about, None for all."""
         return self._detectors.settings.tells
+
+    @property
+    def sex_margin(self) -> float | None:
+        """Least difference of the sexes' probabilities that is an answer, None for the usual."""
+        return self._detectors.settings.sex_margin
 
     def sentence_probabilities(
         self, groups: Mapping[str, tuple[str, ...]]

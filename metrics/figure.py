@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import cv2
@@ -40,8 +41,6 @@ STICK_JOINTS = (0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 _TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
 _THIGH, _SHIN, _FOOT, _HEAD, _HAIR = 0.33, 0.27, 0.24, 0.58, 0.55
 
-_AROUND = 4
-"""Pixels of sure ground that GrabCut sees around what may be the figure."""
 _WEIGHTS = np.array([0.5, 1.0, 1.0], np.float32)  # of L*, a* and b*: limbs are shaded
 
 
@@ -63,6 +62,11 @@ class Figure:
     def mask(self) -> Mask:
         """The soft mask cut at one half."""
         return (self.soft_mask > 0.5).astype(np.uint8)
+
+    @cached_property
+    def colours(self) -> Floats:
+        """The picture in L*a*b*: several judges ask, and converting takes as long as asking."""
+        return lab(self.picture)
 
     def in_frame(self, joint: int, margin: float = 0.0) -> bool:
         """Whether a joint lies inside the picture, `margin` (a share of the side) from its edge."""
@@ -120,36 +124,6 @@ def explained_region(figure: Figure) -> Mask:
     return region
 
 
-def figure_region(figure: Figure, explained: Mask) -> Mask:
-    """All that looks like the figure and hangs together with it, limbs too many among it.
-
-    The landmarker's mask follows its idea of one valid human and leaves a third arm out, so the
-    mask only seeds GrabCut (Rother et al. 2004), which goes by colour and edges.
-    """
-    mask = figure.mask
-    reach = _disc(2.2 * figure.unit)
-    near = cv2.dilate(mask | explained, reach)
-    labels = np.full(mask.shape, cv2.GC_PR_BGD, np.uint8)
-    labels[mask > 0] = cv2.GC_PR_FGD
-    core = cv2.erode((figure.soft_mask > 0.8).astype(np.uint8), np.ones((3, 3), np.uint8))
-    labels[core > 0] = cv2.GC_FGD
-    labels[near == 0] = cv2.GC_BGD
-    grown = _grab_cut(figure.picture, labels) | mask
-    _, components = cv2.connectedComponents(grown)
-    touching = np.unique(components[mask > 0])
-    kept: Mask = np.asarray(np.isin(components, touching[touching > 0]), np.uint8)
-    return kept
-
-
-def joined_to_torso(figure: Figure, region: Mask) -> Mask:
-    """What of the region hangs together with the torso; all of it where it misses the torso."""
-    _, components = cv2.connectedComponents(region)
-    touching = np.unique(components[(region & torso_region(figure)) > 0])
-    if not len(touching):
-        return region
-    return np.asarray(np.isin(components, touching), np.uint8)
-
-
 def torso_region(figure: Figure) -> Mask:
     """The hull of shoulders and hips."""
     region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
@@ -165,7 +139,7 @@ def arm_region(figure: Figure, region: Mask, tolerance: float = 12.0) -> Mask:
     beyond_head = region.copy()
     cv2.circle(beyond_head, _pixel(figure.joints[NOSE]), round(0.45 * figure.unit), (0,), -1)
     torso = torso_region(figure)
-    colours = lab(figure.picture) * _WEIGHTS
+    colours = figure.colours * _WEIGHTS
     inside = colours[(torso & figure.mask) > 0]
     if not len(inside):
         return beyond_head
@@ -192,7 +166,7 @@ def limb_likeness(figure: Figure, tolerance: float = 10.0) -> Mask:
 
     `tolerance` is a distance in L*a*b* with lightness weighed by half, as limbs are shaded.
     """
-    colours = lab(figure.picture) * _WEIGHTS
+    colours = figure.colours * _WEIGHTS
     palette = _limb_palette(figure, colours)
     if not len(palette):
         return np.zeros(figure.soft_mask.shape, np.uint8)
@@ -232,34 +206,10 @@ def patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> F
     return np.median(inside, axis=0) if len(inside) >= 3 else None
 
 
-def _grab_cut(picture: Image, labels: Mask) -> Mask:
-    """GrabCut on the box of what is open, a little wider: what is far away costs time only."""
-    cut: Mask = np.zeros(labels.shape, np.uint8)
-    x, y, width, height = cv2.boundingRect((labels != cv2.GC_BGD).astype(np.uint8))
-    box = (
-        slice(max(0, y - _AROUND), y + height + _AROUND),
-        slice(max(0, x - _AROUND), x + width + _AROUND),
-    )
-    part = np.ascontiguousarray(labels[box])
-    if not (part == cv2.GC_FGD).any() or not np.isin(part, (cv2.GC_BGD, cv2.GC_PR_BGD)).any():
-        return cut
-    cv2.setRNGSeed(0)  # its k-means starts at random, and a score must not
-    background, foreground = np.zeros((1, 65)), np.zeros((1, 65))
-    colours = cv2.cvtColor(np.ascontiguousarray(picture[box]), cv2.COLOR_RGB2LAB)
-    cv2.grabCut(colours, part, None, background, foreground, 1, cv2.GC_INIT_WITH_MASK)
-    cut[box] = (part == cv2.GC_FGD) | (part == cv2.GC_PR_FGD)
-    return cut
-
-
 def fill_hull(region: Mask, points: Sequence[Floats]) -> None:
     """Fills the convex hull of the points, in place."""
     hull = cv2.convexHull(np.round(np.array(points)).astype(np.int32))
     cv2.fillConvexPoly(region, hull, (1,))
-
-
-def _disc(radius: float) -> Mask:
-    side = 2 * int(radius) + 1
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
 
 
 def _direction(start: Floats, end: Floats) -> Floats:

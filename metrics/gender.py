@@ -33,7 +33,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 
 MIN_MARGIN = 0.1
-"""Least difference of the two probabilities that counts as an answer."""
+"""Least difference of the two probabilities that counts as an answer, unless the settings say."""
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
@@ -52,7 +52,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         return Score(NAME, None, "no gender model set")
     female = float(probabilities["female"])
     seen = {"female": female}
-    if abs(2 * female - 1) < MIN_MARGIN:
+    margin = MIN_MARGIN if evidence.sex_margin is None else evidence.sex_margin
+    if abs(2 * female - 1) < margin:
         return Score(NAME, None, "the figure's sex is unclear", seen)
     value = female if asked == "female" else 1.0 - female
     return Score(NAME, value, None, seen)

@@ -11,7 +11,7 @@ their reconstructions by its autoencoder (metrics/calibration/limbs.json).
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -23,7 +23,8 @@ from metrics.contract import Judge, Sample, Score
 from metrics.evidence import Evidence
 from metrics.figure import ARMS, LEGS, Figure, Mask, arm_region, bone_support, fill_hull
 from metrics.logistic import read_logistic
-from metrics.pose import UNREADABLE, pose_evidence, readable
+from metrics.own_limbs import BORDER, lacking_limbs
+from metrics.pose import UNREADABLE, readable
 from metrics.preprocess import Box, share_box
 
 NAME = "limbs"
@@ -43,7 +44,6 @@ HAND_PIXELS = 14.0
 """Length of a hand, in pixels of the sample, below which the hand landmarker finds none."""
 TOO_MANY_HANDS = 0.9
 _HAND = 0.7  # length of a hand in units
-_BORDER = 0.06
 _LEG_AREA = 0.4
 _LONGEST = 1.2
 _THICK = 0.75
@@ -85,13 +85,12 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     of the figure, where the figure does not stand out from its ground, and where the frame shows
     neither an elbow, a wrist nor a knee: then nothing is known of its limbs.
     """
-    body = evidence.body
-    if body is None:
+    body, posed = evidence.body, evidence.posed
+    if body is None or posed is None:
         return Score(NAME, None, "no pose read")
     shown = ARMS + LEGS if body.shows_legs else ARMS
-    if not any(body.figure.in_frame(joint, _BORDER) for limb in shown for joint in limb[1:3]):
+    if not any(body.figure.in_frame(joint, BORDER) for limb in shown for joint in limb[1:3]):
         return Score(NAME, None, "no limb in the frame")
-    posed = pose_evidence(body)
     certain = readable(posed)
     if certain < UNREADABLE or body.unexplained_share > MAX_UNEXPLAINED:
         return Score(NAME, None, "the pose does not fit the figure", {"readable": certain})
@@ -119,10 +118,10 @@ def _hands(sample: Sample, evidence: Evidence, figure: Figure, part: Part) -> in
     return len(evidence.hands)
 
 
-def limb_evidence(body: Body, posed: dict[str, float]) -> tuple[dict[str, float], list[Part]]:
+def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, float], list[Part]]:
     """What tells limbs too many or too few, as plain numbers, and the parts that no bone explains.
 
-    `posed` is what `metrics.pose.pose_evidence` measured of the same body. What the frame does
+    `posed` is what `metrics.posture.pose_evidence` measured of the same body. What the frame does
     not show is told as on a sound figure.
     """
     figure = body.figure
@@ -136,6 +135,9 @@ def limb_evidence(body: Body, posed: dict[str, float]) -> tuple[dict[str, float]
     measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
     for name, limb in (("arm", arm), ("leg", leg)):
         measured |= _limb_numbers(name, limb or Limb(1.0, 1.0, 1.0, 1.0))
+    measured |= lacking_limbs(body)
+    for name in ("arm", "leg"):
+        measured[f"{name}_doubt"] = measured[f"{name}_unseen"] * measured[f"{name}_lacking"]
     measured["misplaced_arm"] = reach * measured["arm_unseen"]
     return measured, parts
 
@@ -144,7 +146,6 @@ def _limb_numbers(name: str, limb: Limb) -> dict[str, float]:
     unseen = 1.0 - min(1.0 - _FAINT, max(_FAINT, limb.visibility))
     return {
         f"{name}_unseen": unseen,
-        f"{name}_doubt": math.log(unseen / (1.0 - unseen)),
         f"{name}_bare": 1.0 - limb.support,
         f"{name}_barest": 1.0 - limb.least,
         f"{name}_strange": 1.0 - limb.coloured,
@@ -185,7 +186,7 @@ def weakest_limb(body: Body, limbs: tuple[tuple[int, ...], ...], region: Mask) -
     found = []
     for first, second, third, *_ in limbs:
         for bone, span in (((first, second), (0.3, 1.0)), ((second, third), (0.0, 0.9))):
-            if figure.in_frame(bone[1], _BORDER):
+            if figure.in_frame(bone[1], BORDER):
                 shares = [bone_support(figure, where, bone, span) for where in (region, coloured)]
                 on, alike = (1.0 if share is None else share for share in shares)
                 found.append((float(figure.visibility[bone[1]]), on, alike))

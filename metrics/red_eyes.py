@@ -44,7 +44,7 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     distance = eye_distance(figure, image)
     if reason := too_small(image, distance):
         return Score(NAME, None, reason, {"eye_distance": distance})
-    skins = face_colours(figure, lab(figure.picture))
+    skins = face_colours(figure, figure.colours)
     if not skins:
         return Score(NAME, None, "no face in the frame", {"eye_distance": distance})
     skin = float(np.median([skin[1] for skin in skins]))

@@ -3,7 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.figure import Figure, arm_region, bone_support, joined_to_torso
+from metrics.figure import Figure, arm_region, bone_support
+from metrics.region import joined_to_torso
 
 SIDE = 40
 

@@ -8,6 +8,7 @@ import pytest
 from metrics import gender, open_detectors
 from metrics.contract import Image, JudgeSettings, Sample
 from metrics.evidence import Evidence
+from tuner import mannequin
 
 Evidences = Callable[[Image], Evidence]
 
@@ -60,3 +61,16 @@ def test_without_a_model_nobody_s_sex_is_judged(
     with open_detectors(JudgeSettings(gender_model=None)) as detectors:
         score = gender.score(sample, Evidence(sample, detectors))
     assert (score.value, score.reason) == (None, "no gender model set")
+
+
+def test_a_model_too_sure_of_itself_is_held_to_a_wider_margin(
+    rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
+) -> None:
+    (image,) = rendered(1, 3)
+    sample = sampled(image, sex="female")
+    reasons = []
+    for margin in (0.0, 1.0):
+        settings = JudgeSettings(gender_model=str(mannequin.CLIP), sex_margin=margin)
+        with open_detectors(settings) as detectors:
+            reasons.append(gender.score(sample, Evidence(sample, detectors)).reason)
+    assert reasons == [None, "the figure's sex is unclear"]

@@ -13,7 +13,7 @@ from metrics.body import read_body
 from metrics.contract import Image, Prompt, Sample
 from metrics.evidence import Evidence
 from metrics.figure import Figure
-from metrics.pose import pose_evidence
+from metrics.posture import pose_evidence
 
 Evidences = Callable[[Image], Evidence]
 
@@ -83,7 +83,9 @@ def test_soft_pictures_of_sound_figures_are_rarely_flagged(
 
 
 def judged(figure: Figure) -> Any:
-    evidence: Any = SimpleNamespace(body=read_body(figure), hands=(), people=(None,))
+    body = read_body(figure)
+    posed = pose_evidence(body)
+    evidence: Any = SimpleNamespace(body=body, posed=posed, hands=(), people=(None,))
     return limbs.score(Sample(Prompt("1girl"), 0, figure.picture), evidence)
 
 

@@ -146,10 +146,10 @@ def _measure(
     figure: Figure, look: str, shown: tuple[str, str, Image], detectors: Detectors
 ) -> Row | None:
     wrong, readable, image = shown
-    body = Evidence(Sample(Prompt("a person"), 0, image), detectors).body
-    if body is None:
+    evidence = Evidence(Sample(Prompt("a person"), 0, image), detectors)
+    body, posed = evidence.body, evidence.posed
+    if body is None or posed is None:
         return None
-    posed = pose.pose_evidence(body)
     limbed, _ = limbs.limb_evidence(body, posed)
     told = {"top": figure.top if figure.clothed else "none", "look": look}
     told |= {name: str(getattr(figure, name)) for name in FACTORS if name not in told}
