@@ -68,9 +68,10 @@ def _share(
     """
     height, width = good.shape
     lines = []
-    for first, second, span in ((*limb[:2], (start, 1.0)), (*limb[1:3], (0.0, 0.9))):
+    upper, middle, lower = limb[:3]
+    for first, second, begin, end in ((upper, middle, start, 1.0), (middle, lower, 0.0, 0.9)):
         if figure.in_frame(second, BORDER):
-            along = np.linspace(*span, _STEPS, dtype=np.float32)[:, None]
+            along = np.linspace(begin, end, _STEPS, dtype=np.float32)[:, None]
             lines.append(figure.joints[first] * (1 - along) + figure.joints[second] * along)
     points = np.concatenate(lines) if lines else np.zeros((0, 2), np.float32)
     points = points[((points >= 0) & (points < (width, height))).all(axis=1)]
