@@ -60,6 +60,8 @@ def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
     while another process runs it, DiskError on a full disk.
     """
     config = load_study(folder.study_yaml)
+    if config.recipes:
+        raise ConfigError(f"{folder.root} compares recipes and has no winner: `tuner verdicts`")
     data = read_data(config)
     with (
         locked(folder.lock),

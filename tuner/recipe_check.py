@@ -36,6 +36,8 @@ def read_recipe_keys(
         problems.append(Problem(("start_from",), text))
     if raw is not None:
         problems += _beside_problems(values)
+    if raw is not None and isinstance(budget, Mapping) and budget.get("confirm"):
+        problems.append(Problem(("budget", "confirm"), "a study of recipes has no winner"))
     if (raw is not None) != ("training_seeds" in values):
         text = "recipes and training_seeds (such as 5) go together: one of them is missing"
         problems.append(Problem(("training_seeds",), text))

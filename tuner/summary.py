@@ -11,7 +11,9 @@ from tuner.config import MANNEQUIN
 from tuner.confirmed import later, read_confirmation, sentences, unconfirmed
 from tuner.course import agreements, rung_lines
 from tuner.process import runner
+from tuner.recipes import RECIPE
 from tuner.results_table import (
+    Results,
     front,
     front_table,
     measure_notes,
@@ -77,7 +79,7 @@ def print_measures(folder: StudyFolder, plain: bool = False) -> None:
 def print_confirmation(folder: StudyFolder) -> None:
     """What fresh noise said of the strongest trials; nothing where none is complete yet."""
     results = read_results(folder)
-    if not front(results):
+    if not front(results) or of_recipes(results):
         return
     found = read_confirmation(folder, results)
     if found is None or found.verdict is None:
@@ -89,6 +91,11 @@ def print_confirmation(folder: StudyFolder) -> None:
         print(line)
 
 
+def of_recipes(results: Results) -> bool:
+    """Whether the study compares named recipes, so that no trial is sought for its own sake."""
+    return any(RECIPE in one.parameters for one in results.trials)
+
+
 def print_next(folder: StudyFolder, default: Path) -> None:
     """Where the study is and the commands that follow; `default` is where studies are sought."""
     name = study_name(folder, default)
@@ -98,6 +105,9 @@ def print_next(folder: StudyFolder, default: Path) -> None:
     print("next:")
     print(f"  tuner dashboard {name}")
     results = read_results(folder)
+    if of_recipes(results):
+        print(f"  tuner verdicts {name}")
+        return
     found = read_confirmation(folder, results)
     if front(results) and (found is None or found.verdict is None):
         print(f"  tuner confirm {name}")

@@ -30,6 +30,7 @@ from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder
 from tuner.study_record import record_study
+from tuner.summary import print_next
 from tuner.trial import Workbench
 from tuner.work import TrialWork
 
@@ -122,11 +123,17 @@ def test_parts_with_other_seeds_count_together_and_can_be_joined(
         read_series([parts[0], whole])
 
 
-def test_the_command_writes_the_verdicts_and_every_value(bench: Workbench, tmp_path: Path) -> None:
+def test_the_command_writes_the_verdicts_and_every_value(
+    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = run_part(bench, tmp_path / "a", "[0, 2]")
     done = CliRunner().invoke(app, ["verdicts", str(folder.root), "--plain"])
     assert done.exit_code == 0, done.output
     assert "undecided" in done.output
+    done = CliRunner().invoke(app, ["confirm", str(folder.root)])
+    assert (done.exit_code, "`tuner verdicts`" in done.output) == (3, True)
+    print_next(folder, tmp_path / "a")
+    assert "tuner verdicts small" in capsys.readouterr().out
     assert "| 1 | more | **undecided** |" in folder.verdicts.read_text(encoding="utf-8")
     lines = folder.values.read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 1 + 3 * 2 * 2  # head, base, recipes x seeds x rungs

@@ -143,6 +143,7 @@ def test_a_run_that_failed_is_tried_again_and_more_seeds_go_on(tmp_path: Path) -
         ("training_seeds: 2\n", "training_seeds: [2, 1]\n", "found [2, 1], allowed: a whole"),
         ("training_seeds: 2\n", "training_seeds: 0\n", "training_seeds: found 0, allowed"),
         ("{rungs: [10, 20]}", "{trials: 9, rungs: [10]}", "trials: found 9, allowed: at most 5"),
+        ("{rungs: [10, 20]}", "{confirm: 1, rungs: [10]}", "confirm: a study of recipes has no"),
         ("arm: one,", "arm: three,", "hypotheses[0].arm: found 'three', allowed: the name"),
         ("once@20", "once@30", "hypotheses[1].against: found 'once@30', allowed: once or one of"),
         ("measure: blur", "measure: blurr", "[1].measure: found 'blurr', allowed: one of"),
