@@ -42,14 +42,14 @@ def main() -> None:
     if folder.verdicts.is_file():
         for path in (folder.verdicts, folder.values):
             shutil.copyfile(path, target / path.name)
-        _fill(target.parent / "README.md", folder.verdicts.read_text(encoding="utf-8"))
+        fill(target.parent / "README.md", folder.verdicts.read_text(encoding="utf-8"))
     else:
         export_trial(folder, chosen(folder), target / f"{folder.name}.safetensors")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())
     print(f"{target}: {size / 2**20:.1f} MiB")
 
 
-def _fill(readme: Path, verdicts: str) -> None:
+def fill(readme: Path, verdicts: str) -> None:
     """Put the verdicts, without their title and the means of all runs, into `readme`."""
     before, rest = readme.read_text(encoding="utf-8").split(START)
     after = rest.split(END)[1]

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tuner.recipe_results import Series
 from tuner.recipes import MEASURES
-from tuner.verdicts import LEVEL, Comparison, Difference, Verdict, overall
+from tuner.verdicts import FEWEST_SEEDS, LEVEL, Comparison, Difference, Verdict, overall
 
 
 def verdict_rows(found: Sequence[Comparison]) -> list[tuple[str, str, Verdict]]:
@@ -86,10 +86,11 @@ RULE = (
     "Student's 95 % interval; `p` its two-sided p value, `Holm` that corrected for all deciding "
     f"comparisons. *supported*: Holm below {LEVEL:g} in the expected direction, and the difference "
     f"matters; *refuted*: Holm below {LEVEL:g} in the other one, or the interval lies within "
-    "-least and +least, where no difference matters; else *undecided*. `alike` is supported where "
-    "the interval lies within -least and +least, `not higher` where it ends below +least. A claim "
-    "of several comparisons is supported where all are, refuted where one is. The noise is that of "
-    "the suite in all runs: the intervals speak of training anew, not of other prompts."
+    "-least and +least, where no difference matters; else, and with fewer than "
+    f"{FEWEST_SEEDS} seeds, *undecided*. `alike` is supported where the interval lies within "
+    "-least and +least, `not higher` where it ends below +least. A claim of several comparisons is "
+    "supported where all are, refuted where one is. The noise is that of the suite in all runs: "
+    "the intervals speak of training anew, not of other prompts or noise."
 )
 """How a verdict is found, for readers of a page; tuner.verdicts has it in full."""
 

@@ -10,6 +10,7 @@ import pytest
 from tests.tuner.plain_trials import DATA, good, raising
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError
+from tuner.estimate import estimate
 from tuner.init import shipped_spaces
 from tuner.optuna_study import opened
 from tuner.recipe_bench import recipe_suite
@@ -73,6 +74,18 @@ def test_runs_go_seed_by_seed_and_a_recipe_may_have_fewer(tmp_path: Path) -> Non
     assert runs(part.recipes, part.training_seeds) == [
         (n, s) for s in (1, 4) for n in ("one", "two")
     ]
+
+
+def test_a_study_costs_what_its_recipes_cost(tmp_path: Path) -> None:
+    config = read(tmp_path)
+    whole = estimate(config)
+    two = estimate(config.model_copy(update={"recipes": {"two": config.recipes["two"]}}))
+    one = estimate(config.model_copy(update={"recipes": {"one": config.recipes["one"]}}))
+    assert two.seconds > one.seconds  # of larger pictures
+    rest = {name: config.recipes[name] for name in ("one", "once")}
+    assert whole.seconds == pytest.approx(
+        two.seconds + estimate(config.model_copy(update={"recipes": rest})).seconds
+    )
 
 
 def test_a_study_is_written_as_it_is_read(tmp_path: Path) -> None:
