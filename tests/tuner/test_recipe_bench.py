@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -33,6 +35,7 @@ from tuner.study_record import record_study
 from tuner.summary import print_next
 from tuner.trial import Workbench
 from tuner.work import TrialWork
+from tuner.workbench import kept_base
 
 SPACE = """
 study: small
@@ -53,27 +56,49 @@ hypotheses:
 """
 
 
-@pytest.fixture
-def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
-    monkeypatch.setattr(metrics, "score", by_brightness)
-    config = load_part(Path(training_set.images[0].path).parent.parent, "1")
-    return Workbench(base, {None: training_set}, config.suite, Detectors(JudgeSettings()))
+@dataclass(frozen=True)
+class Parts:
+    """Two parts of one study, with the training seeds 0 and 1, and the aliases that were trained
+    in the first one, in order."""
+
+    first: StudyFolder
+    second: StudyFolder
+    trained: list[str | None]
 
 
-def load_part(folder: Path, seeds: str):  # type: ignore[no-untyped-def]
-    path = folder / "x.yaml"
-    path.write_text(SPACE.replace("SEEDS", seeds))
-    return load_study(path)
+@pytest.fixture(scope="module")
+def parts(
+    base: BaseModel, training_set: TrainingSet, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Parts]:
+    root = tmp_path_factory.mktemp("recipes")
+    trained: list[str | None] = []
+    train = trial.train
+
+    def told(*given: Any) -> Any:
+        trained.append(given[2][0].alias)
+        return train(*given)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "score", by_brightness)
+        patch.setattr(trial, "train", told)
+        first = run_part(base, training_set, root / "a", 0)
+        of_first = list(trained)
+        second = run_part(base, training_set, root / "b", 1)
+        yield Parts(first, second, of_first)
 
 
-def run_part(bench: Workbench, parent: Path, seeds: str) -> StudyFolder:
-    parent.mkdir(exist_ok=True)
-    config, folder = load_part(parent, seeds), StudyFolder(parent / "small")
+def run_part(base: BaseModel, training_set: TrainingSet, parent: Path, seed: int) -> StudyFolder:
+    parent.mkdir()
+    space = parent / "x.yaml"
+    space.write_text(SPACE.replace("SEEDS", f"[{seed}]"))
+    config, folder = load_study(space), StudyFolder(parent / "small")
     folder.create()
+    bench = Workbench(base, {None: training_set}, config.suite, Detectors(JudgeSettings()))
     with opened(config, folder, {}) as memory, Store(folder.results_db) as store:
         record_study(config, folder, store, {})
         keep_base(bench, folder, store)
-        do = recipe_runner(bench, config, folder, store)
+        known = replace(bench, base_scored=kept_base(folder))
+        do = recipe_runner(known, config, folder, store)
 
         def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
             return do(TrialWork(number, train, rung_steps(train, config.budget)))
@@ -82,17 +107,10 @@ def run_part(bench: Workbench, parent: Path, seeds: str) -> StudyFolder:
     return folder
 
 
-def test_recipes_are_sampled_as_they_say_and_share_their_training(
-    bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trained = []
-    train = trial.train
-    monkeypatch.setattr(
-        trial, "train", lambda *given: (trained.append(given[2][0].alias), train(*given))[1]
-    )
-    folder = run_part(bench, tmp_path / "whole", "1")
-    assert trained == [None, "mi_cv"]
-    with Store(folder.results_db) as store:
+def test_recipes_are_sampled_as_they_say_and_share_their_training(parts: Parts) -> None:
+    folder = parts.first
+    assert parts.trained == [None, "mi_cv"]
+    with Store(folder.results_db, read_only=True) as store:
         rows = {one.number: store.samples(one.number, 2) for one in store.trials()}
         assert [one.state for one in store.trials()] == ["complete"] * 3
     assert rows[0][0].prompt.text == "1girl"
@@ -103,41 +121,44 @@ def test_recipes_are_sampled_as_they_say_and_share_their_training(
 
 
 def test_parts_with_other_seeds_count_together_and_can_be_joined(
-    bench: Workbench, tmp_path: Path
+    parts: Parts, tmp_path: Path
 ) -> None:
-    parts = [run_part(bench, tmp_path / "a", "[0, 2]"), run_part(bench, tmp_path / "b", "[1]")]
-    series = read_series(parts)
-    assert sorted(series.runs["plain", None]) == [0, 1, 2]
-    assert [one.difference.n for one in series.comparisons if one.difference] == [3, 3]
-    whole = StudyFolder(tmp_path / "whole" / "small")
-    assert join(parts, whole) == 9
+    both = [parts.first, parts.second]
+    series = read_series(both)
+    assert sorted(series.runs["plain", None]) == [0, 1]
+    assert [one.difference.n for one in series.comparisons if one.difference] == [2, 2]
+    whole = StudyFolder(tmp_path / "whole")
+    assert join(both, whole) == 6
     joined = read_series([whole])
     assert joined.comparisons == series.comparisons
-    assert joined.config.training_seeds == (0, 1, 2)
+    assert joined.config.training_seeds == (0, 1)
     with Store(whole.results_db, read_only=True) as store:
         paths = [row.path for one in store.trials() for row in store.samples(one.number, 2)]
-    assert len(set(paths)) == 9 * 4
+    assert len(set(paths)) == 6 * 4
     assert all(path.is_file() for path in paths)
     assert "What the runs say" in write_report(whole).read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="with training seed 0 twice"):
-        read_series([parts[0], whole])
+        read_series([parts.first, whole])
 
 
 def test_the_command_writes_the_verdicts_and_every_value(
-    bench: Workbench, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    parts: Parts, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = run_part(bench, tmp_path / "a", "[0, 2]")
+    folder = parts.first
     done = CliRunner().invoke(app, ["verdicts", str(folder.root), "--plain"])
     assert done.exit_code == 0, done.output
     assert "undecided" in done.output
-    done = CliRunner().invoke(app, ["confirm", str(folder.root)])
-    assert (done.exit_code, "`tuner verdicts`" in done.output) == (3, True)
-    print_next(folder, tmp_path / "a")
-    assert "tuner verdicts small" in capsys.readouterr().out
     assert "| 1 | more | **undecided** |" in folder.verdicts.read_text(encoding="utf-8")
     lines = folder.values.read_text(encoding="utf-8").splitlines()
-    assert len(lines) == 1 + 1 + 3 * 2 * 2  # head, base, recipes x seeds x rungs
-    values = read_runs(folder)["plain", None][2]
-    row = next(line.split(",") for line in lines if line.startswith("plain,2,2,"))
-    at = lines[0].split(",").index("girls_right")
-    assert float(row[at]) == pytest.approx(values["girls_right"], abs=1e-5)
+    assert len(lines) == 1 + 1 + 3 * 2  # head, base, recipes x rungs
+    value = read_runs(folder)["plain", None][0]["quality"]
+    row = next(line.split(",") for line in lines if line.startswith("plain,2,0,"))
+    assert float(row[lines[0].split(",").index("quality")]) == pytest.approx(value, abs=1e-5)
+    print_next(folder, folder.root.parent)
+    assert "tuner verdicts small" in capsys.readouterr().out
+
+
+def test_such_a_study_has_no_winner_to_confirm(parts: Parts) -> None:
+    done = CliRunner().invoke(app, ["confirm", str(parts.first.root)])
+    assert done.exit_code == 3
+    assert "`tuner verdicts`" in done.output
