@@ -4,9 +4,10 @@
 
 A finished run is a line of benchmarks/results/world.jsonl and is not repeated; a stopped command
 goes on where it was. At the end, or at once with --report, world.md and its plots are written
-beside it from the lines that are there. A run is known by base, data and settings, not by the
-judges' code: delete the file when that has changed. Runs go side by side, one on each core: the
-networks are so small that a second core hardly speeds one up. A run takes one to two minutes.
+beside it from the lines that are there. A run is known by base, data, settings and the judges'
+code; an experiment is told from the runs of one code, that which has most of it. Runs go side by
+side, one on each core: the networks are so small that a second core hardly speeds one up. A run
+takes one to two minutes.
 """
 
 from __future__ import annotations
@@ -29,8 +30,18 @@ import torch
 from world_arms import EFFECTS, Scale
 from world_measures import Memory, collapsed, measure, remember
 from world_plots import plot_effect
-from world_report import Found, compare, report
-from world_runs import Run, all_runs, arm_key, fingerprint, finished, grouped, keep
+from world_report import Found, best_known, report
+from world_runs import (
+    Run,
+    all_runs,
+    arm_key,
+    fingerprint,
+    finished,
+    grouped,
+    judges_digest,
+    judges_in,
+    keep,
+)
 
 from metrics import open_detectors, score
 from metrics.contract import JudgeSettings, ScoredSample
@@ -91,17 +102,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen = [effect for effect in EFFECTS if effect.letter in asked.only]
         runs = all_runs(chosen, (asked.seeds, asked.long_seeds), scale, world)
         execute(runs, scale, asked)
-    done = finished(lines)
-    found: Found = {}
+    known = {judges: _found(lines, judges, scale, world) for judges in judges_in(lines)}
+    shown = [(one, best) for one in EFFECTS if (best := best_known(one, known))]
+    for effect, judges in shown:
+        plot_effect(effect, known[judges], asked.results / "world" / f"{effect.letter}.png")
+    text = report(shown, known, scale)
+    write_text(asked.results / "world.md", text)
+    print(text)
+
+
+def _found(lines: Path, judges: str, scale: Scale, world: str) -> Found:
+    done, found = finished(lines, judges), {}
     for arm in (arm for effect in EFFECTS for arm in effect.arms):
         name = arm_key(arm, scale, world)
         found[arm.name] = {seed: one for (key, seed), one in done.items() if key == name}
-    shown = [one for one in EFFECTS if any(compare(each, found) for each in one.comparisons)]
-    for effect in shown:
-        plot_effect(effect, found, asked.results / "world" / f"{effect.letter}.png")
-    text = report(shown, found, scale)
-    write_text(asked.results / "world.md", text)
-    print(text)
+    return found
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -131,7 +146,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def execute(runs: Sequence[Run], scale: Scale, asked: argparse.Namespace) -> None:
     """Do the runs that the results file does not have, and add each as it is finished."""
     lines = asked.results / "world.jsonl"
-    done = finished(lines)
+    done = finished(lines, judges_digest())
     missing = [run for run in runs if (run.key, run.seed) not in done]
     if not missing:
         return

@@ -84,13 +84,32 @@ def _alike(difference: Difference) -> str:
     return "the other way" if apart else "not shown"
 
 
-def report(effects: Sequence[Effect], found: Found, scale: Scale) -> str:
-    """The page: for each experiment its comparisons, the means of its arms, and its plot."""
+def best_known(effect: Effect, known: Mapping[str, Found]) -> str | None:
+    """The judges with which most of an experiment was judged, of equals the later ones; None
+    where no comparison has both of its arms."""
+    counts = {
+        judges: sum(apart.n for one in effect.comparisons if (apart := compare(one, found)))
+        for judges, found in known.items()
+    }
+    most = max(counts.values(), default=0)
+    return [judges for judges, count in counts.items() if count == most][-1] if most else None
+
+
+def report(shown: Sequence[tuple[Effect, str]], known: Mapping[str, Found], scale: Scale) -> str:
+    """The page: for each experiment its comparisons, the means of its arms, and its plot.
+
+    Each stands with the judges whose runs in `known` it is told from.
+    """
+    effects = [effect for effect, _ in shown]
     lines = ["# The effects of the series in the small world", "", _about(effects, scale), ""]
-    for effect in effects:
-        lines += [f"## ({effect.letter}) {effect.question}", "", *_comparisons(effect, found), ""]
-        lines += [f"![({effect.letter})](world/{effect.letter}.png)", ""]
-    lines += ["## Means of the arms over their training seeds", "", *_means(effects, found), ""]
+    for effect, judges in shown:
+        table = _comparisons(effect, known[judges])
+        lines += [f"## ({effect.letter}) {effect.question}", "", f"Judges `{judges}`.", "", *table]
+        lines += ["", f"![({effect.letter})](world/{effect.letter}.png)", ""]
+    for judges in dict.fromkeys(judges for _, judges in shown):
+        told_by = [effect for effect, one in shown if one == judges]
+        lines += [f"## Means of the arms over their training seeds, judges `{judges}`", ""]
+        lines += [*_means(told_by, known[judges]), ""]
     lines += [f"- {name}: {meaning}" for name, meaning in MEASURES.items()]
     return "\n".join(lines) + "\n"
 

@@ -7,13 +7,19 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from world_arms import Arm, Effect, Scale
 
+from metrics.judges import JUDGES
+from metrics.version import judge_version
 from tuner.mannequin.dataset import VERSION
 from tuner.study_folder import write_text
 
 Measures = Mapping[str, float | None]
+FIRST_JUDGES = "first"
+"""Of lines that do not say which judges theirs were."""
+
 PARTS = ("base", "clip", "yolo")
 """What the small world is made of, and what its numbers depend on."""
 
@@ -76,12 +82,30 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
     return sorted(ordered, key=lambda group: group[0].arm.lora)
 
 
-def finished(path: Path) -> dict[tuple[str, int], Measures]:
-    """The measures of the runs in the results file, by key and seed."""
+def judges_digest() -> str:
+    """What the numbers of a run owe to the judges: a digest of their versions."""
+    versions = "\n".join(f"{judge.name} {judge_version(judge)}" for judge in JUDGES)
+    return hashlib.sha256(versions.encode()).hexdigest()[:8]
+
+
+def judges_in(path: Path) -> list[str]:
+    """The judges that runs in the results file were judged with, in the order of their coming."""
+    return list(dict.fromkeys(str(line.get("judges", FIRST_JUDGES)) for line in _lines(path)))
+
+
+def finished(path: Path, judges: str) -> dict[tuple[str, int], Measures]:
+    """The measures of the runs in the results file that were judged so, by key and seed."""
+    return {
+        (line["key"], line["seed"]): line["measures"]
+        for line in _lines(path)
+        if line.get("judges", FIRST_JUDGES) == judges
+    }
+
+
+def _lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
-        return {}
-    lines = [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
-    return {(line["key"], line["seed"]): line["measures"] for line in lines}
+        return []
+    return [json.loads(text) for text in path.read_text(encoding="utf-8").splitlines()]
 
 
 def keep(path: Path, run: Run, measures: Measures, seconds: float) -> None:
@@ -90,6 +114,7 @@ def keep(path: Path, run: Run, measures: Measures, seconds: float) -> None:
         "arm": run.arm.name,
         "seed": run.seed,
         "key": run.key,
+        "judges": judges_digest(),
         "seconds": round(seconds, 1),
         "measures": dict(measures),
     }

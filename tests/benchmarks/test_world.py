@@ -12,8 +12,19 @@ from PIL import Image
 from world_arms import ALL, BASE, EFFECTS, FEW, GENDER, LONG, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES, Memory, collapsed, copies, measure
 from world_plots import plot_effect
-from world_report import Difference, Found, compare, paired, report, verdict
-from world_runs import Run, all_runs, arm_key, fingerprint, finished, grouped, keep
+from world_report import Difference, Found, best_known, compare, paired, report, verdict
+from world_runs import (
+    FIRST_JUDGES,
+    Run,
+    all_runs,
+    arm_key,
+    fingerprint,
+    finished,
+    grouped,
+    judges_digest,
+    judges_in,
+    keep,
+)
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner import mannequin
@@ -122,12 +133,36 @@ def test_a_finished_run_is_not_repeated(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_lines_are_read_as_they_were_kept(tmp_path: Path) -> None:
     lines = tmp_path / "deep" / "world.jsonl"
-    assert finished(lines) == {}
+    now = judges_digest()
+    assert finished(lines, now) == {}
+    assert judges_in(lines) == []
     keep(lines, Run(ALL, 3, "k"), {"pose": 0.25, "changed": None}, 61.23)
     keep(lines, Run(ALL, 4, "k"), collapsed(), 1.0)
-    assert finished(lines)["k", 3] == {"pose": 0.25, "changed": None}
-    assert finished(lines)["k", 4]["quality"] == 0.0
+    assert finished(lines, now)["k", 3] == {"pose": 0.25, "changed": None}
+    assert finished(lines, now)["k", 4]["quality"] == 0.0
     assert json.loads(lines.read_text().splitlines()[0])["seconds"] == 61.2
+
+
+def test_runs_of_other_judges_are_kept_and_not_compared(tmp_path: Path) -> None:
+    lines = tmp_path / "world.jsonl"
+    keep(lines, Run(ALL, 0, "k"), {"pose": 0.5}, 1.0)
+    line = json.loads(lines.read_text())
+    del line["judges"]
+    lines.write_text(json.dumps(line | {"measures": {"pose": 0.9}}) + "\n")
+    keep(lines, Run(ALL, 0, "k"), {"pose": 0.5}, 1.0)
+    now = judges_digest()
+    assert judges_in(lines) == [FIRST_JUDGES, now]
+    assert finished(lines, FIRST_JUDGES) == {("k", 0): {"pose": 0.9}}
+    assert finished(lines, now) == {("k", 0): {"pose": 0.5}}
+
+
+def test_an_experiment_is_told_by_the_judges_that_know_most_of_it() -> None:
+    effect = Effect("x", "?", (Comparison(ALL, BASE, "pose", "higher"),))
+    few: Found = {arm.name: {0: {"pose": 0.5}} for arm in (ALL, BASE)}
+    many: Found = {arm.name: {0: {"pose": 0.5}, 1: {"pose": 0.4}} for arm in (ALL, BASE)}
+    assert best_known(effect, {"old": many, "new": few}) == "old"
+    assert best_known(effect, {"old": many, "new": many}) == "new"
+    assert best_known(effect, {"old": {ALL.name: {0: {"pose": 0.5}}}}) is None
 
 
 @pytest.mark.parametrize("only", ["z", "a,k", ""])
@@ -231,7 +266,7 @@ def test_the_page_tells_what_is_shown_and_what_is_not_run() -> None:
     first = EFFECTS[0]
     found = made_up(first)
     assert verdict(first.comparisons[0], compare(first.comparisons[0], found)) == "shown"
-    text = report(EFFECTS[:2], found, SCALE)
+    text = report([(effect, "now") for effect in EFFECTS[:2]], {"now": found}, SCALE)
     assert "| gender tags | base | pose | 0.7" in text
     assert "| 5 | higher | shown |" in text
     assert "not run" in text
@@ -254,10 +289,10 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 def test_the_command_runs_goes_on_and_tells(tmp_path: Path) -> None:
     asked = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
     world.main(["--only", "f", *asked.split()])
-    first = finished(tmp_path / "world.jsonl")
+    first = finished(tmp_path / "world.jsonl", judges_digest())
     assert len(first) == len(EFFECTS[5].arms)
     world.main(["--only", "f,b", *asked.split()])
-    assert set(first) < set(finished(tmp_path / "world.jsonl"))
+    assert set(first) < set(finished(tmp_path / "world.jsonl", judges_digest()))
     assert (tmp_path / "world" / "f.png").is_file()
     assert (tmp_path / "grids" / "gender tags.png").is_file()
     assert "one seed shows nothing" in (tmp_path / "world.md").read_text()

@@ -28,8 +28,8 @@ from tuner.store import Store
 from tuner.study import search
 from tuner.study_folder import StudyFolder
 
-MAY_READ = {"extra", "extra_table", "store", "study", "workbench", "report_page", "cli"}
-"""Who samples extras, keeps them and shows them."""
+MAY_READ = {"extra", "extra_table", "outcomes", "store", "worker_bench", "report_page", "cli"}
+"""Who samples extras, tells of them, keeps them and shows them."""
 
 EXTRAS = (Extra("mannequin", "96"), Extra("other", "64"), Extra("mannequin", "64", "mi_cv"))
 
