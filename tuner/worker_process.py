@@ -24,14 +24,15 @@ from metrics.models import ModelUnavailableError
 from tuner.config import StudyConfig
 from tuner.errors import TunerError
 from tuner.events import Event, Warned
-from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
+from tuner.outcomes import DivergedError, Rung
 from tuner.own_warnings import own_warnings
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
 from tuner.work import RepeatWork, TrialWork
 
-_HARMLESS = (DivergedError, OutOfMemoryError, TunerError, ModelUnavailableError)
-"""What work may raise without a doubt about the process that it ran in."""
+_HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
+"""What work may raise without a doubt about the process that it ran in. Not OutOfMemoryError:
+after it memory may be in pieces or still held, and a fresh process has all of it."""
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 

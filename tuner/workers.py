@@ -151,8 +151,8 @@ class Worker:
                 at_rung = isinstance(message, Rung)
                 yield message
                 if at_rung:
-                    self._send(True)
                     at_rung = False
+                    self._send(True)
         finally:
             if not over and not (at_rung and self._left()):
                 self.close()
