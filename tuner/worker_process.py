@@ -71,8 +71,14 @@ def begin(
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    with own_warnings(lambda text: connection.send(Warned(text))), contextlib.suppress(EOFError):
-        serve(connection, config, folder, data)
+    try:
+        with (
+            own_warnings(lambda text: connection.send(Warned(text))),
+            contextlib.suppress(EOFError),
+        ):
+            serve(connection, config, folder, data)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # closed is all; what libraries say at exit is for nobody
 
 
 def serve(
@@ -145,6 +151,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: the judges are being closed
     raise SystemExit(128 + number)
 
 

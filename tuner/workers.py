@@ -166,6 +166,8 @@ class Worker:
 
     def _raise(self, failure: Failure) -> None:
         if failure.ends:
+            if self._process is not None:
+                self._process.join(_TO_LEAVE)  # it is closing the judges
             self.close()
         raise failure.error from failure.trace
 
