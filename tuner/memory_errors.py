@@ -9,6 +9,10 @@ import torch
 
 from tuner.outcomes import OutOfMemoryError
 
+_ONEDNN = ("could not create a primitive", "could not execute a primitive")
+"""What oneDNN, which multiplies and convolves on a CPU, says where it finds no memory to work in.
+Of shapes that it does not know it says more: "could not create a primitive descriptor for ..."."""
+
 
 @contextmanager
 def naming_memory_errors() -> Iterator[None]:
@@ -22,7 +26,10 @@ def naming_memory_errors() -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for the errors of Python, CUDA and torch's CPU allocator when memory is out."""
+    """True for the errors of Python, CUDA and torch's CPU kernels when memory is out."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+    text = str(error)
+    return isinstance(error, RuntimeError) and (
+        "DefaultCPUAllocator" in text or text in _ONEDNN or "std::bad_alloc" in text
+    )

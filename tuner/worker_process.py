@@ -24,13 +24,14 @@ from metrics.models import ModelUnavailableError
 from tuner.config import StudyConfig
 from tuner.errors import TunerError
 from tuner.events import Warned
-from tuner.outcomes import DivergedError, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import DivergedError, Outcome, Rung
 from tuner.own_warnings import own_warnings
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
 
-_HARMLESS = (DivergedError, OutOfMemoryError, TunerError, ModelUnavailableError)
-"""What work may raise without a doubt about the process that it ran in."""
+_HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
+"""What work may raise without a doubt about the process that it ran in. Not OutOfMemoryError:
+after it memory may be in pieces or still held, and a fresh process has all of it."""
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
@@ -69,8 +70,14 @@ def begin(
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    with own_warnings(lambda text: connection.send(Warned(text))), contextlib.suppress(EOFError):
-        serve(connection, config, folder, data)
+    try:
+        with (
+            own_warnings(lambda text: connection.send(Warned(text))),
+            contextlib.suppress(EOFError),
+        ):
+            serve(connection, config, folder, data)
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # closed is all; what libraries say at exit is for nobody
 
 
 def serve(
@@ -133,6 +140,7 @@ def _portable(error: Exception) -> Exception:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_IGN)  # once is enough: the judges are being closed
     raise SystemExit(128 + number)
 
 

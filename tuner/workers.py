@@ -151,8 +151,8 @@ class Worker:
                 at_rung = isinstance(message, Rung)
                 yield message
                 if at_rung:
-                    self._send(True)
                     at_rung = False
+                    self._send(True)
         finally:
             if not over and not (at_rung and self._left()):
                 self.close()
@@ -166,6 +166,8 @@ class Worker:
 
     def _raise(self, failure: Failure) -> None:
         if failure.ends:
+            if self._process is not None:
+                self._process.join(_TO_LEAVE)  # it is closing the judges
             self.close()
         raise failure.error from failure.trace
 

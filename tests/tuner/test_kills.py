@@ -27,7 +27,7 @@ from tuner.study_folder import StudyFolder
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
 KILLS = 20
-TRIALS = 12
+TRIALS = 14
 RUN = """
 import sys
 from pathlib import Path
@@ -39,7 +39,7 @@ from tuner.study_folder import StudyFolder
 config = load_study(Path(sys.argv[1]), trials=int(sys.argv[3]))
 for event in run_study(config, StudyFolder(Path(sys.argv[2]))):
     match event:
-        case Phase(name, trial) if trial is not None:
+        case Phase(name, trial) if trial is not None or name == "load":
             print(name, flush=True)
         case RungScored(trial) if trial is not None:
             print("rung", flush=True)
@@ -126,9 +126,14 @@ def test_twenty_kills_lose_nothing_and_double_nothing(space: Path, tmp_path: Pat
     running = Running(space, folder)
     known: dict[int, tuple[object, ...]] = {}
     for moment, victim in zip(moments, victims, strict=True):
+        if victim == "controller":
+            # Killed three times in one trial it would rightly take the trial for the cause.
+            assert any(line.startswith("ended") for line in running.lines)
         assert running.at(moment, random), "the study was over before the last kill"
         if victim == "worker":
             running.worker().send_signal(signal.SIGKILL)
+            # What it had said before is old news; another one starts.
+            assert "load" in (line.strip() for line in running.lines)
         else:
             running.kill_all()
         now = finished(folder)

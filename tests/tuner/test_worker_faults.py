@@ -72,6 +72,10 @@ def ends(events: list[Event]) -> list[tuple[int, str]]:
     return [(one.trial, one.state) for one in events if isinstance(one, TrialEnded)]
 
 
+def told_of(events: list[Event]) -> str:
+    return "; ".join(str(one) for one in events if isinstance(one, TrialEnded | Retried))
+
+
 def retries(events: list[Event]) -> list[str]:
     return [one.reason for one in events if isinstance(one, Retried)]
 
@@ -88,16 +92,19 @@ def test_a_killed_worker_costs_the_rung_and_changes_nothing(
     space: Path, tmp_path: Path, undisturbed: StudyFolder
 ) -> None:
     folder = StudyFolder(tmp_path / "faults")
-    plan = ["train", "sample", None, "score"]
+    plan: list[str | int] = ["train", "sample", 1, "score", 2]
     written: list[int] = []
 
     def kill(event: Event) -> None:
-        if isinstance(event, RungScored) and event.trial == 0 and event.step == 1:
+        scored = isinstance(event, RungScored) and event.trial == 0
+        at = event.step if isinstance(event, RungScored) else getattr(event, "name", None)
+        if plan and at == plan[0] and (scored or event == Phase(at, 0)):  # type: ignore[arg-type]
+            plan.pop(0)
+            (process,) = multiprocessing.active_children()
+            process.kill()
+            process.join()
+        if scored and at == 1:
             written.append(folder.trial(0).rung(1).grid.stat().st_mtime_ns)
-            plan.pop(0)
-        if plan and event == Phase(plan[0], 0):  # type: ignore[arg-type]
-            os.kill(worker(), signal.SIGKILL)
-            plan.pop(0)
 
     events = followed(run_study(one_trial(space), folder), kill)
     assert plan == []
@@ -105,6 +112,7 @@ def test_a_killed_worker_costs_the_rung_and_changes_nothing(
     assert retries(events) == [
         "the worker was killed (SIGKILL) while training; a new one goes on after its start",
         "the worker was killed (SIGKILL) while sampling; a new one goes on after its start",
+        "the worker was killed (SIGKILL) while waiting; a new one goes on after step 1",
         "the worker was killed (SIGKILL) while scoring; a new one goes on after step 1",
     ]
     assert folder.trial(0).rung(1).grid.stat().st_mtime_ns == written[0]
@@ -134,24 +142,28 @@ def test_a_worker_that_hangs_is_replaced(space: Path, tmp_path: Path) -> None:
     assert not psutil.pid_exists(stopped[0])
 
 
+def starve(mebibytes: int) -> None:
+    """From now on the worker gets no more memory than so much beyond what it has."""
+    limit = psutil.Process(worker()).memory_info().vms + mebibytes * 2**20
+    resource.prlimit(worker(), resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+
+
 def test_memory_that_is_short_halves_the_batch(space: Path, tmp_path: Path) -> None:
     folder = StudyFolder(tmp_path / "faults")
 
-    def starve(event: Event) -> None:
+    def act(event: Event) -> None:
         if event == Phase("train", 0):
-            pid = worker()
-            limit = psutil.Process(pid).memory_info().vms + 400 * 2**20
-            resource.prlimit(pid, resource.RLIMIT_AS, (limit, limit))
+            starve(1000)
 
-    config = one_trial(space, "train.batch_size=64", "budget.rungs=[1]")
-    events = followed(run_study(config, folder), starve)
-    assert ends(events) == [(0, "complete")]
+    config = one_trial(space, "train.batch_size=256", "budget.rungs=[1]")
+    events = followed(run_study(config, folder), act)
+    assert ends(events) == [(0, "complete")], told_of(events)
     assert retries(events)[0] == (
-        "out of memory; again with batches of 32, the gradients of 2 added up"
+        "out of memory; again with batches of 128, the gradients of 2 added up"
     )
     kept = read_yaml(folder.trial(0).train_yaml)
-    assert kept.batch_size * kept.gradient_accumulation == 64
-    assert kept.batch_size == 64 // 2 ** len(retries(events))
+    assert kept.batch_size * kept.gradient_accumulation == 256
+    assert kept.batch_size == 256 // 2 ** len(retries(events))
 
 
 def test_a_trial_that_never_fits_is_pruned_and_the_study_goes_on(
@@ -159,16 +171,13 @@ def test_a_trial_that_never_fits_is_pruned_and_the_study_goes_on(
 ) -> None:
     folder = StudyFolder(tmp_path / "faults")
 
-    def starve(event: Event) -> None:
-        if isinstance(event, Phase) and event.name == "train":
-            pid = worker()
-            free = 40 * 2**20 if event.trial == 0 else 2**40
-            limit = psutil.Process(pid).memory_info().vms + free
-            resource.prlimit(pid, resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
+    def act(event: Event) -> None:
+        if event == Phase("train", 0):
+            starve(40)
 
     config = one_trial(space, "train.resolution=128", "budget.rungs=[1]", trials=2)
-    events = followed(run_study(config, folder), starve)
-    assert ends(events) == [(0, "pruned"), (1, "complete")]
+    events = followed(run_study(config, folder), act)
+    assert ends(events) == [(0, "pruned"), (1, "complete")], told_of(events)
     (first, _) = read_results(folder).trials
     assert str(first.reason).startswith("out of memory: even with one picture at a time")
 
