@@ -5,7 +5,6 @@ Classical measures on a picture of at most 128 pixels, so that grain and size ma
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -14,18 +13,18 @@ import numpy as np
 from metrics.contract import Image, Judge, Sample, Score
 from metrics.evidence import Evidence
 from metrics.preprocess import Box, analysis_picture, lab, share_box
+from metrics.threshold import Threshold
 
 NAME = "clean"
 
 _SIDE = 128
 _STRIPE = 1 / 16  # of the shorter side: what is thinner is an edge, a stalk or a lamp post
 _FILLED, _EVEN = 0.96, 1.0
-# Each fault has probability one half at the first number; the second says how steep.
 # Set on renders of the mannequin, sound and corrupted.
-_BLOCK = (0.0078, 0.0004)
-_BURNT = (0.20, 0.02)
-_NOISE = (9.0, 1.0)
-_FLAT = (8.0, -1.0)
+_BLOCK = Threshold(0.0078, 0.0004)
+_BURNT = Threshold(0.20, 0.02)
+_NOISE = Threshold(9.0, 1.0)
+_FLAT = Threshold(8.0, -1.0)
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
@@ -41,15 +40,15 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         "noise": noise_level(picture),
         "contrast": float(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).std()),
     }
-    faults = {
-        "colour block": _step(measured["block_share"], *_BLOCK),
-        "burnt colours": _step(measured["burnt_share"], *_BURNT),
-        "noise": _step(measured["noise"], *_NOISE),
-        "no contrast": _step(measured["contrast"], *_FLAT),
+    clear_of = {
+        "colour block": _BLOCK.against(measured["block_share"]),
+        "burnt colours": _BURNT.against(measured["burnt_share"]),
+        "noise": _NOISE.against(measured["noise"]),
+        "no contrast": _FLAT.against(measured["contrast"]),
     }
-    worst = max(faults, key=lambda name: faults[name])
+    worst = min(clear_of, key=lambda name: clear_of[name])
     where = {"block": list(block.box)} if block.share else {}
-    return Score(NAME, 1.0 - faults[worst], None, {"worst": worst, **measured, **where})
+    return Score(NAME, clear_of[worst], None, {"worst": worst, **measured, **where})
 
 
 @dataclass(frozen=True)
@@ -105,10 +104,6 @@ def noise_level(image: Image) -> float:
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
     residual = np.abs(cv2.filter2D(grey, -1, kernel))
     return float(np.median(residual)) / 6.0 * 1.4826
-
-
-def _step(value: float, middle: float, width: float) -> float:
-    return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, (value - middle) / width))))
 
 
 JUDGE = Judge(NAME, "quality", score)

@@ -52,7 +52,7 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     reds = [_red_irises(image, place, distance, skin) for place in eyes(figure, image, shown)]
     if not reds:
         return Score(NAME, None, "no eye in the frame", {"eye_distance": distance})
-    return Score(NAME, 1.0 - RED(max(reds)), None, {"eye_distance": distance, "red_irises": reds})
+    return Score(NAME, RED.against(max(reds)), None, {"eye_distance": distance, "red_irises": reds})
 
 
 def too_small(image: Image, distance: float) -> str | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+
+from scipy.special import expit
 
 
 @dataclass(frozen=True)
@@ -15,4 +16,9 @@ class Threshold:
 
     def __call__(self, value: float) -> float:
         """Probability in [0, 1], rising with `value` for a positive width."""
-        return 1.0 / (1.0 + math.exp(-max(-60.0, min(60.0, (value - self.middle) / self.width))))
+        return float(expit((value - self.middle) / self.width))
+
+    def against(self, value: float) -> float:
+        """1 minus that probability, and not 0 before `value` is very far: the worse of two bad
+        pictures stays the worse one."""
+        return float(expit((self.middle - value) / self.width))
