@@ -45,7 +45,8 @@ def fingerprint(weights: Path) -> str:
 def arm_key(arm: Arm, scale: Scale, world: str) -> str:
     """What the numbers of an arm depend on besides its training seed, as 16 hex digits."""
     about: dict[str, object] = {"world": world}
-    about["suite"] = arm.suite_config(scale, 0).model_dump(mode="json")
+    beside = {"also_at", "also_with_alias"}  # rows that change no number of the suite
+    about["suite"] = arm.suite_config(scale, 0).model_dump(mode="json", exclude=beside)
     if arm.lora:
         # What is set alone: settings that come later, at what was done before, change no number.
         about["train"] = arm.train_config(0).model_dump(mode="json", exclude_unset=True)
