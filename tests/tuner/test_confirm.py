@@ -117,7 +117,10 @@ def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     assert not torch.equal(first.modules[name].down, other.modules[name].down)
 
 
-@pytest.mark.parametrize("stop", range(1, 6))
+LATER = [pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 2, 4, 5)]
+
+
+@pytest.mark.parametrize("stop", [3, *LATER])
 def test_what_was_measured_before_a_stop_is_not_measured_again(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench, stop: int
 ) -> None:

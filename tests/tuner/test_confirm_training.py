@@ -33,6 +33,8 @@ from tuner.train import train
 from tuner.train_config import read_yaml
 from tuner.trial import Workbench
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def config(tiny_base: Path) -> StudyConfig:

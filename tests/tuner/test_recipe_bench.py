@@ -56,6 +56,9 @@ hypotheses:
 """
 
 
+pytestmark = pytest.mark.slow
+
+
 @dataclass(frozen=True)
 class Parts:
     """Two parts of one study, with the training seeds 0 and 1, and the aliases that were trained

@@ -14,7 +14,7 @@ def test_equal_seeds_give_equal_corpora() -> None:
     assert first.captions != make_corpus(6, seed=2).captions
 
 
-@pytest.mark.parametrize("mixture", [WEB, EVERY_POSE])
+@pytest.mark.parametrize("mixture", [WEB, pytest.param(EVERY_POSE, marks=pytest.mark.slow)])
 def test_faults_have_their_share_and_only_sound_figures_their_tags(mixture: Mixture) -> None:
     corpus = make_corpus(3000, 0, mixture, size=8)
     malformed = np.array([figure.limbs != "normal" for figure in corpus.figures])
