@@ -17,13 +17,14 @@ from diffusers import AutoencoderKL
 from PIL import Image as Pictures
 
 from metrics import open_detectors, score
-from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.contract import Image, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.gender import GROUPS
 from metrics.intervals import wilson
 from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.config import SuiteConfig
+from tuner.judge_models import mannequin_judges
 from tuner.mannequin.build import redraw
 from tuner.mannequin.render import draw, random_figure
 from tuner.sample import draw as draw_samples
@@ -44,7 +45,7 @@ def main() -> None:
     parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
     parser.add_argument("--pictures", type=Path)
     asked = parser.parse_args()
-    settings = JudgeSettings(str(asked.weights / "clip"), str(asked.weights / "yolo"))
+    settings = mannequin_judges(asked.weights)
     with open_detectors(settings) as detectors:
         stages = {name: score(samples, detectors) for name, samples in _stages(asked).items()}
         whole = _sex_line(detectors)

@@ -21,12 +21,12 @@ from world import Bench
 from world_arms import GENDER, Arm, Scale
 
 from metrics import open_detectors
-from metrics.contract import JudgeSettings, Measure, Objective
+from metrics.contract import Measure, Objective
 from metrics.effect import effect
 from metrics.objectives import objectives
-from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.grid import write_grid
+from tuner.judge_models import mannequin_judges
 from tuner.outcomes import DivergedError
 from tuner.study_folder import write_text
 from tuner.train import Checkpoint, train
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--short", action="store_true", help="a tenth of all steps, to try it")
     asked = parser.parse_args(arguments)
     kinds = [replace(one, steps=max(1, one.steps // 10)) for one in KINDS] if asked.short else KINDS
-    settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
+    settings = mannequin_judges()
     grids = asked.result.with_suffix("")
     rows = []
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as folder:

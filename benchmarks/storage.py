@@ -28,14 +28,14 @@ from world import Bench
 from world_arms import Scale
 
 from metrics import open_detectors
-from metrics.contract import JudgeSettings, Objective, ScoredSample
+from metrics.contract import Objective, ScoredSample
 from metrics.objectives import objectives, rates
-from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.config import StudyConfig, TrainConfig
 from tuner.events import TrialEnded
 from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
+from tuner.judge_models import mannequin_judges
 from tuner.optuna_study import opened
 from tuner.outcomes import Rung
 from tuner.space import load_study
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def base_samples(config: StudyConfig, folder: Path) -> list[ScoredSample]:
     """The base on the study's suite, sampled and judged."""
-    settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
+    settings = mannequin_judges()
     with open_detectors(settings) as judges:
         bench = Bench(load_base("mannequin"), judges, Scale(), folder)
         same = {name: getattr(config.suite, name) for name in type(config.suite).model_fields}

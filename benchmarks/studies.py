@@ -24,11 +24,11 @@ from world import Bench
 from world_arms import Scale
 
 from metrics import open_detectors
-from metrics.contract import JudgeSettings, Objective
+from metrics.contract import Objective
 from metrics.objectives import Difference, objectives, paired_difference
-from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.fresh import FreshSuite
+from tuner.judge_models import mannequin_judges
 from tuner.results_table import Result, Results, front, interval, read_results, strength, words
 from tuner.study_folder import StudyFolder, write_text
 
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     folders = [StudyFolder(path) for path in asked.studies]
     studies = [(folder, read_results(folder)) for folder in folders]
     asked.result.parent.mkdir(parents=True, exist_ok=True)
-    settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
+    settings = mannequin_judges()
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
         bench = Bench(load_base("mannequin"), judges, Scale(), Path(temporary))
         kept = asked.result.with_suffix(".jsonl")

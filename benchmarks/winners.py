@@ -22,12 +22,12 @@ from world import Bench
 from world_arms import Scale
 
 from metrics import open_detectors
-from metrics.contract import JudgeSettings, Objective
+from metrics.contract import Objective
 from metrics.objectives import objectives
-from tuner import mannequin
 from tuner.base_model import load_base
 from tuner.confirmed import read_confirmation
 from tuner.fresh import FreshSuite
+from tuner.judge_models import mannequin_judges
 from tuner.results_table import Results, interval, read_results
 from tuner.study_folder import StudyFolder, write_text
 from tuner.winner import Standing
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked.result.parent.mkdir(parents=True, exist_ok=True)
     lines = asked.result.with_suffix(".jsonl")
     suite = FreshSuite(seeds=asked.noise_seeds, first_seed=FIRST_SEED)
-    settings = JudgeSettings(str(mannequin.CLIP), str(mannequin.YOLO))
+    settings = mannequin_judges()
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
         bench = Bench(load_base("mannequin"), judges, Scale(), Path(temporary))
         found = [

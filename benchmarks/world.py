@@ -44,13 +44,14 @@ from world_runs import (
 )
 
 from metrics import open_detectors, score
-from metrics.contract import JudgeSettings, ScoredSample
+from metrics.contract import ScoredSample
 from metrics.detectors import Detectors
 from tuner import mannequin
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
+from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
 from tuner.outcomes import DivergedError
 from tuner.sample import sample
@@ -183,7 +184,7 @@ def _bench(weights: Path, scale: Scale, grids: Path | None) -> Bench:
     opened = ExitStack()
     atexit.register(opened.close)
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
-    judge = JudgeSettings(str(weights / "clip"), str(weights / "yolo"))
+    judge = mannequin_judges(weights)
     judges = opened.enter_context(open_detectors(judge))
     return Bench(load_base(str(weights / "base")), judges, scale, folder, grids)
 

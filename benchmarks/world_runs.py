@@ -13,6 +13,7 @@ from world_arms import Arm, Effect, Scale
 
 from metrics.judges import JUDGES
 from metrics.version import judge_version
+from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import VERSION
 from tuner.study_folder import write_text
 
@@ -86,6 +87,8 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
 def judges_digest() -> str:
     """What the numbers of a run owe to the judges: a digest of their versions."""
     versions = "\n".join(f"{judge.name} {judge_version(judge)}" for judge in JUDGES)
+    settings = mannequin_judges()
+    versions += f"\n{settings.tells} {settings.sex_margin}"
     return hashlib.sha256(versions.encode()).hexdigest()[:8]
 
 

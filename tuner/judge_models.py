@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from metrics.contract import JudgeSettings
@@ -26,6 +26,13 @@ def judge_settings(
         sex_margin=mannequin.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
         copy_model=str(mannequin.CLIP) if copy_model == MANNEQUIN else copy_model,
     )
+
+
+def mannequin_judges(weights: Path = mannequin.WEIGHTS) -> JudgeSettings:
+    """The settings of a study on the mannequin, with the judges' models below `weights`."""
+    own = judge_settings(MANNEQUIN, MANNEQUIN)
+    clip, yolo = str(weights / "clip"), str(weights / "yolo")
+    return replace(own, gender_model=clip, person_model=yolo)
 
 
 def study_judges(config: StudyConfig) -> JudgeSettings:
