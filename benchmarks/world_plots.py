@@ -13,9 +13,10 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from world_arms import DEFAULTS, Arm, Effect
 from world_measures import MEASURES
-from world_report import Found, mean_interval, values_of
+from world_report import Found, values_of
 
 from tuner.study_folder import replacing
+from tuner.verdicts import difference
 
 _PANELS = 3
 _RUN, _MEAN, _BASE = "#9aa5b1", "#1f4e79", "#b5651d"
@@ -50,7 +51,7 @@ def _draw_panel(panel: Axes, arms: Sequence[Arm], measure: str, found: Found) ->
         values = list(values_of(found, arm, measure).values())
         if not values:
             continue
-        mean = mean_interval(values)
+        mean = difference(values)
         colour = _MEAN if arm.lora else _BASE
         panel.plot(values, [row] * len(values), ".", color=_RUN, markersize=6, zorder=1)
         panel.plot(mean.value, row, "D", color=colour, markersize=5, zorder=3)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-from scipy import stats
 from world_arms import DEFAULTS, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES
 from world_runs import Measures
+
+from tuner.verdicts import Difference, difference
 
 Found = dict[str, dict[int, Measures]]
 """The measures of each arm, by its name, and of each of its training seeds."""
@@ -19,39 +18,16 @@ ALIKE = 0.1
 """Largest difference, on [0, 1], that counts as none."""
 
 
-@dataclass(frozen=True)
-class Difference:
-    """The mean of paired differences over `n` training seeds with its 95 % interval.
-
-    Of a single seed nothing is known: the interval is endless.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
 def values_of(found: Found, arm: Arm, measure: str) -> dict[int, float]:
     """The values of one measure by training seed, without those that could not be judged."""
     measured = {seed: each.get(measure) for seed, each in found.get(arm.name, {}).items()}
     return {seed: value for seed, value in measured.items() if value is not None}
 
 
-def mean_interval(values: Sequence[float]) -> Difference:
-    """The mean of independent values with its 95 % interval (Student's t)."""
-    value = statistics.fmean(values)
-    if len(values) < 2:
-        return Difference(value, -math.inf, math.inf, len(values))
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * error
-    return Difference(value, value - half, value + half, len(values))
-
-
 def paired(values: Mapping[int, float], others: Mapping[int, float]) -> Difference | None:
     """`values` minus `others`, seed by seed; None where they have no seed in common."""
     apart = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
-    return mean_interval(apart) if apart else None
+    return difference(apart) if apart else None
 
 
 def compare(comparison: Comparison, found: Found) -> Difference | None:

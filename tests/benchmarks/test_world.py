@@ -201,9 +201,9 @@ def test_the_paired_interval_is_students() -> None:
 def test_the_verdict(expected: str, interval: tuple[float, float], told: str) -> None:
     low, high = interval
     one = Comparison(ALL, BASE, "pose", expected)  # type: ignore[arg-type]
-    assert verdict(one, Difference((low + high) / 2, low, high, 5)) == told
+    assert verdict(one, Difference((low + high) / 2, low, high, 0.01, 5)) == told
     assert verdict(one, None) == "not run"
-    assert verdict(one, Difference(0.2, -math.inf, math.inf, 1)) == "one seed shows nothing"
+    assert verdict(one, Difference(0.2, -math.inf, math.inf, 1.0, 1)) == "one seed shows nothing"
 
 
 def drawn(number: int, prompt: Prompt, blur: float = 0.3, **scores: float | None) -> ScoredSample:
