@@ -145,6 +145,7 @@ def test_what_was_measured_before_a_stop_is_not_measured_again(
     assert list(confirming(bench, folder, store, again)) == []
 
 
+@pytest.mark.slow
 def test_a_training_that_was_whole_is_not_done_again(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_training_that_was_whole_is_not_done_again(
     assert lora.stat().st_mtime_ns == written
 
 
+@pytest.mark.slow
 def test_more_samples_are_drawn_for_all_and_fewer_change_nothing(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
@@ -214,6 +216,7 @@ def test_a_study_without_a_complete_trial_has_nothing_to_confirm(
         planned(store, folder, config, ASKED)
 
 
+@pytest.mark.slow
 def test_a_training_that_diverges_is_told_and_not_tried_again(
     store: Store,
     folder: StudyFolder,
@@ -255,6 +258,7 @@ def test_too_little_memory_is_told_in_one_line(
     assert len(store.fresh()) == 2
 
 
+@pytest.mark.slow
 def test_export_takes_the_confirmed_winner_and_says_why(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench, tmp_path: Path
 ) -> None:
