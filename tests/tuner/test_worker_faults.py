@@ -114,6 +114,7 @@ def test_a_killed_worker_costs_the_rung_and_changes_nothing(
         "the worker was killed (SIGKILL) while sampling; a new one goes on after its start",
         "the worker was killed (SIGKILL) while waiting; a new one goes on after step 1",
         "the worker was killed (SIGKILL) while scoring; a new one goes on after step 1",
+        "the worker was killed (SIGKILL) while waiting; the trial's rungs are all there",
     ]
     assert folder.trial(0).rung(1).grid.stat().st_mtime_ns == written[0]
     assert [one.step for one in events if isinstance(one, RungScored)] == [0, 1, 2]
