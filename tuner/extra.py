@@ -7,14 +7,13 @@ without LoRA. What is found is told and never optimised: it goes to tables of it
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 import metrics
-from metrics.contract import Sample, ScoredSample
+from metrics.contract import ScoredSample
 from tuner.alias_leak import with_alias
 from tuner.base_model import BaseModel, load_base
 from tuner.config import TRAIN_SIZE, StudyConfig, SuiteConfig, TrainConfig
@@ -26,7 +25,7 @@ from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import DivergedError, ExtraFound, OutOfMemoryError
 from tuner.rows import RungRow
-from tuner.sample import sample
+from tuner.sample import drawn
 from tuner.sizes import as_text, parse_size
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
@@ -149,13 +148,7 @@ def _sampled(
     bench: Workbench, extra: Extra, trained: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     base = _base_of(bench, extra)
-    samples: list[Sample] = []
-    with closing(sample(base, suite_of(bench.suite, extra), trained, folder)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
+    samples = yield from drawn(base, suite_of(bench.suite, extra), trained, folder)
     return keep(metrics.score(samples, bench.judges), folder, base.name)
 
 

@@ -21,11 +21,12 @@ from tuner.events import COUNTED, Event, Phase
 from tuner.keep import keep
 from tuner.outcomes import Rung
 from tuner.recipes import RECIPE
+from tuner.sample import drawn
 from tuner.space import recipe_train
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
 from tuner.train_config import read_yaml
-from tuner.trial import Workbench, drawn_base, run_trial
+from tuner.trial import Workbench, run_trial
 from tuner.work import TrialWork
 
 
@@ -91,6 +92,6 @@ def _base_on(
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("base")
     rung = RungFolder(files)
-    samples = yield from drawn_base(replace(bench, suite=suite), rung)
+    samples = yield from drawn(bench.base, suite, None, rung)
     yield Phase("score")
     return keep(metrics.score(samples, bench.judges), rung, bench.base.name)

@@ -9,14 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import metrics
-from metrics.contract import Sample, ScoredSample
+from metrics.contract import ScoredSample
 from tuner.confirmed import BASE, unseen
 from tuner.events import Event, Phase
 from tuner.fresh import fresh_suite
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
-from tuner.sample import sample
+from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder, write_text
 from tuner.train import Checkpoint, train
@@ -90,12 +90,6 @@ def _scored(
     bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("sample", trial)
-    samples: list[Sample] = []
-    with contextlib.closing(sample(bench.base, bench.suite, lora, folder)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
+    samples = yield from drawn(bench.base, bench.suite, lora, folder)
     yield Phase("score", trial)
     return keep(metrics.score(samples, bench.judges), folder, bench.base.name)

@@ -85,6 +85,24 @@ def sample(
     yield samples
 
 
+def drawn(
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: Path | None,
+    folder: RungFolder,
+    seeds: int | None = None,
+) -> Generator[Progress, None, list[Sample]]:
+    """What `sample` draws, returned; to be read with `yield from`."""
+    samples: list[Sample] = []
+    with closing(sample(base, suite, lora, folder, seeds)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    return samples
+
+
 def draw_cells(
     base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
 ) -> Generator[list[Image], None, None]:

@@ -23,7 +23,7 @@ from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
 from tuner.run_measures import ground
-from tuner.sample import sample
+from tuner.sample import drawn
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
 from tuner.train import Checkpoint, train
@@ -122,13 +122,7 @@ def _scored(
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
     trained = folder.trained(config.method)
-    samples: list[Sample] = []
-    with closing(sample(bench.base, bench.suite, trained, folder, seeds)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
+    samples = yield from drawn(bench.base, bench.suite, trained, folder, seeds)
     bench = _with_seeds(bench, seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
@@ -149,18 +143,6 @@ def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:
     if base is not None:
         base = [base[place] for place in bench.suite.places(seeds)]
     return replace(bench, suite=bench.suite.model_copy(update={"seeds": seeds}), base_scored=base)
-
-
-def drawn_base(bench: Workbench, rung: RungFolder) -> Generator[Event, None, list[Sample]]:
-    """The bench's suite without LoRA, its pictures below `rung`."""
-    samples: list[Sample] = []
-    with closing(sample(bench.base, bench.suite, None, rung)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
-    return samples
 
 
 def look_at(

@@ -35,10 +35,11 @@ from tuner.parameters import Fixed
 from tuner.prior_pictures import prior_pictures
 from tuner.prompt_words import read_prompt
 from tuner.remembered import remembered
+from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.study_record import TrainingSets
-from tuner.trial import Workbench, copy_measures, drawn_base, ground_of, look_at
+from tuner.trial import Workbench, copy_measures, ground_of, look_at
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -125,7 +126,7 @@ def base_scored(
         return kept
     yield Phase("base")
     rung = RungFolder(folder.base)
-    samples = yield from drawn_base(bench, rung)
+    samples = yield from drawn(bench.base, bench.suite, None, rung)
     yield Phase("score")
     kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
     found = look_at(bench, kept, kept)
