@@ -10,7 +10,7 @@ import numpy as np
 
 from metrics.body import Body, read_body
 from metrics.contract import Image, Sample
-from metrics.figure import Figure, read_figure
+from metrics.figure import NOSE, Figure, read_figure
 from metrics.posture import pose_evidence
 from metrics.preprocess import analysis_picture, detector_picture, square_crop
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 SOFT_SIDE = 64
 """Longest side, in pixels, of the second look for a pose: at it, flat drawings are read best."""
+
+HEAD_REACH = 2.0
+"""Half the side of the crop of head and shoulders, in units of the figure (about one head)."""
+
+_TIGHT = -0.05
+"""Margin of the crop of a figure with nothing around it: what it has of edges is faint."""
 
 SMALL_PERSON = 0.5
 """Longer side of a figure, as a share of the picture's, below which NudeNet sees the crop too."""
@@ -113,6 +119,29 @@ class Evidence:
             return None
         return classifier.embed(np.ascontiguousarray(crop))
 
+    @cached_property
+    def closer_embeddings(self) -> tuple[torch.Tensor, ...]:
+        """As `embedding`, of the main figure with nothing around it and of head and shoulders.
+
+        The second only with a face in the frame; none where `embedding` is None.
+        """
+        classifier = None if self.embedding is None else self._detectors.zero_shot
+        if classifier is None or self.person is None:
+            return ()
+        tight = square_crop(self._image, self.person.box, margin=_TIGHT)
+        crops = [tight, *self._head_crops()]
+        return tuple(classifier.embed(np.ascontiguousarray(crop)) for crop in crops)
+
+    def _head_crops(self) -> list[Image]:
+        figure = self.figure
+        if figure is None or not figure.in_frame(NOSE):
+            return []
+        height, width = figure.soft_mask.shape
+        x, y = (float(one) for one in figure.joints[NOSE])
+        reach = HEAD_REACH * figure.unit
+        box = ((x - reach) / width, (y - reach) / height, (x + reach) / width, (y + reach) / height)
+        return [square_crop(self._image, box, margin=0.0)]
+
     @property
     def tells(self) -> tuple[str, ...] | None:
         """The traits that the open_clip model is asked about, None for all."""
@@ -124,10 +153,11 @@ class Evidence:
         return self._detectors.settings.sex_margin
 
     def sentence_probabilities(
-        self, groups: Mapping[str, tuple[str, ...]]
+        self, groups: Mapping[str, tuple[str, ...]], closer: bool = False
     ) -> Mapping[str, float] | None:
         """How well each group of sentences describes the main figure's crop, adding up to 1.
 
+        With `closer`, by its closer crops too, log odds averaged.
         None where no open_clip model is set.
         Raises ValueError where no pose is read: ask for `person` first.
         """
@@ -136,4 +166,5 @@ class Evidence:
         classifier = None if self.embedding is None else self._detectors.zero_shot
         if classifier is None or self.embedding is None:
             return None
-        return classifier.compare(self.embedding, groups)
+        views = [self.embedding, *(self.closer_embeddings if closer else ())]
+        return classifier.compare(views, groups)

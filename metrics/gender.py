@@ -1,7 +1,8 @@
 """Does the figure show the sex that the prompt asks for? Perceived presentation, no more.
 
 A zero-shot comparison of the figure's crop with an ensemble of sentences for each sex, in plain
-English for models trained on photographs and in booru tags for those trained on tags.
+English for models trained on photographs and in booru tags for those trained on tags. Where that
+leaves a doubt, crops of the figure with nothing around it and of head and shoulders are asked too.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
 }
 
+SURE = 0.995
+"""Difference of the two probabilities from which no closer look is taken."""
 MIN_MARGIN = 0.1
 """Least difference of the two probabilities that counts as an answer, unless the settings say."""
 
@@ -50,6 +53,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     probabilities = evidence.sentence_probabilities(GROUPS)
     if probabilities is None:
         return Score(NAME, None, "no gender model set")
+    if abs(probabilities["female"] - probabilities["male"]) < SURE:
+        probabilities = evidence.sentence_probabilities(GROUPS, closer=True) or probabilities
     female = float(probabilities["female"])
     seen = {"female": female}
     margin = MIN_MARGIN if evidence.sex_margin is None else evidence.sex_margin

@@ -26,6 +26,8 @@ from tuner.calibration import Cut
 from tuner.cases import SOUND, Case
 
 _FOUND = 0.5
+_FLOOR = 0.01
+"""Least value that still has to fall when a fault grows stronger."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Ladder:
 
     `spearman` is the mean over the pictures of which at least three rungs were judged, -1 where
     every step lowers the value and None without such a picture. `falls`: each step lowers the
-    mean over them.
+    mean over them. A ladder ends where the value has come to its least and stays there.
     """
 
     kind: str
@@ -224,10 +226,19 @@ def _ladder(kind: str, own: Sequence[Answer]) -> Ladder:
     judged = [values for values in by_source.values() if len(values) >= 3]
     if not judged:
         return Ladder(kind, None, False, 0)
-    rank = [spearman(list(values), list(values.values())) for values in judged]
-    means = [_mean([values[at] for values in judged if at in values]) for at in rungs]
+    rank = []
+    for values in judged:
+        told = _to_floor([values[at] for at in rungs if at in values])
+        rank.append(spearman(range(len(told)), told))
+    means = _to_floor([_mean([values[at] for values in judged if at in values]) for at in rungs])
     falls = all(b < a for a, b in itertools.pairwise(means))
     return Ladder(kind, _mean(rank), falls, len(judged))
+
+
+def _to_floor(values: Sequence[float]) -> list[float]:
+    """The values up to the first from which all are at the floor."""
+    above = [place for place, value in enumerate(values) if value > _FLOOR]
+    return list(values[: above[-1] + 2 if above else 1])
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -44,9 +44,11 @@ class ZeroShotClassifier:
         return embedding
 
     def compare(
-        self, embedding: torch.Tensor, groups: Mapping[str, tuple[str, ...]]
+        self, views: Sequence[torch.Tensor], groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float]:
-        """Returns the probability of each group for a picture that `embed` gave, adding up to 1.
+        """Returns the probability of each group for a picture, adding up to 1.
+
+        `views` are what `embed` gave for one or more crops of it: their log odds are averaged.
 
         A group is stood for by the mean of its sentences' normalised embeddings, normalised
         again (Radford et al. 2021, section 3.1.4). The model's own temperature makes these
@@ -54,15 +56,15 @@ class ZeroShotClassifier:
         """
         with torch.inference_mode():
             texts = torch.stack([self._group(sentences) for sentences in groups.values()])
-            logits = self._network.logit_scale.exp() * embedding @ texts.T
-            values = logits.float().softmax(dim=-1)[0].tolist()
+            logits = self._network.logit_scale.exp() * torch.cat(list(views)) @ texts.T
+            values = logits.float().mean(dim=0).softmax(dim=-1).tolist()
         return dict(zip(groups, values, strict=True))
 
     def probabilities(
         self, image: Image, groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float]:
         """Returns the probability of each group for a picture, by its name, adding up to 1."""
-        return self.compare(self.embed(image), groups)
+        return self.compare([self.embed(image)], groups)
 
     def embed_pictures(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
         """Returns the embedding of each whole picture, shape (pictures, d), each of length 1."""

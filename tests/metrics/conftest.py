@@ -89,11 +89,11 @@ def evidence(detectors: Detectors) -> Callable[[Image], Evidence]:
 
 @pytest.fixture
 def rendered() -> Callable[..., list[Image]]:
-    """Draws `count` figures from a seed, with parameters held as given."""
+    """Draws `count` figures from a seed at a size, with parameters held as given."""
 
-    def draw_some(count: int, seed: int, **fixed: Any) -> list[Image]:
+    def draw_some(count: int, seed: int, size: int = 64, **fixed: Any) -> list[Image]:
         rng = np.random.default_rng(seed)
-        return [draw(random_figure(rng, **fixed)) for _ in range(count)]
+        return [draw(random_figure(rng, **fixed), size) for _ in range(count)]
 
     return draw_some
 

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from metrics import gender, open_detectors
 from metrics.contract import Image, JudgeSettings, Sample
+from metrics.detectors import Detectors
 from metrics.evidence import Evidence
+from metrics.figure import NOSE
 from tuner import mannequin
 
 Evidences = Callable[[Image], Evidence]
@@ -74,3 +77,46 @@ def test_a_model_too_sure_of_itself_is_held_to_a_wider_margin(
         with open_detectors(settings) as detectors:
             reasons.append(gender.score(sample, Evidence(sample, detectors)).reason)
     assert reasons == [None, "the figure's sex is unclear"]
+
+
+def test_only_a_figure_that_leaves_a_doubt_is_looked_at_again(
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    mannequin_detectors: Detectors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = mannequin_detectors.zero_shot
+    assert model is not None
+    embed: Callable[[Image], object] = model.embed
+    seen: list[Image] = []
+    monkeypatch.setattr(model, "embed", lambda image: (seen.append(image), embed(image))[1])
+    (image,) = rendered(1, 3, size=256, framing="full")
+    sample = sampled(image, sex="female")
+
+    def looks(sure: float) -> int:
+        seen.clear()
+        monkeypatch.setattr(gender, "SURE", sure)
+        gender.score(sample, Evidence(sample, mannequin_detectors))
+        return len(seen)
+
+    assert looks(sure=0.0) == 1
+    assert looks(sure=1.1) == 3
+    whole, tight, head = (len(each) for each in seen)
+    assert head < tight < whole
+
+
+def test_a_figure_without_a_face_in_the_frame_is_looked_at_twice(
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    mannequin_detectors: Detectors,
+) -> None:
+    (image,) = rendered(1, 3, size=256, framing="full")
+    evidence = Evidence(sampled(image, sex="female"), mannequin_detectors)
+    assert len(evidence.closer_embeddings) == 2
+    figure = evidence.figure
+    assert figure is not None
+    joints = figure.joints.copy()
+    joints[NOSE] = -5.0
+    evidence = Evidence(sampled(image, sex="female"), mannequin_detectors)
+    evidence.__dict__["figure"] = replace(figure, joints=joints)
+    assert len(evidence.closer_embeddings) == 1

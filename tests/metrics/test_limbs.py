@@ -142,6 +142,24 @@ def test_legs_outside_the_frame_are_not_missing(
     assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 3
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("style", "misread"), [("first", 0), ("second", 1)])
+@pytest.mark.parametrize("size", [64, 256])
+def test_no_half_body_figure_is_said_to_lack_a_leg(
+    size: int,
+    style: str,
+    misread: int,  # figures of which the landmarker takes one arm for a person
+    evidence: Evidences,
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+) -> None:
+    images = rendered(150, 410, size=size, framing="half", style=style)
+    found = [limbs.score(sampled(image), evidence(image)) for image in images]
+    alarms = [each for each in found if each.value is not None and each.value < 0.5]
+    assert sum(each.value is not None for each in found) >= 140
+    assert sum(each.evidence["worst"] in limbs.LEG_FAULTS for each in alarms) <= misread
+
+
 def test_no_pose_is_an_abstention(evidence: Evidences, sampled: Callable[..., Sample]) -> None:
     image = np.full((64, 64, 3), 120, np.uint8)
     score = limbs.score(sampled(image), evidence(image))

@@ -114,7 +114,7 @@ def test_it_abstains_where_nothing_can_be_said(
         assert reason("red shirt", image, blind) == "no open_clip model set"
 
 
-def test_a_picture_is_embedded_once(
+def test_a_figure_that_is_plain_to_see_is_embedded_once(
     mannequin_detectors: Detectors,
     drawn: list[tuple[Figure, Image]],
     monkeypatch: pytest.MonkeyPatch,

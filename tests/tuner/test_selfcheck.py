@@ -147,6 +147,25 @@ def test_a_ladder_that_turns_back_is_marked(capsys: pytest.CaptureFixture[str]) 
     assert "blur 0.1" in out
 
 
+@pytest.mark.parametrize(
+    ("values", "told", "falls"),
+    [
+        ((0.9, 0.4, 0.0, 0.0), -1.0, True),  # nothing lies below the least value
+        ((0.9, 0.0, 0.0, 0.0), -1.0, True),
+        ((0.9, 0.0, 0.0, 0.5), -0.316, False),  # it came back: all rungs count
+        ((0.0, 0.0, 0.0, 0.0), 0.0, True),
+    ],
+)
+def test_a_ladder_ends_at_the_least_value(
+    values: tuple[float, ...], told: float, falls: bool
+) -> None:
+    sound, *rungs = values
+    asked = [answer(SOUND, sound)]
+    asked += [answer("blur", value, strength=at) for at, value in enumerate(rungs, 1)]
+    (ladder,) = measures(asked)[0].ladders
+    assert (ladder.spearman, ladder.falls) == (pytest.approx(told, abs=1e-3), falls)
+
+
 def test_what_was_never_asked_has_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     (one,) = measures([answer(SOUND, None, group="[bold]"), answer(SOUND, None, group="[bold]")])
     assert (one.auc, one.faults, one.ladders) == (None, (), ())
