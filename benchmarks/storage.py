@@ -42,6 +42,7 @@ from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder, write_text
+from tuner.write_ahead import write_ahead
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"
@@ -88,7 +89,11 @@ def trial_seconds(
     """Seconds of each trial of a study in `folder`."""
     run = runner(config, folder, scored)
     seconds = []
-    with opened(config, folder, {}) as memory, Store(folder.results_db) as store:
+    with (
+        write_ahead(folder.optuna_db, folder.results_db),
+        opened(config, folder, {}) as memory,
+        Store(folder.results_db) as store,
+    ):
         since = time.monotonic()
         with contextlib.closing(search(Session(config, folder, memory, store), run)) as events:
             for event in events:

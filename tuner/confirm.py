@@ -33,6 +33,7 @@ from tuner.train_config import read_yaml
 from tuner.winner import FEWEST_SAMPLES, REPEATS
 from tuner.work import RepeatWork
 from tuner.workers import Worker
+from tuner.write_ahead import write_ahead
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
 """What a part of a confirmation does, as its events and its one scored rung."""
@@ -65,6 +66,7 @@ def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
     data = read_data(config)
     with (
         locked(folder.lock),
+        write_ahead(folder.optuna_db, folder.results_db),
         opened(config, folder, data_hashes(data)),
         Store(folder.results_db) as store,
     ):

@@ -2,8 +2,7 @@
 features, scores and events (the phases with their seconds).
 
 The only SQL and the only importer of sqlite_utils. Rows are written a rung at a time, whole, and
-writing a rung again replaces it. WAL stays off: one file that can be copied while nothing runs,
-also on network folders.
+writing a rung again replaces it. It is one file that can be copied while nothing runs.
 """
 
 from __future__ import annotations

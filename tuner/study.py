@@ -45,6 +45,7 @@ from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder, sweep, write_text
 from tuner.study_record import data_hashes, read_data, record_study
 from tuner.workers import Patience, Worker, WorkerLostError
+from tuner.write_ahead import write_ahead
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
 """What a trial of that number and configuration does."""
@@ -77,6 +78,7 @@ def run_study(
     folder.create()
     with (
         locked(folder.lock),
+        write_ahead(folder.optuna_db, folder.results_db),
         opened(config, folder, hashes) as memory,
         Store(folder.results_db) as store,
     ):

@@ -18,7 +18,7 @@ LEVELS = (
     "mannequin.fit mannequin.shades",
     "sizes checkpoint_file database_errors extra_rows fresh_rows own_warnings data.captions "
     "data.caption_files",
-    "outcomes train_config space_paths",
+    "outcomes train_config space_paths write_ahead",
     "recipes suite_config memory_errors",
     "study_folder verdicts run_measures process cases store problems losses config model_list "
     "data.folder base_model mannequin.ground mannequin.skeleton mannequin.train_text "

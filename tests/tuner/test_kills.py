@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -72,11 +73,10 @@ class Running:
         if awaited not in (line.strip() for line in self.lines):
             return False
         if moment == "write":
-            journals = [
-                Path(f"{one}-journal") for one in (self.folder.results_db, self.folder.optuna_db)
-            ]
+            logs = [Path(f"{one}-wal") for one in (self.folder.results_db, self.folder.optuna_db)]
+            before = [one.stat().st_mtime_ns for one in logs]
             until = time.monotonic() + 120
-            while not any(map(Path.exists, journals)) and time.monotonic() < until:
+            while [one.stat().st_mtime_ns for one in logs] == before and time.monotonic() < until:
                 pass
         else:
             time.sleep(float(random.uniform(0, 0.5)))
@@ -172,4 +172,6 @@ def assert_whole(folder: StudyFolder, calm: StudyFolder) -> None:
 def left_over(root: Path) -> Iterator[str]:
     """Halves of files that a killed process left."""
     for path, _, names in os.walk(root):
-        yield from (f"{path}/{name}" for name in names if ".tmp" in name or "journal" in name)
+        yield from (
+            f"{path}/{name}" for name in names if re.search(r"\.tmp|-journal|-wal|-shm", name)
+        )
