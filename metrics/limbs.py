@@ -24,7 +24,7 @@ from metrics.evidence import Evidence
 from metrics.figure import ARMS, LEGS, Figure, Mask, arm_region, bone_support, fill_hull
 from metrics.logistic import read_logistic
 from metrics.own_limbs import BORDER, lacking_limbs
-from metrics.pose import UNREADABLE, readable
+from metrics.pose import readable
 from metrics.preprocess import Box, share_box
 
 NAME = "limbs"
@@ -33,6 +33,8 @@ ARM_FAULTS = ("extra limb", "missing arm")
 LEG_FAULTS = ("extra leg", "missing leg")
 """Asked only where the frame shows legs."""
 
+_READABLE = 0.5
+"""Probability of a readable pose below which limbs are not counted: it is a failure of its own."""
 MAX_UNEXPLAINED = 0.5
 """Share of the figure without a bone above which the skeleton lies on something else."""
 MIN_AGREEMENT = 0.6
@@ -81,7 +83,7 @@ class Part:
 def score(sample: Sample, evidence: Evidence) -> Score:
     """Probability that there is no limb too many and none too few.
 
-    Abstains where no pose is read or hardly any can be, where the pose that was read misses half
+    Abstains where no pose is read or likelier none can be, where the pose that was read misses half
     of the figure, where the figure does not stand out from its ground, and where the frame shows
     neither an elbow, a wrist nor a knee: then nothing is known of its limbs.
     """
@@ -92,7 +94,7 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if not any(body.figure.in_frame(joint, BORDER) for limb in shown for joint in limb[1:3]):
         return Score(NAME, None, "no limb in the frame")
     certain = readable(posed)
-    if certain < UNREADABLE or body.unexplained_share > MAX_UNEXPLAINED:
+    if certain < _READABLE or body.unexplained_share > MAX_UNEXPLAINED:
         return Score(NAME, None, "the pose does not fit the figure", {"readable": certain})
     if posed["agreement"] < MIN_AGREEMENT:
         seen = {"agreement": posed["agreement"]}
@@ -129,7 +131,7 @@ def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, flo
     leg = weakest_limb(body, LEGS, body.joined) if body.shows_legs else None
     parts = unexplained_parts(body)
     reach, second = parts[0].reach, parts[1].reach
-    gap = shin_gap_share(figure, body.region & body.alike, body.explained)
+    gap = shin_gap_share(body)
     measured = {"reach": reach, "second_reach": second, "far": max(0.0, reach - 0.35)}
     measured |= {"shin_gap": gap, "unexplained": posed["unexplained"]}
     measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
@@ -196,19 +198,25 @@ def weakest_limb(body: Body, limbs: tuple[tuple[int, ...], ...], region: Mask) -
     return Limb(visibility, support, min(one[1] for one in found), min(one[2] for one in found))
 
 
-def shin_gap_share(figure: Figure, limbs: Mask, explained: Mask) -> float:
+def shin_gap_share(body: Body) -> float:
     """Share of the gap between the two shins that looks like a limb: a third leg stands there.
 
-    0 where an ankle lies outside the frame or the shins leave no gap worth the name.
+    Less so the more the ground beside the legs has a limb's colour too: then it is a floor. 0 where
+    an ankle lies outside the frame or the shins leave no gap worth the name.
     """
+    figure, explained = body.figure, body.explained
     joints = figure.joints
     if not all(figure.in_frame(ankle) for _, _, ankle, _ in LEGS):
         return 0.0
-    between: Mask = np.zeros(limbs.shape, np.uint8)
+    between: Mask = np.zeros(explained.shape, np.uint8)
     upper = [joints[k] + (joints[a] - joints[k]) * 0.35 for _, k, a, _ in LEGS]
     fill_hull(between, [*upper, *(joints[a] for _, _, a, _ in LEGS)])
+    rows = between.any(axis=1)
+    beside = ((1 - explained) & (1 - body.region) & (1 - between))[rows] > 0
+    floor = float(body.alike[rows][beside].mean()) if beside.any() else 0.0
     gap = between & (1 - explained)
-    return float((gap & limbs).sum()) / max(_LEG_AREA * figure.unit**2, float(gap.sum()))
+    share = float((gap & body.region & body.alike).sum())
+    return (1.0 - floor) * share / max(_LEG_AREA * figure.unit**2, float(gap.sum()))
 
 
 def _beside_legs(figure: Figure, point: npt.NDArray[np.float64]) -> bool:

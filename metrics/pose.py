@@ -16,8 +16,6 @@ from metrics.logistic import read_logistic
 
 NAME = "pose_readable"
 READABLE = "readable"
-UNREADABLE = 0.2
-"""Probability below which other judges of the body have nothing to go by."""
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
