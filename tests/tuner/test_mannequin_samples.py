@@ -28,7 +28,7 @@ def test_the_eye_and_the_judge_find_the_same_bodies_wrong(
 ) -> None:
     one = measured[judge]
     assert one.asked == 300
-    assert one.abstained <= 25
+    assert one.abstained <= 35  # of limbs too where a pose can hardly be read
     assert one.auc is not None
     assert one.auc >= 0.85
 
