@@ -48,7 +48,9 @@ TOO_MANY_HANDS = 0.9
 _HAND = 0.7  # length of a hand in units
 _LEG_AREA = 0.4
 _LONGEST = 1.2
+_LONGEST_SPAN = 3.0
 _THICK = 0.75
+_THIN = 0.3
 _BESIDE_LEGS = 0.5  # skirts, trousers and a skeleton a little off leave rims there
 _FAINT = 0.01
 
@@ -72,11 +74,13 @@ class Limb:
 class Part:
     """A part of the body that no bone explains.
 
-    `reach` is how far it sticks out like a limb, in units, 0 to 1.2; `box` left, top, right,
-    bottom as shares of the picture's sides.
+    `reach` is how far it sticks out like a limb, in units, 0 to 1.2; `span` how long it is beside
+    the body, as an arm that hangs down is, 0 to 3; `box` left, top, right, bottom as shares of the
+    picture's sides.
     """
 
     reach: float
+    span: float = 0.0
     box: Box = (0.0, 0.0, 0.0, 0.0)
 
 
@@ -133,6 +137,7 @@ def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, flo
     reach, second = parts[0].reach, parts[1].reach
     gap = shin_gap_share(body)
     measured = {"reach": reach, "second_reach": second, "far": max(0.0, reach - 0.35)}
+    measured["span"] = max(part.span for part in parts)
     measured |= {"shin_gap": gap, "unexplained": posed["unexplained"]}
     measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
     for name, limb in (("arm", arm), ("leg", leg)):
@@ -173,9 +178,12 @@ def unexplained_parts(body: Body) -> list[Part]:
         if _beside_legs(figure, centres[label]):
             limb_like *= _BESIDE_LEGS
         reach = min(_LONGEST, float(away[part].max()))
-        reach *= limb_like * float(body.alike[part].mean())
+        coloured = limb_like * float(body.alike[part].mean())
         left, top, width, height = (int(one) for one in boxes[label][:4])
-        found.append(Part(reach, share_box((left, top, width, height), unexplained.shape)))
+        span = min(_LONGEST_SPAN, float(np.hypot(width, height)) / figure.unit)
+        span *= coloured * min(1.0, thickness / _THIN)
+        box = share_box((left, top, width, height), unexplained.shape)
+        found.append(Part(reach * coloured, span, box))
     return sorted(found, key=lambda part: -part.reach)
 
 

@@ -14,6 +14,8 @@ from metrics.contract import Image, Prompt, Sample
 from metrics.evidence import Evidence
 from metrics.figure import Figure
 from metrics.posture import pose_evidence
+from tuner.mannequin.figure import random_figure
+from tuner.mannequin.render import draw
 
 Evidences = Callable[[Image], Evidence]
 
@@ -140,6 +142,21 @@ def test_legs_outside_the_frame_are_not_missing(
     scores = [limbs.score(sampled(image), evidence(image)) for image in images]
     assert not any(score.evidence.get("worst") == "missing leg" for score in scores if score.value)
     assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 3
+
+
+def test_an_arm_that_hangs_beside_the_body_is_long_though_it_reaches_nowhere(
+    evidence: Evidences,
+) -> None:
+    rng = np.random.default_rng(785)
+    drawn = [replace(random_figure(rng, style="second"), limbs="extra arm") for _ in range(74)][73]
+    found = {}
+    for wrong in ("normal", "extra arm"):
+        body = evidence(draw(replace(drawn, limbs=wrong))).body
+        assert body is not None
+        part = max(limbs.unexplained_parts(body), key=lambda one: one.span)
+        found[wrong] = (part.reach, part.span)
+    assert found["extra arm"][0] < 0.3
+    assert found["extra arm"][1] > found["normal"][1] + 0.5
 
 
 @pytest.mark.slow
