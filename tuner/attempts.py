@@ -14,7 +14,7 @@ from metrics.contract import SET_OBJECTIVES
 from tuner.config import BudgetConfig, StudyConfig, TrainConfig, rung_steps
 from tuner.errors import ConfigError, TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, Retried, RungScored
-from tuner.outcomes import ExtraFound, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
@@ -133,13 +133,7 @@ def base_told(
         try:
             with closing(worker.start()) as outcomes:
                 for outcome in outcomes:
-                    if isinstance(outcome, Rung):
-                        row = outcome.row(None, RungFolder(folder.base).grid)
-                        store.put_rung(row, outcome.scored)
-                    elif isinstance(outcome, ExtraFound):
-                        store.put_extra(outcome.row, outcome.scored)
-                    else:
-                        yield outcome
+                    yield from _kept(outcome, folder, store)
             break
         except WorkerLostError as lost:
             starts += 1
@@ -154,6 +148,19 @@ def base_told(
     row = store.rungs(None)[0]
     require_objectives(config.objectives, row)
     yield RungScored(None, 0, row.objectives, row.rates, row.grid)
+
+
+def _kept(outcome: Outcome, folder: StudyFolder, store: Store) -> Generator[Event, None, None]:
+    """Keep what was found of the base, and pass on what happened."""
+    match outcome:
+        case Rung():
+            store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
+        case ExtraFound():
+            store.put_extra(outcome.row, outcome.scored)
+        case Idle():
+            pass
+        case event:
+            yield event
 
 
 def require_objectives(names: Sequence[str], base: RungRow) -> None:

@@ -59,6 +59,9 @@ Base = Annotated[
 Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
+Workers = Annotated[
+    int, typer.Option(min=1, max=64, help="Trials side by side, each in a process of its own.")
+]
 Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view.")]
 
 
@@ -91,6 +94,7 @@ def run(  # noqa: PLR0913 - one argument per option
     trials: Trials = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
+    workers: Workers = 1,
     plain: Plain = False,
 ) -> None:
     """Run a study, or go on with it where it stopped, and print its Pareto front."""
@@ -104,7 +108,7 @@ def run(  # noqa: PLR0913 - one argument per option
         )
         folder = study_folder(studies, config.study)
         check_study(config, studies)
-        follow(config, folder, plain)
+        follow(config, folder, plain, workers)
 
 
 @app.command(epilog="Example: tuner check search_spaces/pose.yaml")

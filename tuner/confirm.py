@@ -21,7 +21,7 @@ from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.fresh import seeds_for
 from tuner.fresh_rows import FreshRow, PlanRow
 from tuner.optuna_study import opened
-from tuner.outcomes import DivergedError, ExtraFound, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
 from tuner.process import locked
 from tuner.results_table import read_results
 from tuner.rows import RungRow
@@ -140,7 +140,7 @@ def _measured(
             for outcome in outcomes:
                 if isinstance(outcome, Rung):
                     row, scored = replace(row, rung=outcome.row(trial, grid)), outcome.scored
-                elif not isinstance(outcome, ExtraFound):
+                elif not isinstance(outcome, ExtraFound | Idle):
                     yield outcome
     except DivergedError as error:
         if trial is None:

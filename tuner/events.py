@@ -43,13 +43,15 @@ class TrialStarted:
 class Progress:
     """`done` of `total` optimizer steps (or samples, while sampling) are finished.
 
-    `loss` is the mean training loss since the last report, None while sampling.
+    `loss` is the mean training loss since the last report, None while sampling. `trial` is set
+    where several run side by side.
     """
 
     done: int
     total: int
     per_second: float
     loss: float | None = None
+    trial: int | None = None
 
 
 @dataclass(frozen=True)

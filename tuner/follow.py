@@ -21,16 +21,16 @@ if TYPE_CHECKING:
     from tuner.confirm import Asked
 
 
-def follow(config: StudyConfig, folder: StudyFolder, plain: bool) -> None:
-    """Show the study as it runs, then its front, and write its report; a stopped one says how it
-    goes on. Confirms the strongest trials where the study asks for it.
+def follow(config: StudyConfig, folder: StudyFolder, plain: bool, workers: int = 1) -> None:
+    """Show the study as it runs on so many workers, then its front, and write its report; a stopped
+    one says how it goes on. Confirms the strongest trials where the study asks for it.
 
     Raises what `tuner.study.run_study` raises, with what was found so far already told.
     """
     view = View(config.study, config.budget.trials, config.objectives)
     if folder.exists():
         recall(view, read_results(folder))
-    _watch(view, folder, _study_events(config, folder), plain)
+    _watch(view, folder, _study_events(config, folder, workers), plain)
     _conclude(folder, front=True, plain=plain)
 
 
@@ -73,13 +73,15 @@ def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
     print_next(folder, DEFAULT_STUDIES)
 
 
-def _study_events(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, None]:
+def _study_events(
+    config: StudyConfig, folder: StudyFolder, workers: int
+) -> Generator[Event, None, None]:
     """The study's events; the first comes before the seconds that the libraries take to load."""
     yield Phase("load")
     from tuner.confirm import Asked, NothingToConfirmError, run_confirm
     from tuner.study import run_study
 
-    yield from run_study(config, folder)
+    yield from run_study(config, folder, workers=workers)
     if config.budget.confirm:
         with contextlib.suppress(NothingToConfirmError):  # the front says that there is no trial
             yield from run_confirm(folder, Asked(trials=config.budget.confirm))

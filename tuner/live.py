@@ -51,8 +51,20 @@ Points = dict[int, Mapping[str, Objective]]
 
 
 @dataclass
+class Doing:
+    """How far a trial is; `last` are the objectives of its latest rung."""
+
+    phase: str = ""
+    progress: Progress | None = None
+    last: Mapping[str, Objective] = field(default_factory=dict)
+
+
+@dataclass
 class View:
-    """What the events have told so far; `finished` trials were done before this run began."""
+    """What the events have told so far; `finished` trials were done before this run began.
+
+    `trial` is the one that was told of last, `now` has all that run, None for work before any.
+    """
 
     study: str
     trials: int
@@ -60,9 +72,7 @@ class View:
     finished: int = 0
     best: Points = field(default_factory=dict)
     trial: int | None = None
-    phase: str = ""
-    progress: Progress | None = None
-    last: Mapping[str, Objective] = field(default_factory=dict)
+    now: dict[int | None, Doing] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     _ended: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -71,13 +81,16 @@ class View:
         """Take one event in; what is worth a line is added to `lines`."""
         match event:
             case Phase(name, trial):
-                if trial is None and name != self.phase:
+                doing = self._doing(trial)
+                if trial is None and name != doing.phase:
                     self.lines.append(_DOING[name])
-                self.phase, self.progress = name, None
+                doing.phase, doing.progress = name, None
+                self.trial = trial
             case Progress():
-                self.progress = event
+                self.trial = self.trial if event.trial is None else event.trial
+                self._doing(self.trial).progress = event
             case TrialStarted(trial, parameters):
-                self.trial, self.last = trial, {}
+                self._begun(trial)
                 self.lines.append(f"trial {trial} ({self.place}): {words(parameters)}")
             case RungScored():
                 self._scored(event)
@@ -90,8 +103,9 @@ class View:
 
     @property
     def place(self) -> str:
-        """Which of the study's trials this is: `3/12`."""
-        return f"{min(self.finished + 1, self.trials)}/{self.trials}"
+        """Which of the study's trials this is, the latest of those that run: `3/12`."""
+        running = max(1, len(self.now.keys() - {None}))
+        return f"{min(self.finished + running, self.trials)}/{self.trials}"
 
     @property
     def front(self) -> list[int]:
@@ -115,12 +129,21 @@ class View:
             self._began = time.monotonic()
             self.lines.append(f"base: {numbers}")
             return
-        self.last = event.objectives
+        self._doing(event.trial).last = event.objectives
         self.lines.append(f"trial {event.trial}, step {event.step}: {numbers}")
+
+    def _doing(self, trial: int | None) -> Doing:
+        return self.now.setdefault(trial, Doing())
+
+    def _begun(self, trial: int | None) -> None:
+        self.trial, self.now[trial] = trial, Doing()
+        if trial is not None:
+            self.now.pop(None, None)
 
     def _confirmed(self, event: RepeatStarted | RepeatEnded) -> None:
         if isinstance(event, RepeatStarted):
-            self.trial, self.last = event.trial, {}
+            self.now.clear()
+            self._begun(event.trial)
             self.lines.append(f"confirming, {event.place}/{event.places}: {_lora(event)}")
         else:
             told = event.reason or self._numbers(event.objectives)
@@ -134,8 +157,9 @@ class View:
         if event.state in COUNTED:
             self.finished += 1
             self._ended += 1
-        if event.state == "complete" and self.last:
-            self.best[event.trial] = self.last
+        ended = self.now.pop(event.trial, Doing())
+        if event.state == "complete" and ended.last:
+            self.best[event.trial] = ended.last
         reason = f" ({event.reason})" if event.reason else ""
         left = f", {duration(self.seconds_left)} left" if self.seconds_left else ""
         self.lines.append(f"trial {event.trial} {event.state}{reason}{left}")
@@ -181,7 +205,8 @@ def plain_lines(
     for event in events:
         view.saw(event)
         if isinstance(event, Progress) and now() - spoke >= _LINE_EVERY:
-            view.lines.append(f"{_who(view)}, {_pace(view)}")
+            doing = view.now[view.trial]
+            view.lines.append(f"{_who(view.trial, doing)}, {_pace(doing)}")
         if view.lines:
             spoke = now()
         while view.lines:
@@ -190,18 +215,21 @@ def plain_lines(
 
 def panel(view: View) -> RenderableType:
     """The state of the study as a few lines that are drawn over each other."""
-    progress = view.progress or Progress(0, 1, 0.0)
-    head = Text.assemble((view.study, "bold"), f"  trial {view.place}  {_who(view)}")
+    head = Text.assemble((view.study, "bold"), f"  trial {view.place}")
+    bars = Table.grid(padding=(0, 1))
+    for trial, doing in view.now.items():
+        progress = doing.progress or Progress(0, 1, 0.0)
+        bar = ProgressBar(progress.total, progress.done, width=30)
+        bars.add_row(_who(trial, doing), bar, _pace(doing))
     left = duration(view.seconds_left) if view.seconds_left is not None else "not known yet"
     numbers = Table.grid(padding=(0, 2))
     numbers.add_row("", *view.objectives)
-    if view.last:
-        numbers.add_row("last rung", *_row(view.last, view.objectives))
+    for trial, doing in view.now.items():
+        if doing.last:
+            numbers.add_row(f"last rung: {trial}", *_row(doing.last, view.objectives))
     for number in view.front[:5]:
         numbers.add_row(f"best: {number}", *_row(view.best[number], view.objectives))
-    bar = Table.grid(padding=(0, 1))
-    bar.add_row(ProgressBar(progress.total, progress.done, width=30), _pace(view))
-    return Group(head, bar, numbers, Text(f"time left: {left}", style="dim"))
+    return Group(head, bars, numbers, Text(f"time left: {left}", style="dim"))
 
 
 def duration(seconds: float | None) -> str:
@@ -227,17 +255,18 @@ def _lora(event: RepeatStarted | RepeatEnded) -> str:
     return f"trial {event.trial}, step {event.step} on fresh noise{again}"
 
 
-def _who(view: View) -> str:
-    doing = _DOING.get(view.phase, "starting")
-    return doing if view.trial is None else f"trial {view.trial}, {doing}"
+def _who(trial: int | None, doing: Doing) -> str:
+    told = _DOING.get(doing.phase, "starting")
+    return told if trial is None else f"trial {trial}, {told}"
 
 
-def _pace(view: View) -> str:
-    if view.progress is None:
+def _pace(doing: Doing) -> str:
+    if doing.progress is None:
         return ""
-    unit = "steps" if view.phase == "train" else "samples"
-    text = f"{view.progress.done}/{view.progress.total} {unit}, {view.progress.per_second:.1f} a s"
-    return text if view.progress.loss is None else f"{text}, loss {view.progress.loss:.3f}"
+    unit = "steps" if doing.phase == "train" else "samples"
+    seen = doing.progress
+    text = f"{seen.done}/{seen.total} {unit}, {seen.per_second:.1f} a s"
+    return text if seen.loss is None else f"{text}, loss {seen.loss:.3f}"
 
 
 def _row(found: Mapping[str, Objective], names: Iterable[str]) -> list[str]:

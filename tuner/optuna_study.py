@@ -153,8 +153,8 @@ def remaining(study: optuna.Study, trials: int) -> int:
     return max(0, trials - len(study.get_trials(deepcopy=False, states=_FINISHED)))
 
 
-def ask(study: optuna.Study, config: StudyConfig) -> optuna.Trial:
-    """The next trial, marked as this process's.
+def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optuna.Trial:
+    """The next trial, marked as this process's; `beside` others that may be running.
 
     The sampler is seeded anew for each trial, with how many were asked for before it (retries
     not counted): a study that was stopped and taken up again asks for what it would have asked
@@ -163,9 +163,9 @@ def ask(study: optuna.Study, config: StudyConfig) -> optuna.Trial:
     trials = study.get_trials(deepcopy=False)
     queued = [one for one in trials if one.state == TrialState.WAITING]
     asked = sum("retry_of" not in one.user_attrs for one in trials if one not in queued)
-    tried = [one.params for one in trials if one.state in _FINISHED]
+    tried = [one.params for one in trials if one.state in (*_FINISHED, TrialState.RUNNING)]
     recipes = len(start_parameters(config))
-    study.sampler = sampler_of(config, recipes, asked)
+    study.sampler = sampler_of(config, recipes, asked, beside)
     if not queued and (chosen := chosen_values(config, recipes, asked, tried)):
         study.enqueue_trial(chosen)
     trial = study.ask()

@@ -54,5 +54,10 @@ class ExtraFound:
     scored: Sequence[ScoredSample] = ()
 
 
-Outcome = Event | Rung | ExtraFound
+@dataclass(frozen=True)
+class Idle:
+    """Nothing has come from one of several workers for a moment: time to look at the others."""
+
+
+Outcome = Event | Rung | ExtraFound | Idle
 """What comes of work: what happens, a trial's scored rungs, and then its extras."""

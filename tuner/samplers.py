@@ -37,11 +37,12 @@ _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
 
 
-def sampler_of(config: StudyConfig, recipes: int, asked: int) -> BaseSampler:
+def sampler_of(config: StudyConfig, recipes: int, asked: int, beside: bool = False) -> BaseSampler:
     """The study's sampler for the trial after `asked` ones, of which `recipes` were given.
 
     Tree-structured Parzen estimators (Bergstra et al. 2011; several objectives: Ozaki et al.
-    2022), a Gaussian process, NSGA-II (Deb et al. 2002), random numbers, or a grid.
+    2022), a Gaussian process, NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`,
+    trees keep away from trials that still run.
     """
     seed = (config.seed * _SEED_STRIDE + asked) % 2**32
     startup = startup_trials(config, recipes)
@@ -52,7 +53,11 @@ def sampler_of(config: StudyConfig, recipes: int, asked: int) -> BaseSampler:
                 # Grouped, parameters that some trials lack are still modelled together.
                 grouped = any(is_bound(one) for one in config.train.values())
                 return TPESampler(
-                    multivariate=True, group=grouped, seed=seed, n_startup_trials=startup
+                    multivariate=True,
+                    group=grouped,
+                    seed=seed,
+                    n_startup_trials=startup,
+                    constant_liar=beside,
                 )
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=startup)

@@ -61,8 +61,20 @@ class Failure:
     ends: bool
 
 
+@dataclass(frozen=True)
+class Share:
+    """A worker's part of the machine: it is number `place`, from 0, of `among` workers."""
+
+    place: int = 0
+    among: int = 1
+
+
 def begin(
-    connection: Connection, config: StudyConfig, folder: StudyFolder, data: TrainingSets
+    connection: Connection,
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    share: Share,
 ) -> None:
     """The life of a worker: it ends with its connection, with its parent, or by SIGTERM."""
     _end_with_parent()
@@ -70,6 +82,7 @@ def begin(
     signal.signal(signal.SIGTERM, _leave)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    _keep_to(share)
     try:
         with (
             own_warnings(lambda text: connection.send(Warned(text))),
@@ -137,6 +150,25 @@ def _portable(error: Exception) -> Exception:
     except Exception:
         return RuntimeError(text)
     return error
+
+
+def _keep_to(share: Share) -> None:
+    """See one of several devices, in turn; without any, take as many of the cores as the others."""
+    import torch
+
+    count = torch.cuda.device_count()  # asks the driver: no device is touched yet
+    if count > 1:
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, seen)
+    elif not count and share.among > 1:
+        torch.set_num_threads(max(1, torch.get_num_threads() // share.among))
+
+
+def device_of(share: Share, seen: str) -> str:
+    """Which of the devices in CUDA's list `seen` a worker has; several share one where they are
+    more."""
+    devices = [one.strip() for one in seen.split(",")]
+    return devices[share.place % len(devices)]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import signal
 import threading
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -20,15 +21,17 @@ from pathlib import Path
 
 from tuner.config import StudyConfig
 from tuner.events import Phase
-from tuner.outcomes import ExtraFound, Outcome, Rung
+from tuner.outcomes import ExtraFound, Idle, Outcome, Rung
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
 from tuner.work import Work
-from tuner.worker_process import Failure, Over, begin
+from tuner.worker_process import Failure, Over, Share, begin
 
 _SPAWN = multiprocessing.get_context("spawn")
 
 _TICK = 0.5
+_SHORT_TICK = 0.05
+"""Seconds to wait for one worker where others have something to tell, too."""
 _FACTOR = 10.0
 _TO_LEAVE = 2.0
 """Seconds to put things in order before a worker is killed; a stop may take 10 in all."""
@@ -82,10 +85,17 @@ class Worker:
         folder: StudyFolder,
         data: TrainingSets,
         patience: Patience | None = None,
+        share: Share | None = None,
     ) -> None:
-        """`data` are the study's training sets."""
-        self._about = (config, folder, data)
+        """`data` are the study's training sets; `share` is its part of the machine (None: all).
+
+        One of several yields Idle where nothing has come for a moment.
+        """
+        self.share = share or Share()
+        self._about = (config, folder, data, self.share)
         self._patience = patience or Patience()
+        self._silent = 0.0
+        self._looked: float | None = None
         self._process: SpawnProcess | None = None
         self._connection: Connection | None = None
         self._killed_before = 0
@@ -127,6 +137,7 @@ class Worker:
         """End the process, where one lives; what it was at is lost."""
         process, connection = self._process, self._connection
         self._process = self._connection = None
+        self._silent, self._looked = 0.0, None
         if process is None or connection is None:
             return
         process.terminate()
@@ -179,19 +190,23 @@ class Worker:
             raise self._lost("waiting") from error
 
     def _receive(self, phase: str, limit: float | None = None) -> Outcome | Over | Failure:
-        """The worker's next message. Raises WorkerLostError once it is dead or silent too long."""
+        """The worker's next message, or Idle where others may have one and none came for a moment.
+
+        Raises WorkerLostError once it is dead or silent too long.
+        """
         assert self._connection is not None
         assert self._process is not None
         allowed = self._patience.limit(phase) if limit is None else limit
-        silent = 0.0
-        # Counted in ticks: where this process slept too (Ctrl-Z, a closed lid), nobody was late.
-        while not self._connection.poll(_TICK):
-            silent += _TICK
-            if silent >= allowed:
+        several = self.share.among > 1 and limit is None
+        while not self._connection.poll(_SHORT_TICK if several else _TICK):
+            self._silent += self._waited()
+            if self._silent >= allowed:
                 self.close()
                 raise WorkerLostError(
                     f"the worker gave no sign of life for {allowed:.0f} s while {_DOING[phase]}"
                 )
+            if several:
+                return Idle()
         guard = threading.Timer(_ONE_MESSAGE, self._process.kill)
         guard.start()
         try:
@@ -201,8 +216,17 @@ class Worker:
         finally:
             guard.cancel()
         if limit is None:
-            self._patience.heard(phase, silent)
+            self._patience.heard(phase, self._silent)
+        self._silent, self._looked = 0.0, None
         return message
+
+    def _waited(self) -> float:
+        """Seconds since the last look, but few: where this process slept too (Ctrl-Z, a closed
+        lid), nobody was late."""
+        now = time.monotonic()
+        since = _TICK if self._looked is None else now - self._looked
+        self._looked = now
+        return min(since, 2 * _TICK)
 
     def _lost(self, doing: str) -> WorkerLostError:
         """Why the process is gone, found out once it is."""

@@ -48,6 +48,7 @@ LEVELS = (
     "worker_process",
     "workers",
     "attempts",
+    "one_trial",
     "study confirm",
     "export dashboard follow",
     "export_model",
@@ -60,7 +61,7 @@ LEVELS = (
 LEVEL = {name: height for height, names in enumerate(LEVELS) for name in names.split()}
 
 ONLY_IN = {
-    "optuna": {"study", "optuna_study", "samplers", "dashboard", "space"},
+    "optuna": {"study", "one_trial", "optuna_study", "samplers", "dashboard", "space"},
     "peft": {"adapter"},
     "sqlite_utils": {"store"},
     "typer": {"cli", "cli_data", "cli_pictures", "cli_recipes", "refusal"},

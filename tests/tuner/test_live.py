@@ -89,7 +89,6 @@ def test_progress_is_a_line_every_half_minute() -> None:
     clock = iter(range(0, 1000, 10))
     many: list[Event] = [Phase("train", 3), *(Progress(i, 20, 4.0, 0.25) for i in range(7))]
     shown = view()
-    shown.trial = 3
     lines = list(plain_lines(shown, many, now=lambda: float(next(clock))))
     assert lines == [
         "trial 3, training, 2/20 steps, 4.0 a s, loss 0.250",
