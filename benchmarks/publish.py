@@ -4,8 +4,10 @@
 
 Copies study.yaml and report.html, results.db without the features that measures were computed from,
 a small grid of each trial's last rung and of the base, and the LoRA that `tuner export` takes. A
-study of recipes has no winner: its verdicts and the values behind them go there instead, and the
-verdicts into the README.md above the target, between its marks.
+study of recipes has no winner, and many runs that differ in the training seed alone: its verdicts
+and the values behind them go there instead, and the verdicts into the README.md above the target,
+between its marks; grids are those of the first seed, and what the judges measured behind each score
+stays behind.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from PIL import Image
 
 from tuner.confirmed import chosen
 from tuner.export_model import export_trial
+from tuner.recipes import RECIPE, TRAINING_SEED
 from tuner.results_table import read_results
 from tuner.study_folder import StudyFolder, write_text
 
@@ -34,12 +37,15 @@ def main() -> None:
     for path in (folder.study_yaml, folder.report):
         shutil.copyfile(path, target / path.name)
     shutil.copyfile(folder.results_db, target / folder.results_db.name)
-    _slim(target / folder.results_db.name)
+    compares = folder.verdicts.is_file()
+    _slim(target / folder.results_db.name, compares)
     if results.base:
         _small(results.base.grid, target / "grids" / "base.jpg")
     for one in results.scored:
-        _small(one.rung.grid, target / "grids" / f"{one.trial.number:04d}.jpg")
-    if folder.verdicts.is_file():
+        if not one.trial.parameters.get(TRAINING_SEED):
+            name = one.trial.parameters.get(RECIPE, f"{one.trial.number:04d}")
+            _small(one.rung.grid, target / "grids" / f"{name}.jpg")
+    if compares:
         for path in (folder.verdicts, folder.values):
             shutil.copyfile(path, target / path.name)
         fill(target.parent / "README.md", folder.verdicts.read_text(encoding="utf-8"))
@@ -57,8 +63,10 @@ def fill(readme: Path, verdicts: str) -> None:
     write_text(readme, f"{before}{START}{told}\n{END}{after}")
 
 
-def _slim(database: Path) -> None:
+def _slim(database: Path, without_evidence: bool) -> None:
     with sqlite3.connect(database) as connection:
+        if without_evidence:
+            connection.execute("update scores set evidence = '{}'")
         for table in ("features", "fresh_features"):
             if connection.execute("select 1 from sqlite_master where name = ?", [table]).fetchone():
                 connection.execute(f"delete from {table}")
