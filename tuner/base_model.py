@@ -22,6 +22,7 @@ from safetensors import SafetensorError
 from tuner import mannequin
 from tuner.checkpoint_file import opening, read_checkpoint
 from tuner.errors import ConfigError, MissingModelError
+from tuner.kept_tensors import Shelf, weights_digest
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -38,8 +39,9 @@ class BaseModel:
     """A frozen Stable Diffusion on its device.
 
     `native_size` is the edge in pixels that its UNet was trained at; `clip_skip` the layer of its
-    text encoder, counted from the last (1), from which prompts are read where no file says. Two
-    bases are equal only when they are the same object, so that caches can be kept by base.
+    text encoder, counted from the last (1), from which prompts are read where no file says. `shelf`
+    has what it made of training pictures and captions before, None: nothing is kept. Two bases are
+    equal only when they are the same object, so that caches can be kept by base.
     """
 
     name: str
@@ -47,6 +49,12 @@ class BaseModel:
     device: torch.device
     native_size: int
     clip_skip: int = 1
+    shelf: Shelf | None = field(default=None, repr=False)
+
+    def keep_at(self, folder: Path) -> None:
+        """Keep latents and text embeddings in `folder`. To be asked before anything is trained."""
+        parts = {"vae": self.pipeline.vae, "text_encoder": self.pipeline.text_encoder}
+        self.shelf = Shelf(folder, {name: weights_digest(one) for name, one in parts.items()})
 
     @property
     def dtype(self) -> torch.dtype:

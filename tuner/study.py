@@ -76,7 +76,8 @@ def run_study(
 
 def take_up(session: Session) -> Iterator[Event]:
     """Settle what an earlier run left: trials whose process died are queued again."""
-    for folder in (session.folder.base, session.folder.trials, session.folder.confirm):
+    study = session.folder
+    for folder in (study.base, study.trials, study.confirm, study.kept):
         sweep(folder)
     states = {row.number: row.state for row in session.store.trials()}
     for number, reason in settle_dead(session.memory):

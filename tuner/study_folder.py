@@ -155,6 +155,11 @@ class StudyFolder:
         return self.root / "embeddings" / f"{data or 'data'}.safetensors"
 
     @property
+    def kept(self) -> Path:
+        """Latents and text embeddings of the training sets; can be deleted at any time."""
+        return self.root / "kept"
+
+    @property
     def regularisation(self) -> Path:
         """Pictures of the base that trials train beside the data, with their prompts."""
         return self.root / "regularisation"

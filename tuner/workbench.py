@@ -76,6 +76,7 @@ def _opened(
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # where it is searched, the base is drawn as it was made
             base.clip_skip = layer
+    base.keep_at(folder.kept)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     memories = {
         name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()

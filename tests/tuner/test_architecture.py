@@ -21,8 +21,10 @@ LEVELS = (
     "outcomes train_config space_paths write_ahead",
     "recipes suite_config memory_errors",
     "study_folder verdicts run_measures process cases store problems losses config model_list "
-    "data.folder base_model mannequin.ground mannequin.skeleton mannequin.train_text "
+    "data.folder mannequin.ground mannequin.skeleton mannequin.train_text "
     "mannequin.train_vae",
+    "kept_tensors",
+    "base_model",
     "fresh space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
     "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",

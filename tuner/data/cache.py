@@ -1,8 +1,7 @@
 """The latents of a training set at one resolution, computed once per base.
 
-Kept in memory for as long as the base is loaded, and found again by everything that changes
-them: the base (by identity), the pictures (by content and order) and the size. Not kept on the
-disk: the 400 pictures of the mannequin take 7 s at its three sizes, once in a study.
+Kept in memory for as long as the base is loaded, and on the disk where the base has a shelf; found
+again by everything that changes them: the base, the pictures (by content and order) and the size.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
+import PIL
 import torch
 from PIL import Image, ImageOps
 
@@ -50,8 +50,21 @@ def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]
     of_base = _kept.setdefault(base, {})
     key = (tuple(image.sha256 for image in training_set.images), size)
     if key not in of_base:
-        of_base[key] = _encode(base, training_set.images, size)
+        of_base[key] = _kept_or_encoded(base, training_set.images, size)
     return of_base[key]
+
+
+def _kept_or_encoded(
+    base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, int]
+) -> Latents:
+    if base.shelf is None:
+        return _encode(base, images, size)
+    scaled = (size, "covered, cut at the centre, Lanczos", PIL.__version__, base.device.type)
+    pictures = [image.sha256 for image in images]
+    found = base.shelf.tensors(
+        "vae", [*scaled, *pictures], lambda: vars(_encode(base, images, size))
+    )
+    return Latents(found["mean"].to(base.device), found["std"].to(base.device))
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 import torch
+import transformers
 
 from tuner.base_model import BaseModel
 from tuner.data.captions import drawn_caption, training_caption
@@ -43,11 +44,24 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
     rows = torch.tensor([place[caption] for caption in captions])
     hidden = None
     if config.text_encoder_ratio == 0 and not config.captions_vary:
-        with torch.no_grad():
-            encoder, skip = base.pipeline.text_encoder, config.clip_skip
-            parts = [states(encoder, part, skip) for part in torch.split(tokens, 64)]
-        hidden = torch.cat(parts)
+        hidden = _kept_or_read(base, tokens, config.clip_skip)
     return Texts(distinct, tokens, rows, torch.tensor(epoch(training_set.images)), hidden)
+
+
+def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
+    """The states of all `tokens`, from the base's shelf where they were read before."""
+
+    @torch.no_grad()
+    def read() -> dict[str, torch.Tensor]:
+        encoder = base.pipeline.text_encoder
+        parts = [states(encoder, part, clip_skip) for part in torch.split(tokens, 64)]
+        return {"hidden": torch.cat(parts)}
+
+    if base.shelf is None:
+        return read()["hidden"]
+    # By the tokens, which a changed policy, alias or tokenizer changes.
+    made_of = (clip_skip, transformers.__version__, base.device.type, tokens.tolist())
+    return base.shelf.tensors("text_encoder", made_of, read)["hidden"].to(base.device)
 
 
 def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
