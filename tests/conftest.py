@@ -1,7 +1,12 @@
-"""No test asks a model hub: what is not on this machine is told at once, on every network."""
+"""What holds for every test, set before the libraries that read it are imported."""
 
 from __future__ import annotations
 
 import os
 
-os.environ["HF_HUB_OFFLINE"] = "1"  # read once, when huggingface_hub is imported
+# No test asks a model hub: what is not on this machine is told at once, on every network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Side by side (`pytest -n`) test processes share the cores, as do the processes that they start.
+if (_several := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _several)))
