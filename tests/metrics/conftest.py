@@ -99,6 +99,17 @@ def rendered() -> Callable[..., list[Image]]:
 
 
 @pytest.fixture
+def looks(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[Image]:
+    """Every picture that the mannequin's open_clip model embeds from now on."""
+    model = mannequin_detectors.zero_shot
+    assert model is not None
+    embed: Callable[[Image], object] = model.embed
+    seen: list[Image] = []
+    monkeypatch.setattr(model, "embed", lambda image: (seen.append(image), embed(image))[1])
+    return seen
+
+
+@pytest.fixture
 def sampled() -> Callable[..., Sample]:
     return sample_of
 

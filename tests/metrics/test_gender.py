@@ -83,25 +83,21 @@ def test_only_a_figure_that_leaves_a_doubt_is_looked_at_again(
     rendered: Callable[..., list[Image]],
     sampled: Callable[..., Sample],
     mannequin_detectors: Detectors,
+    looks: list[Image],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model = mannequin_detectors.zero_shot
-    assert model is not None
-    embed: Callable[[Image], object] = model.embed
-    seen: list[Image] = []
-    monkeypatch.setattr(model, "embed", lambda image: (seen.append(image), embed(image))[1])
     (image,) = rendered(1, 3, size=256, framing="full")
     sample = sampled(image, sex="female")
 
-    def looks(sure: float) -> int:
-        seen.clear()
+    def count(sure: float) -> int:
+        looks.clear()
         monkeypatch.setattr(gender, "SURE", sure)
         gender.score(sample, Evidence(sample, mannequin_detectors))
-        return len(seen)
+        return len(looks)
 
-    assert looks(sure=0.0) == 1
-    assert looks(sure=1.1) == 3
-    whole, tight, head = (len(each) for each in seen)
+    assert count(sure=0.0) == 1
+    assert count(sure=1.1) == 3
+    whole, tight, head = (len(each) for each in looks)
     assert head < tight < whole
 
 
