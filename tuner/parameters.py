@@ -155,9 +155,10 @@ def on_grid(distance: float, step: float) -> bool:
 
 
 def show(value: object) -> str:
-    """`value` as a file would write it, cut to a length that fits into an error line."""
+    """`value` as a file would write it, cut to a length that fits into an error line: in its
+    middle, as a path is told by its end."""
     text = " ".join(_written(value).split())
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
 
 
 def _written(value: object) -> str:
