@@ -1,10 +1,11 @@
 """What do rungs save, and what do they cost? The same trials with the poor ones stopped or not.
 
-    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.3]
+    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.3] [--only on]
 
 Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
-what is finished there is kept, and a run that was stopped goes on. The same rungs in both arms; off
-samples the whole suite at each. Seconds are those of training, sampling and scoring of the trials
+what is finished there is kept, and a run that was stopped goes on. On a machine that does other
+work too, `--only on` and `--only off` at the same time, and then the command without either, give
+seconds that can be compared. The same rungs in both arms; off samples the whole suite at each. Seconds are those of training, sampling and scoring of the trials
 in results.db, without the base's and without trials that were interrupted and done again; the
 second column of `off` leaves out what its low rungs cost, as if it had the last alone. The
 hypervolume is the report's, of the trials that came to their last rung, as measured there. The
@@ -68,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rungs", type=int, nargs="+", default=[75, 300])
     parser.add_argument("--keep", type=float, default=0.3)
     parser.add_argument("--low-rung-seeds", type=int, default=2)
+    parser.add_argument("--only", choices=("on", "off"), help="run this arm, and tell nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--studies", type=Path, default=HERE.parent / "studies" / "rungs")
     parser.add_argument("--result", type=Path, default=RESULT)
@@ -81,10 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wanted.append(f"study={name}-{seed}")
             config = load_study(asked.space, trials=asked.trials, seed=seed, set_values=wanted)
             folder = StudyFolder(asked.studies / config.study)
-            run(config, folder)
-            arms[name] = measured(folder)
-            offs += [read_results(folder)] if name == "off" else []
-        pairs.append(Pair(seed, arms["off"], arms["on"]))
+            if asked.only in (name, None):
+                run(config, folder)
+            if asked.only is None:
+                arms[name] = measured(folder)
+                offs += [read_results(folder)] if name == "off" else []
+        if arms:
+            pairs.append(Pair(seed, arms["off"], arms["on"]))
+    if asked.only is not None:
+        return
     text = page(pairs, offs, f"rungs {asked.rungs}, {', '.join(on)}")
     write_text(asked.result, text)
     print(text)
