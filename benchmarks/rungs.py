@@ -5,11 +5,11 @@
 Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
 what is finished there is kept, and a run that was stopped goes on. On a machine that does other
 work too, `--only on` and `--only off` at the same time, and then the command without either, give
-seconds that can be compared. The same rungs in both arms; off samples the whole suite at each. Seconds are those of training, sampling and scoring of the trials
-in results.db, without the base's and without trials that were interrupted and done again; the
-second column of `off` leaves out what its low rungs cost, as if it had the last alone. The
-hypervolume is the report's, of the trials that came to their last rung, as measured there. The
-table goes to benchmarks/results/rungs.md.
+seconds that can be compared. The same rungs in both arms; off samples the whole suite at each.
+Seconds are those of training, sampling and scoring of the trials in results.db, without the base's
+and without trials that were interrupted and done again; the second column of `off` leaves out what
+its low rungs cost, as if it had the last alone. The hypervolume is the report's, of the trials
+that came to their last rung, as measured there. The table goes to benchmarks/results/rungs.md.
 """
 
 from __future__ import annotations
