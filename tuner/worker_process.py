@@ -83,6 +83,7 @@ def begin(
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     _keep_to(share)
+    _lock_bars_by_thread()
     try:
         with (
             own_warnings(lambda text: connection.send(Warned(text))),
@@ -162,6 +163,14 @@ def _keep_to(share: Share) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, seen)
     elif not count and share.among > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // share.among))
+
+
+def _lock_bars_by_thread() -> None:
+    """Give tqdm's bars a lock of this process alone: that of tqdm is a semaphore of the system, and
+    of one that a worker leaves behind Python complains when `tuner run` ends."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    tqdm.set_lock(threading.RLock())
 
 
 def device_of(share: Share, seen: str) -> str:

@@ -195,6 +195,7 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
     assert again.returncode == 0, again.stderr
     assert "base: pose" in again.stderr
     assert "sampling the base" not in again.stderr
+    assert "semaphore" not in again.stderr
     assert "Pareto front" in again.stdout
     assert f"study folder: {folder.root}" in again.stdout
     assert f"report: {folder.report}" in again.stdout
