@@ -26,7 +26,7 @@ class Shelf:
     parts: Mapping[str, str]
 
     def tensors(self, part: str, made_of: Sequence[object], make: Callable[[], Tensors]) -> Tensors:
-        """What `make` computes with the network `part`, on the CPU where it was kept before.
+        """What `make` computes with the network `part`, or computed before; on the CPU.
 
         `made_of` is everything beside the network's weights that changes it, and tells by `str`
         whether it is the same. A file that cannot be read is made again.
@@ -36,11 +36,12 @@ class Shelf:
         file = self.folder / f"{part}-{key[:20]}.safetensors"
         found = _read(file, key)
         if found is None:
-            found = make()
-            plain = {name: one.detach().cpu().contiguous() for name, one in found.items()}
+            made = make()
+            # Laid out as it will be read, so that a run has the same weights after either.
+            found = {name: one.detach().cpu().contiguous() for name, one in made.items()}
             with replacing(file) as temporary:
                 # Not save_file, whose errors do not say that the disk is full.
-                temporary.write_bytes(save(plain, {"key": key}))
+                temporary.write_bytes(save(found, {"key": key}))
         return found
 
 
@@ -58,6 +59,7 @@ def _read(file: Path, key: str) -> Tensors | None:
         with safe_open(file, framework="pt") as kept:
             if (kept.metadata() or {}).get("key") != key:
                 return None
-            return {name: kept.get_tensor(name) for name in kept.keys()}  # noqa: SIM118
+            # Copied: how a file lies in memory would show in the last bits of sums.
+            return {name: kept.get_tensor(name).clone() for name in kept.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None
