@@ -53,11 +53,11 @@ def read_body(figure: Figure) -> Body:
     alike = limb_likeness(figure)
     region = figure_region(figure, explained, alike)
     joined = joined_to_torso(figure, region)
-    unexplained = _opened(joined & (1 - explained))
+    unexplained = opened(joined & (1 - explained))
     return Body(figure, explained, region, joined, unexplained, alike, _shows_legs(figure))
 
 
-def _opened(mask: Mask) -> Mask:
+def opened(mask: Mask) -> Mask:
     """The mask without what is thinner than three pixels."""
     return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
 

@@ -11,17 +11,17 @@ their reconstructions by its autoencoder (metrics/calibration/limbs.json).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metrics.body import Body
+from metrics.body import Body, opened
 from metrics.contract import Judge, Sample, Score
 from metrics.evidence import Evidence
-from metrics.figure import ARMS, LEGS, Figure, Mask, arm_region, bone_support, fill_hull
+from metrics.figure import ARMS, LEGS, Figure, Floats, Mask, arm_region, bone_support, fill_hull
 from metrics.logistic import read_logistic
 from metrics.own_limbs import BORDER, lacking_limbs
 from metrics.pose import readable
@@ -134,11 +134,10 @@ def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, flo
     arm = weakest_limb(body, ARMS, arm_region(figure, body.joined))
     leg = weakest_limb(body, LEGS, body.joined) if body.shows_legs else None
     parts = unexplained_parts(body)
-    reach, second = parts[0].reach, parts[1].reach
-    gap = shin_gap_share(body)
-    measured = {"reach": reach, "second_reach": second, "far": max(0.0, reach - 0.35)}
+    reach = parts[0].reach
+    measured = {"reach": reach, "far": max(0.0, reach - 0.35)}
     measured["span"] = max(part.span for part in parts)
-    measured |= {"shin_gap": gap, "unexplained": posed["unexplained"]}
+    measured["shin_gap"] = shin_gap_share(body)
     measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
     for name, limb in (("arm", arm), ("leg", leg)):
         measured |= _limb_numbers(name, limb or Limb(1.0, 1.0, 1.0, 1.0))
@@ -160,31 +159,46 @@ def _limb_numbers(name: str, limb: Limb) -> dict[str, float]:
 
 
 def unexplained_parts(body: Body) -> list[Part]:
-    """The most limb-like parts of the body that no bone explains, at least two, reach 0 for none.
+    """The most limb-like parts of the body that no bone explains, at least one, reach 0 for none.
 
     A part counts by its reach, less so the thicker it is than a limb, the less of it is coloured
     as the figure's own limbs, and where it lies beside the legs, not between them. Thin rims
     along an edge reach nowhere.
     """
-    figure, unexplained = body.figure, body.unexplained
-    count, labels, boxes, centres = cv2.connectedComponentsWithStats(unexplained)
+    figure = body.figure
     away = cv2.distanceTransform(1 - body.explained, cv2.DIST_L2, 5) / figure.unit
-    depth = cv2.distanceTransform(unexplained, cv2.DIST_L2, 5) / figure.unit
-    found = [Part(0.0), Part(0.0)]
-    for label in range(1, count):
-        part = labels == label
-        thickness = 2.0 * float(depth[part].max())
-        limb_like = max(0.0, 1.0 - max(0.0, thickness - _THICK) * 2.0)
-        if _beside_legs(figure, centres[label]):
-            limb_like *= _BESIDE_LEGS
-        reach = min(_LONGEST, float(away[part].max()))
-        coloured = limb_like * float(body.alike[part].mean())
-        left, top, width, height = (int(one) for one in boxes[label][:4])
-        span = min(_LONGEST_SPAN, float(np.hypot(width, height)) / figure.unit)
-        span *= coloured * min(1.0, thickness / _THIN)
-        box = share_box((left, top, width, height), unexplained.shape)
-        found.append(Part(reach * coloured, span, box))
-    return sorted(found, key=lambda part: -part.reach)
+    found = [_part(body, away, mask) for mask in _masks(body)]
+    return sorted([*found, Part(0.0)], key=lambda part: -part.reach)
+
+
+def _masks(body: Body) -> Iterator[Mask]:
+    """Each part that no bone explains, and what of it has the colours of the figure's limbs.
+
+    An arm too many often hangs together with hair or a piece of the ground, as one thick part.
+    """
+    for region in (body.unexplained, opened(body.unexplained & body.alike)):
+        count, labels = cv2.connectedComponents(region)
+        yield from ((labels == label).astype(np.uint8) for label in range(1, count))
+
+
+def _part(body: Body, away: Floats, mask: Mask) -> Part:
+    """One part, `away` the distance of each pixel from all bones, in units."""
+    figure, inside = body.figure, mask > 0
+    left, top, width, height = cv2.boundingRect(mask)
+    window = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
+    depth = cv2.distanceTransform(np.ascontiguousarray(mask[window]), cv2.DIST_L2, 5)
+    thickness = 2.0 * float(depth.max()) / figure.unit
+    limb_like = max(0.0, 1.0 - max(0.0, thickness - _THICK) * 2.0)
+    rows, columns = np.nonzero(inside)
+    if _beside_legs(figure, np.array([columns.mean(), rows.mean()])):
+        limb_like *= _BESIDE_LEGS
+    limb_like *= float(body.alike[inside].mean())
+    distances = away[inside]
+    reach = min(_LONGEST, float(distances.max() - distances.min()))
+    span = min(_LONGEST_SPAN, float(np.hypot(width, height)) / figure.unit)
+    span *= min(1.0, thickness / _THIN)
+    box = share_box((left, top, width, height), mask.shape)
+    return Part(reach * limb_like, span * limb_like, box)
 
 
 def weakest_limb(body: Body, limbs: tuple[tuple[int, ...], ...], region: Mask) -> Limb | None:
