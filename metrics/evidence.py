@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metrics.body import Body, read_body
-from metrics.contract import Image, Sample
+from metrics.contract import Image, JudgeSettings, Sample
 from metrics.figure import NOSE, Figure, read_figure
 from metrics.posture import pose_evidence
-from metrics.preprocess import analysis_picture, detector_picture, square_crop
+from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 SOFT_SIDE = 64
 """Longest side, in pixels, of the second look for a pose: at it, flat drawings are read best."""
+
+WHOLE = 0.4
+"""IoU of a figure and a person's box from which they are the same: a part of it has less."""
 
 HEAD_REACH = 2.0
 """Half the side of the crop of head and shoulders, in units of the figure (about one head)."""
@@ -48,12 +51,21 @@ class Evidence:
     def people(self) -> tuple[Person, ...]:
         """Every figure that the pose landmarker reads, largest mask first.
 
-        Drawings with hard edges are sometimes read only when they are softened.
+        Drawings with hard edges are sometimes read only when they are softened: without that the
+        landmarker sees nobody, or takes a part of the figure, such as an arm, for all of it.
         """
-        found = self._detectors.pose(self._image)
-        if not found and max(self._image.shape[:2]) > SOFT_SIDE:
-            found = self._detectors.pose(analysis_picture(self._image, SOFT_SIDE))
-        return tuple(sorted(found, key=lambda person: -float(person.mask.sum())))
+        found = _largest_first(self._detectors.pose(self._image))
+        if max(self._image.shape[:2]) <= SOFT_SIDE or (found and self._whole(found[0])):
+            return found
+        softened = analysis_picture(self._image, SOFT_SIDE)
+        again = _largest_first(self._detectors.pose(softened))
+        return again if again and (not found or self._whole(again[0])) else found
+
+    def _whole(self, person: Person) -> bool:
+        """Whether a figure is one of the persons that the person detector finds, where it does."""
+        if not self.persons:
+            return True
+        return max(overlap(person.box, one.box) for one in self.persons) >= WHOLE
 
     @property
     def person(self) -> Person | None:
@@ -143,14 +155,9 @@ class Evidence:
         return [square_crop(self._image, box, margin=0.0)]
 
     @property
-    def tells(self) -> tuple[str, ...] | None:
-        """The traits that the open_clip model is asked about, None for all."""
-        return self._detectors.settings.tells
-
-    @property
-    def sex_margin(self) -> float | None:
-        """Least difference of the sexes' probabilities that is an answer, None for the usual."""
-        return self._detectors.settings.sex_margin
+    def settings(self) -> JudgeSettings:
+        """Which models the detectors are, and what of them was measured."""
+        return self._detectors.settings
 
     def sentence_probabilities(
         self, groups: Mapping[str, tuple[str, ...]], closer: bool = False
@@ -168,3 +175,7 @@ class Evidence:
             return None
         views = [self.embedding, *(self.closer_embeddings if closer else ())]
         return classifier.compare(views, groups)
+
+
+def _largest_first(people: tuple[Person, ...]) -> tuple[Person, ...]:
+    return tuple(sorted(people, key=lambda person: -float(person.mask.sum())))

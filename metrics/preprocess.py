@@ -88,6 +88,16 @@ def share_box(pixels: tuple[int, int, int, int], shape: tuple[int, ...]) -> Box:
     return x0, y0, x1, y1
 
 
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union of two boxes, 0 to 1."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    return width * height / max(1e-9, sum(areas) - width * height)
+
+
 def _scaled(image: Image, scale: float) -> Image:
     height, width = image.shape[:2]
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

@@ -54,11 +54,12 @@ def detectors(clip_folder: Path) -> Iterator[Detectors]:
 
 @pytest.fixture(scope="session")
 def mannequin_detectors() -> Iterator[Detectors]:
-    """The detectors with the mannequin's own open_clip model, asked what it can tell."""
+    """The detectors with the mannequin's own open_clip model, asked what it can tell, and YOLO."""
     settings = JudgeSettings(
         gender_model=str(mannequin.CLIP),
         tells=mannequin.CLIP_TELLS,
         sex_margin=mannequin.CLIP_SEX_MARGIN,
+        person_model=str(mannequin.YOLO),
     )
     with open_detectors(settings) as opened:
         yield opened

@@ -6,7 +6,7 @@ import numpy as np
 
 from metrics.contract import Image
 from metrics.detectors.mediapipe import Person
-from metrics.preprocess import Box, resized_mask
+from metrics.preprocess import Box, overlap, resized_mask
 
 _LOW, _HIGH = 0.25, 0.75  # of the mask: below it is ground, above it is figure
 
@@ -28,16 +28,6 @@ def best_match(people: tuple[Person, ...], box: Box) -> Person | None:
 
     A body's box and that of its head alone still overlap enough, those of neighbours do not.
     """
-    overlaps = [(_overlap(one.box, box), index) for index, one in enumerate(people)]
+    overlaps = [(overlap(one.box, box), index) for index, one in enumerate(people)]
     share, index = max(overlaps, default=(0.0, 0))
     return people[index] if share >= _SAME_PERSON else None
-
-
-def _overlap(one: Box, other: Box) -> float:
-    """Intersection over union."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    return width * height / max(1e-9, sum(areas) - width * height)
