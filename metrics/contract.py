@@ -168,9 +168,13 @@ class JudgeSettings:
     `person_model` is a `.pt` file of ultralytics, or a folder that holds `yolo.yaml` and
     `yolo.safetensors`; None: persons are not counted.
     `tells`: the traits of metrics.prompt_fit.TRAITS that the gender model is asked about; None:
-    all. Name those that it was measured to tell.
+    all. Name those that it was measured to tell. `nobody` among them, or None: the gender judge
+    asks it whether there is anybody at all.
     `sex_margin` is the least difference of the two sexes' probabilities, 0 to 1, that counts as an
     answer; None: that of metrics.gender. Give what a model was measured to need.
+    `sex_threshold`, between 0 and 1, is the probability of a woman from which one is more likely
+    than a man; None: one half. At the one that `tuner selfcheck` prints, women and men are
+    mistaken equally often.
     `copy_model` is what pictures are compared with when copies are sought, in one of the forms of
     metrics.detectors.embedding; None: the gender model.
     """
@@ -179,4 +183,5 @@ class JudgeSettings:
     person_model: str | None = None
     tells: tuple[str, ...] | None = None
     sex_margin: float | None = None
+    sex_threshold: float | None = None
     copy_model: str | None = None

@@ -79,7 +79,7 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     model is set, and where the frame shows none of what is asked about. The evidence is the
     probability of each phrase.
     """
-    asked = questions(sample.prompt, evidence.tells)
+    asked = questions(sample.prompt, evidence.settings.tells)
     if not asked:
         return Score(NAME, None, TRAITS_NOT_ASKED)
     if evidence.person is None:

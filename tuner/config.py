@@ -90,7 +90,8 @@ class JudgeConfig(StrictModel):
     `person_model` is a folder with a YOLO as the mannequin's, a `.pt` file of ultralytics, or
     `mannequin`; None takes the mannequin's own for the mannequin, else persons are not counted.
     `copy_model` is what copies of training images are sought with, as metrics.detectors.embedding
-    names models; None takes the gender model.
+    names models; None takes the gender model. `sex_threshold` is the probability of a woman from
+    which the gender model means one, as `tuner selfcheck` finds it; None: one half.
     """
 
     gender_model: str | None = Field(
@@ -101,6 +102,10 @@ class JudgeConfig(StrictModel):
     )
     copy_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, a model's name, folder or file"
+    )
+
+    sex_threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="null (one half) or a number between 0 and 1"
     )
 
     def gender_model_for(self, base: str) -> str:

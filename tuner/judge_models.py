@@ -37,11 +37,13 @@ def mannequin_judges(weights: Path = mannequin.WEIGHTS) -> JudgeSettings:
 
 def study_judges(config: StudyConfig) -> JudgeSettings:
     """The judges' settings of a study."""
-    return judge_settings(
-        config.judges.gender_model_for(config.base),
-        config.judges.person_model_for(config.base),
-        config.judges.copy_model,
+    chosen = config.judges
+    settings = judge_settings(
+        chosen.gender_model_for(config.base),
+        chosen.person_model_for(config.base),
+        chosen.copy_model,
     )
+    return replace(settings, sex_threshold=chosen.sex_threshold)
 
 
 def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from metrics import gender
 from metrics.contract import Image, Objective, Score
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
@@ -74,9 +75,20 @@ class Ladder:
 
 
 @dataclass(frozen=True)
+class EqualError:
+    """The probability of a woman from which to say so, that women and men are mistaken equally
+    often, and the share of the `n` figures that is mistaken then."""
+
+    threshold: float
+    error: float
+    n: int
+
+
+@dataclass(frozen=True)
 class Measure:
     """One judge on one group of pictures; `auc`, `found` and `cut` are those over all its faults.
 
+    `sexes` is the gender judge's alone, over sound pictures, those too that it abstained on.
     `sides` are the least and the largest of the pictures' shorter sides, `data` is the digest of
     all of them.
     """
@@ -95,6 +107,7 @@ class Measure:
     cut: Cut | None
     sides: tuple[int, int]
     data: str
+    sexes: EqualError | None = None
 
 
 def answers(cases: Iterable[Case], judges: Detectors) -> Iterator[Answer]:
@@ -161,6 +174,27 @@ def best_cut(faulty: Sequence[float], sound: Sequence[float]) -> Cut | None:
     return Cut(float(places[best]), float(found[best]), float(alarms[best]))
 
 
+def equal_error(women: Sequence[float], men: Sequence[float]) -> EqualError | None:
+    """Where to part women from men by their probability of a woman, as `metrics.gender` has it.
+
+    Half way between two values, where the shares of women below and of men above differ least; of
+    equally good places the one with fewer errors, then that nearest one half. None without either.
+    """
+    values = np.unique([*women, *men])
+    if not women or not men or len(values) < 2:
+        return None
+    places = (values[1:] + values[:-1]) / 2
+    missed = (np.array(women)[:, None] < places).mean(axis=0)
+    taken = (np.array(men)[:, None] >= places).mean(axis=0)
+    best = min(
+        range(len(places)),
+        key=lambda i: (abs(missed[i] - taken[i]), missed[i] + taken[i], abs(places[i] - _FOUND)),
+    )
+    wrong = missed[best] * len(women) + taken[best] * len(men)
+    count = len(women) + len(men)
+    return EqualError(float(places[best]), float(wrong) / count, count)
+
+
 def spearman(strengths: Sequence[float], values: Sequence[float]) -> float:
     """Spearman's rank correlation; 0 where either does not change: nothing follows."""
     x, y = rankdata(strengths), rankdata(values)
@@ -194,7 +228,17 @@ def _measure(own: Sequence[Answer]) -> Measure:
         best_cut(_values(faulty), _values(sound)),
         (min(one.side for one in own), max(one.side for one in own)),
         hashlib.sha256("".join(one.picture for one in own).encode()).hexdigest(),
+        _sexes(sound) if own[0].judge == gender.NAME else None,
     )
+
+
+def _sexes(sound: Sequence[Answer]) -> EqualError | None:
+    told = [one.score.evidence for one in sound if "female" in one.score.evidence]
+    women, men = (
+        [float(str(one["female"])) for one in told if one["asked"] == sex]
+        for sex in ("female", "male")
+    )
+    return equal_error(women, men)
 
 
 def _digest(image: Image) -> str:

@@ -14,7 +14,7 @@ from rich.table import Table
 from metrics.contract import Objective
 from tuner.results_table import interval
 from tuner.score_report import write_whole
-from tuner.selfcheck import Fault, Measure
+from tuner.selfcheck import EqualError, Fault, Measure
 from tuner.summary import console
 
 _COLUMNS = (
@@ -37,6 +37,8 @@ def print_measures(measured: Sequence[Measure]) -> None:
             if one.reasons:
                 why = ", ".join(f"{reason} ({n})" for reason, n in one.reasons.items())
                 print(f"  {one.judge} abstained: {why}")
+            if one.sexes is not None:
+                print(f"  {one.judge}: {_sexes(one.sexes)}")
         print()
 
 
@@ -65,6 +67,13 @@ def _table(group: str, own: Sequence[Measure]) -> Table:
         for fault in () if single else one.faults:
             table.add_row("", _named(fault), _number(fault.auc), _rate(fault.found))
     return table
+
+
+def _sexes(one: EqualError) -> str:
+    return (
+        f"women and men are mistaken equally often, {one.error:.1%} of {one.n}, where a woman is "
+        f"one from {one.threshold:.3g} on (judges.sex_threshold)"
+    )
 
 
 def _named(fault: Fault) -> str:
