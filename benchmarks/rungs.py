@@ -1,15 +1,20 @@
 """What do rungs save, and what do they cost? The same trials with the poor ones stopped or not.
 
-    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.3] [--only on]
+    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.25] [--only on]
 
 Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
 what is finished there is kept, and a run that was stopped goes on. On a machine that does other
 work too, `--only on` and `--only off` at the same time, and then the command without either, give
 seconds that can be compared. The same rungs in both arms; off samples the whole suite at each.
 Seconds are those of training, sampling and scoring of the trials in results.db, without the base's
-and without trials that were interrupted and done again; the second column of `off` leaves out what
-its low rungs cost, as if it had the last alone. The hypervolume is the report's, of the trials
-that came to their last rung, as measured there. The table goes to benchmarks/results/rungs.md.
+and without trials that were interrupted and done again; steps and samples are counted alike. The
+columns `last` of `off` leave out what its low rungs cost, as if it had the last alone.
+
+The front of many noisy trials looks larger than that of few, and off has the more. So the fronts
+are compared by what a user would take from them: the --confirm strongest of each study, sampled on
+104 fresh noises as `tuner confirm` does, the same number in both arms. The hypervolume of the
+trials as measured by the study itself is told beside it. The table goes to
+benchmarks/results/rungs.md.
 """
 
 from __future__ import annotations
@@ -17,16 +22,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scipy import stats
 
+from metrics.contract import Objective
 from tuner.config import StudyConfig
+from tuner.confirm import Asked, run_confirm
+from tuner.confirmed import read_confirmation
 from tuner.course import agreements, hypervolumes, rung_lines
 from tuner.live import View, show
-from tuner.results_table import Results, read_results
+from tuner.results_table import Results, front, read_results
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import run_study
@@ -40,14 +48,22 @@ WORK = ("train", "sample", "score")
 
 @dataclass(frozen=True)
 class Arm:
-    """One study: what its trials cost, `last_alone` without their low rungs, and what they gave."""
+    """One study: what its trials cost, `last_alone` without their low rungs, and what they gave.
+
+    `front` counts the trials of the front. `hypervolume` is the report's, as measured by the study,
+    `fresh` that of the confirmed candidates on fresh noise.
+    """
 
     trials: int
     complete: int
     stopped: int
     seconds: float
     last_alone: float
+    steps: int
+    samples: int
+    front: int
     hypervolume: float
+    fresh: float
 
 
 @dataclass(frozen=True)
@@ -67,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rungs", type=int, nargs="+", default=[75, 300])
-    parser.add_argument("--keep", type=float, default=0.3)
-    parser.add_argument("--low-rung-seeds", type=int, default=2)
+    parser.add_argument("--keep", type=float, default=0.25)
+    parser.add_argument("--low-rung-seeds", type=int, default=1)
+    parser.add_argument("--confirm", type=int, default=2, help="so many of each study's strongest")
     parser.add_argument("--only", choices=("on", "off"), help="run this arm, and tell nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--studies", type=Path, default=HERE.parent / "studies" / "rungs")
@@ -84,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             config = load_study(asked.space, trials=asked.trials, seed=seed, set_values=wanted)
             folder = StudyFolder(asked.studies / config.study)
             if asked.only in (name, None):
-                run(config, folder)
+                run(config, folder, asked.confirm)
             if asked.only is None:
                 arms[name] = measured(folder)
                 offs += [read_results(folder)] if name == "off" else []
@@ -92,38 +109,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pairs.append(Pair(seed, arms["off"], arms["on"]))
     if asked.only is not None:
         return
-    text = page(pairs, offs, f"rungs {asked.rungs}, {', '.join(on)}")
+    told = [
+        f"rungs {asked.rungs}",
+        *on,
+        *asked.settings,
+        f"{asked.confirm} confirmed of each study",
+    ]
+    text = page(pairs, offs, ", ".join(told))
     write_text(asked.result, text)
     print(text)
 
 
-def run(config: StudyConfig, folder: StudyFolder) -> None:
-    """Run the study to its end; one that is there already is only taken up."""
+def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
+    """Run and confirm the study; what is there already is only taken up."""
     view = View(config.study, config.budget.trials, config.objectives)
     with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
+        show(view, events, plain=True)
+    with contextlib.closing(run_confirm(folder, Asked(trials=confirm, repeats=0))) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
 
 
 def measured(folder: StudyFolder) -> Arm:
     """What a study cost and gave."""
     results = read_results(folder)
-    names = results.study.objectives
     told = [one for one in results.trials if one.state != "interrupted"]
     with Store(folder.results_db, read_only=True) as store:
         phases = [[one for one in store.phases(trial.number) if one[0] in WORK] for trial in told]
-    ends = [
-        [one.rung.objectives[name].value for name in names]
-        for one in results.scored
-        if one.trial.state == "complete"
-    ]
+        rungs = [store.rungs(trial.number) for trial in told]
+        samples = [len(store.samples(one.trial, one.step)) for of in rungs for one in of]
+    ends = [one.rung.objectives for one in results.scored if one.trial.state == "complete"]
+    found = read_confirmation(folder, results)
+    confirmed = found.verdict.standings if found and found.verdict else ()
     return Arm(
         trials=results.finished,
         complete=len(ends),
         stopped=sum(one.state == "stopped" for one in told),
         seconds=sum(seconds for of in phases for _, seconds in of),
         last_alone=sum(map(without_low_rungs, phases)),
-        hypervolume=hypervolumes(ends)[-1] if ends else 0.0,
+        steps=sum(of[-1].step for of in rungs if of),
+        samples=sum(samples),
+        front=len(front(results)),
+        hypervolume=volume(ends, results),
+        fresh=volume([one.objectives for one in confirmed], results),
     )
+
+
+def volume(points: Sequence[Mapping[str, Objective]], results: Results) -> float:
+    """The share of the unit cube that the points dominate, 0 without any."""
+    names = results.study.objectives
+    found = hypervolumes([[point[name].value for name in names] for point in points])
+    return found[-1] if found else 0.0
 
 
 def without_low_rungs(phases: Sequence[tuple[str, float]]) -> float:
@@ -142,15 +177,19 @@ def page(pairs: Sequence[Pair], offs: Sequence[Results], settings: str) -> str:
         f"Made by `python benchmarks/rungs.py`: {settings}; as many trials in both arms.",
         "",
         "| seed | trials | stopped | off, s | off, last rung alone, s | on, s | on / off "
-        "| on / last alone | hypervolume off | on |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| on / last alone | steps on / off | samples on / off | front off | on "
+        "| hypervolume off | on | confirmed off | on |",
+        "|" + "---|" * 16,
     ]
     for one in pairs:
         off, on = one.off, one.on
         cells = [str(one.seed), f"{on.trials} and {off.trials}", str(on.stopped)]
         cells += [f"{off.seconds:.0f}", f"{off.last_alone:.0f}", f"{on.seconds:.0f}"]
         cells += [ratio(on.seconds, off.seconds), ratio(on.seconds, off.last_alone)]
+        cells += [ratio(on.steps, off.steps), ratio(on.samples, off.samples)]
+        cells += [str(off.front), str(on.front)]
         cells += [f"{off.hypervolume:.3f}", f"{on.hypervolume:.3f}"]
+        cells += [f"{off.fresh:.3f}", f"{on.fresh:.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
         "",
@@ -179,10 +218,10 @@ def cost_line(pairs: Sequence[Pair]) -> str:
 
 
 def gain_line(pairs: Sequence[Pair]) -> str:
-    """What stopping does to the front; off has the more trials among which one may be lucky."""
-    gaps = [one.on.hypervolume - one.off.hypervolume for one in pairs]
+    """What stopping does to what a user takes from a study: the confirmed on fresh noise."""
+    gaps = [one.on.fresh - one.off.fresh for one in pairs]
     mean = statistics.fmean(gaps)
-    told = f"Hypervolume on minus off: {mean:+.3f}"
+    told = f"Hypervolume of the confirmed, on minus off: {mean:+.3f}"
     if len(gaps) < 2:
         return f"{told}; one seed tells nothing of its spread."
     half = float(stats.t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / len(gaps) ** 0.5

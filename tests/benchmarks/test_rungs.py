@@ -8,8 +8,8 @@ import rungs
 from tuner.study_folder import StudyFolder
 
 
-def arm(seconds: float, hypervolume: float) -> rungs.Arm:
-    return rungs.Arm(24, 9, 15, seconds, 0.8 * seconds, hypervolume)
+def arm(seconds: float, fresh: float) -> rungs.Arm:
+    return rungs.Arm(24, 9, 15, seconds, 0.8 * seconds, 900, 400, 5, 0.7, fresh)
 
 
 def test_low_rungs_are_what_comes_before_the_last_training() -> None:
@@ -34,7 +34,14 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
     small = ["suite.seeds=1", "suite.steps=2", "train.batch_size=2", "train.resolution=48"]
     asked = ["--trials", "1", "--seeds", "0", "--rungs", "1", "2", "--low-rung-seeds", "1"]
     asked += [part for one in small for part in ("--set", one)]
-    asked += ["--studies", str(tmp_path / "studies"), "--result", str(tmp_path / "rungs.md")]
+    asked += [
+        "--confirm",
+        "1",
+        "--studies",
+        str(tmp_path / "studies"),
+        "--result",
+        str(tmp_path / "rungs.md"),
+    ]
     rungs.main(asked)
     text = (tmp_path / "rungs.md").read_text(encoding="utf-8")
     assert "| 0 | 1 and 1 | 0 |" in text
@@ -42,5 +49,7 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
     found = rungs.measured(StudyFolder(tmp_path / "studies" / "on-0"))
     assert (found.trials, found.stopped) == (1, 0)
     assert 0 < found.last_alone < found.seconds
+    assert (found.steps, found.samples) == (2, 2 * 13)
+    assert 0 <= found.fresh <= 1
     rungs.main(asked)
     assert (tmp_path / "rungs.md").read_text(encoding="utf-8") == text

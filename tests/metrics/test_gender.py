@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,3 +117,71 @@ def test_a_figure_without_a_face_in_the_frame_is_looked_at_twice(
     evidence = Evidence(sampled(image, sex="female"), mannequin_detectors)
     evidence.__dict__["figure"] = replace(figure, joints=joints)
     assert len(evidence.closer_embeddings) == 1
+
+
+def test_the_reject_class_has_as_many_sentences_as_a_sex() -> None:
+    assert len(gender.NOBODY) == len(gender.GROUPS["female"])
+
+
+@pytest.mark.parametrize(
+    ("rejected", "reason"), [(0.0, "the model sees nobody there"), (1.0, None)]
+)
+def test_what_looks_more_like_nobody_is_not_judged(
+    rejected: float,
+    reason: str | None,
+    evidence: Evidences,
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gender, "MIN_MARGIN", 0.0)  # random weights are never sure
+    monkeypatch.setattr(gender, "REJECTED", rejected)
+    (image,) = rendered(1, 3)
+    score = gender.score(sampled(image, sex="male"), evidence(image))
+    assert score.reason == reason
+    assert (score.value is None) == (reason is not None)
+
+
+def test_a_model_that_cannot_tell_nobody_is_not_asked(
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    mannequin_detectors: Detectors,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gender, "REJECTED", 0.0)
+    (image,) = rendered(1, 3, size=256, framing="full")
+    sample = sampled(image, sex="female")
+    score = gender.score(sample, Evidence(sample, mannequin_detectors))
+    assert score.reason != "the model sees nobody there"
+    assert "female" in score.evidence
+
+
+def test_a_threshold_becomes_one_half() -> None:
+    assert gender.balanced(0.7, None) == 0.7
+    assert gender.balanced(0.7, 0.5) == pytest.approx(0.7)
+    assert gender.balanced(0.8, 0.8) == pytest.approx(0.5)
+    assert gender.balanced(0.0, 0.8) == 0.0
+    assert gender.balanced(1.0, 0.8) == 1.0
+    # Odds of 9 to 1 divided by those of 3 to 1.
+    assert gender.balanced(0.9, 0.75) == pytest.approx(0.75)
+
+
+def test_a_threshold_of_the_settings_moves_the_answer_but_not_the_evidence(
+    rendered: Callable[..., list[Image]], sampled: Callable[..., Sample], clip_folder: Path
+) -> None:
+    (image,) = rendered(1, 3)
+    sample = sampled(image, sex="female")
+    found = []
+    for threshold in (None, 0.01, 0.99):
+        settings = JudgeSettings(
+            gender_model=str(clip_folder), sex_margin=0.0, sex_threshold=threshold
+        )
+        with open_detectors(settings) as detectors:
+            found.append(gender.score(sample, Evidence(sample, detectors)))
+    plain, low, high = (score.value for score in found)
+    assert plain is not None
+    assert low is not None
+    assert high is not None
+    assert high < 0.5 < low
+    assert len({score.evidence["female"] for score in found}) == 1
+    assert all(score.evidence["asked"] == "female" for score in found)

@@ -160,6 +160,26 @@ def test_an_arm_that_hangs_beside_the_body_is_long_though_it_reaches_nowhere(
     assert found["extra arm"][1] > found["normal"][1] + 0.5
 
 
+def test_an_arm_that_hangs_together_with_the_ground_is_seen_by_its_colour(
+    evidence: Evidences,
+) -> None:
+    figure = random_figure(np.random.default_rng(3), framing="full")
+    body = evidence(draw(figure, 128)).body
+    assert body is not None
+    free = (1 - body.explained) & (1 - body.region)
+    top, left = next((y, x) for y in range(20, 80) for x in range(80) if free[y, x : x + 40].all())
+    patch = np.zeros_like(free)
+    patch[top : top + 40, left : left + 40] = 1  # a piece of the ground, thick
+    patch &= 1 - body.explained
+    arm = np.zeros_like(free)
+    arm[top + 4 : top + 10, left : left + 40] = 1  # across it, thin
+    arm &= patch
+    nothing = replace(body, unexplained=patch, alike=np.zeros_like(free))
+    coloured = replace(body, unexplained=patch, alike=arm)
+    assert limbs.unexplained_parts(nothing)[0].reach == 0.0
+    assert limbs.unexplained_parts(coloured)[0].reach > 0.3
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("style", ["first", "second"])
 @pytest.mark.parametrize("size", [64, 256])

@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from metrics.preprocess import NEUTRAL, analysis_picture, detector_picture, lab, square_crop
+from metrics.preprocess import (
+    NEUTRAL,
+    analysis_picture,
+    detector_picture,
+    lab,
+    overlap,
+    square_crop,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,3 +47,10 @@ def test_crop_is_square_and_grey_outside_the_picture() -> None:
 def test_crop_of_a_box_outside_the_picture_is_all_grey() -> None:
     crop = square_crop(np.zeros((10, 10, 3), np.uint8), (1.5, 1.5, 1.9, 1.9))
     assert (crop == NEUTRAL[0]).all()
+
+
+def test_the_overlap_of_boxes_by_hand() -> None:
+    box = (0.2, 0.2, 0.6, 0.6)
+    assert overlap(box, box) == pytest.approx(1.0)
+    assert overlap(box, (0.4, 0.2, 0.8, 0.6)) == pytest.approx(1 / 3)
+    assert overlap(box, (0.6, 0.2, 0.9, 0.6)) == 0.0

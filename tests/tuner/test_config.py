@@ -206,6 +206,12 @@ def test_persons_are_counted_by_the_mannequin_s_detector_on_the_mannequin_only()
     )
 
 
+@pytest.mark.parametrize("threshold", [0.0, 1.0, "half", True])
+def test_a_threshold_of_the_sexes_lies_between_0_and_1(threshold: object) -> None:
+    with pytest.raises(ValidationError, match="sex_threshold"):
+        JudgeConfig(sex_threshold=threshold)  # type: ignore[arg-type]
+
+
 def test_native_size_is_read_from_a_diffusers_folder(tmp_path: Path) -> None:
     for part, values in (("unet", {"sample_size": 16}), ("vae", {"block_out_channels": [8, 8, 8]})):
         (tmp_path / part).mkdir()

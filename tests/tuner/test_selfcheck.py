@@ -14,12 +14,21 @@ from metrics import open_detectors
 from metrics.contract import Prompt, Sample, Score
 from metrics.judges import JUDGES
 from metrics.models import ModelUnavailableError
-from tuner.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
+from tuner.cases import BLOCK, BLUR, SOUND, WRONG_SEX, Case, ladders, wrong_sex
 from tuner.cli import app
 from tuner.judge_models import judge_settings
 from tuner.mannequin.labelled import rendered_cases
 from tuner.mannequin.unreadable import STRENGTHS
-from tuner.selfcheck import Answer, Measure, answers, area_under_curve, measures, spearman
+from tuner.selfcheck import (
+    Answer,
+    EqualError,
+    Measure,
+    answers,
+    area_under_curve,
+    equal_error,
+    measures,
+    spearman,
+)
 from tuner.selfcheck_report import print_measures
 
 FAULTS = {
@@ -42,9 +51,10 @@ def selfcheck(*arguments: object) -> Result:
 
 
 def answer(kind: str, value: float | None, source: int = 0, **more: Any) -> Answer:
-    score = Score("sharp", value, "unclear" if value is None else None)
-    about = {"group": "g", "strength": 0.0, "seconds": 0.5} | more
-    return Answer(source=source, kind=kind, judge="sharp", score=score, **about)
+    seen = more.pop("evidence", {})
+    score = Score("sharp", value, "unclear" if value is None else None, seen)
+    about = {"group": "g", "strength": 0.0, "seconds": 0.5, "judge": "sharp"} | more
+    return Answer(source=source, kind=kind, score=score, **about)
 
 
 def test_each_fault_is_drawn_once_for_each_figure_of_each_style() -> None:
@@ -107,6 +117,43 @@ def test_area_under_the_curve_by_hand(
     faulty: list[float], sound: list[float], area: float | None
 ) -> None:
     assert area_under_curve(faulty, sound) == area
+
+
+@pytest.mark.parametrize(
+    ("women", "men", "expected"),
+    [
+        ([0.9, 0.8], [0.1, 0.2], (0.5, 0.0, 4)),
+        # A model that takes men for women: the place lies above one half.
+        ([0.99, 0.97, 0.9, 0.8], [0.1, 0.6, 0.7, 0.85], (0.825, 0.25, 8)),
+        ([0.9], [], None),
+        ([0.5], [0.5], None),
+    ],
+)
+def test_women_and_men_are_parted_where_errors_are_equal(
+    women: list[float], men: list[float], expected: tuple[float, float, int] | None
+) -> None:
+    found = equal_error(women, men)
+    if expected is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert (found.threshold, found.error, found.n) == pytest.approx(expected)
+
+
+def test_the_equal_error_is_of_sound_pictures_and_printed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    told = []
+    for place, (asked, female) in enumerate(
+        [("female", 0.9), ("female", 0.8), ("male", 0.6), ("male", 0.3)]
+    ):
+        seen = {"asked": asked, "female": female}
+        told.append(answer(SOUND, None, place, judge="gender", evidence=seen))
+        told.append(answer(WRONG_SEX, None, place, judge="gender", evidence={**seen, "female": 0}))
+    (found,) = measures(told)
+    assert found.sexes == EqualError(pytest.approx(0.7), 0.0, 4)
+    print_measures([found])
+    assert "0.0% of 4, where a woman is one from 0.7 on" in capsys.readouterr().out
 
 
 def test_spearman_by_hand() -> None:
