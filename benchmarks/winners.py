@@ -26,9 +26,10 @@ from metrics.contract import Objective
 from metrics.objectives import objectives
 from tuner.base_model import load_base
 from tuner.confirmed import read_confirmation
-from tuner.fresh import FreshSuite
+from tuner.fresh import FreshSuite, fresh_suite
 from tuner.judge_models import mannequin_judges
 from tuner.results_table import Results, interval, read_results
+from tuner.space import load_study
 from tuner.study_folder import StudyFolder, write_text
 from tuner.winner import Standing
 
@@ -63,15 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     named = [(folder, *winner_of(folder)) for folder in map(StudyFolder, asked.studies)]
     asked.result.parent.mkdir(parents=True, exist_ok=True)
     lines = asked.result.with_suffix(".jsonl")
-    suite = FreshSuite(seeds=asked.noise_seeds, first_seed=FIRST_SEED)
     settings = mannequin_judges()
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
         bench = Bench(load_base("mannequin"), judges, Scale(), Path(temporary))
         found = [
             Winner(folder, results, standing, measured(bench, suite, lines, (folder, standing)))
             for folder, results, standing in named
+            for suite in [other_noise(folder, asked.noise_seeds)]
         ]
-    text = page(found, suite)
+    text = page(found)
     write_text(asked.result, text)
     print(text)
 
@@ -83,6 +84,11 @@ def winner_of(folder: StudyFolder) -> tuple[Results, Standing]:
     if found is None or found.verdict is None or found.verdict.winner is None:
         raise SystemExit(f"{folder.root} has no confirmed winner; run `tuner confirm` on it")
     return results, found.verdict.winner
+
+
+def other_noise(folder: StudyFolder, seeds: int) -> FreshSuite:
+    """The study's own suite on noise that nobody has drawn with."""
+    return fresh_suite(load_study(folder.study_yaml).suite, seeds, FIRST_SEED)
 
 
 def measured(
@@ -103,9 +109,9 @@ def measured(
     return found
 
 
-def page(found: Sequence[Winner], suite: FreshSuite) -> str:
+def page(found: Sequence[Winner]) -> str:
     """The table in Markdown."""
-    samples = suite.seeds * len(suite.prompts)
+    samples = max(each.total for one in found for each in one.again.values())
     lines = [
         "# Are winners what their studies say?",
         "",

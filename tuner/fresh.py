@@ -18,10 +18,12 @@ class FreshSuite(SuiteConfig):
         return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
 
 
-def fresh_suite(suite: SuiteConfig, seeds: int) -> FreshSuite:
-    """`suite` with `seeds` sampling seeds for each prompt, the first above all of its own."""
+def fresh_suite(suite: SuiteConfig, seeds: int, first_seed: int | None = None) -> FreshSuite:
+    """`suite` with `seeds` sampling seeds for each prompt from `first_seed` on; None: the first
+    above all of its own."""
     same = {name: getattr(suite, name) for name in SuiteConfig.model_fields}
-    return FreshSuite(**same | {"seeds": seeds, "first_seed": suite.seeds})
+    first = suite.seeds if first_seed is None else first_seed
+    return FreshSuite(**same | {"seeds": seeds, "first_seed": first})
 
 
 def seeds_for(suite: SuiteConfig, samples: int) -> int:

@@ -61,13 +61,13 @@ def run_study(
         record_study(config, folder, store, hashes)
         yield from take_up(session)
         if remaining(memory, config.budget.trials):
-            with contextlib.ExitStack() as opened_workers:
+            with contextlib.ExitStack() as stack:
+                shares = [Share(place, workers) for place in range(workers)]
                 several = [
-                    opened_workers.enter_context(contextlib.closing(worker))
-                    for worker in (
-                        Worker(config, folder, data, patience, Share(place, workers))
-                        for place in range(workers)
+                    stack.enter_context(
+                        contextlib.closing(Worker(config, folder, data, patience, share))
                     )
+                    for share in shares
                 ]
                 yield from base_told(several[0], config, folder, store)
                 runs = [partial(trial_attempts, worker, config.budget) for worker in several]
