@@ -172,8 +172,9 @@ def space_hash(config: StudyConfig) -> str:
     del plain["sampler"]  # which trials there are, and not what one of them means
     if plain["budget"]["low_rung_seeds"] is None:  # younger than the first studies, as is
         del plain["budget"]["low_rung_seeds"]
-    if plain["judges"]["copy_model"] is None:
-        del plain["judges"]["copy_model"]
+    for key in ("copy_model", "sex_threshold"):
+        if plain["judges"][key] is None:
+            del plain["judges"][key]
     if plain["regularisation"] is None:
         del plain["regularisation"]
     plain.pop("training_seeds", None)  # how many runs there are, and what is asked of them

@@ -213,6 +213,7 @@ def test_the_hash_follows_the_meaning(tmp_path: Path) -> None:
     changes += ["train.rank={choices: [4, 8]}", "objectives=[pose]", "constraints.explicit_rate=0"]
     changes += [
         "judges.copy_model=a/b",
+        "judges.sex_threshold=0.6",
         "judges.gender_model=a/b",
         "start_from=[{rank: 4}]",
         "suite.negative=x",
