@@ -30,7 +30,7 @@ from scipy import stats
 
 from metrics.contract import Objective
 from tuner.config import StudyConfig
-from tuner.confirm import Asked, run_confirm
+from tuner.confirm import Asked, NothingToConfirmError, run_confirm
 from tuner.confirmed import read_confirmation
 from tuner.course import agreements, hypervolumes, rung_lines
 from tuner.live import View, show
@@ -125,7 +125,9 @@ def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
     view = View(config.study, config.budget.trials, config.objectives)
     with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
-    with contextlib.closing(run_confirm(folder, Asked(trials=confirm, repeats=0))) as events:  # type: ignore[type-var]
+    told = run_confirm(folder, Asked(trials=confirm, repeats=0))
+    # A study without a trial to confirm gives its user nothing: a hypervolume of 0.
+    with contextlib.suppress(NothingToConfirmError), contextlib.closing(told) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
 
 
