@@ -11,6 +11,7 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
 from tuner.base_model import BaseModel
+from tuner.precision import multiplies_bfloat16
 from tuner.train_config import TrainConfig
 
 _PLAIN_ATTENTION_PLACES = 32 * 32
@@ -27,15 +28,10 @@ _AWAY = torch.device("cpu")
 
 
 def mixed_precision(base: BaseModel) -> str:
-    """Half precision where the base has it; trained weights and their optimizer stay float32.
-
-    A float32 base on a CPU that multiplies bfloat16 by itself steps half as fast again with it;
-    on any other CPU bfloat16 is slower. torch before 2.10 does not tell.
-    """
-    if base.device.type == "cpu":
-        told: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
-        if told.get("avx512_bf16") or told.get("amx_bf16"):
-            return "bf16"
+    """Half precision where the base has it, and on a CPU that multiplies bfloat16 by itself;
+    trained weights and their optimizer stay float32."""
+    if base.device.type == "cpu" and multiplies_bfloat16(base.device):
+        return "bf16"
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(base.dtype, "no")
 
 

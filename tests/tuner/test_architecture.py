@@ -15,7 +15,7 @@ LEVELS = (
     "comfyui data.__init__ data.buckets "
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
-    "mannequin.fit mannequin.shades",
+    "mannequin.fit mannequin.shades precision",
     "sizes checkpoint_file database_errors extra_rows fresh_rows own_warnings data.captions "
     "data.caption_files",
     "outcomes train_config space_paths write_ahead",

@@ -20,6 +20,7 @@ from tuner.mannequin.corpus import Corpus
 from tuner.mannequin.fit import Fit
 from tuner.mannequin.train_text import WIDTH, token_ids
 from tuner.mannequin.train_vae import to_pixels
+from tuner.precision import multiplies_bfloat16
 
 BATCH = 32
 PEAK_RATE = 8e-4
@@ -71,12 +72,13 @@ def train_base(
     scheduler = new_scheduler()
     weights = _debiased_weights(scheduler).to(device)
     fit = Fit(both, steps, PEAK_RATE, state)
+    half = multiplies_bfloat16(device)
     for _ in fit.steps(seed):
         index = torch.randint(len(latents), (BATCH,)).to(device)
         noise = torch.randn(BATCH, *latents.shape[1:]).to(device)
         when = torch.randint(scheduler.config["num_train_timesteps"], (BATCH,)).to(device)
         noisy = scheduler.add_noise(latents[index], noise, when)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             words = both["text"](ids[index]).last_hidden_state
             guess = both["unet"](noisy, when, words).sample
         error = (guess.float() - noise).square().mean(dim=(1, 2, 3))

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from tuner.mannequin.fit import Fit
+from tuner.precision import multiplies_bfloat16
 
 BATCH = 16
 PEAK_RATE = 1.5e-3
@@ -39,11 +40,12 @@ def train_vae(images: npt.NDArray[np.uint8], steps: int, seed: int, state: Path)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vae = new_vae().to(device)
     fit = Fit(vae, steps, PEAK_RATE, state, average=0.995)
+    half = multiplies_bfloat16(device)
     for _ in fit.steps(seed):
         pixels = to_pixels(images[torch.randint(len(images), (BATCH,)).numpy()]).to(device)
         if torch.rand(()) < 0.5:
             pixels = pixels.flip(-1)
-        with torch.autocast(device.type, torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
             latents = vae.encode(pixels).latent_dist
             redrawn = vae.decode(latents.sample()).sample
         fit.descend(_redraw_loss(redrawn.float(), pixels) + 1e-6 * latents.kl().mean())
