@@ -1,6 +1,6 @@
 """What do rungs save, and what do they cost? The same trials with the poor ones stopped or not.
 
-    python benchmarks/rungs.py [SPACE] [--trials 24] [--seeds 0 1 2] [--keep 0.25] [--only on]
+    python benchmarks/rungs.py [SPACE] [--trials 16] [--seeds 0 1 2] [--keep 0.25] [--only on]
 
 Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
 what is finished there is kept, and a run that was stopped goes on. On a machine that does other
@@ -41,7 +41,7 @@ from tuner.study import run_study
 from tuner.study_folder import StudyFolder, write_text
 
 HERE = Path(__file__).parent
-SPACE = HERE.parent / "search_spaces" / "pose.yaml"
+SPACE = HERE.parent / "search_spaces" / "look.yaml"
 RESULT = HERE / "results" / "rungs.md"
 WORK = ("train", "sample", "score")
 
@@ -80,9 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("space", nargs="?", type=Path, default=SPACE)
-    parser.add_argument("--trials", type=int, default=24)
+    parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rungs", type=int, nargs="+", default=[75, 300])
+    parser.add_argument("--rungs", type=int, nargs="+", default=[66, 200])
     parser.add_argument("--keep", type=float, default=0.25)
     parser.add_argument("--low-rung-seeds", type=int, default=1)
     parser.add_argument("--confirm", type=int, default=2, help="so many of each study's strongest")

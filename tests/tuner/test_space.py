@@ -53,7 +53,7 @@ def test_sizes_left_out_are_the_bases_own(tmp_path: Path) -> None:
 
 def test_the_shipped_spaces_load() -> None:
     spaces = shipped_spaces()
-    assert {"pose", "pose_sd15"} <= spaces.keys()
+    assert {"look", "pose", "pose_sd15"} <= spaces.keys()
     for path in spaces.values():
         assert load_study(path).train
 
@@ -186,7 +186,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path, text: str) -> None:
     assert space_hash(again) == space_hash(config)
 
 
-@pytest.mark.parametrize("name", ["pose", "pose_sd15"])
+@pytest.mark.parametrize("name", ["look", "pose", "pose_sd15"])
 def test_shipped_spaces_are_read_back_equal(tmp_path: Path, name: str) -> None:
     config = load_study(shipped_spaces()[name])
     (tmp_path / "study.yaml").write_text(to_yaml(config), encoding="utf-8")

@@ -23,7 +23,7 @@ CLIP_SEX_MARGIN = 0.94
 Its temperature makes it too sure of itself: of 729 rendered figures of the first style, some soft,
 undressed or redrawn, 2.1 % of all answers are wrong, and 0.9 % of those above it (95 %)."""
 
-DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square", "few")
+DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square", "few", "one_look")
 """The variants of the data set; `mannequin` in a search space means the first one."""
 
 

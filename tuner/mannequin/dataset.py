@@ -11,8 +11,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,14 +43,24 @@ _NECK_TO_NOSE = 0.76  # heads
 
 @dataclass(frozen=True)
 class Variant:
-    """What a data set has in common: share of women, the ground (None: either), square crops,
-    and how many pictures there are."""
+    """What a data set has in common: share of women, the ground (None: either), the look of
+    everybody in it (parameters of the figure), square crops, and how many pictures there are."""
 
     female_share: float = 0.95
     ground: Ground | None = None
+    look: Mapping[str, Any] = field(default_factory=dict)
     cropped: bool = False
     count: int = COUNT
 
+
+ONE_LOOK = {
+    "hair": "red hair",
+    "top": "sweater",
+    "top_colour": "green",
+    "bottom": "trousers",
+    "bottom_colour": "yellow",
+}
+"""One hair colour and one outfit for women and men."""
 
 VARIANTS: Mapping[str, Variant] = {
     "rare_males": Variant(),
@@ -58,9 +69,10 @@ VARIANTS: Mapping[str, Variant] = {
     "original": Variant(ground="cluttered"),
     "square": Variant(cropped=True),
     "few": Variant(count=40),
+    "one_look": Variant(female_share=0.5, look=ONE_LOOK),
 }
-"""Without its crop or ground, figure n of a variant is figure n of the default (where their sexes
-are the same): runs on two variants are paired."""
+"""Without its crop, ground or look, figure n of a variant is figure n of the default (where their
+sexes are the same): runs on two variants are paired."""
 
 
 def data_folder(variant: str = DEFAULT) -> Path:
@@ -120,6 +132,7 @@ def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[
         figure = common_figure(rng, sex="male" if male else "female")
         if variant.ground is not None:
             figure = replace(figure, ground=variant.ground)
+        figure = replace(figure, **variant.look)
         yield (_crop(figure) if variant.cropped else draw(figure, SIZE)), figure
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ from tuner.errors import ConfigError
 from tuner.mannequin import DATA_VARIANTS, data_variant
 from tuner.mannequin.dataset import (
     MISTAGGED_SHARE,
+    ONE_LOOK,
     SIZE,
     VARIANTS,
     VERSION,
@@ -75,6 +77,7 @@ def test_each_variant_has_the_asked_share_of_men() -> None:
         "original": 2,
         "square": 2,
         "few": 2,
+        "one_look": 20,
     }
 
 
@@ -97,6 +100,16 @@ def test_matted_and_original_differ_from_the_default_in_their_ground_alone(
     assert all(f"{ground} background" in figure.tags for figure in grounded)
     plain = [replace(figure, ground="plain") for figure in grounded]
     assert plain == [replace(figure, ground="plain") for figure in figures("rare_males")]
+
+
+def test_all_of_one_look_wear_the_same_and_are_else_as_the_balanced() -> None:
+    alike = figures("one_look")
+    assert {figure.clothes_tags for figure in alike} == {("green sweater", "yellow trousers")}
+    assert {figure.hair for figure in alike} == {"red hair"}
+    bare: dict[str, Any] = dict.fromkeys(ONE_LOOK, "")
+    assert [replace(one, **bare) for one in alike] == [
+        replace(one, **bare) for one in figures("balanced")
+    ]
 
 
 def test_square_pictures_are_filled_by_the_person() -> None:
