@@ -5,7 +5,8 @@
 Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
 what is finished there is kept, and a run that was stopped goes on. On a machine that does other
 work too, `--only on` and `--only off` at the same time, and then the command without either, give
-seconds that can be compared. The same rungs in both arms; off samples the whole suite at each.
+seconds that can be compared. The same rungs and noise seeds in both arms, so that `off` tells how
+well what `on` decides by foretells the last rung.
 Seconds are those of training, sampling and scoring of the trials in results.db, without the base's
 and without trials that were interrupted and done again; steps and samples are counted alike. The
 columns `last` of `off` leave out what its low rungs cost, as if it had the last alone.
@@ -21,6 +22,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import shlex
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -82,22 +85,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("space", nargs="?", type=Path, default=SPACE)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--rungs", type=int, nargs="+", default=[66, 200])
+    parser.add_argument("--rungs", type=int, nargs="+", default=[50, 300])
     parser.add_argument("--keep", type=float, default=0.25)
     parser.add_argument("--low-rung-seeds", type=int, default=1)
-    parser.add_argument("--confirm", type=int, default=2, help="so many of each study's strongest")
+    parser.add_argument("--confirm", type=int, default=3, help="so many of each study's strongest")
     parser.add_argument("--only", choices=("on", "off"), help="run this arm, and tell nothing")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--studies", type=Path, default=HERE.parent / "studies" / "rungs")
     parser.add_argument("--result", type=Path, default=RESULT)
     asked = parser.parse_args(arguments)
-    on = [f"budget.keep={asked.keep}", f"budget.low_rung_seeds={asked.low_rung_seeds}"]
+    rungs = [f"budget.rungs={asked.rungs}", f"budget.low_rung_seeds={asked.low_rung_seeds}"]
+    kept = {"off": "budget.keep=1", "on": f"budget.keep={asked.keep}"}
     pairs, offs = [], []
     for seed in asked.seeds:
         arms = {}
-        for name, settings in (("off", ["budget.keep=1"]), ("on", on)):
-            wanted = [*asked.settings, f"budget.rungs={asked.rungs}", *settings]
-            wanted.append(f"study={name}-{seed}")
+        for name, keep in kept.items():
+            wanted = [*asked.settings, *rungs, keep, f"study={name}-{seed}"]
             config = load_study(asked.space, trials=asked.trials, seed=seed, set_values=wanted)
             folder = StudyFolder(asked.studies / config.study)
             if asked.only in (name, None):
@@ -109,15 +112,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             pairs.append(Pair(seed, arms["off"], arms["on"]))
     if asked.only is not None:
         return
-    told = [
-        f"rungs {asked.rungs}",
-        *on,
-        *asked.settings,
-        f"{asked.confirm} confirmed of each study",
-    ]
-    text = page(pairs, offs, ", ".join(told))
+    text = page(pairs, offs, command(asked))
     write_text(asked.result, text)
     print(text)
+
+
+def command(asked: argparse.Namespace) -> str:
+    """The command that measures this again."""
+    space = Path(os.path.relpath(asked.space, HERE.parent)).as_posix()
+    words = ["python", "benchmarks/rungs.py", space, "--trials", asked.trials]
+    words += ["--seeds", *asked.seeds, "--rungs", *asked.rungs, "--keep", asked.keep]
+    words += ["--low-rung-seeds", asked.low_rung_seeds, "--confirm", asked.confirm]
+    words += [word for setting in asked.settings for word in ("--set", setting)]
+    return shlex.join(map(str, words))
 
 
 def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
@@ -171,12 +178,12 @@ def without_low_rungs(phases: Sequence[tuple[str, float]]) -> float:
     )
 
 
-def page(pairs: Sequence[Pair], offs: Sequence[Results], settings: str) -> str:
-    """The table in Markdown."""
+def page(pairs: Sequence[Pair], offs: Sequence[Results], again: str) -> str:
+    """The table in Markdown, made by the command `again`."""
     lines = [
         "# Rungs on and off",
         "",
-        f"Made by `python benchmarks/rungs.py`: {settings}; as many trials in both arms.",
+        f"Made by `{again}`; as many trials in both arms.",
         "",
         "| seed | trials | stopped | off, s | off, last rung alone, s | on, s | on / off "
         "| on / last alone | steps on / off | samples on / off | front off | on "
