@@ -16,11 +16,11 @@ def test_equal_seeds_give_equal_corpora() -> None:
 
 @pytest.mark.parametrize("mixture", [WEB, pytest.param(EVERY_POSE, marks=pytest.mark.slow)])
 def test_faults_have_their_share_and_only_sound_figures_their_tags(mixture: Mixture) -> None:
-    corpus = make_corpus(3000, 0, mixture, size=8)
+    corpus = make_corpus(1200, 0, mixture, size=8)
     malformed = np.array([figure.limbs != "normal" for figure in corpus.figures])
     undressed = np.array([not figure.clothed for figure in corpus.figures])
-    assert abs(malformed.mean() - mixture.malformed) < 0.03
-    assert abs(undressed.mean() - mixture.undressed) < 0.03
+    assert abs(malformed.mean() - mixture.malformed) < 0.04
+    assert abs(undressed.mean() - mixture.undressed) < 0.04
     named = np.array([any(f" {top}" in text for top in TOPS) for text in corpus.captions])
     assert not (named & (malformed | undressed)).any()
     assert named[~malformed & ~undressed].mean() > 0.4
