@@ -36,7 +36,7 @@ from tuner.config import StudyConfig
 from tuner.confirm import Asked, NothingToConfirmError, run_confirm
 from tuner.confirmed import read_confirmation
 from tuner.course import agreements, hypervolumes, rung_lines
-from tuner.live import View, show
+from tuner.live import View, recall, show
 from tuner.results_table import Results, front, read_results
 from tuner.space import load_study
 from tuner.store import Store
@@ -130,6 +130,8 @@ def command(asked: argparse.Namespace) -> str:
 def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
     """Run and confirm the study; what is there already is only taken up."""
     view = View(config.study, config.budget.trials, config.objectives)
+    if folder.exists():
+        recall(view, read_results(folder))
     with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
     told = run_confirm(folder, Asked(trials=confirm, repeats=0))
