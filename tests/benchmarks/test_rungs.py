@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import rungs
 
+from tests.tuner.report_studies import new_study, put_trial
 from tuner.study_folder import StudyFolder
 
 
@@ -20,13 +21,23 @@ def test_low_rungs_are_what_comes_before_the_last_training() -> None:
 
 
 def test_time_and_front_are_compared_over_the_seeds() -> None:
-    pairs = [rungs.Pair(n, arm(100, 0.5), arm(40 + 10 * n, 0.4 + 0.01 * n)) for n in range(3)]
+    pairs = [rungs.Pair(n, arm(100, 0.5), arm(40 + 10 * n, 0.4 + 0.01 * n), 0.3) for n in range(3)]
     assert "0.50 of the time without, at most half, and 0.62" in rungs.cost_line(pairs)
     assert "-0.090 [-0.115, -0.065] over 3 seeds: worse" in rungs.gain_line(pairs)
     assert "one seed" in rungs.gain_line(pairs[:1])
-    alike = [rungs.Pair(n, arm(100, 0.5), arm(60, 0.4 + 0.1 * n)) for n in range(3)]
+    alike = [rungs.Pair(n, arm(100, 0.5), arm(60, 0.4 + 0.1 * n), 0.3) for n in range(3)]
     assert "more than half" in rungs.cost_line(alike)
     assert "not told apart" in rungs.gain_line(alike)
+
+
+def test_fewer_trials_are_those_that_the_seconds_were_enough_for(tmp_path: Path) -> None:
+    folder = new_study(tmp_path)
+    for number, state in enumerate(["complete", "stopped", "complete"]):
+        put_trial(folder, number, state, good=0.8 + 0.1 * number)  # 20 s of training each
+    found = [rungs.volume_for(folder, seconds) for seconds in (19.0, 20.0, 59.0, 60.0)]
+    assert found[0] == 0
+    assert found[0] < found[1] == found[2] < found[3]
+    assert found[3] == rungs.measured(folder).hypervolume
 
 
 @pytest.mark.slow
