@@ -154,7 +154,6 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
     space = write_space(tmp_path)
     found = {}
@@ -177,7 +176,6 @@ def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_worker_that_is_killed_leaves_the_other_alone(tmp_path: Path) -> None:
     config = load_study(write_space(tmp_path), trials=2)
     folder = StudyFolder(tmp_path / "faults")

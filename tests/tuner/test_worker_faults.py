@@ -36,7 +36,7 @@ from tuner.study_folder import StudyFolder
 from tuner.train_config import read_yaml
 from tuner.workers import Patience
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ from tuner.mannequin.render import draw, random_figure
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 def test_the_fast_build_makes_a_base_and_a_judge_that_load(tmp_path: Path) -> None:
     build(tmp_path, fast=True)
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "base")
