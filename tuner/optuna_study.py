@@ -1,8 +1,8 @@
-"""Optuna's memory of a study: open it, ask it for parameters, tell it how a trial ended.
+"""Optuna's side of a study: open optuna.db, ask for parameters, report how a trial ended.
 
-Trials that die for their own parameters (not finite, collapsed, out of memory) end as PRUNED with
-a constraint above 0: of a FAIL Optuna's sampler learns nothing and goes there again and again.
-FAIL is for what the parameters cannot help, and the parameters are queued again.
+A trial that fails because of its own parameters (not finite, collapsed, out of memory) ends as
+PRUNED with a constraint above 0: Optuna's samplers learn nothing from FAIL and would try the same
+region again and again. FAIL is for causes outside the parameters, which are then queued again.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from tuner.space import space_hash, start_parameters
 from tuner.study_folder import StudyFolder
 
 MOST_DEATHS = 3
-"""A trial in which the process died this often is held to be the cause of it."""
+"""A trial in which the process died this often is taken to be the cause, and is pruned."""
 
 SOUND = "sound"
-"""The constraint that a pruned trial breaks, by 1, and one that did not go on at a rung, by how far
-it was behind; 0 in a trial that came through. A key of its own would end studies begun without it:
-to a Gaussian process all trials must have as many constraints."""
+"""Constraint of every trial: 1 for a pruned trial, in (0, 1] for one that was stopped at a rung
+(how far behind it was), 0 for a trial that reached its last rung. Pruned and stopped trials share
+it because Optuna's Gaussian process needs the same number of constraints in all trials."""
 
 _HASH, _DATA = "space_hash", "data"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -45,14 +45,14 @@ _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 def opened(
     config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
 ) -> Iterator[optuna.Study]:
-    """The study in `folder`, new or as it was left, with its start recipes queued.
+    """Open the Optuna study in `folder`, or create it with its starting points queued.
 
-    data: the hash of each training set by name. Raises ConfigError when the folder holds a study
-    of another space, of other data or of other objectives, and TunerError when the database
+    `data` has the hash of each training set by name. Raises ConfigError when the folder holds a
+    study of another space, of other data or of other objectives, and TunerError when the database
     cannot be used.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _telling(folder), storage(folder) as memory:
+    with _database_errors(folder), storage(folder) as memory:
         study = optuna.create_study(
             storage=memory,
             study_name=config.study,
@@ -67,7 +67,7 @@ def opened(
 
 @contextlib.contextmanager
 def storage(folder: StudyFolder) -> Iterator[optuna.storages.RDBStorage]:
-    """optuna.db, closed at the end."""
+    """Open optuna.db for reading and writing, and close it at the end."""
     url = sqlalchemy.URL.create("sqlite", database=str(folder.optuna_db.resolve()))
     memory = optuna.storages.RDBStorage(
         url.render_as_string(), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
@@ -80,7 +80,7 @@ def storage(folder: StudyFolder) -> Iterator[optuna.storages.RDBStorage]:
 
 
 def existing(memory: optuna.storages.RDBStorage, folder: StudyFolder) -> optuna.Study:
-    """The study that was begun in `folder`. Raises ConfigError where there is none."""
+    """Return the Optuna study of `folder`. Raises ConfigError when there is none."""
     names = optuna.get_all_study_names(memory)
     if not names:
         raise ConfigError(f"no study was begun in {folder.root}")
@@ -88,14 +88,14 @@ def existing(memory: optuna.storages.RDBStorage, folder: StudyFolder) -> optuna.
 
 
 def _begin(study: optuna.Study, config: StudyConfig, data: Mapping[str, str]) -> None:
-    for recipe in start_parameters(config):
-        study.enqueue_trial(recipe, skip_if_exists=True)
+    for parameters in start_parameters(config):
+        study.enqueue_trial(parameters, skip_if_exists=True)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         study.set_metric_names(list(config.objectives))
     study.set_user_attr(_DATA, dict(data))
     study.set_user_attr("objectives", list(config.objectives))
-    # Written last: without it the study was never begun, and all of the above is done again.
+    # Written last: without it the study counts as not begun, and all of the above is done again.
     study.set_user_attr(_HASH, space_hash(config))
 
 
@@ -128,8 +128,8 @@ def _refuse_changed(
 def settle_dead(study: optuna.Study) -> list[tuple[int, str]]:
     """End the trials whose process is gone and queue their parameters again.
 
-    Whoever calls holds the study's lock, so a running trial of this very process is one that it
-    lost. Returns the trials that were ended, each with the reason.
+    The caller holds the study's lock, so a trial that is marked as running in this very process
+    was lost earlier. Returns the trials that were ended, each with the reason.
     """
     settled = []
     for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -149,24 +149,24 @@ def settle_dead(study: optuna.Study) -> list[tuple[int, str]]:
 
 
 def remaining(study: optuna.Study, trials: int) -> int:
-    """How many of `trials` have still to be finished: completed or pruned."""
+    """Count how many of `trials` are still to be finished, that is completed or pruned."""
     return max(0, trials - len(study.get_trials(deepcopy=False, states=_FINISHED)))
 
 
 def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optuna.Trial:
-    """The next trial, marked as this process's; `beside` others that may be running.
+    """Return the next trial, marked with this process as its owner.
 
-    The sampler is seeded anew for each trial, with how many were asked for before it (retries
-    not counted): a study that was stopped and taken up again asks for what it would have asked
-    for without the break, and does not draw its first random points a second time.
+    `beside` says that other trials may be running. The sampler is seeded for each trial with the
+    number of trials before it (retries not counted): a study that was stopped and continued asks
+    for the same parameters as one that ran through, and does not repeat its first random points.
     """
     trials = study.get_trials(deepcopy=False)
-    queued = [one for one in trials if one.state == TrialState.WAITING]
-    asked = sum("retry_of" not in one.user_attrs for one in trials if one not in queued)
-    tried = [one.params for one in trials if one.state in (*_FINISHED, TrialState.RUNNING)]
-    recipes = len(start_parameters(config))
-    study.sampler = sampler_of(config, recipes, asked, beside)
-    if not queued and (chosen := chosen_values(config, recipes, asked, tried)):
+    queued = [trial for trial in trials if trial.state == TrialState.WAITING]
+    before = sum("retry_of" not in trial.user_attrs for trial in trials if trial not in queued)
+    tried = [trial.params for trial in trials if trial.state in (*_FINISHED, TrialState.RUNNING)]
+    starts = len(start_parameters(config))
+    study.sampler = sampler_of(config, starts, before, beside)
+    if not queued and (chosen := chosen_values(config, starts, before, tried)):
         study.enqueue_trial(chosen)
     trial = study.ask()
     trial.set_user_attr("owner", this_process())
@@ -174,14 +174,20 @@ def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optun
 
 
 def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
-    """Keep a rung in the running trial: its grid as an artifact, and its numbers, which are
-    [value, low, high, judged, asked] by name.
+    """Attach a rung to the running trial: its grid as an artifact, and its objectives and rates.
 
-    Optuna takes nothing more for a trial once it is told, so a grid goes in as soon as it is there.
+    Each number is kept as [value, low, high, judged samples, all samples] under its name. Optuna
+    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists.
     """
     numbers = {
-        one.name: [one.value, one.low, one.high, one.n, one.total]
-        for one in [*rung.objectives.values(), *rung.rates.values()]
+        objective.name: [
+            objective.value,
+            objective.low,
+            objective.high,
+            objective.n,
+            objective.total,
+        ]
+        for objective in [*rung.objectives.values(), *rung.rates.values()]
     }
     trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
     attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)
@@ -190,7 +196,7 @@ def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
 def attach_picture(
     owner: optuna.Trial | optuna.Study, picture: Path, name: str, artifacts: Path
 ) -> None:
-    """Copy `picture` (PNG) below `artifacts` and note it with the trial or study as `name`."""
+    """Copy `picture` (PNG) below `artifacts` and attach it to a trial or study as `name`."""
     artifacts.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=artifacts, prefix=".") as own:
         copy = shutil.copyfile(picture, Path(own) / name)
@@ -210,10 +216,10 @@ def complete(
     reason: str | None = None,
     behind: float = 0.0,
 ) -> None:
-    """Tell a trial's objectives, and its constraints: above 0 is broken, and `reason` says why.
+    """End a trial with its objectives and constraints (above 0: broken, for `reason`).
 
-    One that did not go on was `behind`: so it is on no front, neither Optuna's nor the
-    dashboard's, and for the sampler it is worse than every trial that came through.
+    A trial that was stopped at a rung has `behind` above 0. That keeps it off the front, Optuna's
+    and the dashboard's alike, and makes it worse to the sampler than every trial that was not.
     """
     if reason is not None:
         trial.set_user_attr("reason", reason)
@@ -222,7 +228,7 @@ def complete(
 
 
 def prune(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
-    """End a trial that its parameters brought down."""
+    """End a trial that failed because of its parameters."""
     trial.set_user_attr("reason", reason)
     set_constraints(trial, {SOUND: 1.0})
     study.tell(trial, state=TrialState.PRUNED)
@@ -237,26 +243,26 @@ def fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
 def requeue(
     study: optuna.Study, trial: optuna.Trial, reason: str, deaths: int | None = None
 ) -> None:
-    """End a trial that was stopped from outside and queue its parameters again, once."""
+    """End a trial that was interrupted and queue its parameters again, once."""
     if deaths is None:
         deaths = int(trial.user_attrs.get("deaths", 0))
-    # A recipe that was queued and not yet read by `suggest` is not in `params`.
+    # Parameters that were queued and not yet read by `suggest` are not in `params`.
     queued = trial.storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {})
     parameters = {**queued, **trial.params}
     others = study.get_trials(deepcopy=False)
-    if all(one.user_attrs.get("retry_of") != trial.number for one in others):
+    if all(other.user_attrs.get("retry_of") != trial.number for other in others):
         first = trial.user_attrs.get("first_try", trial.number)
-        told = {"retry_of": trial.number, "first_try": first, "deaths": deaths}
-        study.enqueue_trial(parameters, told)
+        attributes = {"retry_of": trial.number, "first_try": first, "deaths": deaths}
+        study.enqueue_trial(parameters, attributes)
     fail(study, trial, reason)
 
 
 def set_constraints(trial: optuna.Trial, constraints: Mapping[str, float]) -> None:
-    """Say how far each constraint is broken, to Optuna and to the dashboard.
+    """Store how far each constraint is broken, for Optuna and for the dashboard.
 
-    optuna-dashboard 0.21 reads only the list that Optuna kept before version 5, so the values go
-    there as well; Optuna then counts each twice, which changes neither who is feasible nor the
-    order of those who are not. A test fails once the dashboard reads the new ones.
+    optuna-dashboard 0.21 reads only the list that Optuna used before version 5, so the values are
+    stored there as well. Optuna then counts each twice, which changes neither which trials are
+    feasible nor the order of the others. A test fails once the dashboard reads the new ones.
     """
     for name, value in constraints.items():
         trial.set_constraint(name, value)
@@ -266,15 +272,15 @@ def set_constraints(trial: optuna.Trial, constraints: Mapping[str, float]) -> No
 
 
 def ended(study: optuna.Study) -> dict[int, str]:
-    """The state in the words of `tuner.events` of each trial that Optuna knows as over."""
-    over = (one for one in study.get_trials(deepcopy=False) if one.state.is_finished())
-    return {one.number: _state(one) for one in over}
+    """Return the state of each finished trial by number, in the words of `tuner.events`."""
+    finished = (trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+    return {trial.number: _state(trial) for trial in finished}
 
 
 def reasons(study: optuna.Study) -> dict[int, str]:
-    """Why trials that did not complete are over, as far as Optuna was told."""
-    told = [one for one in study.get_trials(deepcopy=False) if "reason" in one.user_attrs]
-    return {one.number: one.user_attrs["reason"] for one in told}
+    """Return the reason of each trial that did not complete, by number, where Optuna has one."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if "reason" in trial.user_attrs]
+    return {trial.number: trial.user_attrs["reason"] for trial in trials}
 
 
 def _state(trial: FrozenTrial) -> str:
@@ -286,7 +292,7 @@ def _state(trial: FrozenTrial) -> str:
 
 
 @contextlib.contextmanager
-def _telling(folder: StudyFolder) -> Iterator[None]:
+def _database_errors(folder: StudyFolder) -> Iterator[None]:
     """Turn an error of the database below Optuna into one line for the user."""
     try:
         yield

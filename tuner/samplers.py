@@ -1,7 +1,7 @@
-"""Who chooses the parameters of the next trial: Optuna's samplers, by the name a space gives them.
+"""Samplers, which choose the parameters of the next trial: Optuna's, by their name in the space.
 
-A sampler is made anew for each trial from the study's seed and how many trials were asked for, so
-that a study that was stopped and taken up again asks for what it would have asked for anyway.
+A sampler is built for each trial from the study's seed and the number of trials before it, so that
+a study that was stopped and continued asks for the same parameters as one that ran through.
 """
 
 from __future__ import annotations
@@ -37,21 +37,22 @@ _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
 
 
-def sampler_of(config: StudyConfig, recipes: int, asked: int, beside: bool = False) -> BaseSampler:
-    """The study's sampler for the trial after `asked` ones, of which `recipes` were given.
+def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
+    """Return the study's sampler for the next trial, after `before` ones.
 
-    Tree-structured Parzen estimators (Bergstra et al. 2011; several objectives: Ozaki et al.
-    2022), a Gaussian process, NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`,
-    trees keep away from trials that still run.
+    `starts` of those were given by `start_from`. The samplers are Tree-structured Parzen
+    estimators (Bergstra et al. 2011; several objectives: Ozaki et al. 2022), a Gaussian process,
+    NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`, the Parzen estimators keep
+    away from the parameters of trials that are still running.
     """
-    seed = (config.seed * _SEED_STRIDE + asked) % 2**32
-    startup = startup_trials(config, recipes)
+    seed = (config.seed * _SEED_STRIDE + before) % 2**32
+    startup = startup_trials(config, starts)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match "random" if config.recipes else config.sampler:
             case "tpe":
                 # Grouped, parameters that some trials lack are still modelled together.
-                grouped = any(is_bound(one) for one in config.train.values())
+                grouped = any(is_bound(parameter) for parameter in config.train.values())
                 return TPESampler(
                     multivariate=True,
                     group=grouped,
@@ -69,32 +70,32 @@ def sampler_of(config: StudyConfig, recipes: int, asked: int, beside: bool = Fal
                 return RandomSampler(seed=seed)
 
 
-def startup_trials(config: StudyConfig, recipes: int) -> int:
-    """How many trials are drawn at random, `recipes` among them, before a sampler learns."""
-    return recipes + max(4, config.budget.trials // 4)
+def startup_trials(config: StudyConfig, starts: int) -> int:
+    """Count the trials before a sampler learns: `starts` given ones, then random ones."""
+    return starts + max(4, config.budget.trials // 4)
 
 
 def chosen_values(
     config: StudyConfig,
-    recipes: int,
-    asked: int,
+    starts: int,
+    before: int,
     tried: Iterable[Mapping[str, object]] = (),
 ) -> dict[str, Value]:
-    """What the trial after `asked` ones takes whatever the sampler says: in a study of recipes the
-    next one that was not `tried`, of a grid a whole point, else a value of each parameter with a
-    prior.
+    """Return the values that the next trial takes regardless of the sampler.
 
-    Priors hold until the sampler has trials to learn from, and all through random search. A
-    parameter that the other values leave out is drawn all the same.
+    In a study of recipes that is the next run that is not in `tried`, in a grid a whole point,
+    otherwise a value for each parameter that has a prior. `starts` and `before` are as in
+    `sampler_of`. Priors hold until the sampler has trials to learn from, and throughout a random
+    search. A parameter whose `when` condition is not met is drawn all the same.
     """
     if config.recipes:
         return next_run(config.recipes, config.training_seeds, tried)
     if config.sampler == "grid":
-        return _grid_point(config, asked - recipes)
+        return _grid_point(config, before - starts)
     learns = config.sampler != "random"
-    if learns and asked >= startup_trials(config, recipes):
+    if learns and before >= startup_trials(config, starts):
         return {}
-    random = np.random.default_rng([config.seed, asked])
+    random = np.random.default_rng([config.seed, before])
     return {
         name: _from_prior(parameter, parameter.prior, random)
         for name, parameter in config.train.items()
@@ -103,7 +104,7 @@ def chosen_values(
 
 
 def _grid_point(config: StudyConfig, index: int) -> dict[str, Value]:
-    """Point `index` of the grid in an order of the study's own; the first one after the last."""
+    """Return point `index` of the grid in a random order fixed by the study's seed; it wraps."""
     searched = {k: v for k, v in config.train.items() if not isinstance(v, Fixed)}
     axes = [grid_points(parameter) or () for parameter in searched.values()]
     shape = [len(axis) for axis in axes]
@@ -114,14 +115,15 @@ def _grid_point(config: StudyConfig, index: int) -> dict[str, Value]:
 
 
 def _from_prior(
-    of: FloatRange | IntRange, prior: Prior, random: np.random.Generator
+    range_: FloatRange | IntRange, prior: Prior, random: np.random.Generator
 ) -> float | int:
-    into, back = (math.log, math.exp) if of.log else (float, float)
-    width = math.log(prior.width) if of.log else prior.width
+    low, high, step = range_.low, range_.high, range_.step
+    into, back = (math.log, math.exp) if range_.log else (float, float)
+    width = math.log(prior.width) if range_.log else prior.width
     centre = into(prior.centre)
-    ends = (into(of.low) - centre) / width, (into(of.high) - centre) / width
+    ends = (into(low) - centre) / width, (into(high) - centre) / width
     value = back(stats.truncnorm.rvs(*ends, loc=centre, scale=width, random_state=random))
-    if of.step is not None and not of.log:
-        value = of.low + round((value - of.low) / of.step) * of.step
-    value = min(max(value, of.low), of.high)
-    return round(value) if isinstance(of, IntRange) else float(value)
+    if step is not None and not range_.log:
+        value = low + round((value - low) / step) * step
+    value = min(max(value, low), high)
+    return round(value) if isinstance(range_, IntRange) else float(value)
