@@ -42,7 +42,7 @@ from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder, write_text
-from tuner.write_ahead import write_ahead
+from tuner.sqlite import write_ahead
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"

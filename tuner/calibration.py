@@ -120,7 +120,7 @@ def unknown_numbers(judges: Iterable[str]) -> frozenset[str]:
 
 def study_marks(folder: StudyFolder) -> frozenset[str]:
     """The objectives and rates of a study that are uncalibrated: one of their judges is."""
-    with Store(folder.results_db) as store:
+    with Store(folder.results_db, read_only=True) as store:
         study, versions = store.study(), store.judge_versions()
     if study is None:
         return frozenset()

@@ -26,6 +26,7 @@ from tuner.process import locked
 from tuner.results_table import read_results
 from tuner.rows import RungRow
 from tuner.space import load_study
+from tuner.sqlite import write_ahead
 from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder
 from tuner.study_record import data_hashes, read_data
@@ -33,7 +34,6 @@ from tuner.train_config import read_yaml
 from tuner.winner import FEWEST_SAMPLES, REPEATS
 from tuner.work import RepeatWork
 from tuner.workers import Worker
-from tuner.write_ahead import write_ahead
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
 """What a part of a confirmation does, as its events and its one scored rung."""

@@ -63,7 +63,7 @@ def _describe(
     results: Results,
     marks: frozenset[str],
 ) -> None:
-    with Store(folder.results_db) as store:
+    with Store(folder.results_db, read_only=True) as store:
         rungs = store.rungs(row.number)
     grid = _addresses(trial, folder, [rung.grid for rung in rungs])
     if get_note(trial):

@@ -133,7 +133,7 @@ def export(
 
 def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Image]:
     """Some of the rung's samples as they lie in the study, by cell, spread over the prompts."""
-    with Store(folder.results_db) as store:
+    with Store(folder.results_db, read_only=True) as store:
         rows = store.samples(rung.trial, rung.step)
     # A flagged picture of a real base lies there pixelated: nothing to compare with.
     hidden = [base != MANNEQUIN and is_flagged(row.scores) for row in rows]
@@ -147,7 +147,7 @@ def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungR
 
     Raises TunerError where there is none.
     """
-    with Store(folder.results_db) as store:
+    with Store(folder.results_db, read_only=True) as store:
         rungs = [
             rung
             for rung in store.rungs(trial)

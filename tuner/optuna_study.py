@@ -21,12 +21,12 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.config import StudyConfig
-from tuner.database_errors import BUSY_SECONDS, database_error
 from tuner.errors import ConfigError
 from tuner.process import lives, this_process
 from tuner.rows import RungRow
 from tuner.samplers import chosen_values, sampler_of
 from tuner.space import space_hash, start_parameters
+from tuner.sqlite import BUSY_SECONDS, database_error
 from tuner.study_folder import StudyFolder
 
 MOST_DEATHS = 3
@@ -179,15 +179,9 @@ def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
     Each number is kept as [value, low, high, judged samples, all samples] under its name. Optuna
     accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists.
     """
+    measured = [*rung.objectives.values(), *rung.rates.values()]
     numbers = {
-        objective.name: [
-            objective.value,
-            objective.low,
-            objective.high,
-            objective.n,
-            objective.total,
-        ]
-        for objective in [*rung.objectives.values(), *rung.rates.values()]
+        rate.name: [rate.value, rate.low, rate.high, rate.n, rate.total] for rate in measured
     }
     trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
     attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)

@@ -18,9 +18,9 @@ from types import TracebackType
 import sqlite_utils
 
 from metrics.contract import Measure, Score, ScoredSample
-from tuner.database_errors import BUSY_SECONDS, database_error
 from tuner.extra_rows import ExtraRow
 from tuner.fresh_rows import FreshRow, PlanRow
+from tuner.process import runner
 from tuner.rows import (
     Columns,
     RungRow,
@@ -34,10 +34,11 @@ from tuner.rows import (
     read_score,
     trial_number,
 )
+from tuner.sqlite import BUSY_SECONDS, database_error, opened_to_read
+from tuner.study_folder import StudyFolder
 from tuner.tables import EXTRA, FRESH, OF_A_RUNG, TABLES
 
 _KEY = ("trial", "step", "repeat", "base", "size", "alias")
-_UNFINISHED = ("SQLITE_READONLY", "SQLITE_CANTOPEN")
 
 
 class Store:
@@ -57,30 +58,19 @@ class Store:
 
     def __enter__(self) -> Store:
         """Open the database and make the tables, and columns of tables, that it lacks."""
-        with self._telling():
-            if not self.read_only:
-                self._open(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
-                return self
-            address = f"{self.path.resolve().as_uri()}?mode=ro"
-            try:
-                self._open(sqlite3.connect(address, timeout=BUSY_SECONDS, uri=True))
-            except sqlite3.OperationalError as error:
-                name = str(error.sqlite_errorname)
-                if not (name.startswith(_UNFINISHED) and self.path.is_file()):
-                    raise
-                # A process was killed while it wrote: SQLite has to put the file in order first.
-                self._open(sqlite3.connect(self.path, timeout=BUSY_SECONDS))
-        return self
-
-    def _open(self, connection: sqlite3.Connection) -> None:
-        self._db = sqlite_utils.Database(connection)
-        try:
+        with self._telling(), contextlib.ExitStack() as stack:
+            if self.read_only:
+                in_use = runner(StudyFolder(self.path.parent).lock) is not None
+                connection = stack.enter_context(opened_to_read(self.path, in_use))
+            else:
+                connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
+                stack.enter_context(contextlib.closing(connection))
+            self._db = sqlite_utils.Database(connection)
             self._known = set(self._db.table_names())
             if not self.read_only:
                 self._complete()
-        except BaseException:
-            self._db.close()
-            raise
+            self._open = stack.pop_all()
+        return self
 
     def _complete(self) -> None:
         """Make the tables, and columns of tables, that an older database lacks."""
@@ -98,7 +88,7 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         """Close the database; what was written is written."""
-        self._db.close()
+        self._open.close()
 
     def put_study(self, study: StudyRow) -> None:
         """Write the study's row, or write it anew; the time of its beginning stays."""

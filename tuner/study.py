@@ -22,12 +22,12 @@ from tuner.optuna_study import ask, ended, opened, reasons, remaining, settle_de
 from tuner.outcomes import Idle, Outcome
 from tuner.process import locked
 from tuner.space import suggest
+from tuner.sqlite import write_ahead
 from tuner.store import Store
 from tuner.study_folder import StudyFolder, sweep
 from tuner.study_record import data_hashes, read_data, record_study
 from tuner.worker_process import Share
 from tuner.workers import Patience, Worker
-from tuner.write_ahead import write_ahead
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
 """What a trial of that number and configuration does."""

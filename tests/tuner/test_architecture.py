@@ -16,9 +16,9 @@ LEVELS = (
     "label_page effects findings progress tables thumbnails data.adults data.crops data.matting "
     "data.near_copies data.picture_file mannequin.__init__ mannequin.brush mannequin.figure "
     "mannequin.fit mannequin.shades precision",
-    "sizes checkpoint_file database_errors extra_rows fresh_rows own_warnings data.captions "
+    "sizes checkpoint_file sqlite extra_rows fresh_rows own_warnings data.captions "
     "data.caption_files",
-    "outcomes train_config space_paths write_ahead",
+    "outcomes train_config space_paths",
     "recipes suite_config memory_errors",
     "study_folder verdicts run_measures process cases store problems losses config model_list "
     "data.folder mannequin.ground mannequin.skeleton mannequin.train_text "

@@ -19,9 +19,9 @@ from metrics.contract import (
     ScoredSample,
 )
 from tuner import store as store_module
-from tuner.database_errors import database_error
 from tuner.errors import DiskError, TunerError
 from tuner.rows import RungRow, StudyRow
+from tuner.sqlite import database_error
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 

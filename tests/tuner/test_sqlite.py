@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from tuner import write_ahead as module
+from tuner import sqlite as module
 from tuner.errors import TunerError
-from tuner.write_ahead import is_local, write_ahead
+from tuner.sqlite import is_local, write_ahead
 
 
 def journal(database: Path) -> str:
