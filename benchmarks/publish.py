@@ -21,9 +21,12 @@ from PIL import Image
 
 from tuner.confirmed import chosen
 from tuner.export_model import export_trial
+from tuner.recipe_results import read_series
 from tuner.recipes import RECIPE, TRAINING_SEED
 from tuner.results_table import read_results
+from tuner.space import load_study
 from tuner.study_folder import StudyFolder, write_text
+from tuner.verdict_page import markdown, values_csv
 
 QUALITY = 80
 START, END = "<!-- verdicts -->\n", "<!-- end of verdicts -->"
@@ -37,7 +40,7 @@ def main() -> None:
     for path in (folder.study_yaml, folder.report):
         shutil.copyfile(path, target / path.name)
     shutil.copyfile(folder.results_db, target / folder.results_db.name)
-    compares = folder.verdicts.is_file()
+    compares = bool(load_study(folder.study_yaml).hypotheses)
     _slim(target / folder.results_db.name, compares)
     if results.base:
         _small(results.base.grid, target / "grids" / "base.jpg")
@@ -46,9 +49,10 @@ def main() -> None:
             name = one.trial.parameters.get(RECIPE, f"{one.trial.number:04d}")
             _small(one.rung.grid, target / "grids" / f"{name}.jpg")
     if compares:
-        for path in (folder.verdicts, folder.values):
-            shutil.copyfile(path, target / path.name)
-        fill(target.parent / "README.md", folder.verdicts.read_text(encoding="utf-8"))
+        series = read_series([folder])
+        write_text(target / "verdicts.md", markdown(series))
+        write_text(target / "values.csv", values_csv(series))
+        fill(target.parent / "README.md", markdown(series))
     else:
         export_trial(folder, chosen(folder), target / f"{folder.name}.safetensors")
     size = sum(path.stat().st_size for path in target.rglob("*") if path.is_file())

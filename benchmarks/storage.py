@@ -39,10 +39,10 @@ from tuner.judge_models import mannequin_judges
 from tuner.optuna_study import opened
 from tuner.outcomes import Rung
 from tuner.space import load_study
+from tuner.sqlite import write_ahead
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder, write_text
-from tuner.sqlite import write_ahead
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from metrics.contract import Objective, Sample, ScoredSample
+from metrics.contract import Objective, ScoredSample
 from metrics.objectives import Difference, paired_difference
 from tuner.confirmed import Confirmation, later, sentences
 from tuner.errors import ConfigError
 from tuner.report_data import StudyData
 from tuner.results_table import Recommendation, Results, recommended
-from tuner.rows import SampleRow
 from tuner.winner import Verdict
 
 MOST_RIVALS = 24
@@ -88,7 +85,8 @@ def answer(data: StudyData) -> Answer:
         return Answer(None, str(error))
     number, rung = choice.result.trial.number, choice.result.rung
     base, names = data.results.base, data.results.study.objectives
-    ours, before = scored(data.samples[number]), scored(data.samples.get(None, ()))
+    samples = {who: [row.scored() for row in rows] for who, rows in data.samples.items()}
+    ours, before = samples[number], samples.get(None, [])
     gains = [
         Gain(
             name,
@@ -103,7 +101,7 @@ def answer(data: StudyData) -> Answer:
         for name, rate in rung.rates.items()
     ]
     rivals = [one for one in data.front if one != number][:MOST_RIVALS]
-    tied = [one for one in rivals if _tied(ours, scored(data.samples[one]), before, names)]
+    tied = [one for one in rivals if _tied(ours, samples[one], before, names)]
     return Answer(number, choice.why, tuple(gains), tuple(rates), len(rivals), tuple(tied))
 
 
@@ -140,14 +138,6 @@ def _confirmed(found: Confirmation, data: StudyData) -> Answer:
         verdict=told,
         more=tuple(more),
     )
-
-
-def scored(rows: Sequence[SampleRow]) -> list[ScoredSample]:
-    """Rows of results.db as the formulas take them; they read scores, prompts and seeds only."""
-    unseen = np.zeros((1, 1, 3), np.uint8)
-    return [
-        ScoredSample(Sample(row.prompt, row.seed, unseen, row.path), row.scores) for row in rows
-    ]
 
 
 def difference(

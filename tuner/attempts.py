@@ -102,7 +102,7 @@ def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Outcome, None
 
     Raises TooManyFailuresError after MOST_LOSSES, and what `tuner.repeats.run_repeat` raises.
     """
-    trial = work.job[0]
+    trial = work.part.trial
     losses = 0
     while True:
         try:

@@ -155,27 +155,16 @@ def status(
 ) -> None:
     """Show how far the studies are, or one study with its front and its trials."""
     with told():
-        from tuner.extra_table import print_extras
-        from tuner.summary import (
-            print_confirmation,
-            print_front,
-            print_measures,
-            print_rungs,
-            print_trials,
-            state_line,
-        )
+        from tuner.results_table import read_results
+        from tuner.summary import print_status, state_line
 
-        folders = [existing_study(studies, study)] if study else all_studies(studies)
-        for folder in folders:
-            print(state_line(folder))
         if study:
-            print_front(folders[0], plain)
-            print_confirmation(folders[0])
-            print_measures(folders[0], plain)
-            print_extras(folders[0], plain)
-            print_rungs(folders[0])
-            print_trials(folders[0], plain)
-        elif not folders:
+            print_status(existing_study(studies, study), plain)
+            return
+        folders = all_studies(studies)
+        for folder in folders:
+            print(state_line(folder, read_results(folder)))
+        if not folders:
             say(f"no studies in {studies}; begin one with `tuner run SPACE`")
 
 
@@ -202,12 +191,18 @@ def confirm(
 
 
 @app.command(epilog="Example: tuner report pose")
-def report(study: Study, studies: Studies = DEFAULT_STUDIES) -> None:
+def report(
+    study: Study,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Another file than the study's own.")
+    ] = None,
+    studies: Studies = DEFAULT_STUDIES,
+) -> None:
     """Write report.html beside a study's results: one page that works offline, at any time."""
     with told():
         from tuner.report import write_report
 
-        print(write_report(existing_study(studies, study)))
+        print(write_report(existing_study(studies, study), out))
 
 
 @app.command(epilog="Example: tuner dashboard pose --port 8081")

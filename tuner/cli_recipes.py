@@ -24,19 +24,23 @@ def verdicts(
     studies: Annotated[
         Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
     ] = DEFAULT_STUDIES,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="A folder for verdicts.md and values.csv.")
+    ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Without lines around cells.")] = False,
 ) -> None:
-    """Say which hypotheses of a study of recipes are supported; write verdicts.md beside it."""
+    """Print which hypotheses of a study of recipes are supported; nothing is written by default."""
     with told():
+        from tuner.progress import console
         from tuner.recipe_results import read_series
         from tuner.study_folder import write_text
-        from tuner.summary import console
         from tuner.verdict_page import markdown, tables, values_csv
 
         folders = [existing_study(studies, name) for name in studies_named]
         series = read_series(folders)
         for table in tables(series.comparisons, plain):
             console().print(table)
-        write_text(folders[0].verdicts, markdown(series))
-        write_text(folders[0].values, values_csv(series))
-        say(f"{folders[0].verdicts}, {folders[0].values.name}")
+        if out is not None:
+            write_text(out / "verdicts.md", markdown(series))
+            write_text(out / "values.csv", values_csv(series))
+            say(f"{out / 'verdicts.md'}, values.csv")

@@ -15,11 +15,11 @@ from functools import partial
 from metrics.contract import ScoredSample
 from tuner.attempts import base_told, repeat_attempts
 from tuner.config import BudgetConfig, StudyConfig, rung_steps
-from tuner.confirmed import Job, candidates, finished, jobs
+from tuner.confirmed import candidates, finished, planned_samples
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.fresh import seeds_for
-from tuner.fresh_rows import FreshRow, PlanRow
+from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.optuna_study import opened
 from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
 from tuner.process import locked
@@ -72,7 +72,7 @@ def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
     ):
         plan = planned(store, folder, config, asked)
         store.put_plan(plan)
-        if len(finished(plan, store.fresh())) < len(jobs(plan)):
+        if len(finished(plan, store.fresh())) < len(planned_samples(plan)):
             with contextlib.closing(Worker(config, folder, data)) as worker:
                 yield from base_told(worker, config, folder, store)
                 run = partial(repeat_attempts, worker)
@@ -84,7 +84,7 @@ def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked
 
     All are measured on the same seeds: as many as asked for now, or before, if that were more.
     """
-    found = candidates(store, read_results(folder), asked.trials)
+    found = candidates(read_results(folder), asked.trials)
     if not found:
         raise NothingToConfirmError(
             f"no trial of {folder.name} is complete, keeps its limits and has its LoRA: there is "
@@ -101,7 +101,7 @@ def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked
     fresh = store.fresh()
     for row in before.values():
         whole = [replace(row, seeds=seeds)]
-        if len(finished(whole, fresh)) == len(jobs(whole)):
+        if len(finished(whole, fresh)) == len(planned_samples(whole)):
             plan += whole
     return plan
 
@@ -114,14 +114,14 @@ def measure(
     budget: BudgetConfig,
 ) -> Iterator[Event]:
     """Do what of the plan is not done yet, a LoRA at a time; each is kept when it is whole."""
-    asked, done = jobs(plan), finished(plan, store.fresh())
-    for place, job in enumerate(asked, 1):
-        if job in done:
+    parts, done = planned_samples(plan), finished(plan, store.fresh())
+    for place, part in enumerate(parts, 1):
+        if part in done:
             continue
-        trial, step, repeat = job
-        yield RepeatStarted(trial, step, repeat, place, len(asked))
+        trial, step, repeat = part.trial, part.step, part.repeat
+        yield RepeatStarted(trial, step, repeat, place, len(parts))
         began, begun = time.monotonic(), utc_now()
-        work = RepeatWork(job, plan[0].seeds, *_training(folder, job, budget))
+        work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
         row = yield from _measured(run, folder, store, work)
         store.add_phase(trial, "confirm", begun, time.monotonic() - began)
         yield RepeatEnded(trial, step, repeat, row.rung.objectives, row.reason)
@@ -131,8 +131,8 @@ def _measured(
     run: RunRepeat, folder: StudyFolder, store: Store, work: RepeatWork
 ) -> Generator[Event, None, FreshRow]:
     """Have `work` done and keep what was found."""
-    trial, step, repeat = work.job
-    grid = folder.fresh_rung(*work.job).grid
+    trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
+    grid = folder.fresh_rung(trial, step, repeat).grid
     row = FreshRow(RungRow(trial, step, {}, {}, None, grid), repeat, work.training_seed, work.seeds)
     scored: list[ScoredSample] = []
     try:
@@ -155,11 +155,12 @@ def _measured(
     return row
 
 
-def _training(folder: StudyFolder, job: Job, budget: BudgetConfig) -> tuple[int | None, int]:
+def _training(
+    folder: StudyFolder, part: FreshSample, budget: BudgetConfig
+) -> tuple[int | None, int]:
     """The training seed of a part, and the steps of its trial."""
-    trial, _, repeat = job
-    if trial is None:
+    if part.trial is None:
         return None, 0
-    config = read_yaml(folder.trial(trial).train_yaml)
+    config = read_yaml(folder.trial(part.trial).train_yaml)
     # Trials' seeds lie far apart (tuner.space), so that these are nobody else's.
-    return (config.seed + repeat) % 2**63, rung_steps(config, budget)[-1]
+    return (config.seed + part.repeat) % 2**63, rung_steps(config, budget)[-1]

@@ -6,25 +6,15 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from metrics.contract import Sample, ScoredSample
 from metrics.objectives import Difference
 from metrics.posterior import Judged
 from tuner.errors import ConfigError
-from tuner.fresh_rows import FreshRow, PlanRow
+from tuner.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.results_table import Results, interval, read_results, recommended, strength
-from tuner.rows import RungRow, SampleRow
+from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
 from tuner.winner import FEWEST_SAMPLES, Candidate, Entry, Run, Standing, Verdict, verdict
-
-Job = tuple[int | None, int, int]
-"""Trial, step and repeat of a LoRA that is to be sampled on fresh noise; (None, 0, 0): the base."""
-
-BASE: Job = (None, 0, 0)
-
-_UNSEEN = np.zeros((1, 1, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,7 @@ class Choice:
     winner: Standing | None = None
 
 
-def candidates(store: Store, results: Results, count: int) -> list[Candidate]:
+def candidates(results: Results, count: int) -> list[Candidate]:
     """The `count` strongest trials, each at the rung at which it was strongest.
 
     Complete trials only; rungs that keep the limits and whose LoRA is there. A rung is as strong
@@ -73,7 +63,7 @@ def candidates(store: Store, results: Results, count: int) -> list[Candidate]:
             continue
         rungs = [
             (strength(rung, names), rung.step)
-            for rung in store.rungs(trial.number)
+            for rung in results.rungs.get(trial.number, ())
             if rung.lora
             and rung.lora.is_file()
             and all(rung.rates[name].low <= limit for name, limit in limits.items())
@@ -84,18 +74,20 @@ def candidates(store: Store, results: Results, count: int) -> list[Candidate]:
     return [Candidate(number, step) for _, number, step in sorted(found)[:count]]
 
 
-def jobs(plan: Sequence[PlanRow]) -> list[Job]:
-    """Everything that the plan samples, the base first."""
+def planned_samples(plan: Sequence[PlanRow]) -> list[FreshSample]:
+    """List everything that the plan samples, the base first."""
     return [BASE] + [
-        (row.trial, row.step, repeat) for row in plan for repeat in range(row.repeats + 1)
+        FreshSample(row.trial, row.step, repeat)
+        for row in plan
+        for repeat in range(row.repeats + 1)
     ]
 
 
-def finished(plan: Sequence[PlanRow], fresh: Sequence[FreshRow]) -> dict[Job, FreshRow]:
-    """What of the plan is measured on as many seeds as it asks for."""
+def finished(plan: Sequence[PlanRow], fresh: Sequence[FreshRow]) -> dict[FreshSample, FreshRow]:
+    """Return the parts of the plan that are measured on as many seeds as it asks for."""
     seeds = plan[0].seeds if plan else 0
-    known = {(row.rung.trial, row.rung.step, row.repeat): row for row in fresh}
-    return {job: known[job] for job in jobs(plan) if job in known and known[job].seeds == seeds}
+    known = {row.sampled: row for row in fresh if row.seeds == seeds}
+    return {part: known[part] for part in planned_samples(plan) if part in known}
 
 
 def read_confirmation(folder: StudyFolder, results: Results) -> Confirmation | None:
@@ -104,19 +96,19 @@ def read_confirmation(folder: StudyFolder, results: Results) -> Confirmation | N
         plan = store.plan()
         if not plan:
             return None
-        done, asked = finished(plan, store.fresh()), jobs(plan)
-        if len(done) < len(asked):
-            return Confirmation(len(done), len(asked))
+        done, parts = finished(plan, store.fresh()), planned_samples(plan)
+        if len(done) < len(parts):
+            return Confirmation(len(done), len(parts))
         base = _run(store, done[BASE])
         entries = [_entry(store, row, done) for row in plan]
-        strongest = candidates(store, results, len(results.trials))
     sound = [one for one in entries if one is not None]
     study = results.study
     found = verdict(sound, base.judged, study.objectives, study.constraints)
     won = found.winner
     own = next((one.own for one in sound if won and one.candidate == won.candidate), None)
+    strongest = candidates(results, len(results.trials))
     newer = _newer(strongest, plan, won.candidate.trial) if won else ()
-    return Confirmation(len(done), len(asked), found, base, own, newer, study.constraints)
+    return Confirmation(len(done), len(parts), found, base, own, newer, study.constraints)
 
 
 def _newer(
@@ -225,9 +217,9 @@ def _gain(one: Difference) -> str:
     return f"{'better' if one.low > 0 else 'worse'} than the base, {told} on the same fresh noise"
 
 
-def _entry(store: Store, row: PlanRow, done: dict[Job, FreshRow]) -> Entry | None:
+def _entry(store: Store, row: PlanRow, done: dict[FreshSample, FreshRow]) -> Entry | None:
     """A candidate as it was measured; None where its own file gave no pictures."""
-    runs = [done[row.trial, row.step, repeat] for repeat in range(row.repeats + 1)]
+    runs = [done[FreshSample(row.trial, row.step, repeat)] for repeat in range(row.repeats + 1)]
     if runs[0].reason is not None:
         return None
     return Entry(
@@ -240,13 +232,6 @@ def _entry(store: Store, row: PlanRow, done: dict[Job, FreshRow]) -> Entry | Non
 
 def _run(store: Store, row: FreshRow) -> Run:
     rung: RungRow = row.rung
-    rows = store.fresh_samples(rung.trial, rung.step, row.repeat)
-    return Run(Judged(unseen(rows), rung.objectives), rung.rates, rung.measures.get("effect"))
-
-
-def unseen(rows: Sequence[SampleRow]) -> list[ScoredSample]:
-    """Rows of results.db as formulas and measures take them, which look at no picture."""
-    return [
-        ScoredSample(Sample(row.prompt, row.seed, _UNSEEN, row.path), row.scores, row.features)
-        for row in rows
-    ]
+    rows = store.fresh_samples(FreshSample(rung.trial, rung.step, row.repeat))
+    scored = [row.scored() for row in rows]
+    return Run(Judged(scored, rung.objectives), rung.rates, rung.measures.get("effect"))

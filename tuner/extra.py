@@ -7,36 +7,36 @@ without LoRA. What is found is told and never optimised: it goes to tables of it
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 import metrics
 from metrics.contract import ScoredSample
 from tuner.alias_leak import with_alias
 from tuner.base_model import BaseModel, load_base
 from tuner.config import TRAIN_SIZE, StudyConfig, SuiteConfig, TrainConfig
-from tuner.confirmed import unseen
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase
 from tuner.extra_rows import Extra, ExtraRow
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import DivergedError, ExtraFound, OutOfMemoryError
-from tuner.rows import RungRow
+from tuner.rows import RungRow, without_pixels
 from tuner.sample import drawn
 from tuner.sizes import as_text, parse_size
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.trial import Workbench, look_at
 
-_UNSEEN = np.zeros((1, 1, 3), np.uint8)
-"""Comparisons go by scores and features: the base's pictures need no memory."""
 
+@dataclass(frozen=True)
+class RungPlace:
+    """The trained file and the folder of a trial's rung; the base has no trial and no file."""
 
-_Who = tuple[int | None, int, Path | None, RungFolder]
-"""A trial's number, step, file and folder of its rung; the base has no number and no file."""
+    trial: int | None
+    step: int
+    trained: Path | None
+    folder: RungFolder
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def extras_of(config: StudyConfig, folder: StudyFolder, store: Store) -> Extras:
     extras = Extras(config, folder)
     for row in store.extras():
         if row.rung.trial is None and row.reason is None:
-            extras.of_base[row.extra] = unseen(store.extra_samples(row))
+            extras.of_base[row.extra] = [one.scored() for one in store.extra_samples(row)]
     return extras
 
 
@@ -101,34 +101,32 @@ def sample_extras(
     changes how a trial ends.
     """
     step, folder = last
-    trained = folder.trained(train.method)
+    place = RungPlace(number, step, folder.trained(train.method), folder)
     for extra in extras.asked(train):
         yield Phase("sample", number)
         if extra.base != bench.base.name and train.method != "lora":
             why = "DreamBooth's weights take the place of the base's: there is nothing to add to"
-            yield _missing(extra, (number, step, trained, folder), why)
+            yield _missing(extra, place, why)
             continue
         if extra not in extras.of_base:
             yield from _of_base(bench, extras, extra)
         before = extras.of_base[extra] or None
-        yield from _told(bench, extra, (number, step, trained, folder), before)
+        yield from _held_against(bench, extra, place, before)
 
 
 def _of_base(bench: Workbench, extras: Extras, extra: Extra) -> Iterator[Event | ExtraFound]:
     folder = RungFolder(extras.folder.base)
-    for outcome in _told(bench, extra, (None, 0, None, folder), None):
+    for outcome in _held_against(bench, extra, RungPlace(None, 0, None, folder), None):
         if isinstance(outcome, ExtraFound):
-            extras.of_base[extra] = [
-                replace(one, sample=replace(one.sample, image=_UNSEEN)) for one in outcome.scored
-            ]
+            extras.of_base[extra] = outcome.scored
         yield outcome
 
 
-def _told(
-    bench: Workbench, extra: Extra, who: _Who, before: Sequence[ScoredSample] | None
+def _held_against(
+    bench: Workbench, extra: Extra, place: RungPlace, before: Sequence[ScoredSample] | None
 ) -> Iterator[Event | ExtraFound]:
-    """The events of sampling, then what was found, held against `before`, or why it was not."""
-    number, step, trained, folder = who
+    """Yield the events of sampling, then the scores compared with `before`, or the failure."""
+    number, step, trained, folder = place.trial, place.step, place.trained, place.folder
     try:
         with naming_memory_errors():
             scored = yield from _sampled(bench, extra, trained, folder.extra(extra.folder_name))
@@ -136,12 +134,12 @@ def _told(
         if number is None and isinstance(error, TunerError):
             raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        yield _missing(extra, who, why)
+        yield _missing(extra, place, why)
         return
     found = look_at(bench, scored, scored if trained is None else before)
     grid = folder.extra(extra.folder_name).grid
     rung = RungRow(number, step, found.objectives, found.rates, trained, grid, found.measures)
-    yield ExtraFound(ExtraRow(extra, rung), scored)
+    yield ExtraFound(ExtraRow(extra, rung), without_pixels(scored))
 
 
 def _sampled(
@@ -179,7 +177,7 @@ def _require_alike(base: BaseModel, other: BaseModel) -> None:
         )
 
 
-def _missing(extra: Extra, who: _Who, why: str) -> ExtraFound:
-    number, step, trained, folder = who
-    grid = folder.extra(extra.folder_name).grid
-    return ExtraFound(ExtraRow(extra, RungRow(number, step, {}, {}, trained, grid), why))
+def _missing(extra: Extra, place: RungPlace, why: str) -> ExtraFound:
+    grid = place.folder.extra(extra.folder_name).grid
+    rung = RungRow(place.trial, place.step, {}, {}, place.trained, grid)
+    return ExtraFound(ExtraRow(extra, rung, why))

@@ -14,12 +14,11 @@ from rich.table import Table
 from metrics.contract import Objective
 from metrics.objectives import Difference
 from tuner.answer import difference
-from tuner.confirmed import unseen
 from tuner.extra_rows import Extra, ExtraRow
-from tuner.results_table import Results, front, interval, read_results
+from tuner.progress import console
+from tuner.results_table import Results, front, interval
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
-from tuner.summary import console
 
 MOST_ROWS = 20
 """Trials of a table, the strongest of the front."""
@@ -71,9 +70,8 @@ def title(extra: Extra, base: str) -> str:
     return f"with the alias {extra.alias}" if extra.alias else f"at {extra.size} px"
 
 
-def print_extras(folder: StudyFolder, plain: bool = False) -> None:
+def print_extras(folder: StudyFolder, results: Results, plain: bool = False) -> None:
     """The tables at the terminal; nothing where the study has no extras."""
-    results = read_results(folder)
     for one in extra_tables(folder, results):
         console().print(_printed(one, results, plain))
 
@@ -83,7 +81,9 @@ def _line(
 ) -> ExtraLine:
     gains: dict[str, Difference] = {}
     if base is not None and row.reason is None:
-        ours, theirs = (unseen(store.extra_samples(one)) for one in (row, base))
+        ours, theirs = (
+            [sample.scored() for sample in store.extra_samples(extra)] for extra in (row, base)
+        )
         found = {name: difference(ours, theirs, name, theirs) for name in objectives}
         gains = {name: one for name, one in found.items() if one is not None}
     numbers = {**row.rung.objectives, **row.rung.rates}

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
+from tuner.calibration import study_marks
 from tuner.config import StudyConfig
 from tuner.events import Event, Phase
 from tuner.live import View, plain_warnings, recall, show
@@ -55,7 +56,7 @@ def _watch(
     except BaseException as error:
         if view.trial is not None or view.best:
             with contextlib.suppress(Exception):  # the error on its way up is the one to tell
-                print_front(folder, plain)
+                print_front(folder, read_results(folder), study_marks(folder), plain)
         if view.trial is not None or isinstance(error, KeyboardInterrupt):
             line = f"stopped; the same command goes on where it was ({folder.root})"
             print(line, file=sys.stderr, flush=True)
@@ -65,12 +66,13 @@ def _watch(
 def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what the judges doubt was told while it ran
+        results = read_results(folder)
         if front:
-            print_front(folder, plain)
-            print_rungs(folder)
-        print_confirmation(folder)
+            print_front(folder, results, study_marks(folder), plain)
+            print_rungs(results)
+        print_confirmation(folder, results)
         write_report(folder)
-    print_next(folder, DEFAULT_STUDIES)
+    print_next(folder, results, DEFAULT_STUDIES)
 
 
 def _study_events(

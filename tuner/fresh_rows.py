@@ -10,6 +10,21 @@ from tuner.rows import Columns, RungRow
 
 
 @dataclass(frozen=True)
+class FreshSample:
+    """A LoRA that a confirmation samples on fresh noise; the base has no trial.
+
+    Repeat 0 is the trial's own LoRA at `step`, others come from trainings with other seeds.
+    """
+
+    trial: int | None
+    step: int
+    repeat: int
+
+
+BASE = FreshSample(None, 0, 0)
+
+
+@dataclass(frozen=True)
 class PlanRow:
     """A candidate that is to be confirmed: the LoRA of `trial` at `step`.
 
@@ -42,6 +57,11 @@ class FreshRow:
     seed: int | None
     seeds: int
     reason: str | None = None
+
+    @property
+    def sampled(self) -> FreshSample:
+        """The LoRA that the row is about."""
+        return FreshSample(self.rung.trial, self.rung.step, self.repeat)
 
     def columns(self, root: Path) -> Columns:
         """The row of its table, paths from `root`."""

@@ -24,7 +24,6 @@ from tuner.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
 from tuner.process import Terminated
 from tuner.rows import RungRow
-from tuner.rungs import hard_failure
 from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder, sweep, write_text
 from tuner.workers import WorkerLostError
@@ -90,8 +89,8 @@ def _follow(
             last = _keep_rung(session, trial, outcome)
             clock.end()
             yield RungScored(trial.number, last.step, last.objectives, last.rates, last.grid)
-            if reason := hard_failure(outcome.scored):
-                return Ending("pruned", reason)
+            if outcome.failure is not None:
+                return Ending("pruned", outcome.failure)
             if last.step < last_step and (end := stopped(session.config, session.store, last)):
                 return end
     clock.end()

@@ -29,7 +29,8 @@ class Rung:
 
     `lora` is the file of what was trained: a LoRA, or DreamBooth's whole weights; None for the
     base by itself, whose step is 0. `seeds` is how many noise seeds of each prompt were sampled,
-    None for the whole suite.
+    None for the whole suite. `scored` has no pixels: they are on the disk. `failure` says why the
+    trial must stop here whatever its scores are, None where it need not.
     """
 
     step: int
@@ -39,6 +40,7 @@ class Rung:
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure] = field(default_factory=dict)
     seeds: int | None = None
+    failure: str | None = None
 
     def row(self, trial: int | None, grid: Path) -> RungRow:
         """What results.db keeps of it for a trial (None: the base); `grid` is its picture."""

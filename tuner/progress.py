@@ -38,3 +38,13 @@ def _with_lines(
         if now() - spoke >= _LINE_EVERY:
             print(f"{done} of {total} {doing}", file=sys.stderr, flush=True)
             spoke = now()
+
+
+_WIDTH = 160
+"""Columns where there is no terminal: rich would take 80 and fold the table's cells."""
+
+
+def console() -> Console:
+    """Where tables are printed: stdout, wide enough for them where it is no terminal."""
+    terminal = Console(highlight=False)
+    return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH)

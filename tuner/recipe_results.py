@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tuner.answer import scored
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.events import COUNTED
@@ -85,5 +84,5 @@ def _add(found: Found, store: Store, trial: TrialRow) -> None:
 
 
 def _measured(store: Store, rung: RungRow) -> dict[str, Value]:
-    seen = scored(store.samples(rung.trial, rung.step))
-    return run_measures(seen, rung.measures)
+    scored = [row.scored() for row in store.samples(rung.trial, rung.step)]
+    return run_measures(scored, rung.measures)

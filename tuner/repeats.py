@@ -10,12 +10,13 @@ from pathlib import Path
 
 import metrics
 from metrics.contract import ScoredSample
-from tuner.confirmed import BASE, unseen
 from tuner.events import Event, Phase
 from tuner.fresh import fresh_suite
+from tuner.fresh_rows import BASE
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
+from tuner.rows import without_pixels
 from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder, write_text
@@ -34,26 +35,28 @@ def run_repeat(
     `tuner.trial.run_trial` raises. Any LoRA is held against the base's fresh samples, which have
     to be in results.db.
     """
-    trial, step, _ = work.job
+    trial, step = work.part.trial, work.part.step
     bench = replace(bench, suite=fresh_suite(bench.suite, work.seeds))
-    base = None if work.job == BASE else _base_on_fresh_noise(folder)
+    base = None if work.part == BASE else _base_on_fresh_noise(folder)
     with naming_memory_errors():
         lora = yield from _lora(bench, folder, work)
-        scored = yield from _scored(bench, trial, lora, folder.fresh_rung(*work.job))
+        scored = yield from _scored(
+            bench, trial, lora, folder.fresh_rung(trial, step, work.part.repeat)
+        )
         found = look_at(bench, scored, scored if base is None else base)
-    yield Rung(step, lora, scored, found.objectives, found.rates, found.measures)
+    yield Rung(step, lora, without_pixels(scored), found.objectives, found.rates, found.measures)
 
 
 def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
     with Store(folder.results_db, read_only=True) as store:
-        return unseen(store.fresh_samples(*BASE))
+        return [row.scored() for row in store.fresh_samples(BASE)]
 
 
 def _lora(
     bench: Workbench, folder: StudyFolder, asked: RepeatWork
 ) -> Generator[Event, None, Path | None]:
     """The file to sample: the trial's own, or one of a training with another seed."""
-    trial, step, repeat = asked.job
+    trial, step, repeat = asked.part.trial, asked.part.step, asked.part.repeat
     if trial is None:
         return None
     config = read_yaml(folder.trial(trial).train_yaml)
@@ -69,7 +72,7 @@ def _trained(
     bench: Workbench, asked: RepeatWork, config: TrainConfig, into: TrialFolder
 ) -> Iterator[Event]:
     """Train, unless the same training's file is there: a file is written whole or not at all."""
-    trial, step, _ = asked.job
+    trial, step = asked.part.trial, asked.part.step
     text, known = to_yaml(config), into.train_yaml
     file = into.rung(step).trained(config.method)
     if file.is_file() and known.is_file() and known.read_text("utf-8") == text:

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from tuner.answer import answer
+from tuner.errors import TunerError
 from tuner.report_data import read_study_data
 from tuner.report_page import page
 from tuner.report_pictures import pictures
 from tuner.study_folder import StudyFolder, write_text
 
 
-def write_report(folder: StudyFolder) -> Path:
-    """Write the report beside results.db, which is only read; returns its path.
+def write_report(folder: StudyFolder, out: Path | None = None) -> Path:
+    """Write the report to `out`, by default beside results.db, and return its path.
 
-    Raises ConfigError for a folder in which no study was begun.
+    The study is only read. Raises ConfigError for a folder in which no study was begun, TunerError
+    for a place that cannot be written.
     """
+    path = out or folder.report
     data = read_study_data(folder)
-    found = answer(data)
-    write_text(folder.report, page(data, found, pictures(data, found.trial)))
-    return folder.report
+    answered = answer(data)
+    try:
+        write_text(path, page(data, answered, pictures(data, answered.trial)))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise TunerError(
+            f"{path} cannot be written ({error.strerror}); give another file with --out"
+        ) from error
+    return path

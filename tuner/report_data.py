@@ -51,7 +51,6 @@ class StudyData:
 def read_study_data(folder: StudyFolder) -> StudyData:
     """Everything a report needs. Raises ConfigError for a folder in which no study was begun."""
     results = read_results(folder)
-    numbers = [one.number for one in results.trials]
     last = {one.trial.number: one.rung.step for one in results.scored}
     with Store(folder.results_db, read_only=True) as store:
         samples: dict[Who, Sequence[SampleRow]] = {
@@ -59,7 +58,7 @@ def read_study_data(folder: StudyFolder) -> StudyData:
         }
         if results.base:
             samples[None] = store.samples(None, results.base.step)
-        phases = [phase for who in [None, *numbers] for phase in store.phases(who)]
+        phases = store.all_phases()
     return StudyData(
         folder=folder,
         results=results,

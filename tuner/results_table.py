@@ -65,12 +65,11 @@ def read_results(folder: StudyFolder) -> Results:
         raise ConfigError(f"no study in {folder.root}")
     with Store(folder.results_db, read_only=True) as store:
         study, trials, base = store.study(), store.trials(), store.rungs(None)
-        rungs = {one.number: store.rungs(one.number) for one in trials}
+        rungs = store.rungs_by_trial()
     if study is None:
         raise ConfigError(f"no study was begun in {folder.root}")
-    scored = [Result(one, rungs[one.number][-1]) for one in trials if rungs[one.number]]
-    found = {number: of for number, of in rungs.items() if of}
-    return Results(study, tuple(trials), tuple(scored), base[0] if base else None, found)
+    scored = [Result(trial, rungs[trial.number][-1]) for trial in trials if trial.number in rungs]
+    return Results(study, tuple(trials), tuple(scored), base[0] if base else None, rungs)
 
 
 def front(results: Results) -> list[Result]:

@@ -9,19 +9,32 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from metrics.contract import Features, Halves, Measure, Objective, Prompt, Score, ScoredSample
+from metrics.contract import (
+    Features,
+    Halves,
+    Image,
+    Measure,
+    Objective,
+    Prompt,
+    Sample,
+    Score,
+    ScoredSample,
+)
 
 Columns = dict[str, Any]
 
 _BASE = -1
 """The number in the trial columns for the base without LoRA: a NULL could not be part of a key."""
+
+NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
+"""The picture of a sample whose pixels are not in memory."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +156,19 @@ class SampleRow:
         """What a row says, its path below `root`, with what was found beside it."""
         prompt = Prompt(row["prompt"], row["sex"], row["framing"], bool(row["names_clothes"]))
         return SampleRow(row["cell"], prompt, row["seed"], root / row["path"], scores, features)
+
+    def scored(self, image: Image = NO_PIXELS) -> ScoredSample:
+        """Return the sample with its scores, as formulas and measures take it.
+
+        They look at scores and features alone; `image` is for those that compare pictures.
+        """
+        sample = Sample(self.prompt, self.seed, image, self.path)
+        return ScoredSample(sample, self.scores, self.features)
+
+
+def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
+    """Return the samples without their pictures, which lie on the disk: light to send and keep."""
+    return [replace(one, sample=replace(one.sample, image=NO_PIXELS)) for one in scored]
 
 
 def trial_number(trial: int | None) -> int:

@@ -24,10 +24,10 @@ from metrics.measures import as_objective, measures
 from metrics.objectives import objectives, rates
 from tuner.calibration import ABOUT, Trust, marked, unknown_numbers
 from tuner.errors import ConfigError
+from tuner.progress import console
 from tuner.results_table import interval
 from tuner.score_folder import Pictures, left_out
 from tuner.study_folder import write_text
-from tuner.summary import console
 
 _T = TypeVar("_T")
 _WORST = 5

@@ -19,7 +19,7 @@ import sqlite_utils
 
 from metrics.contract import Measure, Score, ScoredSample
 from tuner.extra_rows import ExtraRow
-from tuner.fresh_rows import FreshRow, PlanRow
+from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.process import runner
 from tuner.rows import (
     Columns,
@@ -219,9 +219,9 @@ class Store:
         """The samples of a rung in the order of the suite's cells."""
         return self._samples("", {"trial": trial_number(trial), "step": step})
 
-    def fresh_samples(self, trial: int | None, step: int, repeat: int) -> list[SampleRow]:
+    def fresh_samples(self, part: FreshSample) -> list[SampleRow]:
         """The fresh samples of a LoRA, or of the base, in the order of the suite's cells."""
-        key = {"trial": trial_number(trial), "step": step, "repeat": repeat}
+        key = {"trial": trial_number(part.trial), "step": part.step, "repeat": part.repeat}
         return self._samples(FRESH, key)
 
     def extra_samples(self, extra: ExtraRow) -> list[SampleRow]:
@@ -249,6 +249,18 @@ class Store:
                 "value is not null", select="distinct judge, version"
             )
             return {(row["judge"], row["version"]) for row in rows}
+
+    def rungs_by_trial(self) -> dict[int, list[RungRow]]:
+        """The rungs of every trial that has some, by trial and step, without the base's."""
+        by_trial: dict[int, list[RungRow]] = {}
+        for row, measures in self._measured("", "trial >= 0"):
+            rung = RungRow.read(row, measures, self._root)
+            by_trial.setdefault(row["trial"], []).append(rung)
+        return by_trial
+
+    def all_phases(self) -> list[tuple[str, float]]:
+        """Every phase of the study's work with its seconds, in order."""
+        return [(row["phase"], row["seconds"]) for row in self._rows("events", order_by="id")]
 
     def phases(self, trial: int | None) -> list[tuple[str, float]]:
         """The phases of a trial (of the base: None) with their seconds, in order."""

@@ -127,16 +127,6 @@ class StudyFolder:
         return self.root / "report.html"
 
     @property
-    def verdicts(self) -> Path:
-        """What the runs of a study of recipes say of its hypotheses."""
-        return self.root / "verdicts.md"
-
-    @property
-    def values(self) -> Path:
-        """Every measure of every run of a study of recipes."""
-        return self.root / "values.csv"
-
-    @property
     def lock(self) -> Path:
         """Held by the process that runs the study."""
         return self.root / "run.lock"
@@ -197,7 +187,7 @@ class StudyFolder:
         return TrialFolder(self.confirm / f"{number:04d}" / name)
 
     def fresh_rung(self, trial: int | None, step: int, repeat: int) -> RungFolder:
-        """The fresh samples of a confirmation's part; of the base: None."""
+        """The fresh samples of a LoRA in a confirmation; of the base where `trial` is None."""
         if trial is None:
             return RungFolder(self.fresh_base)
         return self.repeat(trial, step, repeat).rung(step)

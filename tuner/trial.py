@@ -22,7 +22,9 @@ from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
+from tuner.rows import without_pixels
 from tuner.run_measures import ground
+from tuner.rungs import hard_failure
 from tuner.sample import drawn
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
@@ -132,7 +134,16 @@ def _scored(
     scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
     found = look_at(bench, scored, bench.base_scored)
     told = {**found.measures, **{one.name: one for one in measured}}
-    yield Rung(step, trained, scored, found.objectives, found.rates, told, seeds)
+    yield Rung(
+        step,
+        trained,
+        without_pixels(scored),
+        found.objectives,
+        found.rates,
+        told,
+        seeds,
+        hard_failure(scored),
+    )
 
 
 def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tuner.confirmed import Job
+from tuner.fresh_rows import FreshSample
 from tuner.train_config import TrainConfig
 
 
@@ -22,13 +22,13 @@ class TrialWork:
 
 @dataclass(frozen=True)
 class RepeatWork:
-    """A part of a confirmation: the LoRA of `job` on fresh noise, `seeds` seeds of each prompt.
+    """A part of a confirmation: the LoRA of `part` on fresh noise, `seeds` seeds of each prompt.
 
     `training_seed` is that of its training, None for the base, which has none; `steps` how long the
     trial was meant to be, by which schedules and stages go.
     """
 
-    job: Job
+    part: FreshSample
     seeds: int
     training_seed: int | None
     steps: int

@@ -35,6 +35,7 @@ from tuner.parameters import Fixed
 from tuner.prior_pictures import prior_pictures
 from tuner.prompt_words import read_prompt
 from tuner.remembered import remembered
+from tuner.rows import without_pixels
 from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
@@ -134,7 +135,7 @@ def base_scored(
     # Of several training sets none is the one that the base would copy.
     copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
     told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
-    yield Rung(0, None, kept, found.objectives, found.rates, told)
+    yield Rung(0, None, without_pixels(kept), found.objectives, found.rates, told)
     return kept
 
 
@@ -168,12 +169,7 @@ def kept_base(folder: StudyFolder) -> list[ScoredSample] | None:
         rows = store.samples(None, 0)
     if not all(row.path.is_file() for row in rows):
         return None
-    return [
-        ScoredSample(
-            Sample(row.prompt, row.seed, _read(row.path), row.path), row.scores, row.features
-        )
-        for row in rows
-    ]
+    return [row.scored(_read(row.path)) for row in rows]
 
 
 def _read(path: Path) -> Picture:

@@ -14,6 +14,7 @@ from tuner.config import StudyConfig, TrainConfig
 from tuner.events import Event, Phase, Progress, TrialEnded
 from tuner.optuna_study import opened
 from tuner.outcomes import Rung
+from tuner.rungs import hard_failure
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import RunTrial, Session
@@ -79,7 +80,7 @@ def rung(
         "gender": Objective("gender", 1 - pose, 0.9 - pose, 1.0, 2, 2),
     }
     rates = {"undressed_rate": Objective("undressed_rate", undressed, undressed, 1.0, 2, 2)}
-    return Rung(step, files.lora, scored, objectives, rates)
+    return Rung(step, files.lora, scored, objectives, rates, failure=hard_failure(scored))
 
 
 def good(folder: StudyFolder) -> RunTrial:

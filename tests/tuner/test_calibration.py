@@ -188,7 +188,7 @@ def test_a_study_of_the_mannequin_stands_on_what_is_shipped(
     folder: StudyFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert study_marks(folder) == frozenset()
-    print_front(folder)
+    print_front(folder, read_results(folder), study_marks(folder))
     assert "*" not in capsys.readouterr().out
 
 
@@ -199,7 +199,7 @@ def test_a_judge_of_another_version_marks_what_it_has_a_part_in(
         store._db.execute("update scores set version = 'old' where judge = 'limbs'")
         store._db.conn.commit()
     assert study_marks(folder) == {"pose"}
-    print_front(folder)
+    print_front(folder, read_results(folder), study_marks(folder))
     out = capsys.readouterr().out
     assert "pose *" in out
     assert "quality *" not in out
@@ -223,7 +223,7 @@ def test_the_studys_own_selfcheck_counts(
         assert study is not None
         store.put_study(replace(study, base="owner/model"))
     assert "pose" in study_marks(folder)
-    print_front(folder)
+    print_front(folder, read_results(folder), study_marks(folder))
     assert f"tuner selfcheck --study {folder.root} --labels TABLE" in capsys.readouterr().out
     found = [
         replace(ONE, judge=j.name, version=judge_version(j), base="owner/model") for j in JUDGES

@@ -27,7 +27,7 @@ from tests.tuner.trained_study import (
 from tuner.base_model import BaseModel
 from tuner.config import StudyConfig
 from tuner.confirm import Asked, NothingToConfirmError, planned
-from tuner.confirmed import candidates, chosen, finished, jobs, read_confirmation
+from tuner.confirmed import candidates, chosen, finished, planned_samples, read_confirmation
 from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
@@ -80,12 +80,12 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
 ) -> None:
     plan = begun(store, folder, config)
     events = list(confirming(bench, folder, store, plan))
-    assert parts(events) == jobs(plan) == PLAN
+    assert parts(events) == planned_samples(plan) == PLAN
     assert [one.places for one in events if isinstance(one, RepeatStarted)] == [5] * 5
     assert [one.name for one in events if isinstance(one, Phase)].count("train") == 2
     suite = fresh_suite(SUITE, 3)
-    for job in PLAN:
-        rows = store.fresh_samples(*job)
+    for part in PLAN:
+        rows = store.fresh_samples(part)
         assert [row.seed for row in rows] == [2, 3, 4] * 2
         assert all(row.path.is_file() for row in rows)
     first = [noise(bench.base.pipeline, SUITE, cell) for cell in range(4)]
@@ -180,14 +180,20 @@ def test_a_candidate_is_the_rung_at_which_its_trial_was_strongest(
     store: Store, folder: StudyFolder
 ) -> None:
     results = read_results(folder)
-    assert [(one.trial, one.step) for one in candidates(store, results, 3)] == [(1, 2), (0, 2)]
+    assert [(one.trial, one.step) for one in candidates(results, 3)] == [(1, 2), (0, 2)]
     last = store.rungs(1)[1]
     store.put_rung(as_strong(folder, 1, last, 0.05), [])
     # Trial 1 was stronger at step 1 than it ended.
-    assert {(one.trial, one.step) for one in candidates(store, results, 3)} == {(0, 2), (1, 1)}
-    assert len(candidates(store, results, 1)) == 1
+    assert {(one.trial, one.step) for one in candidates(read_results(folder), 3)} == {
+        (0, 2),
+        (1, 1),
+    }
+    assert len(candidates(read_results(folder), 1)) == 1
     folder.trial(1).rung(1).lora.unlink()
-    assert {(one.trial, one.step) for one in candidates(store, results, 3)} == {(0, 2), (1, 2)}
+    assert {(one.trial, one.step) for one in candidates(read_results(folder), 3)} == {
+        (0, 2),
+        (1, 2),
+    }
 
 
 def test_a_stronger_trial_that_came_later_is_told(
@@ -201,7 +207,7 @@ def test_a_stronger_trial_that_came_later_is_told(
     assert found is not None
     assert found.newer == ()
     store.put_rung(as_strong(folder, 0, store.rungs(0)[1], 0.8), [])
-    found = read_confirmation(folder, results)
+    found = read_confirmation(folder, read_results(folder))
     assert found is not None
     assert [one.trial for one in found.newer] == [0]
     assert "trial 0 at step 2, stronger by now" in chosen(folder).why[-1]

@@ -184,14 +184,14 @@ def test_the_report_shows_winner_ties_bounds_and_noise(folder: StudyFolder) -> N
 def test_the_terminal_tells_it_too(
     folder: StudyFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    print_confirmation(folder)
-    print_next(folder, tmp_path)
+    print_confirmation(folder, read_results(folder))
+    print_next(folder, read_results(folder), tmp_path)
     before = capsys.readouterr().out
     assert "not confirmed" in before
     assert "  tuner confirm pose\n" in before
     confirm(folder, GOOD, DRESSED)
-    print_confirmation(folder)
-    print_next(folder, tmp_path)
+    print_confirmation(folder, read_results(folder))
+    print_next(folder, read_results(folder), tmp_path)
     after = capsys.readouterr().out
     assert "trial 0 at step 20 has the highest lower bound" in after
     assert "tuner confirm" not in after

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 import metrics
 from metrics.contract import JudgeSettings, Prompt
 from metrics.detectors import Detectors
-from tests.tuner.trained_study import by_brightness
+from tests.tuner.trained_study import by_brightness, pixels
 from tuner.base_model import BaseModel, load_base
 from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
@@ -141,11 +141,11 @@ def test_pictures_are_those_of_the_other_base_with_the_lora(
     extras = Extras(study(bench.base, other_base, suite=suite), folder)
     rung = trained(bench, folder)
     outcomes = found(sample_extras(bench, extras, 0, TRAIN, (1, rung)))
-    before, after = (one.scored[0].sample.image for one in outcomes)
+    before, after = (pixels(one.scored[0]) for one in outcomes)
     assert (before != after).any()
     other = replace(bench, base=load_base(str(other_base), "cpu"))
     alone = found(sample_bases(other, Extras(study(bench.base, other_base, suite=suite), folder)))
-    assert (alone[0].scored[0].sample.image == before).all()
+    assert (pixels(alone[0].scored[0]) == before).all()
 
 
 def test_the_base_is_sampled_once_for_a_study(bench: Workbench, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tuner.store import Store
 from tuner.study import search
 from tuner.study_folder import StudyFolder
 
-MAY_READ = {"extra", "extra_table", "outcomes", "store", "worker_bench", "report_page", "cli"}
+MAY_READ = {"extra", "extra_table", "outcomes", "store", "worker_bench", "report_page", "summary"}
 """Who samples extras, tells of them, keeps them and shows them."""
 
 EXTRAS = (Extra("mannequin", "96"), Extra("other", "64"), Extra("mannequin", "64", "mi_cv"))
@@ -82,7 +82,7 @@ def chosen(folder: StudyFolder) -> list[Any]:
             [(one.state, one.reason) for one in results.trials],
             results.base,
             at_rungs,
-            candidates(store, results, 3),
+            candidates(results, 3),
             store.judge_versions(),
             [len(store.samples(one, 20)) for one in range(3)],
             store.fresh(),
@@ -125,7 +125,7 @@ def test_the_table_tells_them_apart_from_the_suite(
         first = next(one for one in table.lines if one.trial == 0)
         assert first.numbers["pose"].value == 1.0
         assert first.numbers["undressed_rate"].value == 0.0
-    print_extras(folder, plain=True)
+    print_extras(folder, read_results(folder), plain=True)
     shown = capsys.readouterr().out
     assert shown.count("not optimised:") == 3
     page = write_report(folder).read_text(encoding="utf-8")

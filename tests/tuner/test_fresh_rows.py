@@ -10,7 +10,7 @@ import pytest
 from metrics.contract import Features, Measure, Objective, Prompt, Sample, Score, ScoredSample
 from tuner.config import SuiteConfig
 from tuner.fresh import fresh_suite, seeds_for
-from tuner.fresh_rows import FreshRow, PlanRow
+from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
@@ -56,7 +56,7 @@ def test_what_was_confirmed_comes_back_as_it_went_in(folder: StudyFolder) -> Non
     with Store(folder.results_db, read_only=True) as store:
         assert store.plan() == PLAN
         assert store.fresh() == [row(folder, 0, None), row(folder, 0), row(folder, 1)]
-        samples = store.fresh_samples(7, 150, 1)
+        samples = store.fresh_samples(FreshSample(7, 150, 1))
         assert [one.seed for one in samples] == [4, 5]
         assert samples[0].scores["limbs"].value == pytest.approx(0.2)
         assert samples[0].features is not None
@@ -73,8 +73,8 @@ def test_written_again_it_replaces_only_itself(folder: StudyFolder) -> None:
         failed = replace(row(folder, 1), reason="diverged: the loss is nan")
         store.put_fresh(failed, [])
         assert store.fresh() == [row(folder, 0), failed]
-        assert len(store.fresh_samples(7, 150, 0)) == 3
-        assert store.fresh_samples(7, 150, 1) == []
+        assert len(store.fresh_samples(FreshSample(7, 150, 0))) == 3
+        assert store.fresh_samples(FreshSample(7, 150, 1)) == []
         assert len(store.samples(7, 150)) == 2
         store.put_plan(PLAN[1:])
         assert store.plan() == PLAN[1:]
@@ -91,7 +91,7 @@ def test_a_study_of_a_version_without_confirmation_is_read_and_completed(
     old.execute("drop table confirmations")
     old.close()
     with Store(folder.results_db, read_only=True) as store:
-        assert store.plan() == store.fresh() == store.fresh_samples(7, 150, 0) == []
+        assert store.plan() == store.fresh() == store.fresh_samples(FreshSample(7, 150, 0)) == []
         assert len(store.samples(7, 150)) == 2
     with Store(folder.results_db) as store:
         store.put_fresh(row(folder, 0), scored(folder, 0))

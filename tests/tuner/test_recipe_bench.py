@@ -27,6 +27,7 @@ from tuner.outcomes import Rung
 from tuner.recipe_bench import recipe_runner
 from tuner.recipe_results import read_runs, read_series
 from tuner.report import write_report
+from tuner.results_table import read_results
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import Session, search
@@ -145,19 +146,21 @@ def test_parts_with_other_seeds_count_together_and_can_be_joined(
 
 
 def test_the_command_writes_the_verdicts_and_every_value(
-    parts: Parts, capsys: pytest.CaptureFixture[str]
+    parts: Parts, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = parts.first
-    done = CliRunner().invoke(app, ["verdicts", str(folder.root), "--plain"])
+    out = ["--out", str(tmp_path)]
+    done = CliRunner().invoke(app, ["verdicts", str(folder.root), "--plain", *out])
     assert done.exit_code == 0, done.output
     assert "undecided" in done.output
-    assert "| 1 | more | **undecided** |" in folder.verdicts.read_text(encoding="utf-8")
-    lines = folder.values.read_text(encoding="utf-8").splitlines()
+    page = (tmp_path / "verdicts.md").read_text(encoding="utf-8")
+    assert "| 1 | more | **undecided** |" in page
+    lines = (tmp_path / "values.csv").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 1 + 3 * 2  # head, base, recipes x rungs
     value = read_runs(folder)["plain", None][0]["quality"]
     row = next(line.split(",") for line in lines if line.startswith("plain,2,0,"))
     assert float(row[lines[0].split(",").index("quality")]) == pytest.approx(value, abs=1e-5)
-    print_next(folder, folder.root.parent)
+    print_next(folder, read_results(folder), folder.root.parent)
     assert "tuner verdicts small" in capsys.readouterr().out
 
 

@@ -196,11 +196,13 @@ def test_only_rungs_of_the_same_cells_are_compared(folder: StudyFolder) -> None:
 
 
 def test_who_broke_down_or_is_done_again_is_no_rival(folder: StudyFolder) -> None:
-    black = rung(folder, 0, 10, image=BLACK).scored
+    black = rung(folder, 0, 10, image=BLACK)
 
     def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
         if number < 2:
-            yield replace(at(folder, number, 10, (0.9, 0.9)), scored=black)
+            yield replace(
+                at(folder, number, 10, (0.9, 0.9)), scored=black.scored, failure=black.failure
+            )
         yield at(folder, number, 10, (0.5 - 0.1 * number, 0.5))
         yield at(folder, number, 20, (0.5, 0.5))
 

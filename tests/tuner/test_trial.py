@@ -15,7 +15,7 @@ import metrics
 from metrics import measures, open_detectors
 from metrics.contract import JudgeSettings, Measure, Prompt, ScoredSample
 from metrics.detectors import Detectors
-from tests.tuner.trained_study import by_brightness
+from tests.tuner.trained_study import by_brightness, pixels
 from tuner import adapter, mannequin
 from tuner.base_model import BaseModel
 from tuner.config import SuiteConfig, TrainConfig
@@ -99,7 +99,7 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
     assert [rung.lora for rung in rungs] == [folder.rung(step).weights for step in (1, 3)]
     assert rungs[-1].measures["alias_leak"].value is not None
     assert rungs[-1].measures["held_out_loss"].value not in (None, 1.0)
-    drawn = rungs[-1].scored[0].sample.image.astype(int)
+    drawn = pixels(rungs[-1].scored[0]).astype(int)
     assert abs(drawn - bare[0].image.astype(int)).max() > 0
     assert not folder.rung(3).lora.exists()
     after = bench.base.pipeline.unet.state_dict()
@@ -163,7 +163,7 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     assert isinstance(all_of_it, list)
     for place, one in zip((0, 2), low.scored, strict=True):
         assert one.sample.path == folder.rung(1).sample(place)
-        gap = one.sample.image.astype(int) - all_of_it[place].image
+        gap = pixels(one).astype(int) - all_of_it[place].image
         assert np.abs(gap).max() <= 1
     assert {"alias_leak", "alias_effect"} <= last.measures.keys()
 

@@ -9,6 +9,9 @@ from collections.abc import Generator, Sequence
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+import PIL.Image
+
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.judges import JUDGES
@@ -17,7 +20,7 @@ from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
 from tuner.confirm import Asked, measure, planned
 from tuner.data.folder import TrainingSet
 from tuner.events import Event, RepeatEnded
-from tuner.fresh_rows import PlanRow
+from tuner.fresh_rows import BASE, FreshSample, PlanRow
 from tuner.outcomes import Rung
 from tuner.repeats import run_repeat
 from tuner.rows import RungRow
@@ -34,7 +37,10 @@ SUITE = SuiteConfig(
 
 ASKED = Asked(trials=2, samples=6, repeats=1)
 BUDGET = BudgetConfig(trials=2, rungs=(1, 2))
-PLAN = [(None, 0, 0), (1, 2, 0), (1, 2, 1), (0, 2, 0), (0, 2, 1)]
+PLAN = [
+    BASE,
+    *(FreshSample(trial, 2, repeat) for trial, repeat in ((1, 0), (1, 1), (0, 0), (0, 1))),
+]
 
 
 def small_config(base: Path) -> StudyConfig:
@@ -109,8 +115,8 @@ def begun(store: Store, folder: StudyFolder, config: StudyConfig) -> list[PlanRo
     return plan
 
 
-def parts(events: list[Event]) -> list[tuple[int | None, int, int]]:
-    return [(e.trial, e.step, e.repeat) for e in events if isinstance(e, RepeatEnded)]
+def parts(events: list[Event]) -> list[FreshSample]:
+    return [FreshSample(e.trial, e.step, e.repeat) for e in events if isinstance(e, RepeatEnded)]
 
 
 def confirming(
@@ -118,3 +124,10 @@ def confirming(
 ) -> Generator[Event, None, None]:
     """The confirmation on this process's own bench, without a worker."""
     yield from measure(partial(run_repeat, bench, folder), folder, store, plan, BUDGET)
+
+
+def pixels(scored: ScoredSample) -> np.ndarray:
+    """The picture of a sample that lies on the disk."""
+    assert scored.sample.path is not None
+    with PIL.Image.open(scored.sample.path) as picture:
+        return np.asarray(picture.convert("RGB"))
