@@ -1,4 +1,4 @@
-"""What a selfcheck is for, and what of its measures is kept so that scores can be held to it."""
+"""Settings of a selfcheck, and its results as calibrations that scores are compared with."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from metrics.contract import JudgeSettings
 from metrics.judges import JUDGES
 from metrics.version import judge_version
 from tuner import calibration
-from tuner.calibration import MIN_SOUND, Calibration, keep_calibrations, read_calibrations
+from tuner.calibration import MIN_SOUND, Calibration, read_calibrations, write_calibrations
 from tuner.config import MANNEQUIN
 from tuner.errors import ConfigError
 from tuner.judge_models import model_names
 from tuner.mannequin.labelled import GROUPS
-from tuner.selfcheck import Measure
+from tuner.selfcheck import JudgeReport
 from tuner.space import load_study
 from tuner.store import utc_now
 from tuner.study_folder import StudyFolder
 from tuner.truths import Truths
 
-_FIGURES = 256
-"""The side of rendered figures, in pixels, where neither the user nor a study says another."""
+_FIGURE_SIDE = 256
+"""Default side of rendered figures, in pixels, without a study."""
 
 _LIBRARIES = (
     *("mediapipe", "nudenet", "onnxruntime", "open_clip_torch"),
@@ -32,10 +32,10 @@ _LIBRARIES = (
 
 
 @dataclass(frozen=True)
-class Aim:
-    """Whose pictures a selfcheck measures, with which models, and the file that keeps it.
+class SelfcheckOptions:
+    """Base, size and models of a selfcheck, and the file for its calibrations.
 
-    `base` is None for pictures from anywhere, `size` the side of rendered figures in pixels.
+    `base` is None for pictures of unknown origin, `size` the side of rendered figures in pixels.
     """
 
     base: str | None
@@ -45,68 +45,73 @@ class Aim:
     file: Path
 
 
-def aim(rendered: bool, study: StudyFolder | None, models: tuple[str | None, str | None]) -> Aim:
-    """What a selfcheck on rendered figures, or on the user's pictures, is for.
+def selfcheck_options(
+    rendered: bool, study: StudyFolder | None, models: tuple[str | None, str | None]
+) -> SelfcheckOptions:
+    """Return the options of a selfcheck on rendered figures or on the user's pictures.
 
-    With a study it is for that study: its base, its sizes, and its models where `models` (gender,
-    person) names none. Raises ConfigError for figures that its base does not draw, and for a file
-    that keeps something else.
+    A study gives its base, its smallest size, and its models where `models` (gender, person) has
+    None. Raises ConfigError for rendered figures with another base than the mannequin, and for a
+    file that does not hold calibrations.
     """
     gender, person = models
-    base, size, file = MANNEQUIN if rendered else None, _FIGURES, calibration.home_file()
+    base, size, file = MANNEQUIN if rendered else None, _FIGURE_SIDE, calibration.home_file()
     if study:
         config = load_study(study.study_yaml)
         if rendered and config.base != MANNEQUIN:
             raise ConfigError(
-                f"study {study.name} has the base {config.base}, of which rendered figures tell "
-                "nothing; give pictures with --data or --labels"
+                f"study {study.name} has the base {config.base}, and rendered "
+                "figures say nothing about it; give pictures with --data or --labels"
             )
         base, size, file = config.base, min(config.suite.image_size), study.calibration
         gender = gender or config.judges.gender_model_for(base)
         person = person or config.judges.person_model_for(base)
     read_calibrations(file)
-    return Aim(base, size, gender, person, file)
+    return SelfcheckOptions(base, size, gender, person, file)
 
 
-def calibrations(
-    measured: Sequence[Measure], truths: Truths, base: str | None, settings: JudgeSettings
+def make_calibrations(
+    reports: Sequence[JudgeReport], truths: Truths, base: str | None, settings: JudgeSettings
 ) -> list[Calibration]:
-    """What is kept of the measures: of rendered figures, those in the style that the base draws."""
+    """Return a calibration for each report; of rendered figures only for those of the first style.
+
+    The mannequin draws in the first style, so reports on the second say nothing about its samples.
+    """
     names = model_names(settings)
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
     judges = {judge.name: judge for judge in JUDGES}
     now = utc_now()
     return [
         Calibration(
-            judge=one.judge,
-            version=judge_version(judges[one.judge]),
-            models={name: names[name] for name in judges[one.judge].models},
+            judge=report.judge,
+            version=judge_version(judges[report.judge]),
+            models={name: names[name] for name in judges[report.judge].models},
             base=base,
-            group=one.group,
-            sides=one.sides,
-            auc=one.auc,
-            found=one.found,
-            false_alarms=one.false_alarms,
-            cut=one.cut,
-            abstained=one.abstained,
-            asked=one.asked,
+            group=report.group,
+            sides=report.sides,
+            auc=report.auc,
+            found=report.found,
+            false_alarms=report.false_alarms,
+            cut=report.cut,
+            abstained=report.abstained,
+            asked=report.asked,
             about=truths.lines[0],
-            data=one.data,
+            data=report.data,
             measured=now,
             libraries=libraries,
         )
-        for one in measured
-        if not truths.rendered or one.group == GROUPS["first"]
+        for report in reports
+        if not truths.rendered or report.group == GROUPS["first"]
     ]
 
 
-def keep(found: Sequence[Calibration], file: Path) -> list[str]:
-    """Write what was found to its file; returns what to tell of that."""
-    keep_calibrations(found, file)
-    lines = [f"kept in {file}"]
-    if few := [one.judge for one in found if one.false_alarms.n < MIN_SOUND]:
+def save_calibration(calibrations: Sequence[Calibration], file: Path) -> list[str]:
+    """Write the calibrations to the file, and return lines that report it to the user."""
+    write_calibrations(calibrations, file)
+    lines = [f"saved in {file}"]
+    if few := [one.judge for one in calibrations if one.false_alarms.n < MIN_SOUND]:
         lines.append(
-            f"fewer than {MIN_SOUND} sound pictures were judged by {', '.join(few)}: their scores "
+            f"{', '.join(few)} judged fewer than {MIN_SOUND} sound pictures: their scores "
             "stay marked as uncalibrated"
         )
     return lines

@@ -1,7 +1,7 @@
-"""How far the judges are known: kept selfchecks, and whether one stands behind a score.
+"""Saved selfchecks of the judges, and the test whether one of them covers a score.
 
 A selfcheck holds for one version of a judge with its models, for pictures of one base, near the
-size that was measured. What no selfcheck holds for is marked wherever it is shown.
+size that was measured. A number that no selfcheck covers is marked wherever it is shown.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ MARK = "*"
 ABOUT = f"{MARK} uncalibrated: no selfcheck of this judge, version and model on such pictures"
 
 MIN_SOUND = 10
-"""Sound pictures that a selfcheck has to judge: of 10 without a false alarm the rate may still be
-0.28 (Wilson)."""
+"""Least number of sound pictures of a selfcheck: even with no false alarm in 10, the rate may be as
+high as 0.28 (Wilson)."""
 NEAR = 1.5
-"""A picture's shorter side may be this many times smaller or larger than what was measured."""
+"""A picture's shorter side may be this many times smaller or larger than the measured ones."""
 
 _FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Cut:
-    """The value below which calling a fault would have told faulty from sound pictures best.
+    """The threshold below which a value means a fault, that best separates faulty from sound.
 
-    Best is the largest `found - false_alarms` (Youden 1950). A suggestion: nothing uses it.
+    Best is the largest `found - false_alarms` (Youden 1950). It is a suggestion: no code uses it.
     """
 
     below: float
@@ -48,13 +48,13 @@ class Cut:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What one selfcheck found of one judge, and what it holds for.
+    """Result of one selfcheck of one judge, with the conditions under which it holds.
 
-    `models` are the judge's own, by their setting. `base` drew the pictures, None where they came
-    from anywhere; `group` is what they were measured under, `sides` are the least and the largest
-    of their shorter sides in pixels. `found` and `false_alarms` have 95 % intervals (Wilson).
-    `data` is the digest of the pictures, `about` what they were, `measured` the time (UTC),
-    `libraries` the versions that saw them.
+    `models` are the judge's own, by their setting. `base` drew the pictures, None if their origin
+    is unknown; `group` names them, `sides` are the least and the largest of their shorter sides in
+    pixels. `found` (share of faults found) and `false_alarms` have 95 % intervals (Wilson).
+    `asked` counts the pictures, `abstained` those without a value. `data` is the digest of the
+    pictures, `about` describes them, `measured` is the time (UTC), `libraries` the versions used.
     """
 
     judge: str
@@ -76,16 +76,16 @@ class Calibration:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """What it holds for: a later selfcheck of the same takes its place."""
+        """Identity: a newer selfcheck with the same key replaces this one."""
         models = tuple(sorted(self.models.items()))
         return self.judge, self.version, models, self.base, self.group, self.sides
 
 
 @dataclass(frozen=True)
 class Trust:
-    """The selfchecks that are known, and what drew and judged the pictures in question.
+    """The known selfchecks, with the base and the judges' models of the pictures in question.
 
-    `base` is None for pictures from anywhere; `models` are all of the judges' models by setting.
+    `base` is None for pictures of unknown origin; `models` are all judges' models by setting.
     """
 
     known: tuple[Calibration, ...] = ()
@@ -93,101 +93,100 @@ class Trust:
     models: Mapping[str, str | None] = field(default_factory=dict)
 
     def calibrated(self, judge: str, version: str | None, side: int) -> bool:
-        """Whether a selfcheck stands behind this judge on pictures of this shorter side."""
+        """Return True if a selfcheck covers this judge on pictures of this shorter side (px)."""
         return any(
-            (one.judge, one.version, one.base) == (judge, version, self.base)
-            and all(self.models.get(name) == model for name, model in one.models.items())
-            and one.false_alarms.n >= MIN_SOUND
-            and one.sides[0] / NEAR <= side <= one.sides[1] * NEAR
-            for one in self.known
+            (check.judge, check.version, check.base) == (judge, version, self.base)
+            and all(self.models.get(name) == model for name, model in check.models.items())
+            and check.false_alarms.n >= MIN_SOUND
+            and check.sides[0] / NEAR <= side <= check.sides[1] * NEAR
+            for check in self.known
         )
 
-    def unknown_judges(self, one: ScoredSample) -> list[str]:
-        """The judges that gave this picture a value without a selfcheck behind them."""
-        side = min(one.sample.image.shape[:2])
+    def uncalibrated_judges(self, scored: ScoredSample) -> list[str]:
+        """Return the judges that gave this picture a value and that no selfcheck covers."""
+        side = min(scored.sample.image.shape[:2])
         return [
             name
-            for name, score in one.scores.items()
+            for name, score in scored.scores.items()
             if score.value is not None and not self.calibrated(name, score.version, side)
         ]
 
 
-def unknown_numbers(judges: Iterable[str]) -> frozenset[str]:
-    """The objectives and rates that one of these judges has a part in."""
-    unknown = set(judges)
-    return frozenset(name for name, behind in JUDGED_BY.items() if unknown & set(behind))
+def uncalibrated_numbers(judges: Iterable[str]) -> frozenset[str]:
+    """Return the objectives and rates that one of these uncalibrated judges contributes to."""
+    uncalibrated = set(judges)
+    return frozenset(name for name, used in JUDGED_BY.items() if uncalibrated & set(used))
 
 
 def study_marks(folder: StudyFolder) -> frozenset[str]:
-    """The objectives and rates of a study that are uncalibrated: one of their judges is."""
+    """Return the objectives and rates of a study that use an uncalibrated judge."""
     with Store(folder.results_db, read_only=True) as store:
         study, versions = store.study(), store.judge_versions()
     if study is None:
         return frozenset()
     trust = study_trust(folder, study)
-    return unknown_numbers(
+    return uncalibrated_numbers(
         judge for judge, version in versions if not trust.calibrated(judge, version, study.side)
     )
 
 
 def study_trust(folder: StudyFolder, study: StudyRow) -> Trust:
-    """What is known of a study's judges: its own selfchecks, the user's, and those shipped."""
+    """Return the selfchecks that apply to a study: its own, the user's and the shipped ones."""
     return Trust(known_calibrations(folder), study.base, study.models)
 
 
 def marked(name: str, marks: frozenset[str]) -> str:
-    """The name with its mark, where it has one."""
+    """Return the name, with the mark if it is in `marks`."""
     return f"{name} {MARK}" if name in marks else name
 
 
 def home_file() -> Path:
-    """Where selfchecks are kept that belong to no study."""
+    """Return the file of the selfchecks that belong to no study."""
     return home.cache_folder() / "calibration.json"
 
 
 def known_calibrations(folder: StudyFolder | None = None) -> tuple[Calibration, ...]:
-    """The selfchecks that come with the tool, those in TUNER_HOME and those of the study.
+    """Return the shipped selfchecks, those in TUNER_HOME and those of the study.
 
-    A file that cannot be used is told in a warning and left out: what was measured elsewhere
-    still has to be shown.
+    A file that cannot be used causes a warning and is skipped, so that a report can still be made.
     """
     files = [mannequin.CALIBRATION, home_file()] + ([folder.calibration] if folder else [])
-    found: list[Calibration] = []
+    calibrations: list[Calibration] = []
     for file in files:
         try:
-            found += read_calibrations(file)
+            calibrations += read_calibrations(file)
         except ConfigError as error:
             warnings.warn(str(error), stacklevel=2)
-    return tuple(found)
+    return tuple(calibrations)
 
 
 def read_calibrations(file: Path) -> list[Calibration]:
-    """The selfchecks that a file keeps, none where it is not there.
+    """Read the selfchecks of a file; a missing file has none.
 
-    Raises ConfigError for a file that `keep_calibrations` did not write.
+    Raises ConfigError for a file that `write_calibrations` did not write.
     """
     try:
         whole = json.loads(file.read_text(encoding="utf-8"))
         if whole["format"] != _FORMAT:
             raise ValueError(f"format {whole['format']}, not {_FORMAT}")
-        return [_read(one) for one in whole["calibrations"]]
+        return [_read(row) for row in whole["calibrations"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"{file} keeps no selfchecks ({' '.join(str(error).split())}); delete it and run "
+            f"{file} holds no selfchecks ({' '.join(str(error).split())}); delete it and run "
             "tuner selfcheck again"
         ) from error
 
 
-def keep_calibrations(new: Sequence[Calibration], file: Path) -> None:
-    """Write selfchecks to a file, beside those it has, in place of older ones of the same.
+def write_calibrations(new: Sequence[Calibration], file: Path) -> None:
+    """Add selfchecks to a file, replacing older ones with the same key.
 
-    Raises ConfigError for a file that is something else or cannot be written.
+    Raises ConfigError for a file that holds something else or cannot be written.
     """
-    keys = {one.key for one in new}
-    kept = [one for one in read_calibrations(file) if one.key not in keys]
-    whole = {"format": _FORMAT, "calibrations": [asdict(one) for one in [*kept, *new]]}
+    keys = {check.key for check in new}
+    kept = [check for check in read_calibrations(file) if check.key not in keys]
+    whole = {"format": _FORMAT, "calibrations": [asdict(check) for check in [*kept, *new]]}
     try:
         write_text(file, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
@@ -198,9 +197,8 @@ def keep_calibrations(new: Sequence[Calibration], file: Path) -> None:
 
 def _read(row: dict[str, Any]) -> Calibration:
     low, high = row["sides"]
-    one = Calibration(**row)
     return replace(
-        one,
+        Calibration(**row),
         sides=(int(low), int(high)),
         found=Objective(**row["found"]),
         false_alarms=Objective(**row["false_alarms"]),

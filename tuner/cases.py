@@ -1,4 +1,4 @@
-"""Pictures of which the truth is known: what the selfcheck asks the judges about."""
+"""Test cases of the selfcheck: pictures whose faults are known."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ WRONG_FRAMING = "wrong framing"
 ALL_JUDGES = tuple(judge.name for judge in JUDGES)
 
 BLUR = (0.01, 0.02, 0.03, 0.05)
-"""The ladder of blurs: sigmas as shares of the picture's shorter side."""
+"""Strengths of the blur: sigmas as shares of the picture's shorter side."""
 BLOCK = (0.12, 0.18, 0.25, 0.35)
-"""The ladder of colour blocks: sides as shares of the picture's shorter side."""
+"""Strengths of the colour block: sides as shares of the picture's shorter side."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A picture, what is wrong with it and which judges have to see that.
+    """A picture, its fault, and the judges that have to find it.
 
     `group` names the pictures that are measured together. `kind` is SOUND or the fault;
-    `strength` is its rung on a ladder, 0 where it has no grades. Cases of one `source` were made
-    from one picture.
+    `strength` is its degree, 0 for a fault without degrees. Cases with the same `source` were
+    made from the same picture.
     """
 
     group: str
@@ -42,23 +42,23 @@ class Case:
 def with_fault(
     sound: Case, kind: str, judge: str, image: Image | None = None, strength: float = 0.0
 ) -> Case:
-    """The sound case as the same picture with a fault that `judge` has to see.
+    """Return the sound case with a fault that `judge` has to find.
 
-    Without `image` the picture stays as it is.
+    Without `image` the picture stays unchanged.
     """
     sample = sound.sample if image is None else replace(sound.sample, image=image)
     return replace(sound, kind=kind, judges=(judge,), sample=sample, strength=strength)
 
 
 def with_prompt(sound: Case, kind: str, judge: str, text: str) -> Case:
-    """The same picture with other words, which `judge` has to see."""
+    """Return the same picture with another prompt text, a mismatch that `judge` has to find."""
     case = with_fault(sound, kind, judge)
     prompt = replace(sound.sample.prompt, text=text)
     return replace(case, sample=replace(case.sample, prompt=prompt))
 
 
 def wrong_sex(sound: Case) -> Iterator[Case]:
-    """The same picture with a prompt for the other sex; none where its prompt names no sex."""
+    """Yield the same picture with a prompt for the other sex; nothing if its prompt names none."""
     prompt = sound.sample.prompt
     if prompt.sex is not None:
         other = Prompt("1boy", "male") if prompt.sex == "female" else Prompt("1girl", "female")
@@ -67,7 +67,7 @@ def wrong_sex(sound: Case) -> Iterator[Case]:
 
 
 def wrong_framing(sound: Case) -> Iterator[Case]:
-    """The same picture with a prompt for the other framing; none where its prompt names none."""
+    """Yield the picture with a prompt for the other framing; nothing if its prompt names none."""
     framing = sound.sample.prompt.framing
     if framing is not None:
         other: Framing = "half" if framing == "full" else "full"
@@ -78,7 +78,10 @@ def wrong_framing(sound: Case) -> Iterator[Case]:
 
 
 def ladders(sound: Case) -> Iterator[Case]:
-    """The picture blurred and, at a place drawn from its source, with a block of wrong colour."""
+    """Yield the picture with each blur, then with each size of a block of wrong colour.
+
+    Place and colour of the block are random, seeded by the case's source.
+    """
     image = sound.sample.image
     side = min(image.shape[:2])
     for strength in BLUR:

@@ -1,6 +1,6 @@
-"""The verbs about pictures that are there already: judge them, label them, measure the judges.
+"""Commands for existing pictures: judge them, label them, measure the judges.
 
-As in cli.py, what costs time to import is imported inside the command that needs it.
+As in cli.py, slow imports are inside the command that needs them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ PersonModel = Annotated[
 @pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
 def score(  # noqa: PLR0913 - one argument per option
     path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one.")],
-    prompt: Annotated[str | None, typer.Option(help="The prompt of all; else its own.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="The prompt of all; else each one's own.")
+    ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
-    csv: Annotated[Path | None, typer.Option(help="A table to write, a row a picture.")] = None,
-    json: Annotated[Path | None, typer.Option(help="The same with evidence, as JSON.")] = None,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Its folders too.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="A table to write, one row a picture.")] = None,
+    json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
     with told():
@@ -38,26 +40,26 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judge_models import model_names
 
         score_report.check_outputs(csv, json)
-        found = score_folder.find_pictures(path, prompt, recursive)
-        say(f"pictures to judge: {len(found.prompted)}; the models load first")
-        opened = score_folder.open_judges(found.asks_sex, gender_model, person_model)
+        found_pictures = score_folder.find_pictures(path, prompt, recursive)
+        say(f"pictures to judge: {len(found_pictures.prompted)}; the models load first")
+        opened = score_folder.open_judges(found_pictures.names_sex, gender_model, person_model)
         with live.plain_warnings(), opened as judges:
-            judged = score_folder.judge(found, judges)
-            scored = list(score_report.with_progress(judged, len(found.prompted)))
+            judged = score_folder.judge(found_pictures, judges)
+            scored = list(score_report.with_progress(judged, len(found_pictures.prompted)))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
-            score_report.print_scores(found, scored, trust)
-        score_report.write_rows(found, scored, (csv, json), trust)
+            score_report.print_scores(found_pictures, scored, trust)
+        score_report.write_rows(found_pictures, scored, (csv, json), trust)
 
 
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")
 def label(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
     out: Annotated[Path | None, typer.Option(help="The table; else DIR/labels.csv.")] = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Where to listen; 0: any.")] = 8082,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 8082,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
-    recursive: Annotated[bool, typer.Option("--recursive", help="Its folders too.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
-    """Say with keys what pictures show, on a page of this machine; each key is saved at once."""
+    """Label pictures with keys, on a page of this machine only; each key is saved at once."""
     with told():
         from tuner.label_server import serve
 
@@ -69,7 +71,8 @@ def label(
 def selfcheck(  # noqa: PLR0913 - one argument per option
     count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
     size: Annotated[
-        int | None, typer.Option(min=32, max=1024, help="Their side; else the study's, else 256.")
+        int | None,
+        typer.Option(min=32, max=1024, help="Their side in px; else the study's or 256."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
@@ -80,35 +83,36 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
     study: Annotated[
-        str | None, typer.Option(help="Whose base drew the pictures; keeps what was found.")
+        str | None,
+        typer.Option(help="A study: its base drew the pictures, it keeps the result."),
     ] = None,
     studies: Annotated[
         Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
     ] = DEFAULT_STUDIES,
     save: Annotated[
-        Path | None, typer.Option(help="The file that keeps it; else the study's or TUNER_HOME's.")
+        Path | None, typer.Option(help="The file for the result; else the study's or TUNER_HOME's.")
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="All that was measured, as JSON.")] = None,
+    json: Annotated[Path | None, typer.Option(help="A file for all measurements, as JSON.")] = None,
 ) -> None:
-    """Measure the judges on pictures of which the truth is known, and keep what was found."""
+    """Measure the judges on pictures whose faults are known, and save the result."""
     with told():
         from tuner import calibrate, live, score_report, truths
-        from tuner.selfcheck import answers, measures
-        from tuner.selfcheck_report import print_measures, write_measures
+        from tuner.selfcheck import judge_reports, score_cases
+        from tuner.selfcheck_report import print_reports, write_reports
 
         score_report.check_outputs(None, save)
         score_report.check_outputs(None, json)
         folder = existing_study(studies, study) if study else None
         rendered = data is None and labels is None
-        aim = calibrate.aim(rendered, folder, (gender_model, person_model))
-        asked = truths.read_truths(count, size or aim.size, data, labels)
-        say("\n".join(asked.lines))
-        opened = truths.open_judges(asked, aim.gender_model, aim.person_model)
+        options = calibrate.selfcheck_options(rendered, folder, (gender_model, person_model))
+        known = truths.read_truths(count, size or options.size, data, labels)
+        say("\n".join(known.lines))
+        opened = truths.open_judges(known, options.gender_model, options.person_model)
         with live.plain_warnings(), opened as judges:
-            cases = score_report.with_progress(truths.cases(asked, judges))
-            measured = measures(list(answers(cases, judges)))
-        print_measures(measured)
-        found = calibrate.calibrations(measured, asked, aim.base, judges.settings)
-        say("\n".join(calibrate.keep(found, save or aim.file)))
+            cases = score_report.with_progress(truths.make_cases(known, judges))
+            reports = judge_reports(list(score_cases(cases, judges)))
+        print_reports(reports)
+        calibrations = calibrate.make_calibrations(reports, known, options.base, judges.settings)
+        say("\n".join(calibrate.save_calibration(calibrations, save or options.file)))
         if json:
-            write_measures(measured, asked.lines, json)
+            write_reports(reports, known.lines, json)

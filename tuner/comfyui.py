@@ -1,7 +1,7 @@
 """The positive prompt in the graph that ComfyUI writes into a picture.
 
 The graph is a JSON object of nodes by id; an input is a value, or a link `[node id, output]`. The
-sampler's `positive` input is followed backwards, through whatever nodes lie between, to texts.
+sampler's `positive` input is followed backwards, through all nodes between, to texts.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _NEGATIVE = re.compile(r"(?i)negative")
 _NOT_WORDS = re.compile(
     r"(?i)(?:negative|clip(?!_l)|vae|model|image|latent|samples|mask|control_net|noise|sigmas)"
 )
-"""Inputs that lead away from the words: pictures, models, and the negative prompt."""
+"""Inputs that do not lead to the prompt: pictures, models, and the negative prompt."""
 
 
 def positive_prompt(chunk: str) -> str | None:
-    """The positive prompt in a `prompt` chunk, its texts joined by commas.
+    """Return the positive prompt in a `prompt` chunk, its texts joined by commas.
 
-    None where none is found. Never raises: what cannot be read has no prompt.
+    None if there is none or the chunk cannot be read. Never raises.
     """
     try:
         parsed = json.loads(chunk)
@@ -46,40 +46,40 @@ def positive_prompt(chunk: str) -> str | None:
 
 
 def _samplers(graph: Graph) -> list[Node]:
-    """Nodes that take a positive prompt, KSamplers first, then other samplers, then the rest."""
+    """Return the nodes with a positive prompt: KSamplers, other samplers, then the rest."""
 
     def rank(node: Node) -> int:
         kind = str(node.get("class_type", ""))
         return 0 if "KSampler" in kind else 1 if "Sampler" in kind else 2
 
-    takers = [
+    nodes = [
         node
         for node in graph.values()
         if "positive" in node["inputs"] or "guider" in node["inputs"]
     ]
-    return sorted(takers, key=rank)
+    return sorted(nodes, key=rank)
 
 
 def _texts(graph: Graph, start: Node) -> Iterator[str]:
-    """The texts that `start`'s positive input is made of, in the graph's order, each node once."""
+    """Yield the texts that feed `start`'s positive input, in the graph's order, each node once."""
     inputs = start["inputs"]
     first = inputs.get("positive", inputs.get("guider"))
-    waiting, seen = [first], set()
+    waiting, visited = [first], set()
     while waiting:
         value = waiting.pop()
         if isinstance(value, str):
             if value.strip():
                 yield value.strip()
-        elif (name := _linked(value, graph)) is not None and name not in seen:
-            seen.add(name)
+        elif (name := _linked(value, graph)) is not None and name not in visited:
+            visited.add(name)
             waiting += reversed(_leading_to_words(graph[name]["inputs"]))
 
 
 def _leading_to_words(inputs: Mapping[str, Any]) -> list[Any]:
-    """The inputs of a node that are, or may lead to, its words.
+    """Return the inputs of a node that are texts or may lead to texts.
 
-    Where a node names a prompt by its kind (`positive`), its other links are not asked: nodes
-    that carry both prompts take pictures and settings besides.
+    If an input is named like a text or a positive prompt, other links are not followed: nodes with
+    both prompts have links to pictures and settings too.
     """
     texts = {
         key: value

@@ -1,4 +1,4 @@
-"""Which models the judges open: `mannequin` is the word for those that come with the tool."""
+"""The models of the judges; the word `mannequin` stands for those shipped with the tool."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _DIGITS = 12
 def judge_settings(
     gender_model: str | None, person_model: str | None, copy_model: str | None = None
 ) -> JudgeSettings:
-    """The judges' settings with `mannequin` as its folders; None: that judge has no model."""
+    """Return judge settings in which `mannequin` is replaced by the shipped folders.
+
+    A judge whose model is None does not judge.
+    """
     return JudgeSettings(
         gender_model=str(mannequin.CLIP) if gender_model == MANNEQUIN else gender_model,
         person_model=str(mannequin.YOLO) if person_model == MANNEQUIN else person_model,
@@ -29,14 +32,14 @@ def judge_settings(
 
 
 def mannequin_judges(weights: Path = mannequin.WEIGHTS) -> JudgeSettings:
-    """The settings of a study on the mannequin, with the judges' models below `weights`."""
+    """Return the settings of a study on the mannequin, with models in the folder `weights`."""
     own = judge_settings(MANNEQUIN, MANNEQUIN)
     clip, yolo = str(weights / "clip"), str(weights / "yolo")
     return replace(own, gender_model=clip, person_model=yolo)
 
 
 def study_judges(config: StudyConfig) -> JudgeSettings:
-    """The judges' settings of a study."""
+    """Return the judge settings of a study."""
     chosen = config.judges
     settings = judge_settings(
         chosen.gender_model_for(config.base),
@@ -47,23 +50,23 @@ def study_judges(config: StudyConfig) -> JudgeSettings:
 
 
 def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
-    """The models by their setting, as a kept selfcheck calls them, the same on every machine.
+    """Return model names by setting, as saved selfchecks hold them: the same on every machine.
 
-    A file or folder is its name and the digest of its content, `yolov8n.pt@31e20dde3def`; a name
-    of open_clip's stays as it is.
+    A file or folder becomes its name and the digest of its content, `yolov8n.pt@31e20dde3def`; an
+    open_clip model keeps its name.
     """
-    given = {name: model for name, model in asdict(settings).items() if name.endswith("_model")}
-    return {name: None if model is None else _named(model) for name, model in given.items()}
+    models = {name: model for name, model in asdict(settings).items() if name.endswith("_model")}
+    return {name: None if model is None else _with_digest(model) for name, model in models.items()}
 
 
 @functools.cache
-def _named(model: str) -> str:
+def _with_digest(model: str) -> str:
     path = Path(model).expanduser()
-    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
-    if not all(each.is_file() for each in files):
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not all(file.is_file() for file in files):
         return model
     digest = hashlib.sha256()
-    for each in files:
-        with each.open("rb") as stream:
+    for file in files:
+        with file.open("rb") as stream:
             digest.update(hashlib.file_digest(stream, "sha256").digest())
     return f"{path.absolute().name}@{digest.hexdigest()[:_DIGITS]}"

@@ -1,4 +1,4 @@
-"""The user's own truth: the pictures that a table of `tuner label` names, as cases."""
+"""Test cases from the user's labels: the pictures in a table that `tuner label` wrote."""
 
 from __future__ import annotations
 
@@ -15,48 +15,48 @@ from tuner.errors import ConfigError
 from tuner.labels import Label, read_labels
 from tuner.score_folder import find_pictures
 
-SEEN_BY: dict[str, tuple[str, ...]] = {
+JUDGES_OF_FAULT: dict[str, tuple[str, ...]] = {
     "wrong_limbs": ("limbs",),
     "unreadable_pose": ("pose_readable",),
     "undressed": ("cloth_share",),
     "picture_fault": ("sharp", "clean"),
 }
-"""The faults of labels.csv, and the judges that have to say so."""
+"""The judges that have to find each fault of labels.csv."""
 
 
 @dataclass(frozen=True)
-class Labelled:
-    """A picture, its prompt with the sex that the figure shows, and what was seen in it."""
+class LabelledPicture:
+    """A picture, its prompt with the sex from the label, and the label itself."""
 
     path: Path
     prompt: Prompt
     label: Label
 
 
-def labelled_pictures(table: Path) -> list[Labelled]:
-    """The pictures of a table, named from its own folder on.
+def labelled_pictures(table: Path) -> list[LabelledPicture]:
+    """Read the pictures of a table; their paths are relative to its folder.
 
-    Raises ConfigError where it is no such table, labels nothing or names what is no picture: one
-    line for each row at fault.
+    Raises ConfigError if it is not a table of labels, if it is empty, or if it names files that are
+    not pictures, with one line for each such row.
     """
-    found, wrong = [], []
+    pictures, problems = [], []
     for name, label in read_labels(table).items():
         try:
-            found.append(_labelled(table.parent / name, label))
+            pictures.append(_labelled(table.parent / name, label))
         except ConfigError as error:
-            wrong.append(f"{table}: {error}")
-    if wrong:
-        raise ConfigError("\n".join(wrong))
-    if not found:
+            problems.append(f"{table}: {error}")
+    if problems:
+        raise ConfigError("\n".join(problems))
+    if not pictures:
         raise ConfigError(f"{table} labels no picture; tuner label {table.parent} writes it")
-    return found
+    return pictures
 
 
-def labelled_cases(rows: Sequence[Labelled]) -> Iterator[Case]:
-    """A case for each fault that was looked for; a file that has gone meanwhile is passed over.
+def labelled_cases(rows: Sequence[LabelledPicture]) -> Iterator[Case]:
+    """Yield a case for each labelled fault; a file that was removed meanwhile is skipped.
 
-    A picture without a fault is a sound one for the judges of that fault. Where the sex is known,
-    the picture is judged with a prompt for it and with one for the other.
+    A picture without a fault is a sound case for the judges of that fault. If the sex is labelled,
+    there is a case with a prompt for it and one with a prompt for the other sex.
     """
     for source, row in enumerate(rows):
         try:
@@ -66,7 +66,7 @@ def labelled_cases(rows: Sequence[Labelled]) -> Iterator[Case]:
         sample = Sample(row.prompt, source, pixels, row.path)
         case = Case("labelled pictures", source, SOUND, (), sample)
         if row.label.faults is not None:
-            for fault, judges in SEEN_BY.items():
+            for fault, judges in JUDGES_OF_FAULT.items():
                 kind = fault if fault in row.label.faults else SOUND
                 yield replace(case, kind=kind, judges=judges)
         if row.prompt.sex is not None:
@@ -74,10 +74,10 @@ def labelled_cases(rows: Sequence[Labelled]) -> Iterator[Case]:
             yield from wrong_sex(case)
 
 
-def _labelled(path: Path, label: Label) -> Labelled:
+def _labelled(path: Path, label: Label) -> LabelledPicture:
     if not path.is_file():
         raise ConfigError(f"{path} is not there")
     ((_, prompt),) = find_pictures(path).prompted
-    # What a prompt asked for is not what was drawn: the sex is known where somebody saw it.
+    # The picture may not follow its prompt: only the label says which sex it shows.
     prompt = replace(prompt, sex=label.sex, text=prompt.text or "a person")
-    return Labelled(path, prompt, label)
+    return LabelledPicture(path, prompt, label)

@@ -1,7 +1,7 @@
-"""`tuner label`: a page on this machine alone, on which a person says what pictures show.
+"""Server of `tuner label`: a page on this machine only, on which a person labels pictures.
 
 It has no password: it listens on 127.0.0.1, answers only requests that name this machine and come
-from its own page, and gives out nothing but the pictures that it found, by their number.
+from its own page, and serves no files but its pictures, by their number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tuner.errors import ConfigError, TunerError
 from tuner.label_page import PAGE, POLICY
 from tuner.labels import KEYS, Label, LabelTable
 from tuner.process import stopping
-from tuner.score_folder import Pictures, find_pictures, left_out
+from tuner.score_folder import FoundPictures, find_pictures, left_out
 from tuner.score_report import check_outputs
 
 _HOST = "127.0.0.1"
@@ -43,29 +43,29 @@ _HEADERS = {
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _Response:
     body: bytes
     kind: str = _TEXT
     status: int = 200
 
 
 class _RefusedError(Exception):
-    """A request that is not answered; the message says why."""
+    """A refused request; the message says why."""
 
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 class LabelServer(ThreadingTCPServer):
-    """Pictures and their labels over HTTP; `run_id` tells its page from that of an earlier run."""
+    """Pictures and their labels over HTTP; `run_id` shows that a page is not of an earlier run."""
 
     allow_reuse_address = True
     daemon_threads = True
 
-    def __init__(self, found: Pictures, table: LabelTable, port: int) -> None:
-        """Listen on `port`, 0 for any that is free. Raises TunerError where that cannot be."""
-        self.found = found
+    def __init__(self, pictures: FoundPictures, table: LabelTable, port: int) -> None:
+        """Listen on `port`, 0 for any free one. Raises TunerError if the port cannot be used."""
+        self.pictures = pictures
         self.table = table
         self.run_id = secrets.token_hex(8)
         try:
@@ -77,53 +77,53 @@ class LabelServer(ThreadingTCPServer):
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://{_HOST}:{self.server_address[1]}/"
 
     def server_close(self) -> None:
-        """Stop listening, once the label that is being written is on the disk."""
+        """Stop listening, and wait until the last label is written."""
         super().server_close()
         self.table.close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Tell of bugs; a browser that leaves a picture half-way is none."""
+        """Report errors, except for a browser that closes a connection early."""
         if not isinstance(sys.exception(), ConnectionError):
             super().handle_error(request, client_address)
 
     def state(self) -> dict[str, Any]:
-        """All that the page shows: each picture's name and label, and where to begin."""
+        """Return each picture's name and label, and the index of the first to show."""
         labels = self.table.labels()
-        names = [self.found.name(path) for path, _ in self.found.prompted]
-        open_ones = [index for index, label in enumerate(labels) if label.faults is None]
+        names = [self.pictures.name(path) for path, _ in self.pictures.prompted]
+        unlabelled = [index for index, label in enumerate(labels) if label.faults is None]
         pictures = [
             {"name": name, "label": _plain(label)}
             for name, label in zip(names, labels, strict=True)
         ]
-        start = open_ones[0] if open_ones else len(labels) - 1
+        start = unlabelled[0] if unlabelled else len(labels) - 1
         return {"run": self.run_id, "start": start, "pictures": pictures}
 
-    def picture(self, index: int) -> _Answer:
-        """A picture's file as it is; its browser turns it upright."""
-        if index >= len(self.found.prompted):
+    def picture(self, index: int) -> _Response:
+        """Return a picture's unchanged file; the browser applies its EXIF rotation."""
+        if index >= len(self.pictures.prompted):
             raise _RefusedError(404, "no such picture")
-        path = self.found.prompted[index][0]
+        path = self.pictures.prompted[index][0]
         try:
-            return _Answer(path.read_bytes(), _KINDS.get(path.suffix.lower(), "image/jpeg"))
+            return _Response(path.read_bytes(), _KINDS.get(path.suffix.lower(), "image/jpeg"))
         except OSError as error:
             raise _RefusedError(404, "the picture cannot be read any more") from error
 
-    def change(self, path: str, asked: Any) -> dict[str, Any]:
-        """Press a key on a picture, or undo: which picture changed, and its label."""
-        if not isinstance(asked, dict) or asked.get("run") != self.run_id:
-            raise _RefusedError(409, "not saved: tuner label was started anew; reload this page")
-        index, key = asked.get("index"), asked.get("key")
+    def change(self, path: str, body: Any) -> dict[str, Any]:
+        """Press a key on a picture, or undo; return the changed picture's index and label."""
+        if not isinstance(body, dict) or body.get("run") != self.run_id:
+            raise _RefusedError(409, "not saved: tuner label was restarted; reload this page")
+        index, key = body.get("index"), body.get("key")
         try:
             if path == "/undo":
                 undone = self.table.undo()
                 if undone is None:
                     raise _RefusedError(409, "nothing to undo")
                 return {"index": undone[0], "label": _plain(undone[1])}
-            if type(index) is not int or not 0 <= index < len(self.found.prompted):
+            if type(index) is not int or not 0 <= index < len(self.pictures.prompted):
                 raise _RefusedError(400, "no such picture")
             if key not in KEYS:
                 raise _RefusedError(400, "no such key")
@@ -144,80 +144,80 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not worth a line each."""
+        """Log nothing: a line for each request says nothing to the user."""
 
-    def _get(self) -> _Answer:
+    def _get(self) -> _Response:
         self._check_sender()
         if self.path == "/":
-            return _Answer(PAGE.encode(), _HTML)
+            return _Response(PAGE.encode(), _HTML)
         if self.path == "/state":
-            return _Answer(json.dumps(self.server.state()).encode(), _JSON)
+            return _Response(json.dumps(self.server.state()).encode(), _JSON)
         if picture := _PICTURE.fullmatch(self.path):
             return self.server.picture(int(picture[1]))
-        raise _RefusedError(404, "there is nothing here")
+        raise _RefusedError(404, "no such page")
 
-    def _post(self) -> _Answer:
+    def _post(self) -> _Response:
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch("[0-9]{1,9}", length) or int(length) > _LONGEST_BODY:
             raise _RefusedError(413, "too long, or of unknown length")
         body = self.rfile.read(int(length))
         self._check_sender()
         if self.path not in ("/press", "/undo"):
-            raise _RefusedError(404, "there is nothing here")
+            raise _RefusedError(404, "no such page")
         if self.headers.get_content_type() != _JSON:
             raise _RefusedError(415, f"only {_JSON}")
         try:
-            asked = json.loads(body)
+            parsed = json.loads(body)
         except (ValueError, RecursionError) as error:
             raise _RefusedError(400, "no JSON") from error
-        return _Answer(json.dumps(self.server.change(self.path, asked)).encode(), _JSON)
+        return _Response(json.dumps(self.server.change(self.path, parsed)).encode(), _JSON)
 
     def _check_sender(self) -> None:
-        """Refuse what another web page sends: under a name of its own, or from its own origin."""
+        """Refuse requests of other web pages, by their host name and their origin."""
         host = self.headers.get("Host", "")
         if not _NAMED.fullmatch(host):
-            raise _RefusedError(403, "this page answers only on this machine's own name")
+            raise _RefusedError(403, "use this machine's own name: 127.0.0.1 or localhost")
         if self.headers.get("Origin", f"http://{host}") != f"http://{host}":
-            raise _RefusedError(403, "this page answers only to itself")
+            raise _RefusedError(403, "requests of other pages are refused")
 
-    def _respond(self, work: Callable[[], _Answer]) -> None:
+    def _respond(self, handle: Callable[[], _Response]) -> None:
         try:
-            answer = work()
+            response = handle()
         except _RefusedError as refused:
-            answer = _Answer(f"{refused}\n".encode("utf-8", "replace"), _TEXT, refused.status)
-        self.send_response(answer.status)
+            response = _Response(f"{refused}\n".encode("utf-8", "replace"), _TEXT, refused.status)
+        self.send_response(response.status)
         for name, value in _HEADERS.items():
             self.send_header(name, value)
-        self.send_header("Content-Type", answer.kind)
-        self.send_header("Content-Length", str(len(answer.body)))
+        self.send_header("Content-Type", response.kind)
+        self.send_header("Content-Length", str(len(response.body)))
         self.end_headers()
-        self.wfile.write(answer.body)
+        self.wfile.write(response.body)
 
 
 def open_server(folder: Path, out: Path, port: int, recursive: bool = False) -> LabelServer:
-    """The server for the pictures in `folder`, listening, its labels read from `out`.
+    """Return a listening server for the pictures in `folder`, with the labels in `out`.
 
     Pictures that cannot be judged, or whose prompt names a child, are left out. Raises ConfigError
     for a folder without pictures and for a table that cannot be read or written, TunerError for a
-    port that is taken.
+    port in use.
     """
     if not os.path.isdir(folder):
         what = "is a file" if os.path.exists(folder) else "is not there"
         raise ConfigError(f"{folder} {what}; name a folder of pictures")
     check_outputs(out, None)
-    found = find_pictures(folder, recursive=recursive)
+    pictures = find_pictures(folder, recursive=recursive)
     inside, beside = os.path.realpath(folder), os.path.realpath(out.parent)
-    paths = [os.path.join(inside, path.relative_to(folder)) for path, _ in found.prompted]
+    paths = [os.path.join(inside, path.relative_to(folder)) for path, _ in pictures.prompted]
     files = [Path(os.path.relpath(path, beside)).as_posix() for path in paths]
-    return LabelServer(found, LabelTable(out, files), port)
+    return LabelServer(pictures, LabelTable(out, files), port)
 
 
 def serve(
     folder: Path, out: Path, port: int, *, recursive: bool = False, browser: bool = True
 ) -> None:
-    """Run the page until Ctrl-C; `browser` opens it on the desktop. Raises as open_server does."""
+    """Serve the page until Ctrl-C; `browser` opens it on a desktop. Raises as open_server does."""
     with stopping(), open_server(folder, out, port, recursive) as server:
-        for line in left_out(server.found):
+        for line in left_out(server.pictures):
             print(line, file=sys.stderr)
         labels = server.table.labels()
         done = sum(label.faults is not None for label in labels)
@@ -229,7 +229,7 @@ def serve(
 
 
 def _has_desktop() -> bool:
-    """Without one, a browser in the terminal would take the terminal away."""
+    """Return True if there is a desktop: otherwise a text browser would block the terminal."""
     return sys.platform != "linux" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 

@@ -1,7 +1,7 @@
-"""labels.csv: what a person saw in pictures, a row for each, so that judges can be measured by it.
+"""labels.csv: a person's labels, a row for each picture, used to measure the judges.
 
-The columns are the file, as a path from the table's own folder, a 0 or 1 for each fault, and the
-sex. Where only the sex was told the faults are empty: nobody looked for them.
+The columns are the file, as a path relative to the table's folder, a 0 or 1 for each fault, and the
+sex. Where only the sex is labelled, the faults are empty: nobody looked for them.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ _Stamp = tuple[int, int, int] | None
 
 @dataclass(frozen=True)
 class Label:
-    """What was seen in one picture. `faults` is empty where it is sound, None before a verdict."""
+    """The label of one picture. `faults` is empty for a sound picture, None before a decision."""
 
     faults: frozenset[str] | None = None
     sex: Sex | None = None
 
     def after(self, key: str) -> Label:
-        """The label once a key is pressed: a fault or sex that is there already is taken back.
+        """Return the label after a key press; pressing a fault or sex again removes it.
 
-        Sound is said by its own key only: with the last fault taken back there is no verdict.
+        Only the key SOUND makes a picture sound: without its last fault it is undecided again.
         """
         if key == CLEAR:
             return Label()
@@ -51,13 +51,13 @@ class Label:
 
 
 class LabelTable:
-    """The labels of some pictures, by their place among `files`; each change is written at once.
+    """The labels of some pictures, by their index in `files`; each change is written at once.
 
-    Rows of other files stay in the table. May be used by several threads.
+    Rows of other files stay in the table. Several threads may use it.
     """
 
     def __init__(self, path: Path, files: Sequence[str]) -> None:
-        """Read what the table holds. Raises ConfigError where it is no table of labels."""
+        """Read the table, if it exists. Raises ConfigError if it is not a table of labels."""
         self._path = path
         self._files = tuple(files)
         self._lock = threading.Lock()
@@ -67,14 +67,14 @@ class LabelTable:
         self._history: list[tuple[int, Label]] = []
 
     def labels(self) -> list[Label]:
-        """The label of each file, in their order."""
+        """Return the label of each file, in the order of the files."""
         with self._lock:
             return [self._labels.get(file, Label()) for file in self._files]
 
     def press(self, index: int, key: str) -> Label:
-        """Change the label of one file as `key` says, and write the table.
+        """Apply a key to the label of one file, write the table, and return the new label.
 
-        Raises ConfigError, with the label as it was, where the table cannot be written.
+        Raises ConfigError if the table cannot be written; the label is then unchanged.
         """
         with self._lock:
             before = self._labels.get(self._files[index], Label())
@@ -85,7 +85,7 @@ class LabelTable:
             return after
 
     def undo(self) -> tuple[int, Label] | None:
-        """Take the last change back: which file's it was, and its label now; None without one."""
+        """Undo the last change and return its file's index and label; None if there is none."""
         with self._lock:
             if not self._history:
                 return None
@@ -95,7 +95,7 @@ class LabelTable:
             return index, label
 
     def close(self) -> None:
-        """Wait for the write that is under way; none begins after it."""
+        """Wait for a write in progress, and refuse later ones."""
         with self._lock:
             self._closed = True
 
@@ -116,8 +116,8 @@ class LabelTable:
 
 
 def read_labels(path: Path) -> dict[str, Label]:
-    """The labels in a table by file. Raises ConfigError where it is missing or no such table."""
-    found: dict[str, Label] = {}
+    """Read the labels by file. Raises ConfigError for a missing file or another kind of table."""
+    labels: dict[str, Label] = {}
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.reader(file)
@@ -125,19 +125,19 @@ def read_labels(path: Path) -> dict[str, Label]:
                 raise ConfigError(f"{path} has other columns than {','.join(COLUMNS)}")
             for cells in rows:
                 label = _label(cells)
-                if label is None or cells[0] in found:
-                    what = "is no label" if label is None else f"names {cells[0]!r} again"
+                if label is None or cells[0] in labels:
+                    what = "is not a label" if label is None else f"names {cells[0]!r} again"
                     raise ConfigError(f"{path}, line {rows.line_num}: {what}: {','.join(cells)!r}")
-                found[cells[0]] = label
+                labels[cells[0]] = label
     except csv.Error as error:
-        raise ConfigError(f"{path} is no table of labels: {error}") from error
+        raise ConfigError(f"{path} is not a table of labels: {error}") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror or error}") from error
-    return found
+    return labels
 
 
 def _label(cells: Sequence[str]) -> Label | None:
-    """The label in a row; None where there is none."""
+    """Return the label of a row, None if the row is not a label."""
     if len(cells) != len(COLUMNS) or not cells[0]:
         return None
     faults, sex = cells[1:-1], cells[-1]
@@ -148,8 +148,8 @@ def _label(cells: Sequence[str]) -> Label | None:
         return Label(None, known[sex])
     if not set(faults) <= {"0", "1"}:
         return None
-    seen = frozenset(name for name, cell in zip(FAULTS, faults, strict=True) if cell == "1")
-    return Label(seen, known[sex])
+    present = frozenset(name for name, cell in zip(FAULTS, faults, strict=True) if cell == "1")
+    return Label(present, known[sex])
 
 
 def _write(path: Path, labels: Mapping[str, Label]) -> None:
@@ -162,16 +162,19 @@ def _write(path: Path, labels: Mapping[str, Label]) -> None:
         writer.writerow([file, *cells, label.sex])
     try:
         with replacing(path) as temporary:
-            # A file's name may be no UTF-8: its bytes come back as they were.
+            # A file name may not be valid UTF-8: surrogateescape restores its bytes.
             temporary.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What differs after another program wrote the file; None where there is no file."""
+    """Return inode, size and time, which change when another program writes the file.
+
+    None without a file.
+    """
     try:
-        found = path.stat()
+        status = path.stat()
     except FileNotFoundError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns

@@ -1,6 +1,6 @@
-"""The user's own pictures with faults painted in, where a pose is read and shows what is needed.
+"""Test cases from the user's pictures: each as a sound one, and with faults painted in.
 
-Each picture counts as sound as it is. The painted ones are kept nowhere.
+Faults are painted only where the pose shows the needed body parts. Painted pictures are not saved.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from metrics.preprocess import analysis_picture, lab, resized_mask
 from metrics.red_eyes import IRIS, eye_distance, too_small
 from tuner.cases import ALL_JUDGES, SOUND, Case, ladders, with_fault, wrong_sex
 from tuner.data.picture_file import read_pixels
-from tuner.score_folder import Pictures
+from tuner.score_folder import FoundPictures
 
 TORSO = (0.25, 0.5, 0.75, 1.0)
-"""The ladder of torsos: how much of the cloth's colour gives way to the skin's."""
+"""Strengths of the torso fault: the share of skin colour mixed into the clothes."""
 
-_LONGEST = 768  # of a picture that is painted on: inpainting takes long on a larger one
-_SEEN = 0.6
+_LONGEST = 768  # longer side in pixels of a painted picture: inpainting is slow on larger ones
+_VISIBLE = 0.6
 _TORSO = (LEFT_SHOULDER, RIGHT_SHOULDER, RIGHT_HIP, LEFT_HIP)
-_ARM_WIDTH, _HAND = 0.5, 0.55  # in units: across a sleeve, from the wrist to the fingertips
-_WIDER, _HAND_ERASED = 0.65, 0.9  # what is erased leaves no rim for the inpainting to spread
+_ARM_WIDTH, _HAND = 0.5, 0.55  # in units: width of a sleeve, wrist to fingertips
+_WIDER, _HAND_ERASED = 0.65, 0.9  # erase a little more: inpainting would spread a remaining edge
 _ANGLES = (60, -60, 90, -90, 120, -120)
-_RED = (30.0, 55.0, 35.0)  # L*a*b* of a red iris; a brighter one stays as bright
-_MAX_HIDDEN = 0.45  # of a pasted arm: it starts at its shoulder, on the figure
+_RED = (30.0, 55.0, 35.0)  # L*a*b* of a red iris; a brighter iris keeps its lightness
+_MAX_HIDDEN = 0.45  # share of a pasted arm that may lie on the figure, where its shoulder is
 
 
 @dataclass(frozen=True)
@@ -61,28 +61,27 @@ class _Body:
     unit: float
 
     def shows(self, *joints: int) -> bool:
-        """Whether all these joints lie in the frame and are seen."""
-        seen = (self.figure.visibility[joint] >= _SEEN for joint in joints)
-        return all(self.figure.in_frame(joint, 0.02) for joint in joints) and all(seen)
+        """Return True if all these joints lie in the frame and are visible."""
+        visible = (self.figure.visibility[joint] >= _VISIBLE for joint in joints)
+        return all(self.figure.in_frame(joint, 0.02) for joint in joints) and all(visible)
 
 
-def photo_cases(found: Pictures, judges: Detectors) -> Iterator[Case]:
-    """Each picture as sound, followed by its faults; one that has gone meanwhile is passed over.
+def photo_cases(pictures: FoundPictures, judges: Detectors) -> Iterator[Case]:
+    """Yield each picture as sound, then with its faults; a file removed meanwhile is skipped.
 
-    Blur and colour blocks on all of them; torso in the colour of the face, a forearm erased, an
-    arm pasted and red irises where the landmarks show where; the other sex where the prompt names
-    one.
+    All get blur and colour blocks. A torso in skin colour, an erased forearm, a pasted arm and red
+    irises are painted where the landmarks allow it; the prompt gets the other sex if it names one.
     """
-    for source, (path, prompt) in enumerate(found.prompted):
+    for source, (path, prompt) in enumerate(pictures.prompted):
         try:
             image = np.asarray(read_pixels(path), np.uint8)
         except OSError:
             continue
         if max(image.shape[:2]) > _LONGEST:
             image = analysis_picture(image, _LONGEST)
-        asked = replace(prompt, text=prompt.text or "a person")
-        sample = Sample(asked, source, image, path)
-        sound = Case(found.root.name or "pictures", source, SOUND, ALL_JUDGES, sample)
+        named = replace(prompt, text=prompt.text or "a person")
+        sample = Sample(named, source, image, path)
+        sound = Case(pictures.root.name or "pictures", source, SOUND, ALL_JUDGES, sample)
         yield sound
         yield from ladders(sound)
         yield from wrong_sex(sound)
@@ -106,7 +105,7 @@ def _read_body(sample: Sample, judges: Detectors) -> _Body | None:
 
 
 def _torso_ladder(sound: Case, body: _Body) -> Iterator[Case]:
-    """The torso's cloth step by step in the colour of the face, its folds kept."""
+    """Yield the torso's clothes in ever more of the face's colour, with their folds kept."""
     if not body.shows(NOSE, *_TORSO):
         return
     figure = body.figure
@@ -137,7 +136,7 @@ def _torso(body: _Body) -> Mask:
 
 
 def _arm_faults(sound: Case, body: _Body) -> Iterator[Case]:
-    """One forearm erased and one arm pasted, of arms that lie beside the torso."""
+    """Yield one erased forearm and one pasted arm, for the first arm beside the torso."""
     torso = _torso(body)
     height, width = torso.shape
     for shoulder, elbow, wrist in ARMS:
@@ -155,7 +154,7 @@ def _arm_faults(sound: Case, body: _Body) -> Iterator[Case]:
 
 
 def _red_eyes(sound: Case, body: _Body) -> Iterator[Case]:
-    """Both irises red, as bright as they were, on faces large enough to show an iris."""
+    """Yield both irises painted red at their own lightness, if the face is large enough."""
     distance = eye_distance(body.figure, body.image)
     if too_small(body.image, distance) or not body.shows(LEFT_EYE, RIGHT_EYE):
         return
@@ -174,7 +173,7 @@ def _red_eyes(sound: Case, body: _Body) -> Iterator[Case]:
 
 
 def _capsule(body: _Body, joints: tuple[int, ...], width: float, hand: float) -> Mask:
-    """An arm or part of one, `width` across and `hand` on past the wrist, in units."""
+    """Return the mask of (part of) an arm, `width` wide and `hand` beyond the wrist, in units."""
     points = [body.joints[joint] for joint in joints]
     onward = points[-1] - points[-2]
     onward = onward / max(1e-6, float(np.linalg.norm(onward)))
@@ -185,9 +184,9 @@ def _capsule(body: _Body, joints: tuple[int, ...], width: float, hand: float) ->
 
 
 def _pasted(body: _Body, arm: tuple[int, int, int]) -> Image | None:
-    """The picture with a copy of the arm turned about its shoulder to where it is seen best.
+    """Return the picture with a copy of the arm, turned about its shoulder to be most visible.
 
-    None where the copy leaves the frame or lies on the figure at every angle.
+    None if, at every angle, the copy leaves the frame or lies on the figure.
     """
     cut = _capsule(body, arm, _ARM_WIDTH, _HAND) & body.mask
     height, width = cut.shape

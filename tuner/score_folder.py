@@ -1,6 +1,6 @@
-"""Judge pictures that came from anywhere: find them, read their prompts, ask every judge.
+"""Judge any folder of pictures: find them, read their prompts, run every judge.
 
-Nothing beside the pictures is changed or written. What cannot be judged is named or counted.
+The folder is only read. Pictures that cannot be judged are named or counted.
 """
 
 from __future__ import annotations
@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FoundPictures:
     """The pictures at a path: those to judge, each with its prompt, and those left out.
 
-    An empty prompt is that of a picture that came with none. `refused` counts the pictures whose
-    prompt names a child or an age under 18.
+    The prompt is empty for a picture without one. `refused` counts the pictures whose prompt names
+    a child or an age under 18.
     """
 
     root: Path
@@ -51,21 +51,21 @@ class Pictures:
     refused: int
 
     @property
-    def asks_sex(self) -> bool:
-        """Whether a prompt asks for a sex."""
+    def names_sex(self) -> bool:
+        """True if any prompt names a sex."""
         return any(prompt.sex is not None for _, prompt in self.prompted)
 
     def name(self, path: Path) -> str:
-        """A picture's name as it is shown: from the folder on, without what breaks a terminal."""
+        """Return a picture's path relative to the folder, safe to print on a terminal."""
         text = os.fsencode(path.relative_to(self.root)).decode("utf-8", "replace")
         return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
 
 
-def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False) -> Pictures:
-    """The pictures in a folder, or the one that `path` is, each decoded once.
+def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False) -> FoundPictures:
+    """Find the pictures of a folder, or a single picture, and decode each once.
 
-    `prompt` is that of all of them; without it each is asked for its own. Raises ConfigError
-    where there is nothing to judge, and for a prompt that names a child.
+    `prompt` is used for all of them; without it, each picture's own prompt is read. Raises
+    ConfigError if there is nothing to judge, and for a prompt that names a child.
     """
     if prompt is not None and (words := forbidden_words(prompt)):
         raise ConfigError(f"--prompt names a child or an age under 18 ({', '.join(words)})")
@@ -74,51 +74,51 @@ def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False
     prompted: list[tuple[Path, Prompt]] = []
     unreadable: list[tuple[Path, str]] = []
     refused = 0
-    for each in paths:
+    for file in paths:
         try:
-            own = _own_prompts(each)
+            own = _own_prompts(file)
         except UnusableError as reason:
-            unreadable.append((each, str(reason)))
+            unreadable.append((file, str(reason)))
             continue
         if any(forbidden_words(text) for text in own):
             refused += 1
         else:
-            prompted.append((each, given or read_prompt(own[0] if own else "")))
+            prompted.append((file, given or read_prompt(own[0] if own else "")))
     root = path if os.path.isdir(path) else path.parent
-    found = Pictures(root, tuple(prompted), tuple(unreadable), refused)
+    pictures = FoundPictures(root, tuple(prompted), tuple(unreadable), refused)
     if not prompted:
-        raise ConfigError(f"{path}: nothing to judge; " + "; ".join(left_out(found)))
-    return found
+        raise ConfigError(f"{path}: nothing to judge; " + "; ".join(left_out(pictures)))
+    return pictures
 
 
-def left_out(found: Pictures, shown: int = 10) -> list[str]:
-    """A line for the pictures that cannot be judged, naming some, and one for those refused."""
+def left_out(pictures: FoundPictures, shown: int = 10) -> list[str]:
+    """Return a line for the unreadable pictures, naming up to `shown`, and one for the refused."""
     lines = []
-    if found.unreadable:
-        named = [f"{found.name(path)} ({why})" for path, why in found.unreadable[:shown]]
-        more = ", ..." if len(found.unreadable) > shown else ""
-        lines.append(f"{len(found.unreadable)} cannot be judged: {', '.join(named)}{more}")
-    if found.refused:
-        lines.append(f"{found.refused} left out: the prompt names a child or an age under 18")
+    if pictures.unreadable:
+        named = [f"{pictures.name(path)} ({why})" for path, why in pictures.unreadable[:shown]]
+        more = ", ..." if len(pictures.unreadable) > shown else ""
+        lines.append(f"{len(pictures.unreadable)} cannot be judged: {', '.join(named)}{more}")
+    if pictures.refused:
+        lines.append(f"{pictures.refused} left out: the prompt names a child or an age under 18")
     return lines
 
 
 @contextlib.contextmanager
 def open_judges(
-    asks_sex: bool, gender_model: str | None, person_model: str | None
+    needs_gender: bool, gender_model: str | None, person_model: str | None
 ) -> Iterator[Detectors]:
-    """The judges' networks, those that the user named already opened.
+    """Open the judges' networks; models that the user named are loaded at once.
 
-    Without `gender_model` the usual one is taken where a prompt asks for a sex (`asks_sex`), and
-    none elsewhere; where it cannot be had, a warning says so and gender is not judged. Raises
-    MissingModelError for a model that was named and is not there.
+    Without `gender_model`, the default model is loaded if a prompt names a sex (`needs_gender`). If
+    it is not available, a warning says so and gender is not judged. Raises MissingModelError if a
+    named model is not available.
     """
-    usual = JudgeSettings().gender_model if asks_sex else None
-    settings = judge_settings(gender_model or usual, person_model)
+    default = JudgeSettings().gender_model if needs_gender else None
+    settings = judge_settings(gender_model or default, person_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
         try:
-            if gender_model or asks_sex:
+            if gender_model or needs_gender:
                 _open_gender(judges)
         except ModelUnavailableError as error:
             if gender_model:
@@ -126,7 +126,7 @@ def open_judges(
             warnings.warn(
                 f"gender is not judged: {error}; `tuner models` says where to put the model, "
                 "--gender-model names another",
-                stacklevel=1,  # the caller's line would be contextlib's
+                stacklevel=1,  # the caller's line would be in contextlib
             )
             settings = replace(settings, gender_model=None)
             judges = opened_judges.enter_context(metrics.open_detectors(settings))
@@ -135,36 +135,35 @@ def open_judges(
         yield judges
 
 
-def judge(found: Pictures, judges: Detectors) -> Iterator[ScoredSample]:
-    """Each picture's scores, one after the other; a file that has gone meanwhile is passed over.
+def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:
+    """Yield each picture with its scores; a file that was removed meanwhile is skipped.
 
-    The samples keep their prompt, path and size and lose their pixels (all black): those of a
-    whole folder would not fit in memory. Raises metrics.models.ModelUnavailableError for a missing
-    model.
+    The samples keep their prompt, path and size, but their pixels are black: the pixels of a whole
+    folder would not fit in memory. Raises metrics.models.ModelUnavailableError for a missing model.
     """
-    for index, (path, prompt) in enumerate(found.prompted):
+    for index, (path, prompt) in enumerate(pictures.prompted):
         try:
             pixels = np.asarray(read_pixels(path), np.uint8)
         except OSError:
             continue
         (scored,) = metrics.score([Sample(prompt, index, pixels, path)], judges)
-        black = np.broadcast_to(np.uint8(0), pixels.shape)  # of any size one byte
+        black = np.broadcast_to(np.uint8(0), pixels.shape)  # one byte of memory
         yield replace(scored, sample=replace(scored.sample, image=black))
 
 
 def _paths(path: Path, recursive: bool) -> Sequence[Path]:
-    if os.path.isfile(path):  # unlike Path.is_file, it bears names of any length
+    if os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
         return [path]
     if not os.path.isdir(path):
         raise ConfigError(f"{path} is not there; name a folder of pictures, or one picture")
-    found = []
-    for folder, deeper, names in os.walk(path):
-        deeper[:] = sorted(name for name in deeper if recursive and not name.startswith("."))
-        found += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
-    pictures = [each for each in found if each.suffix.lower() in SUFFIXES]
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(n for n in subfolders if recursive and not n.startswith("."))
+        files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
     if not pictures:
         kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        hint = "" if recursive else "; --recursive also looks into its folders"
+        hint = "" if recursive else "; --recursive searches its subfolders too"
         raise ConfigError(f"{path} has no pictures ({kinds}){hint}")
     return pictures
 
@@ -178,7 +177,7 @@ def _own_prompts(path: Path) -> list[str]:
 
 
 def _open_gender(judges: Detectors) -> None:
-    """Open the model without the hub's log, which tells of each of its tries."""
+    """Load the gender model without the Hub's log, which reports each of its attempts."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

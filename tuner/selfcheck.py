@@ -1,7 +1,7 @@
-"""Are the judges right? Ask them about pictures whose truth is known, and count.
+"""Accuracy of the judges, measured on pictures whose faults are known.
 
-A judge finds a fault where its value is below one half. The area under the curve (AUC) is the
-chance that a faulty picture has a lower value than a sound one.
+A judge finds a fault if its value is below one half. The area under the curve (AUC) is the
+probability that a faulty picture has a lower value than a sound one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import rankdata, spearmanr
 
 from metrics import gender
 from metrics.contract import Image, Objective, Score
@@ -26,16 +26,16 @@ from metrics.judges import JUDGES
 from tuner.calibration import Cut
 from tuner.cases import SOUND, Case
 
-_FOUND = 0.5
+_FAULT_BELOW = 0.5
 _FLOOR = 0.01
-"""Least value that still has to fall when a fault grows stronger."""
+"""At or below this value a judge need not go lower when a fault grows stronger."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a judge said of a case, and in how many seconds.
+class CaseScore:
+    """A judge's score of a case, with the seconds it took.
 
-    `side` is the picture's shorter side in pixels, `picture` its digest.
+    `side` is the picture's shorter side in pixels, `picture` the digest of its pixels.
     """
 
     group: str
@@ -51,7 +51,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Fault:
-    """How well one fault is seen: `auc` is None where either side has no judged picture."""
+    """A judge's accuracy on one fault.
+
+    `auc` is None if no faulty or no sound picture was judged. `found` is the share of faults found.
+    """
 
     kind: str
     strength: float
@@ -61,11 +64,11 @@ class Fault:
 
 @dataclass(frozen=True)
 class Ladder:
-    """How the value follows a fault's strength, the sound picture at 0.
+    """Relation of a judge's value to the strength of a fault; the sound picture has strength 0.
 
-    `spearman` is the mean over the pictures of which at least three rungs were judged, -1 where
-    every step lowers the value and None without such a picture. `falls`: each step lowers the
-    mean over them. A ladder ends where the value has come to its least and stays there.
+    `spearman` is the mean correlation over the `pictures` with at least three judged strengths: -1
+    if every step lowers the value, None without such a picture. `falls` is true if each step lowers
+    the mean value. Strengths after the value has reached its minimum for good do not count.
     """
 
     kind: str
@@ -76,8 +79,11 @@ class Ladder:
 
 @dataclass(frozen=True)
 class EqualError:
-    """The probability of a woman from which to say so, that women and men are mistaken equally
-    often, and the share of the `n` figures that is mistaken then."""
+    """The threshold at which as large a share of women as of men is misjudged.
+
+    A probability of a woman from `threshold` on means a woman; `error` is the share of all `n`
+    figures that is then misjudged.
+    """
 
     threshold: float
     error: float
@@ -85,12 +91,12 @@ class EqualError:
 
 
 @dataclass(frozen=True)
-class Measure:
-    """One judge on one group of pictures; `auc`, `found` and `cut` are those over all its faults.
+class JudgeReport:
+    """Accuracy of one judge on one group of pictures; `auc`, `found` and `cut` cover all faults.
 
-    `sexes` is the gender judge's alone, over sound pictures, those too that it abstained on.
-    `sides` are the least and the largest of the pictures' shorter sides, `data` is the digest of
-    all of them.
+    `asked` counts the pictures and `seconds` is the mean per picture. `sides` are the least and the
+    largest of the pictures' shorter sides (px), `data` is the digest of all pictures. `sexes` is
+    set for the gender judge only, over the sound pictures, including those it abstained on.
     """
 
     group: str
@@ -110,15 +116,15 @@ class Measure:
     sexes: EqualError | None = None
 
 
-def answers(cases: Iterable[Case], judges: Detectors) -> Iterator[Answer]:
-    """What the judges say of each case, in order.
+def score_cases(cases: Iterable[Case], judges: Detectors) -> Iterator[CaseScore]:
+    """Yield the score of each of a case's judges, case by case.
 
-    A network that several judges share counts towards the seconds of the first that asks it.
+    The time of a network that several judges share is counted for the first judge that uses it.
     Raises metrics.models.ModelUnavailableError for a missing model.
     """
     opened = False
     for case in cases:
-        if not opened:  # loading the networks is no part of judging a picture
+        if not opened:  # loading the networks does not count as judging time
             opened = True
             evidence = Evidence(case.sample, judges)
             for judge in JUDGES:
@@ -131,24 +137,24 @@ def answers(cases: Iterable[Case], judges: Detectors) -> Iterator[Answer]:
                 score = judge.score(case.sample, evidence)
                 spent = time.perf_counter() - start
                 about = (case.group, case.source, case.kind, case.strength)
-                yield Answer(*about, judge.name, score, spent, side, picture)
+                yield CaseScore(*about, judge.name, score, spent, side, picture)
 
 
-def measures(answered: Sequence[Answer]) -> list[Measure]:
-    """One measure for each judge and group, groups in the order in which they were asked."""
-    found = []
-    for group in dict.fromkeys(one.group for one in answered):
+def judge_reports(scores: Sequence[CaseScore]) -> list[JudgeReport]:
+    """Return a report for each group and judge, groups in the order of their first case."""
+    reports = []
+    for group in dict.fromkeys(score.group for score in scores):
         for judge in JUDGES:
-            own = [one for one in answered if one.group == group and one.judge == judge.name]
+            own = [score for score in scores if (score.group, score.judge) == (group, judge.name)]
             if own:
-                found.append(_measure(own))
-    return found
+                reports.append(_report(own))
+    return reports
 
 
 def area_under_curve(faulty: Sequence[float], sound: Sequence[float]) -> float | None:
-    """Chance that a faulty picture has the lower value, ties one half; None without either.
+    """Return the probability that a faulty picture has the lower value; a tie counts one half.
 
-    Mann and Whitney's U over all pairs, from ranks.
+    Computed from ranks as Mann and Whitney's U over the number of pairs. None if a side is empty.
     """
     if not faulty or not sound:
         return None
@@ -158,84 +164,82 @@ def area_under_curve(faulty: Sequence[float], sound: Sequence[float]) -> float |
 
 
 def best_cut(faulty: Sequence[float], sound: Sequence[float]) -> Cut | None:
-    """Where to call a fault so that faulty and sound pictures are told apart best.
+    """Return the threshold that best separates faulty from sound pictures.
 
-    Half way between two values, of equally good places that nearest one half; None where a side
-    has no judged picture or all have the same value.
+    It lies half-way between two values; of equally good ones it is the nearest to one half. None if
+    a side is empty or all values are equal.
     """
     values = np.unique([*faulty, *sound])
     if not faulty or not sound or len(values) < 2:
         return None
-    places = (values[1:] + values[:-1]) / 2
-    found, alarms = ((np.array(side)[:, None] < places).mean(axis=0) for side in (faulty, sound))
-    best = max(
-        range(len(places)), key=lambda i: (round(found[i] - alarms[i], 9), -abs(places[i] - _FOUND))
-    )
-    return Cut(float(places[best]), float(found[best]), float(alarms[best]))
+    cuts = (values[1:] + values[:-1]) / 2
+    hits, alarms = ((np.array(side)[:, None] < cuts).mean(axis=0) for side in (faulty, sound))
+    # The last key counts first; rounded, because equal gains may differ in their last digits.
+    best = np.lexsort((np.abs(cuts - _FAULT_BELOW), -np.round(hits - alarms, 9)))[0]
+    return Cut(float(cuts[best]), float(hits[best]), float(alarms[best]))
 
 
 def equal_error(women: Sequence[float], men: Sequence[float]) -> EqualError | None:
-    """Where to part women from men by their probability of a woman, as `metrics.gender` has it.
+    """Return the threshold on `metrics.gender`'s probability of a woman with equal error rates.
 
-    Half way between two values, where the shares of women below and of men above differ least; of
-    equally good places the one with fewer errors, then that nearest one half. None without either.
+    It lies half-way between two values, where the shares of women below and of men above differ
+    least; of equally good ones it has the fewest errors, then is the nearest to one half. None if
+    a side is empty or all values are equal.
     """
     values = np.unique([*women, *men])
     if not women or not men or len(values) < 2:
         return None
-    places = (values[1:] + values[:-1]) / 2
-    missed = (np.array(women)[:, None] < places).mean(axis=0)
-    taken = (np.array(men)[:, None] >= places).mean(axis=0)
-    best = min(
-        range(len(places)),
-        key=lambda i: (abs(missed[i] - taken[i]), missed[i] + taken[i], abs(places[i] - _FOUND)),
-    )
-    wrong = missed[best] * len(women) + taken[best] * len(men)
+    cuts = (values[1:] + values[:-1]) / 2
+    missed = (np.array(women)[:, None] < cuts).mean(axis=0)
+    mistaken = (np.array(men)[:, None] >= cuts).mean(axis=0)
+    keys = (np.abs(cuts - _FAULT_BELOW), missed + mistaken, np.abs(missed - mistaken))
+    best = np.lexsort(keys)[0]  # the last key counts first
+    wrong = missed[best] * len(women) + mistaken[best] * len(men)
     count = len(women) + len(men)
-    return EqualError(float(places[best]), float(wrong) / count, count)
+    return EqualError(float(cuts[best]), float(wrong) / count, count)
 
 
 def spearman(strengths: Sequence[float], values: Sequence[float]) -> float:
-    """Spearman's rank correlation; 0 where either does not change: nothing follows."""
-    x, y = rankdata(strengths), rankdata(values)
-    spread = float(x.std() * y.std())
-    return float(((x - x.mean()) * (y - y.mean())).mean()) / spread if spread else 0.0
+    """Return Spearman's rank correlation, 0 if either side is constant."""
+    if len(set(strengths)) < 2 or len(set(values)) < 2:
+        return 0.0
+    return float(spearmanr(strengths, values).statistic)
 
 
-def _measure(own: Sequence[Answer]) -> Measure:
-    sound = [one for one in own if one.kind == SOUND]
-    faulty = [one for one in own if one.kind != SOUND]
-    rungs = dict.fromkeys((one.kind, one.strength) for one in faulty)
+def _report(own: Sequence[CaseScore]) -> JudgeReport:
+    sound = [case for case in own if case.kind == SOUND]
+    faulty = [case for case in own if case.kind != SOUND]
+    degrees = dict.fromkeys((case.kind, case.strength) for case in faulty)
     faults = [
-        _fault(kind, at, [one for one in faulty if (one.kind, one.strength) == (kind, at)], sound)
-        for kind, at in rungs
+        _fault(*degree, [case for case in faulty if (case.kind, case.strength) == degree], sound)
+        for degree in degrees
     ]
-    graded = dict.fromkeys(kind for kind, at in rungs if at)
-    reasons = Counter(one.score.reason or "" for one in own if one.score.value is None)
+    graded = dict.fromkeys(kind for kind, strength in degrees if strength)
+    reasons = Counter(case.score.reason or "" for case in own if case.score.value is None)
     whole = _fault("", 0.0, faulty, sound)
-    return Measure(
-        own[0].group,
-        own[0].judge,
-        whole.auc,
-        whole.found,
-        _below_half("false alarms", sound),
-        tuple(faults),
-        tuple(_ladder(kind, own) for kind in graded),
-        reasons.total(),
-        len(own),
-        dict(reasons.most_common()),
-        float(np.mean([one.seconds for one in sound or faulty])),
-        best_cut(_values(faulty), _values(sound)),
-        (min(one.side for one in own), max(one.side for one in own)),
-        hashlib.sha256("".join(one.picture for one in own).encode()).hexdigest(),
-        _sexes(sound) if own[0].judge == gender.NAME else None,
+    return JudgeReport(
+        group=own[0].group,
+        judge=own[0].judge,
+        auc=whole.auc,
+        found=whole.found,
+        false_alarms=_below_half("false alarms", sound),
+        faults=tuple(faults),
+        ladders=tuple(_ladder(kind, own) for kind in graded),
+        abstained=reasons.total(),
+        asked=len(own),
+        reasons=dict(reasons.most_common()),
+        seconds=float(np.mean([case.seconds for case in sound or faulty])),
+        cut=best_cut(_values(faulty), _values(sound)),
+        sides=(min(case.side for case in own), max(case.side for case in own)),
+        data=hashlib.sha256("".join(case.picture for case in own).encode()).hexdigest(),
+        sexes=_sexes(sound) if own[0].judge == gender.NAME else None,
     )
 
 
-def _sexes(sound: Sequence[Answer]) -> EqualError | None:
-    told = [one.score.evidence for one in sound if "female" in one.score.evidence]
+def _sexes(sound: Sequence[CaseScore]) -> EqualError | None:
+    evidences = [case.score.evidence for case in sound if "female" in case.score.evidence]
     women, men = (
-        [float(str(one["female"])) for one in told if one["asked"] == sex]
+        [float(str(evidence["female"])) for evidence in evidences if evidence["asked"] == sex]
         for sex in ("female", "male")
     )
     return equal_error(women, men)
@@ -245,42 +249,46 @@ def _digest(image: Image) -> str:
     return hashlib.sha256(repr(image.shape).encode() + image.tobytes()).hexdigest()
 
 
-def _fault(kind: str, at: float, faulty: Sequence[Answer], sound: Sequence[Answer]) -> Fault:
+def _fault(
+    kind: str, strength: float, faulty: Sequence[CaseScore], sound: Sequence[CaseScore]
+) -> Fault:
     area = area_under_curve(_values(faulty), _values(sound))
-    return Fault(kind, at, area, _below_half("found", faulty))
+    return Fault(kind, strength, area, _below_half("found", faulty))
 
 
-def _below_half(name: str, asked: Sequence[Answer]) -> Objective:
-    values = _values(asked)
-    count = sum(value < _FOUND for value in values)
+def _below_half(name: str, cases: Sequence[CaseScore]) -> Objective:
+    values = _values(cases)
+    count = sum(value < _FAULT_BELOW for value in values)
     low, high = wilson(count, len(values))
-    return Objective(name, count / max(1, len(values)), low, high, len(values), len(asked))
+    return Objective(name, count / max(1, len(values)), low, high, len(values), len(cases))
 
 
-def _values(asked: Iterable[Answer]) -> list[float]:
-    return [one.score.value for one in asked if one.score.value is not None]
+def _values(cases: Iterable[CaseScore]) -> list[float]:
+    return [case.score.value for case in cases if case.score.value is not None]
 
 
-def _ladder(kind: str, own: Sequence[Answer]) -> Ladder:
-    rungs = sorted({one.strength for one in own if one.kind == kind} | {0.0})
+def _ladder(kind: str, own: Sequence[CaseScore]) -> Ladder:
+    strengths = sorted({case.strength for case in own if case.kind == kind} | {0.0})
     by_source: dict[int, dict[float, float]] = {}
-    for one in own:
-        if one.kind in (kind, SOUND) and one.score.value is not None:
-            by_source.setdefault(one.source, {})[one.strength] = one.score.value
+    for case in own:
+        if case.kind in (kind, SOUND) and case.score.value is not None:
+            by_source.setdefault(case.source, {})[case.strength] = case.score.value
     judged = [values for values in by_source.values() if len(values) >= 3]
     if not judged:
         return Ladder(kind, None, False, 0)
-    rank = []
+    correlations = []
     for values in judged:
-        told = _to_floor([values[at] for at in rungs if at in values])
-        rank.append(spearman(range(len(told)), told))
-    means = _to_floor([_mean([values[at] for values in judged if at in values]) for at in rungs])
+        falling = _to_floor([values[at] for at in strengths if at in values])
+        correlations.append(spearman(range(len(falling)), falling))
+    means = _to_floor(
+        [_mean([values[at] for values in judged if at in values]) for at in strengths]
+    )
     falls = all(b < a for a, b in itertools.pairwise(means))
-    return Ladder(kind, _mean(rank), falls, len(judged))
+    return Ladder(kind, _mean(correlations), falls, len(judged))
 
 
 def _to_floor(values: Sequence[float]) -> list[float]:
-    """The values up to the first from which all are at the floor."""
+    """Return the values up to the first from which all are at the floor."""
     above = [place for place, value in enumerate(values) if value > _FLOOR]
     return list(values[: above[-1] + 2 if above else 1])
 

@@ -1,4 +1,4 @@
-"""What is told of the judges themselves: a table for each group of pictures, JSON for programs."""
+"""Printed tables and JSON of the judges' accuracy, a table for each group of pictures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metrics.contract import Objective
 from tuner.progress import console
 from tuner.results_table import interval
 from tuner.score_report import write_whole
-from tuner.selfcheck import EqualError, Fault, Measure
+from tuner.selfcheck import EqualError, Fault, JudgeReport
 
 _COLUMNS = (
     *("judge", "fault", "AUC", "found [95 %]", "ladder"),
@@ -23,71 +23,74 @@ _COLUMNS = (
 )
 
 
-def print_measures(measured: Sequence[Measure]) -> None:
-    """Print a table for each group, and why judges abstained.
+def print_reports(reports: Sequence[JudgeReport]) -> None:
+    """Print a table for each group, and the reasons of abstentions.
 
-    A judge's row is over all its faults; where there are several, or several strengths of one,
-    each has a row of its own. A ladder's number is Spearman's; `!` where the mean does not fall
-    at each rung.
+    A judge's row covers all its faults; several faults, or strengths of a fault, follow in rows of
+    their own. The ladder column is Spearman's correlation, with `!` if a stronger fault does not
+    always lower the mean.
     """
-    for group in dict.fromkeys(one.group for one in measured):
-        own = [one for one in measured if one.group == group]
+    for group in dict.fromkeys(report.group for report in reports):
+        own = [report for report in reports if report.group == group]
         console().print(_table(group, own))
-        for one in own:
-            if one.reasons:
-                why = ", ".join(f"{reason} ({n})" for reason, n in one.reasons.items())
-                print(f"  {one.judge} abstained: {why}")
-            if one.sexes is not None:
-                print(f"  {one.judge}: {_sexes(one.sexes)}")
+        for report in own:
+            if report.reasons:
+                why = ", ".join(f"{reason} ({n})" for reason, n in report.reasons.items())
+                print(f"  {report.judge} abstained: {why}")
+            if report.sexes is not None:
+                print(f"  {report.judge}: {_sexes(report.sexes)}")
         print()
 
 
-def write_measures(measured: Sequence[Measure], about: Sequence[str], file: Path) -> None:
-    """Write the measures as JSON with what was measured. Raises ConfigError where it cannot be."""
-    whole = {"about": list(about), "measures": [asdict(one) for one in measured]}
+def write_reports(reports: Sequence[JudgeReport], about: Sequence[str], file: Path) -> None:
+    """Write the reports as JSON with a description of the pictures.
+
+    Raises ConfigError if the file cannot be written.
+    """
+    whole = {"about": list(about), "measures": [asdict(report) for report in reports]}
     write_whole(file, json.dumps(whole, indent=1) + "\n")
 
 
-def _table(group: str, own: Sequence[Measure]) -> Table:
+def _table(group: str, own: Sequence[JudgeReport]) -> Table:
     table = Table(title=escape(group), title_justify="left", box=box.SIMPLE_HEAD)
     for column in _COLUMNS:
         table.add_column(column)
-    for one in own:
-        single = len(one.faults) == 1
+    for report in own:
+        single = len(report.faults) == 1
         table.add_row(
-            one.judge,
-            one.faults[0].kind if single else "all" if one.faults else "-",
-            _number(one.auc),
-            _rate(one.found),
-            _ladders(one),
-            _rate(one.false_alarms),
-            f"{one.abstained} of {one.asked}",
-            f"{one.seconds:.3f}",
+            report.judge,
+            report.faults[0].kind if single else "all" if report.faults else "-",
+            _number(report.auc),
+            _rate(report.found),
+            _ladders(report),
+            _rate(report.false_alarms),
+            f"{report.abstained} of {report.asked}",
+            f"{report.seconds:.3f}",
         )
-        for fault in () if single else one.faults:
-            table.add_row("", _named(fault), _number(fault.auc), _rate(fault.found))
+        for fault in () if single else report.faults:
+            table.add_row("", _label(fault), _number(fault.auc), _rate(fault.found))
     return table
 
 
-def _sexes(one: EqualError) -> str:
+def _sexes(equal: EqualError) -> str:
     return (
-        f"women and men are mistaken equally often, {one.error:.1%} of {one.n}, where a woman is "
-        f"one from {one.threshold:.3g} on (judges.sex_threshold)"
+        f"women and men are misjudged equally often ({equal.error:.1%} of {equal.n}) with "
+        f"judges.sex_threshold {equal.threshold:.3g}"
     )
 
 
-def _named(fault: Fault) -> str:
+def _label(fault: Fault) -> str:
     return f"{fault.kind} {fault.strength:g}" if fault.strength else fault.kind
 
 
-def _ladders(one: Measure) -> str:
-    told = [f"{_number(each.spearman)}{'' if each.falls else ' !'}" for each in one.ladders]
-    return ", ".join(told) or "-"
+def _ladders(report: JudgeReport) -> str:
+    cells = [f"{_number(each.spearman)}{'' if each.falls else ' !'}" for each in report.ladders]
+    return ", ".join(cells) or "-"
 
 
 def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def _rate(one: Objective) -> str:
-    return f"{interval(one)} of {one.n}" if one.n else "-"
+def _rate(rate: Objective) -> str:
+    return f"{interval(rate)} of {rate.n}" if rate.n else "-"

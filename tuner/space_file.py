@@ -13,6 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -76,54 +77,30 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
     return float(text) if _FLOAT.fullmatch(text) else text
 
 
-class _Composer(yaml.SafeLoader):
-    """Composes nodes and constructs nothing: a loader that cannot make an object of a tag."""
-
-    depth = 0
-    aliases = 0
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        event = self.peek_event()  # type: ignore[no-untyped-call]
-        mark = event.start_mark
-        if isinstance(event, yaml.AliasEvent):
-            self.aliases += 1
-            if self.aliases > _MAX_ALIASES:
-                raise yaml.MarkedYAMLError(None, None, f"more than {_MAX_ALIASES} aliases", mark)
-        elif getattr(event, "tag", None) is not None:
-            raise yaml.MarkedYAMLError(None, None, f"tags are not allowed: {event.tag}", mark)
-        self.depth += 1
-        if self.depth > _MAX_DEPTH:
-            raise yaml.MarkedYAMLError(None, None, f"deeper than {_MAX_DEPTH} levels", mark)
-        node = super().compose_node(parent, index)
-        self.depth -= 1
-        return node
-
-
+@dataclass
 class _Builder:
-    """Turns nodes into values, noting lines and duplicate keys."""
+    """Values made of YAML nodes, with the line of each and the duplicate keys."""
 
-    def __init__(self, name: str, lines: bool) -> None:
-        self.tree = Tree({}, {(): name})
-        self.name = name
-        self.lines = lines
-        self.count = 0
+    tree: Tree
+    name: str
+    count: int = 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
         self.count += 1
         # Counts what aliases stand for too; an alias inside its own anchor never ends otherwise.
         if self.count > _MAX_VALUES or len(path) > _MAX_DEPTH:
-            raise yaml.MarkedYAMLError(None, None, "too many values", node.start_mark)
+            raise _refusal("too many values", node)
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
-            return [self.item(child, (*path, i)) for i, child in enumerate(node.value)]
+            return [self.item(child, child, (*path, i)) for i, child in enumerate(node.value)]
         if any("\ud800" <= letter <= "\udfff" for letter in node.value):
-            raise yaml.MarkedYAMLError(None, None, "half a character", node.start_mark)
+            raise _refusal("half a character", node)
         plain = isinstance(node, yaml.ScalarNode) and node.style is None
         return plain_scalar(node.value) if plain else str(node.value)
 
-    def item(self, node: yaml.Node, path: KeyPath) -> object:
-        self.note(path, node)
+    def item(self, start: yaml.Node, node: yaml.Node, path: KeyPath) -> object:
+        self.tree.origins[path] = f"{self.name}:{start.start_mark.line + 1}"
         return self.value(node, path)
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, object]:
@@ -131,37 +108,53 @@ class _Builder:
         first: dict[str, int] = {}
         for key, child in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise yaml.MarkedYAMLError(None, None, "a key must be a word", key.start_mark)
+                raise _refusal("a key must be a word", key)
             name, line = str(key.value), key.start_mark.line + 1
             if name in first:
                 text = f"duplicate key on line {line}, first on line {first[name]}"
                 self.tree.problems.append(Problem((*path, name), text))
                 continue
             first[name] = line
-            self.note((*path, name), key)
-            values[name] = self.value(child, (*path, name))
+            values[name] = self.item(key, child, (*path, name))
         return values
 
-    def note(self, path: KeyPath, node: yaml.Node) -> None:
-        if self.lines:
-            self.tree.origins[path] = f"{self.name}:{node.start_mark.line + 1}"
+
+def _refusal(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
+    mark: Any = place.start_mark  # the stubs know two classes of that name
+    return yaml.MarkedYAMLError(None, None, text, mark)
+
+
+def _check_events(text: str) -> None:
+    """Refuse tags, many aliases and deep nesting, before a node is made of them."""
+    depth = aliases = 0
+    for event in yaml.parse(text, yaml.SafeLoader):
+        aliases += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if aliases > _MAX_ALIASES:
+            raise _refusal(f"more than {_MAX_ALIASES} aliases", event)
+        if (tag := getattr(event, "tag", None)) is not None:
+            raise _refusal(f"tags are not allowed: {tag}", event)
+        if depth > _MAX_DEPTH:
+            raise _refusal(f"deeper than {_MAX_DEPTH} levels", event)
 
 
 def parse(text: str, name: str, *, lines: bool = True) -> tuple[object, Tree]:
-    """The value that `text` stands for, and a tree that has its lines and duplicate keys.
+    """Return the value that `text` stands for, and a tree with its lines and duplicate keys.
 
-    Raises ConfigError, with the line where known, when the text is no YAML of this grammar.
+    Raises ConfigError when the text is no YAML of this grammar, with the line where it is known
+    and `lines` wants it.
     """
-    builder = _Builder(name, lines)
+    tree = Tree({}, {(): name})
     try:
-        loader = _Composer(text)
-        node = loader.get_single_node()
-        return (None if node is None else builder.value(node, ())), builder.tree
+        _check_events(text)
+        node = yaml.compose(text, yaml.SafeLoader)
+        return (None if node is None else _Builder(tree, name).value(node, ())), tree
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and lines else name
-        told = ", ".join(part for part in (error.context, error.problem) if part)
-        raise ConfigError(f"{where}: {told}") from None
+        message = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{where}: {message}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
 

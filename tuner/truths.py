@@ -1,4 +1,4 @@
-"""Where the selfcheck's pictures come from: rendered figures, or the user's own instead."""
+"""The pictures of a selfcheck: rendered figures, or the user's own."""
 
 from __future__ import annotations
 
@@ -11,41 +11,44 @@ from metrics.detectors import Detectors
 from tuner import score_folder
 from tuner.cases import Case
 from tuner.config import MANNEQUIN
-from tuner.label_file import Labelled, labelled_cases, labelled_pictures
+from tuner.label_file import LabelledPicture, labelled_cases, labelled_pictures
 from tuner.mannequin.labelled import rendered_cases
 from tuner.photo_cases import photo_cases
 
 
 @dataclass(frozen=True)
 class Truths:
-    """What was asked for: `count` figures of each style at `size`, where nothing else was."""
+    """The pictures of a selfcheck.
+
+    Without `photos` and `labelled` they are `count` rendered figures of each style, `size` px wide.
+    """
 
     count: int
     size: int
-    photos: score_folder.Pictures | None = None
-    labelled: tuple[Labelled, ...] = ()
+    photos: score_folder.FoundPictures | None = None
+    labelled: tuple[LabelledPicture, ...] = ()
 
     @property
     def rendered(self) -> bool:
-        """Whether the pictures are figures of the mannequin's renderer."""
+        """True if the pictures are figures of the mannequin's renderer."""
         return self.photos is None and not self.labelled
 
     @property
     def lines(self) -> list[str]:
-        """What is measured, and what of the user's pictures is left out."""
+        """Lines for the user: the pictures that are measured, and those left out."""
         if self.rendered:
             return [f"figures: {self.count} of each style at {self.size} px, and their faults"]
-        told = []
+        lines = []
         if self.photos:
-            told += [f"pictures taken as sound: {len(self.photos.prompted)}, and their faults"]
-            told += score_folder.left_out(self.photos)
+            lines += [f"pictures taken as sound: {len(self.photos.prompted)}, and their faults"]
+            lines += score_folder.left_out(self.photos)
         if self.labelled:
-            told += [f"labelled pictures: {len(self.labelled)}"]
-        return told
+            lines += [f"labelled pictures: {len(self.labelled)}"]
+        return lines
 
 
 def read_truths(count: int, size: int, data: Path | None, labels: Path | None) -> Truths:
-    """Find the pictures and read the labels. Raises ConfigError for what cannot be used."""
+    """Find the pictures and read the labels. Raises ConfigError if one of them cannot be used."""
     photos = None if data is None else score_folder.find_pictures(data)
     return Truths(count, size, photos, () if labels is None else tuple(labelled_pictures(labels)))
 
@@ -54,20 +57,20 @@ def read_truths(count: int, size: int, data: Path | None, labels: Path | None) -
 def open_judges(
     truths: Truths, gender_model: str | None, person_model: str | None
 ) -> Iterator[Detectors]:
-    """The judges' networks: the mannequin's own for figures, those of `tuner score` for others.
+    """Open the judges' networks: the mannequin's for figures, those of `tuner score` for others.
 
-    Raises MissingModelError for a model that was named and is not there.
+    Raises MissingModelError if a named model is not available.
     """
     if truths.rendered:
         gender_model, person_model = gender_model or MANNEQUIN, person_model or MANNEQUIN
-    asks_sex = truths.photos is not None and truths.photos.asks_sex
-    asks_sex |= any(row.prompt.sex is not None for row in truths.labelled)
-    with score_folder.open_judges(asks_sex, gender_model, person_model) as judges:
+    needs_gender = truths.photos is not None and truths.photos.names_sex
+    needs_gender |= any(picture.prompt.sex is not None for picture in truths.labelled)
+    with score_folder.open_judges(needs_gender, gender_model, person_model) as judges:
         yield judges
 
 
-def cases(truths: Truths, judges: Detectors) -> Iterator[Case]:
-    """Every picture with its truth, drawn, read or painted when it is asked for."""
+def make_cases(truths: Truths, judges: Detectors) -> Iterator[Case]:
+    """Yield every test case; pictures are drawn, read or painted one at a time."""
     if truths.rendered:
         yield from rendered_cases(truths.count, truths.size)
     if truths.photos is not None:

@@ -15,15 +15,15 @@ from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, Sc
 from metrics.judges import JUDGES
 from metrics.version import judge_version
 from tuner import calibration, mannequin
-from tuner.calibrate import aim
+from tuner.calibrate import selfcheck_options
 from tuner.calibration import (
     Calibration,
     Cut,
     Trust,
-    keep_calibrations,
     known_calibrations,
     read_calibrations,
     study_marks,
+    write_calibrations,
 )
 from tuner.cli import app
 from tuner.errors import ConfigError
@@ -37,7 +37,7 @@ from tuner.store import Store
 from tuner.study_folder import StudyFolder
 from tuner.summary import print_front
 
-ONE = Calibration(
+LIMBS = Calibration(
     judge="limbs",
     version="aa",
     models={},
@@ -55,13 +55,13 @@ ONE = Calibration(
     measured="2026-01-01T00:00:00+00:00",
     libraries={"numpy": "2"},
 )
-GENDER = replace(ONE, judge="gender", models={"gender_model": "clip@1"})
+GENDER = replace(LIMBS, judge="gender", models={"gender_model": "clip@1"})
 MODELS = {"gender_model": "clip@1", "person_model": None}
-TRUST = Trust((ONE, GENDER), "mannequin", MODELS)
+TRUST = Trust((LIMBS, GENDER), "mannequin", MODELS)
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(word) for word in arguments])
 
 
 def test_a_selfcheck_holds_for_its_version_base_model_and_size() -> None:
@@ -82,38 +82,38 @@ def test_a_selfcheck_holds_near_its_size(side: int, holds: bool) -> None:
 
 
 def test_a_handful_of_pictures_is_no_selfcheck() -> None:
-    few = replace(ONE, false_alarms=replace(ONE.false_alarms, n=9))
+    few = replace(LIMBS, false_alarms=replace(LIMBS.false_alarms, n=9))
     assert not Trust((few,), "mannequin").calibrated("limbs", "aa", 64)
 
 
-def test_only_judges_that_gave_a_value_are_told() -> None:
+def test_only_judges_that_gave_a_value_are_uncalibrated() -> None:
     sample = Sample(Prompt("1girl"), 0, np.zeros((64, 80, 3), np.uint8))
     scores = {
         "limbs": Score("limbs", 0.5, version="aa"),
         "sharp": Score("sharp", 0.5, version="aa"),
         "clean": Score("clean", None, "nothing", version="aa"),
     }
-    assert TRUST.unknown_judges(ScoredSample(sample, scores)) == ["sharp"]
+    assert TRUST.uncalibrated_judges(ScoredSample(sample, scores)) == ["sharp"]
 
 
 def test_selfchecks_come_back_and_a_later_one_takes_the_place(tmp_path: Path) -> None:
     file = tmp_path / "new" / "calibration.json"
-    keep_calibrations([ONE, GENDER], file)
-    assert read_calibrations(file) == [ONE, GENDER]
-    again = replace(ONE, auc=None, cut=None, measured="later")
-    keep_calibrations([again, replace(ONE, sides=(256, 256))], file)
-    assert read_calibrations(file) == [GENDER, again, replace(ONE, sides=(256, 256))]
+    write_calibrations([LIMBS, GENDER], file)
+    assert read_calibrations(file) == [LIMBS, GENDER]
+    again = replace(LIMBS, auc=None, cut=None, measured="later")
+    write_calibrations([again, replace(LIMBS, sides=(256, 256))], file)
+    assert read_calibrations(file) == [GENDER, again, replace(LIMBS, sides=(256, 256))]
 
 
 @pytest.mark.parametrize("text", ["rubbish", "[]", '{"format": 9}', '{"format": 1}'])
-def test_a_file_that_keeps_something_else_is_told_and_left_out(text: str, tmp_path: Path) -> None:
+def test_another_kind_of_file_is_skipped_with_a_warning(text: str, tmp_path: Path) -> None:
     file = calibration.home_file()
     file.parent.mkdir(parents=True)
     file.write_text(text)
-    with pytest.raises(ConfigError, match=r"keeps no selfchecks .* run tuner selfcheck again"):
-        keep_calibrations([ONE], file)
+    with pytest.raises(ConfigError, match=r"holds no selfchecks .* run tuner selfcheck again"):
+        write_calibrations([LIMBS], file)
     assert file.read_text() == text
-    with pytest.warns(UserWarning, match="keeps no selfchecks"):
+    with pytest.warns(UserWarning, match="holds no selfchecks"):
         assert known_calibrations() == tuple(read_calibrations(mannequin.CALIBRATION))
 
 
@@ -128,10 +128,10 @@ def test_a_file_that_keeps_something_else_is_told_and_left_out(text: str, tmp_pa
     ],
 )
 def test_the_best_cut_by_hand(faulty: list[float], sound: list[float], cut: Cut | None) -> None:
-    found = best_cut(faulty, sound)
-    assert (found is None) == (cut is None)
-    if found and cut:
-        assert (found.below, found.found, found.false_alarms) == pytest.approx(
+    best = best_cut(faulty, sound)
+    assert (best is None) == (cut is None)
+    if best and cut:
+        assert (best.below, best.found, best.false_alarms) == pytest.approx(
             (cut.below, cut.found, cut.false_alarms)
         )
 
@@ -157,11 +157,11 @@ def test_the_shipped_selfchecks_are_of_these_judges_and_models() -> None:
     for judge in JUDGES:
         for side in (64, 256) if judge.name != "no_red_eyes" else (256,):  # too small to see at 64
             assert trust.calibrated(judge.name, judge_version(judge), side), judge.name
-    for one in known:
-        if one.auc is None:  # no fault is drawn, or it is too small to see at 64 px
-            assert one.judge in ("no_explicit_parts", "no_red_eyes")
+    for check in known:
+        if check.auc is None:  # no fault is drawn, or it is too small to see at 64 px
+            assert check.judge in ("no_explicit_parts", "no_red_eyes")
         else:
-            assert one.auc >= 0.75, one.judge
+            assert check.auc >= 0.75, check.judge
 
 
 @pytest.fixture
@@ -225,10 +225,10 @@ def test_the_studys_own_selfcheck_counts(
     assert "pose" in study_marks(folder)
     print_front(folder, read_results(folder), study_marks(folder))
     assert f"tuner selfcheck --study {folder.root} --labels TABLE" in capsys.readouterr().out
-    found = [
-        replace(ONE, judge=j.name, version=judge_version(j), base="owner/model") for j in JUDGES
+    checks = [
+        replace(LIMBS, judge=j.name, version=judge_version(j), base="owner/model") for j in JUDGES
     ]
-    keep_calibrations(found, folder.calibration)
+    write_calibrations(checks, folder.calibration)
     assert study_marks(folder) == frozenset()
 
 
@@ -246,16 +246,16 @@ def test_a_database_of_an_older_tuner_is_read_and_marked(folder: StudyFolder) ->
     )
 
 
-def test_figures_tell_nothing_of_another_base(folder: StudyFolder) -> None:
+def test_figures_say_nothing_about_another_base(folder: StudyFolder) -> None:
     folder.study_yaml.write_text(
         "study: pose\nbase: owner/model\ndata: photos\nbudget: {trials: 1, rungs: [10]}\n"
         "suite: {name: persons, seeds: 1, size: 512}\ntrain: {}\n"
     )
-    with pytest.raises(ConfigError, match="rendered figures tell nothing; give pictures"):
-        aim(True, folder, (None, None))
-    found = aim(False, folder, (None, "mine.pt"))
-    assert (found.base, found.size, found.file) == ("owner/model", 512, folder.calibration)
-    assert (found.gender_model, found.person_model) == ("ViT-L-14/openai", "mine.pt")
+    with pytest.raises(ConfigError, match="rendered figures say nothing about it; give pictures"):
+        selfcheck_options(True, folder, (None, None))
+    options = selfcheck_options(False, folder, (None, "mine.pt"))
+    assert (options.base, options.size, options.file) == ("owner/model", 512, folder.calibration)
+    assert (options.gender_model, options.person_model) == ("ViT-L-14/openai", "mine.pt")
 
 
 @pytest.mark.slow
@@ -272,10 +272,10 @@ def test_pictures_lose_their_marks_once_they_were_checked(tmp_path: Path) -> Non
     assert "limbs *" in before.stdout
     done = run("selfcheck", "--data", photos, *models)
     assert done.exit_code == 0, done.output
-    assert f"kept in {calibration.home_file()}" in done.stderr
+    assert f"saved in {calibration.home_file()}" in done.stderr
     kept = json.loads(calibration.home_file().read_text("utf-8"))["calibrations"]
-    assert {one["judge"] for one in kept} == {judge.name for judge in JUDGES}
-    assert {tuple(one["sides"]) for one in kept} == {(128, 128)}
+    assert {row["judge"] for row in kept} == {judge.name for judge in JUDGES}
+    assert {tuple(row["sides"]) for row in kept} == {(128, 128)}
     out = tmp_path / "scores.json"
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
@@ -283,4 +283,4 @@ def test_pictures_lose_their_marks_once_they_were_checked(tmp_path: Path) -> Non
     assert after.exit_code == 0, after.output
     assert "*" not in after.stdout
     whole = json.loads(out.read_text("utf-8"))
-    assert all(one["calibrated"] for one in whole["objectives"].values())
+    assert all(row["calibrated"] for row in whole["objectives"].values())

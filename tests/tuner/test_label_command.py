@@ -41,7 +41,7 @@ def label(*arguments: object) -> Result:
         (["pictures", "--out", "other.csv"], 3, "other.csv has other columns than file,"),
     ],
 )
-def test_what_cannot_be_labelled_is_told_in_a_line(
+def test_unusable_folders_and_tables_are_one_line(
     folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], code: int, why: str
 ) -> None:
     monkeypatch.chdir(folder.parent)
@@ -57,7 +57,7 @@ def test_what_cannot_be_labelled_is_told_in_a_line(
     assert Path("other.csv").read_text() == "name,age\n"
 
 
-def test_a_port_that_is_taken_is_told(folder: Path) -> None:
+def test_a_port_in_use_is_one_line(folder: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -81,18 +81,18 @@ def test_the_command_serves_until_it_is_stopped(folder: Path, number: int, code:
             assert server.stdout is not None
             line = server.stdout.readline()
             port = int(re.fullmatch(r"http://127\.0\.0\.1:(\d+)/ \(.*\)\n", line)[1])
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as got:
-                assert got.read() == PAGE.encode()
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20) as response:
+                assert response.read() == PAGE.encode()
             with pytest.raises(OSError, match="refused"):
                 socket.create_connection(("127.0.0.2", port), timeout=5).close()
             # A connection that a browser holds open keeps nothing waiting.
             with socket.create_connection(("127.0.0.1", port)):
                 server.send_signal(number)
-                rest, told = server.communicate(timeout=20)
+                rest, messages = server.communicate(timeout=20)
         finally:
             server.kill()
     assert (server.returncode, rest) == (code, "")
-    assert told.splitlines() == [
+    assert messages.splitlines() == [
         "1 cannot be judged: broken.png (no picture in a known format)",
         "1 left out: the prompt names a child or an age under 18",
         f"0 of 4 pictures labelled in {folder / 'labels.csv'}",

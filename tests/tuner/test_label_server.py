@@ -45,7 +45,7 @@ def running(folder: Path, out: Path | None = None, recursive: bool = False) -> I
 
 
 class Page:
-    """What the page in the browser asks for."""
+    """A client that sends the requests of the page in the browser."""
 
     def __init__(self, server: LabelServer) -> None:
         self.url = server.address
@@ -53,7 +53,7 @@ class Page:
         self.run = self.state()["run"]
 
     def get(self, path: str, **headers: str) -> tuple[int, Any, bytes]:
-        return self._ask(urllib.request.Request(self.url + path, headers=headers))
+        return self._send(urllib.request.Request(self.url + path, headers=headers))
 
     def state(self) -> Any:
         return json.loads(self.get("state")[2])
@@ -61,7 +61,7 @@ class Page:
     def post(self, path: str, body: object, **headers: str) -> tuple[int, Any]:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = {"Content-Type": "application/json", **headers}
-        status, _, text = self._ask(urllib.request.Request(self.url + path, data, headers))
+        status, _, text = self._send(urllib.request.Request(self.url + path, data, headers))
         return status, json.loads(text) if status == 200 else text.decode()
 
     def press(self, index: object, key: object) -> tuple[int, Any]:
@@ -71,10 +71,10 @@ class Page:
         return self.post("undo", {"run": self.run})
 
     @staticmethod
-    def _ask(request: urllib.request.Request) -> tuple[int, Any, bytes]:
+    def _send(request: urllib.request.Request) -> tuple[int, Any, bytes]:
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, answer.headers, answer.read()
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return response.status, response.headers, response.read()
         except urllib.error.HTTPError as error:
             with error:
                 return error.code, error.headers, error.read()
@@ -84,7 +84,7 @@ def test_pictures_are_labelled_and_the_next_run_goes_on(folder: Path) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     with running(folder) as page:
         state = page.state()
-        assert [one["name"] for one in state["pictures"]] == NAMES
+        assert [picture["name"] for picture in state["pictures"]] == NAMES
         assert state["start"] == 0
         assert page.press(0, "1") == (200, {"index": 0, "label": SOUND})
         page.press(1, "3")
@@ -98,7 +98,12 @@ def test_pictures_are_labelled_and_the_next_run_goes_on(folder: Path) -> None:
     with running(folder) as page:
         state = page.state()
         assert state["start"] == 2
-        assert [one["label"]["sex"] for one in state["pictures"]] == [None, None, None, "male"]
+        assert [each["label"]["sex"] for each in state["pictures"]] == [
+            None,
+            None,
+            None,
+            "male",
+        ]
         assert page.undo() == (409, "nothing to undo\n")
         page.press(2, "1")
         page.press(3, "1")
@@ -188,7 +193,7 @@ def test_wrong_requests_change_nothing(folder: Path) -> None:
         assert page.press(0, "1")[0] == 200
 
 
-def test_a_label_that_is_not_saved_is_told(folder: Path) -> None:
+def test_a_label_that_is_not_saved_is_reported(folder: Path) -> None:
     with running(folder) as page:
         page.press(0, "1")
         (folder / "labels.csv").write_text("mine")
@@ -203,8 +208,8 @@ def test_a_label_that_is_not_saved_is_told(folder: Path) -> None:
 def test_presses_at_the_same_time_are_all_kept(folder: Path) -> None:
     with running(folder) as page, ThreadPoolExecutor(8) as pool:
         presses = [(index, key) for index in range(4) for key in "2345f"]
-        answers = list(pool.map(lambda one: page.press(*one)[0], presses))
-    assert answers == [200] * 20
+        statuses = list(pool.map(lambda press: page.press(*press)[0], presses))
+    assert statuses == [200] * 20
     rows = (folder / "labels.csv").read_text().splitlines()[1:]
     assert rows == [f"{name},1,1,1,1,female" for name in NAMES]
 

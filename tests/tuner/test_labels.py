@@ -86,13 +86,13 @@ def test_rows_of_other_pictures_and_odd_names_stay(tmp_path: Path) -> None:
     ("text", "why"),
     [
         ("file,limbs\na.png,1\n", "other columns"),
-        (HEAD + "a.png,1,0,0,0\n", "line 2: is no label"),
-        (HEAD + "a.png,1,0,0,0,\nb.png,2,0,0,0,\n", "line 3: is no label"),
-        (HEAD + "a.png,1,,0,0,\n", "line 2: is no label"),
-        (HEAD + "a.png,1,0,0,0,girl\n", "line 2: is no label"),
-        (HEAD + ",1,0,0,0,\n", "line 2: is no label"),
+        (HEAD + "a.png,1,0,0,0\n", "line 2: is not a label"),
+        (HEAD + "a.png,1,0,0,0,\nb.png,2,0,0,0,\n", "line 3: is not a label"),
+        (HEAD + "a.png,1,,0,0,\n", "line 2: is not a label"),
+        (HEAD + "a.png,1,0,0,0,girl\n", "line 2: is not a label"),
+        (HEAD + ",1,0,0,0,\n", "line 2: is not a label"),
         (HEAD + "a.png,1,0,0,0,\na.png,1,0,0,0,\n", "line 3: names 'a.png' again"),
-        ("x" * 200_000, "no table of labels"),
+        ("x" * 200_000, "not a table of labels"),
     ],
 )
 def test_other_tables_are_refused_and_left(tmp_path: Path, text: str, why: str) -> None:
@@ -104,7 +104,7 @@ def test_other_tables_are_refused_and_left(tmp_path: Path, text: str, why: str) 
     assert path.read_text() == text
 
 
-def test_a_missing_table_is_told() -> None:
+def test_a_missing_table_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"nowhere\.csv cannot be read: No such file"):
         read_labels(Path("nowhere.csv"))
 

@@ -193,7 +193,7 @@ def test_missing_mediapipe_models_are_one_line(
         (["pictures", "--csv", "pictures/a.png/s.csv"], "is no folder to write in"),
     ],
 )
-def test_what_cannot_be_judged_is_told_at_once(
+def test_unusable_input_is_one_line_at_once(
     arguments: list[str], line: str, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pictures.parent)
@@ -207,20 +207,20 @@ def test_what_cannot_be_judged_is_told_at_once(
     assert listing(pictures.parent) == before
 
 
-def test_folders_below_are_found_when_asked_for(pictures: Path) -> None:
+def test_subfolders_are_searched_with_recursive(pictures: Path) -> None:
     assert len(find_pictures(pictures).prompted) == 4
-    found = find_pictures(pictures, "1boy", recursive=True)
-    names = [found.name(path) for path, _ in found.prompted]
+    result = find_pictures(pictures, "1boy", recursive=True)
+    names = [result.name(path) for path, _ in result.prompted]
     assert names == ["[d].webp", "a.png", "b.png", "c.png", os.path.join("deeper", "e.png")]
-    assert {prompt.text for _, prompt in found.prompted} == {"1boy"}
+    assert {prompt.text for _, prompt in result.prompted} == {"1boy"}
 
 
 def test_names_cannot_break_a_terminal(tmp_path: Path) -> None:
     picture = Image.fromarray(np.zeros((16, 16, 3), np.uint8))
     for name in (b"\x1b[2J.png", b"\xff.png"):
         picture.save(os.fsdecode(os.path.join(os.fsencode(tmp_path), name)))
-    found = find_pictures(tmp_path)
-    assert [found.name(path) for path, _ in found.prompted] == ["\\x1b[2J.png", "\ufffd.png"]
+    result = find_pictures(tmp_path)
+    assert [result.name(path) for path, _ in result.prompted] == ["\\x1b[2J.png", "\ufffd.png"]
 
 
 @pytest.mark.parametrize("size", [(1, 300), (900, 3), (110, 10)])

@@ -11,7 +11,7 @@ from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner import score_report
 from tuner.calibration import Trust
 from tuner.errors import ConfigError
-from tuner.score_folder import Pictures
+from tuner.score_folder import FoundPictures
 from tuner.score_report import print_scores, write_rows
 
 ROOT = Path("pictures")
@@ -36,9 +36,9 @@ def scored(name: str, **values: float | None) -> ScoredSample:
     return ScoredSample(sample, scores)
 
 
-def of(*all_of: ScoredSample) -> Pictures:
-    prompted = tuple((one.sample.path, one.sample.prompt) for one in all_of if one.sample.path)
-    return Pictures(ROOT, prompted, (), 0)
+def of(*samples: ScoredSample) -> FoundPictures:
+    prompted = tuple((s.sample.path, s.sample.prompt) for s in samples if s.sample.path)
+    return FoundPictures(ROOT, prompted, (), 0)
 
 
 def test_the_worst_come_first_and_sound_ones_not_at_all(capsys: pytest.CaptureFixture[str]) -> None:
@@ -50,7 +50,7 @@ def test_the_worst_come_first_and_sound_ones_not_at_all(capsys: pytest.CaptureFi
     assert lines[start + 1 :] == [f"  {n}.png: limbs 0.{n}0" for n in range(5)]
 
 
-def test_the_most_frequent_reason_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_most_frequent_reason_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [scored("a.png", gender=None), scored("b.png")]
     print_scores(of(*pictures), pictures, Trust())
     out = capsys.readouterr().out
@@ -60,7 +60,9 @@ def test_the_most_frequent_reason_is_told(capsys: pytest.CaptureFixture[str]) ->
     assert "no judge finds a fault in any picture" in out
 
 
-def test_what_nobody_could_judge_has_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_objective_without_values_has_no_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     pictures = [scored("a.png", gender=None)]
     print_scores(of(*pictures), pictures, Trust())
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
@@ -73,11 +75,10 @@ def test_pictures_that_have_all_gone_are_an_error() -> None:
 
 
 def test_a_prompt_of_several_lines_is_one_row(tmp_path: Path) -> None:
-    one = scored("a.png")
-    one = ScoredSample(
-        Sample(Prompt('1girl,\n"red", dress'), 0, one.sample.image, ROOT / "a.png"), one.scores
-    )
-    write_rows(of(one), [one], (tmp_path / "s.csv", None), Trust())
+    plain = scored("a.png")
+    prompt = Prompt('1girl,\n"red", dress')
+    picture = ScoredSample(Sample(prompt, 0, plain.sample.image, ROOT / "a.png"), plain.scores)
+    write_rows(of(picture), [picture], (tmp_path / "s.csv", None), Trust())
     with (tmp_path / "s.csv").open(encoding="utf-8", newline="") as file:
         (row,) = csv.DictReader(file)
     assert row["prompt"] == '1girl,\n"red", dress'
@@ -85,7 +86,7 @@ def test_a_prompt_of_several_lines_is_one_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("number", "kind"), [(errno.EACCES, ConfigError), (errno.ENOSPC, OSError)])
-def test_a_table_that_cannot_be_written_is_told(
+def test_a_table_that_cannot_be_written_is_an_error(
     number: int, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(path: Path, text: str) -> None:

@@ -18,7 +18,7 @@ from tuner.cli import app
 from tuner.judge_models import judge_settings
 from tuner.mannequin.labelled import rendered_cases
 from tuner.mannequin.unreadable import STRENGTHS
-from tuner.selfcheck import Measure, answers, measures
+from tuner.selfcheck import JudgeReport, judge_reports, score_cases
 
 FAULTS = {
     "no figure": "pose_readable",
@@ -51,8 +51,8 @@ def test_each_fault_is_drawn_once_for_each_figure_of_each_style() -> None:
     rungs = 4 * (len(FAULTS) - 3 + len(BLUR) + len(BLOCK) + len(STRENGTHS))
     assert len(cases) == 4 + rungs
     again = rendered_cases(2, 64)
-    for one, other in zip(cases, again, strict=True):
-        assert np.array_equal(one.sample.image, other.sample.image)
+    for case, other in zip(cases, again, strict=True):
+        assert np.array_equal(case.sample.image, other.sample.image)
 
 
 def test_every_fault_but_the_prompts_changes_the_picture() -> None:
@@ -75,7 +75,7 @@ def test_a_ladder_keeps_the_blocks_place_and_colour() -> None:
     assert (image == 120).all()
 
 
-def test_the_other_sex_is_asked_only_where_one_is_known() -> None:
+def test_the_prompt_gets_the_other_sex_only_if_it_names_one() -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     for sex, other in (("female", "male"), ("male", "female")):
         sound = Case("g", 0, SOUND, (), Sample(Prompt("p", sex), 0, image))  # type: ignore[arg-type]
@@ -88,12 +88,12 @@ def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
     file = tmp_path / "new" / "judges.json"
     done = selfcheck("--count", 2, "--size", 96, "--json", file)
     assert done.exit_code == 0, done.output
-    for told in ("renders, first style", "renders, second style", *FAULTS):
-        assert told in done.stdout
+    for words in ("renders, first style", "renders, second style", *FAULTS):
+        assert words in done.stdout
     whole = json.loads(file.read_text("utf-8"))
     assert whole["about"] == ["figures: 2 of each style at 96 px, and their faults"]
     assert len(whole["measures"]) == 2 * len(JUDGES)
-    cloth = next(one for one in whole["measures"] if one["judge"] == "cloth_share")
+    cloth = next(row for row in whole["measures"] if row["judge"] == "cloth_share")
     assert cloth["faults"][0]["kind"] == "undressed"
     assert cloth["asked"] == 4
 
@@ -106,7 +106,7 @@ def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
         (["--json", "judges.csv"], "name a file that ends in .json"),
     ],
 )
-def test_what_cannot_be_used_is_told_at_once(
+def test_unusable_input_is_one_line_at_once(
     arguments: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -128,11 +128,11 @@ def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def measured() -> Callable[[int, int], dict[tuple[str, str], Measure]]:
-    def run(count: int, size: int) -> dict[tuple[str, str], Measure]:
+def measured() -> Callable[[int, int], dict[tuple[str, str], JudgeReport]]:
+    def run(count: int, size: int) -> dict[tuple[str, str], JudgeReport]:
         with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
-            found = measures(list(answers(rendered_cases(count, size), judges)))
-        return {(one.group.split()[1], one.judge): one for one in found}
+            reports = judge_reports(list(score_cases(rendered_cases(count, size), judges)))
+        return {(report.group.split()[1], report.judge): report for report in reports}
 
     return run
 
@@ -140,21 +140,21 @@ def measured() -> Callable[[int, int], dict[tuple[str, str], Measure]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
 def test_the_judges_are_right_about_the_first_style(
-    size: int, measured: Callable[[int, int], dict[tuple[str, str], Measure]]
+    size: int, measured: Callable[[int, int], dict[tuple[str, str], JudgeReport]]
 ) -> None:
-    found = measured(30, size)
-    poses = found["first", "pose_readable"]
+    reports = measured(30, size)
+    poses = reports["first", "pose_readable"]
     assert poses.false_alarms.value <= 0.1
     gone = [fault for fault in poses.faults if fault.strength in (0.0, 1.0)]
     assert len(gone) == 2
     assert all(fault.auc is not None and fault.auc >= 0.93 for fault in gone)
     assert poses.ladders[0].falls
     for judge in ("limbs", "one_person", "gender", "cloth_share", "clean"):
-        one = found["first", judge]
-        assert one.auc is not None
-        assert one.auc >= 0.93, judge
-        assert one.false_alarms.value <= 0.1, judge
-    eyes = found["first", "no_red_eyes"]
+        report = reports["first", judge]
+        assert report.auc is not None
+        assert report.auc >= 0.93, judge
+        assert report.false_alarms.value <= 0.1, judge
+    eyes = reports["first", "no_red_eyes"]
     if size < 128:
         assert eyes.abstained == eyes.asked
     else:
@@ -162,6 +162,6 @@ def test_the_judges_are_right_about_the_first_style(
         assert eyes.auc >= 0.97
         assert eyes.false_alarms.value <= 0.03
     for judge in ("sharp", "clean"):
-        (ladder,) = found["first", judge].ladders
+        (ladder,) = reports["first", judge].ladders
         assert ladder.spearman is not None
         assert ladder.spearman <= -0.9, judge

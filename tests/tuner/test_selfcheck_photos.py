@@ -18,13 +18,13 @@ from tuner.cases import ALL_JUDGES, BLOCK, BLUR, SOUND, Case
 from tuner.cli import app
 from tuner.errors import ConfigError
 from tuner.judge_models import judge_settings
-from tuner.label_file import SEEN_BY, labelled_cases, labelled_pictures
+from tuner.label_file import JUDGES_OF_FAULT, labelled_cases, labelled_pictures
 from tuner.labels import COLUMNS, FAULTS
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.render import draw
 from tuner.photo_cases import TORSO, photo_cases
 from tuner.score_folder import find_pictures
-from tuner.selfcheck import answers
+from tuner.selfcheck import score_cases
 
 SPREAD = Figure("female", arm_pose="arms spread", jitter=4)
 PAINTED = ("torso in skin", "forearm erased", "arm pasted")
@@ -73,7 +73,7 @@ def test_faults_are_painted_where_the_pose_shows_where(photos: Path, judges: Det
 
 def test_what_is_painted_stays_where_it_belongs(photos: Path, judges: Detectors) -> None:
     sound, *faulty = of_first(photos, judges)
-    for case in (one for one in faulty if one.kind in PAINTED):
+    for case in (case for case in faulty if case.kind in PAINTED):
         changed = (case.sample.image != sound.sample.image).any(axis=-1)
         assert 0.002 < changed.mean() < 0.15, case.kind
 
@@ -93,16 +93,16 @@ def test_the_torso_takes_the_colour_of_the_face_step_by_step(
 
 def test_the_judges_see_what_was_painted(photos: Path, judges: Detectors) -> None:
     cases = of_first(photos, judges)
-    told = {
-        (one.kind, one.strength, one.judge): one.score.value
-        for one in answers(cases, judges)
-        if one.kind in (SOUND, *PAINTED)
+    values = {
+        (score.kind, score.strength, score.judge): score.score.value
+        for score in score_cases(cases, judges)
+        if score.kind in (SOUND, *PAINTED)
     }
-    pasted, bare = told["arm pasted", 0.0, "limbs"], told["torso in skin", 1.0, "cloth_share"]
+    pasted, bare = values["arm pasted", 0.0, "limbs"], values["torso in skin", 1.0, "cloth_share"]
     assert pasted is not None
-    assert pasted < 0.5 < (told[SOUND, 0.0, "limbs"] or 0.0)
+    assert pasted < 0.5 < (values[SOUND, 0.0, "limbs"] or 0.0)
     assert bare is not None
-    assert bare < 0.5 < (told[SOUND, 0.0, "cloth_share"] or 0.0)
+    assert bare < 0.5 < (values[SOUND, 0.0, "cloth_share"] or 0.0)
 
 
 def test_irises_are_painted_where_a_face_is_large_enough(tmp_path: Path, judges: Detectors) -> None:
@@ -111,14 +111,14 @@ def test_irises_are_painted_where_a_face_is_large_enough(tmp_path: Path, judges:
     (red,) = (case for case in cases if case.kind == "red eyes")
     changed = (red.sample.image != cases[0].sample.image).any(axis=-1)
     assert 5 <= changed.sum() <= 60
-    told = {
-        one.kind: one.score.value
-        for one in answers([cases[0], red], judges)
-        if one.judge == "no_red_eyes"
+    values = {
+        score.kind: score.score.value
+        for score in score_cases([cases[0], red], judges)
+        if score.judge == "no_red_eyes"
     }
-    red_value = told["red eyes"]
+    red_value = values["red eyes"]
     assert red_value is not None
-    assert red_value < 0.5 < (told[SOUND] or 0.0)
+    assert red_value < 0.5 < (values[SOUND] or 0.0)
 
 
 def test_a_large_photograph_is_made_smaller(tmp_path: Path, judges: Detectors) -> None:
@@ -138,7 +138,7 @@ def test_the_folder_stays_as_it_is_and_what_names_a_child_is_left_out(
     assert {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in photos.iterdir()} == before
     assert "1 left out: the prompt names a child" in done.stderr
     assert "renders" not in done.stdout
-    whole = {one["judge"]: one for one in json.loads(file.read_text("utf-8"))["measures"]}
+    whole = {row["judge"]: row for row in json.loads(file.read_text("utf-8"))["measures"]}
     assert whole["sharp"]["false_alarms"]["total"] == 2
     assert [ladder["kind"] for ladder in whole["cloth_share"]["ladders"]] == ["torso in skin"]
     assert whole["one_person"]["reasons"]["no person detector set"] == 1
@@ -174,11 +174,11 @@ def test_labels_say_what_each_judge_has_to_say(labelled: Path) -> None:
 
 
 def test_every_fault_that_can_be_labelled_has_its_judges() -> None:
-    assert tuple(SEEN_BY) == FAULTS
-    assert {name for judges in SEEN_BY.values() for name in judges} <= set(ALL_JUDGES)
+    assert tuple(JUDGES_OF_FAULT) == FAULTS
+    assert {name for judges in JUDGES_OF_FAULT.values() for name in judges} <= set(ALL_JUDGES)
 
 
-def test_where_only_the_sex_was_told_only_gender_is_asked(labelled: Path) -> None:
+def test_a_label_of_the_sex_alone_is_for_the_gender_judge_only(labelled: Path) -> None:
     labelled.write_text(f"{HEAD}a.png,,,,,female\n")
     cases = list(labelled_cases(labelled_pictures(labelled)))
     assert [case.judges for case in cases] == [("gender",), ("gender",)]
@@ -195,8 +195,8 @@ def test_labelled_pictures_are_measured(labelled: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        (f"{HEAD}a.png,2,0,0,0,\n", "line 2: is no label"),
-        (f"{HEAD}a.png,0,0,0,0,woman\n", "line 2: is no label"),
+        (f"{HEAD}a.png,2,0,0,0,\n", "line 2: is not a label"),
+        (f"{HEAD}a.png,0,0,0,0,woman\n", "line 2: is not a label"),
         (f"{HEAD}c.png,0,0,0,0,\n", "c.png is not there"),
         (f"{HEAD}.,0,0,0,0,\n", "is not there"),
         (f"{HEAD}labels.csv,0,0,0,0,\n", "no picture in a known format"),
@@ -204,7 +204,7 @@ def test_labelled_pictures_are_measured(labelled: Path) -> None:
         (HEAD, "labels no picture"),
     ],
 )
-def test_a_row_that_cannot_be_used_is_told(text: str, line: str, labelled: Path) -> None:
+def test_an_unusable_row_is_one_line(text: str, line: str, labelled: Path) -> None:
     labelled.write_text(text)
     with pytest.raises(ConfigError) as caught:
         labelled_pictures(labelled)
@@ -212,7 +212,7 @@ def test_a_row_that_cannot_be_used_is_told(text: str, line: str, labelled: Path)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_all_pictures_that_are_not_there_are_told_together(labelled: Path) -> None:
+def test_all_missing_pictures_are_reported_together(labelled: Path) -> None:
     labelled.write_text(f"{HEAD}c.png,0,0,0,0,\na.png,0,0,0,0,\nd.png,0,0,0,0,\n")
     with pytest.raises(ConfigError) as caught:
         labelled_pictures(labelled)
