@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from metrics import objectives
 from metrics.contract import Image, ScoredSample
+from metrics.ground import rim_deviation
 from tuner.alias_leak import picture_distance
 from tuner.data.cache import fitted
 from tuner.data.folder import TrainingSet
 from tuner.mannequin.dataset import VARIANTS, pictures
-from tuner.run_measures import blur, mean, rim_deviation, sex_right, undressed
+from tuner.run_measures import blur, mean, sex_right, undressed
 
 Floats = npt.NDArray[np.float64]
 

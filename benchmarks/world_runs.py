@@ -11,7 +11,7 @@ from typing import Any
 
 from world_arms import Arm, Effect, Scale
 
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from metrics.version import judge_version
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import VERSION
@@ -88,7 +88,7 @@ def judges_digest() -> str:
     """What the numbers of a run owe to the judges: a digest of their versions."""
     versions = "\n".join(f"{judge.name} {judge_version(judge)}" for judge in JUDGES)
     settings = mannequin_judges()
-    versions += f"\n{settings.tells} {settings.sex_margin}"
+    versions += f"\n{settings.traits} {settings.sex_margin}"
     return hashlib.sha256(versions.encode()).hexdigest()[:8]
 
 

@@ -4,7 +4,7 @@
         scored = score(samples, detectors)
     metrics.objectives.objectives(scored, base=None)
 
-Importing this package loads no network library: the judges load when they are first asked.
+Importing this package loads no network library: each network loads when a judge first needs it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["JudgeSettings", "open_detectors", "score"]
 
 @contextmanager
 def open_detectors(settings: JudgeSettings) -> Iterator[Detectors]:
-    """The networks behind the judges: each opens when first needed, all close at the end.
+    """Open the networks behind the judges: each loads on first use, all close at the end.
 
     Scoring with them raises metrics.models.ModelUnavailableError when a model is missing.
     """
@@ -37,10 +37,10 @@ def open_detectors(settings: JudgeSettings) -> Iterator[Detectors]:
 
 
 def score(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
-    """Returns each sample with the score of every judge, in the order given.
+    """Return each sample with the score of every judge, in the order given.
 
-    Raises metrics.models.ModelUnavailableError when a model is not here and cannot be fetched.
+    Raises metrics.models.ModelUnavailableError when a model is missing and cannot be fetched.
     """
-    from metrics.judges import score_samples
+    from metrics.scoring import score_samples
 
     return score_samples(samples, detectors)

@@ -1,4 +1,4 @@
-"""Is the picture free of what broken training leaves: colour blocks, burnt colours, noise, void?
+"""Is the picture free of the marks of broken training: colour blocks, burnt colours, noise, void?
 
 Classical measures on a picture of at most 128 pixels, so that grain and size matter little.
 """
@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from metrics.contract import Image, Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.contract import Image, Sample, Score
+from metrics.evidence import Evidence, Judge
 from metrics.preprocess import Box, analysis_picture, lab, share_box
 from metrics.threshold import Threshold
 
 NAME = "clean"
 
 _SIDE = 128
-_STRIPE = 1 / 16  # of the shorter side: what is thinner is an edge, a stalk or a lamp post
+_STRIPE = 1 / 16  # of the shorter side: anything thinner is an edge, a stalk or a lamp post
 _FILLED, _EVEN = 0.96, 1.0
 # Set on renders of the mannequin, sound and corrupted.
 _BLOCK = Threshold(0.0078, 0.0004)
@@ -28,7 +28,7 @@ _FLAT = Threshold(8.0, -1.0)
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """1 minus the probability of the likeliest artefact; a constant picture scores 0."""
+    """Return 1 minus the probability of the likeliest artefact; a constant picture scores 0."""
     image = sample.image
     if not np.isfinite(image).all() or int(image.max()) - int(image.min()) < 2:
         return Score(NAME, 0.0, None, {"worst": "constant"})
@@ -63,11 +63,11 @@ class Block:
 
 
 def largest_colour_block(image: Image) -> Block:
-    """The largest flat, strongly coloured rectangle; its share is 0 where there is none.
+    """Return the largest flat, strongly coloured rectangle; its share is 0 where there is none.
 
-    Flat: the L*a*b* deviation over 3 x 3 pixels stays below 1.2, and over all of it below 1;
-    coloured: chroma above 40; rectangle: the component fills its box, and no side
-    is a stripe's. Clothes are shaded and round, walls are pale.
+    Flat: the L*a*b* deviation over 3 x 3 pixels stays below 1.2, and over the whole block below 1.
+    Coloured: chroma above 40. Rectangle: the component fills its box, and no side is as thin as a
+    stripe. Clothes are shaded and round, walls are pale.
     """
     colours = lab(image)
     mean = cv2.blur(colours, (3, 3))
@@ -78,7 +78,7 @@ def largest_colour_block(image: Image) -> Block:
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
     least = max(2.0, _STRIPE * min(flat.shape))
     for label in 1 + np.argsort(-boxes[1:, 4]):
-        left, top, width, height, area = (int(one) for one in boxes[label])
+        left, top, width, height, area = (int(value) for value in boxes[label])
         if min(width, height) < least or area <= _FILLED * width * height:
             continue
         inside = colours[labels == label]
@@ -88,7 +88,7 @@ def largest_colour_block(image: Image) -> Block:
 
 
 def burnt_share(image: Image) -> float:
-    """Share of the pixels, 0 to 1, that are strongly coloured with a channel at its limit."""
+    """Return the share of pixels, 0 to 1, of strong colour and with a channel at its limit."""
     colours = lab(image)
     chroma = np.hypot(colours[..., 1], colours[..., 2])
     clipped = ((image >= 252) | (image <= 3)).any(axis=-1)
@@ -96,7 +96,7 @@ def burnt_share(image: Image) -> float:
 
 
 def noise_level(image: Image) -> float:
-    """Deviation of the pixel noise in grey levels (after Immerkaer 1996, with a median).
+    """Return the deviation of the pixel noise in grey levels (after Immerkaer 1996, with a median).
 
     The median leaves edges out: a drawing without noise has level 0.
     """
@@ -106,4 +106,4 @@ def noise_level(image: Image) -> float:
     return float(np.median(residual)) / 6.0 * 1.4826
 
 
-JUDGE = Judge(NAME, "quality", score)
+JUDGE = Judge(NAME, score)

@@ -1,7 +1,7 @@
-"""What of a picture is the main figure, and what of that one skeleton explains: worked out once.
+"""The regions of the main figure, and how much of it one skeleton explains.
 
-A pose network always draws one valid human, so what is odd about a body is sought outside its
-skeleton: in what else belongs to the figure.
+A pose network always draws one valid human. Faults of a body are therefore looked for outside its
+skeleton: in the other parts of the figure.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _LEG_ROOM = 0.8
 class Body:
     """The main figure's regions, each (H, W) on the figure's working picture, 1 inside.
 
-    `explained` is what one skeleton covers, `region` all that looks like the figure, `joined`
-    what of it hangs together with the torso, `unexplained` what of that no bone covers, and
-    `alike` what has a colour of the figure's own limbs.
+    `explained`: covered by one skeleton. `region`: everything that looks like the figure. `joined`:
+    the part of `region` that is connected to the torso. `unexplained`: the part of `joined` that no
+    bone covers. `alike`: pixels in a colour of the figure's own limbs.
     """
 
     figure: Figure
@@ -41,31 +41,31 @@ class Body:
 
     @property
     def fuzzy_share(self) -> float:
-        """Pixels that the landmarker's mask cannot decide on, as a share of the figure's."""
+        """Pixels that the landmarker's mask leaves undecided, as a share of the figure's pixels."""
         soft = self.figure.soft_mask
         undecided = (soft > 0.15) & (soft < 0.85)
         return float(undecided.sum()) / max(1.0, float(self.figure.mask.sum()))
 
 
 def read_body(figure: Figure) -> Body:
-    """Parts the picture into the figure and its ground, and the figure by its skeleton."""
+    """Split the picture into figure and ground, and the figure by its skeleton."""
     explained = explained_region(figure)
     alike = limb_likeness(figure)
     region = figure_region(figure, explained, alike)
     joined = joined_to_torso(figure, region)
-    unexplained = opened(joined & (1 - explained))
+    unexplained = without_thin_parts(joined & (1 - explained))
     return Body(figure, explained, region, joined, unexplained, alike, _shows_legs(figure))
 
 
-def opened(mask: Mask) -> Mask:
-    """The mask without what is thinner than three pixels."""
+def without_thin_parts(mask: Mask) -> Mask:
+    """Return the mask without parts thinner than three pixels."""
     return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
 
 
 def _shows_legs(figure: Figure) -> bool:
-    """Whether the frame leaves room below the hips for legs, measured by the spine.
+    """Return True if the frame leaves room for legs below the hips, measured by the spine.
 
-    On a half-body picture the network folds the legs it cannot see into the frame.
+    On a half-body picture the network folds the legs that it cannot see into the frame.
     """
     shoulders, hips = figure.joints[11:13].mean(axis=0), figure.joints[23:25].mean(axis=0)
     spine = float(np.linalg.norm(shoulders - hips))

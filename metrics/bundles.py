@@ -1,8 +1,8 @@
-"""Makes MediaPipe task bundles out of the plain models that older MediaPipe wheels carry.
+"""Make MediaPipe task bundles from the plain models in older MediaPipe wheels.
 
-A task bundle is an uncompressed zip of two TFLite models, each of which says in its own metadata
-how its input picture is normalised. The models in the wheel lack that metadata: the old graphs
-kept the numbers in their calculators. The same input gives the same bytes, whoever packs.
+A task bundle is an uncompressed zip of two TFLite models; the metadata of each says how its input
+picture is normalised. The models in the wheel have no such metadata: the old graphs kept the
+numbers in their calculators. The same input always gives the same bytes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Normalisation:
 
 
 def with_metadata(model: bytes, normalisation: Normalisation) -> bytes:
-    """Returns a TFLite model with the metadata that MediaPipe Tasks asks for.
+    """Return a TFLite model with the metadata that MediaPipe Tasks needs.
 
     `model` has one subgraph and one RGB picture as input.
     """
@@ -50,7 +50,7 @@ def with_metadata(model: bytes, normalisation: Normalisation) -> bytes:
 
 
 def bundle(members: dict[str, bytes]) -> bytes:
-    """Zips named models as a task bundle: stored uncompressed, because they are mapped as is."""
+    """Zip named models as a task bundle, uncompressed, because MediaPipe maps the file directly."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():

@@ -1,49 +1,45 @@
-"""The words that judges and their callers share: prompts, samples, scores, objectives.
+"""The data types that judges and their callers share: prompts, samples, scores, objectives.
 
-Plain data only. Nothing here loads a model, opens a file or knows where a picture came from.
+Plain data only: nothing here loads a model, opens a file or knows the source of a picture.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-if TYPE_CHECKING:
-    from metrics.evidence import Evidence
-
 Sex = Literal["female", "male"]
 Framing = Literal["full", "half"]
 FramingClass = Literal["full", "knee-up", "half", "portrait", "none"]
-"""How much of the figure the frame shows; `none` where no figure is read."""
-Family = Literal["pose", "gender", "clothing", "quality", "framing", "prompt_fit"]
+"""The part of the figure that the frame shows; `none` where no figure is read."""
 Image = npt.NDArray[np.uint8]
 """An RGB picture, shape (H, W, 3), values 0 to 255."""
 Halves = npt.NDArray[np.float16]
-"""What is kept of a sample: at this precision it is read back as it was."""
+"""Numbers kept of a sample: stored and read back at this precision without a change."""
 
 OBJECTIVES = ("pose", "gender", "clothing", "quality")
-"""The objectives that a study has unless it names others; metrics/objectives.py works them out."""
+"""The objectives of a study that names none; metrics/objectives.py computes them."""
 
 SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
 """The measures of a set of samples that lie in [0, 1] with 1 good, so that a study can ask for
-them as objectives; metrics/measures.py works them out."""
+them as objectives; metrics/measures.py computes them."""
 
 
-TRAITS_NOT_ASKED = "the prompt names no trait that is asked about"
-"""The reason for which the prompt's fit is not judged, and the sample is not counted at all."""
+NO_TRAITS = "the prompt names no trait that is asked about"
+"""The reason of a prompt-fit score without a value; such a sample is not counted at all."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """One line of a suite: the text that is sampled and what it asks for.
+    """One line of a suite: the text to sample and what it requires.
 
-    `sex` and `framing` are None where the text asks for neither; `names_clothes` is true where
-    the text itself dresses the figure, so that the prompt says nothing about the model's habit.
+    `sex` and `framing` are None where the text requires neither. `names_clothes` is true where the
+    text itself dresses the figure, so that the prompt does not test the model's habit.
     """
 
     text: str
@@ -63,17 +59,18 @@ class Sample:
 
     @property
     def cell(self) -> tuple[str, int]:
-        """What it is paired by with a sample of another LoRA: its prompt's text and its seed."""
+        """Pairing key (prompt text, seed): samples of two LoRAs with the same key are compared."""
         return self.prompt.text, self.seed
 
 
 @dataclass(frozen=True)
 class Score:
-    """What one judge says of one sample.
+    """The result of one judge for one sample.
 
-    `value` lies in [0, 1], 1 is good; None is an abstention and `reason` says why. `evidence`
-    holds the measurements behind the value, as JSON-ready numbers and words. `version` is that of
-    the judge (metrics.version), None where the judge was not asked through `metrics.score`.
+    `value` lies in [0, 1], 1 is good; None is an abstention and `reason` gives the cause.
+    `evidence` holds the measurements behind the value, as JSON-ready numbers and words. `version`
+    is that of the judge (metrics.version), None where the judge was not called through
+    `metrics.score`.
     """
 
     judge: str
@@ -85,12 +82,12 @@ class Score:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """What is kept of one sample for the questions that are asked of a whole set.
+    """The numbers kept of one sample to measure whole sets of samples.
 
     `box` (4,): left, top, right, bottom of the main figure; `joints` (13, 2): x and y of
-    metrics.features.JOINTS, outside 0 to 1 where they lie outside the frame; both as shares of
-    the picture, None where no figure is read. `embedding` (d,): open_clip's unit vector of the
-    figure's crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1.
+    metrics.features.JOINTS, outside 0 to 1 where they lie outside the frame; both as shares of the
+    picture, None where no figure is read. `embedding` (d,): open_clip's unit vector of the figure's
+    crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1.
     """
 
     framing: FramingClass
@@ -113,25 +110,11 @@ class ScoredSample:
 
 
 @dataclass(frozen=True)
-class Judge:
-    """One question that is asked of every sample; `score` answers with a Score of that name.
-
-    `models` names the fields of JudgeSettings whose network it asks: with another network there,
-    it is another judge.
-    """
-
-    name: str
-    family: Family
-    score: Callable[[Sample, Evidence], Score]
-    models: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Objective:
     """One number per trial with its 95 % interval.
 
-    `value`, `low` and `high` lie in [0, 1]; `n` counts the samples that could be judged and
-    `total` those that were asked about.
+    `value`, `low` and `high` lie in [0, 1]; `n` counts the samples that could be judged and `total`
+    those that the objective applies to.
     """
 
     name: str
@@ -144,10 +127,10 @@ class Objective:
 
 @dataclass(frozen=True)
 class Measure:
-    """What a set of samples is like, with its 95 % interval: one number, or none and why.
+    """A measure of a set of samples with its 95 % interval, or a note that says why there is none.
 
-    `n` counts the samples that could be looked at, `total` those that were asked about. `note`
-    says why there is no number, or what it means; the three numbers are None together.
+    `n` counts the samples that could be measured, `total` those that the measure applies to. `note`
+    says why there is no number, or what it means. The three numbers are None together.
     """
 
     name: str
@@ -161,27 +144,33 @@ class Measure:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """Which models the judges use.
+    """The models of the judges, and the limits measured for them.
 
     `gender_model` is `NAME/PRETRAINED` as open_clip names them, or a folder that holds
-    `open_clip_config.json` and `open_clip_model.safetensors`; None: nobody's sex is judged.
+    `open_clip_config.json` and `open_clip_model.safetensors`; None: the sex of figures is not
+    judged.
+
     `person_model` is a `.pt` file of ultralytics, or a folder that holds `yolo.yaml` and
     `yolo.safetensors`; None: persons are not counted.
-    `tells`: the traits of metrics.prompt_fit.TRAITS that the gender model is asked about; None:
-    all. Name those that it was measured to tell. `nobody` among them, or None: the gender judge
-    asks it whether there is anybody at all.
+
+    `traits`: the names in metrics.prompt_fit.TRAITS that the gender model is used for; None: all.
+    Name those that the model was measured to recognise. With `nobody` among them, or None, the
+    gender judge also checks whether there is anybody at all.
+
     `sex_margin` is the least difference of the two sexes' probabilities, 0 to 1, that counts as an
-    answer; None: that of metrics.gender. Give what a model was measured to need.
-    `sex_threshold`, between 0 and 1, is the probability of a woman from which one is more likely
-    than a man; None: one half. At the one that `tuner selfcheck` prints, women and men are
+    answer; None: that of metrics.gender. Give the margin that a model was measured to need.
+
+    `sex_threshold`, between 0 and 1, is the probability of a woman above which the figure counts as
+    a woman; None: one half. At the threshold that `tuner selfcheck` prints, women and men are
     mistaken equally often.
-    `copy_model` is what pictures are compared with when copies are sought, in one of the forms of
+
+    `copy_model` embeds pictures in order to find copies of training images, in one of the forms of
     metrics.detectors.embedding; None: the gender model.
     """
 
     gender_model: str | None = "ViT-L-14/openai"
     person_model: str | None = None
-    tells: tuple[str, ...] | None = None
+    traits: tuple[str, ...] | None = None
     sex_margin: float | None = None
     sex_threshold: float | None = None
     copy_model: str | None = None

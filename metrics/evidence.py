@@ -1,16 +1,18 @@
-"""What the detectors saw in one sample: worked out when a judge first asks, then kept."""
+"""The detectors' results for one sample, computed when a judge first needs them, then kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from metrics.body import Body, read_body
-from metrics.contract import Image, JudgeSettings, Sample
+from metrics.contract import FramingClass, Image, JudgeSettings, Sample, Score
 from metrics.figure import NOSE, Figure, read_figure
+from metrics.framing_class import framing_class
 from metrics.posture import pose_evidence
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
 
@@ -23,26 +25,26 @@ if TYPE_CHECKING:
 
 
 SOFT_SIDE = 64
-"""Longest side, in pixels, of the second look for a pose: at it, flat drawings are read best."""
+"""Longest side, in pixels, of the softened picture, at which flat drawings are read best."""
 
 WHOLE = 0.4
-"""IoU of a figure and a person's box from which they are the same: a part of it has less."""
+"""IoU of a figure and a person's box above which they are the same: a part of it has less."""
 
 HEAD_REACH = 2.0
 """Half the side of the crop of head and shoulders, in units of the figure (about one head)."""
 
 _TIGHT = -0.05
-"""Margin of the crop of a figure with nothing around it: what it has of edges is faint."""
+"""Margin of the crop of a figure with nothing around it: its outermost pixels are faint."""
 
 SMALL_PERSON = 0.5
-"""Longer side of a figure, as a share of the picture's, below which NudeNet sees the crop too."""
+"""Longer side of a figure, as a share of the picture's, below which NudeNet gets the crop too."""
 
 
 class Evidence:
     """The detectors' outputs for one sample, shared by its judges."""
 
     def __init__(self, sample: Sample, detectors: Detectors) -> None:
-        """Looks at nothing yet."""
+        """Keep the sample and the detectors; nothing is computed yet."""
         self._image = sample.image
         self._detectors = detectors
         self._embedding: torch.Tensor | None = None
@@ -51,21 +53,21 @@ class Evidence:
     def people(self) -> tuple[Person, ...]:
         """Every figure that the pose landmarker reads, largest mask first.
 
-        Drawings with hard edges are sometimes read only when they are softened: without that the
-        landmarker sees nobody, or takes a part of the figure, such as an arm, for all of it.
+        Drawings with hard edges are sometimes read only after softening: without it the landmarker
+        finds nobody, or takes a part of the figure, such as an arm, for all of it.
         """
-        found = _largest_first(self._detectors.pose(self._image))
-        if max(self._image.shape[:2]) <= SOFT_SIDE or (found and self._whole(found[0])):
-            return found
+        sharp = _largest_first(self._detectors.pose(self._image))
+        if max(self._image.shape[:2]) <= SOFT_SIDE or (sharp and self._is_whole(sharp[0])):
+            return sharp
         softened = analysis_picture(self._image, SOFT_SIDE)
-        again = _largest_first(self._detectors.pose(softened))
-        return again if again and (not found or self._whole(again[0])) else found
+        soft = _largest_first(self._detectors.pose(softened))
+        return soft if soft and (not sharp or self._is_whole(soft[0])) else sharp
 
-    def _whole(self, person: Person) -> bool:
-        """Whether a figure is one of the persons that the person detector finds, where it does."""
+    def _is_whole(self, person: Person) -> bool:
+        """Return True if the figure is one of the person detector's persons, or there are none."""
         if not self.persons:
             return True
-        return max(overlap(person.box, one.box) for one in self.persons) >= WHOLE
+        return max(overlap(person.box, other.box) for other in self.persons) >= WHOLE
 
     @property
     def person(self) -> Person | None:
@@ -78,13 +80,18 @@ class Evidence:
         return None if self.person is None else read_figure(self._image, self.person)
 
     @cached_property
+    def framing(self) -> FramingClass:
+        """The framing class of the main figure, `none` where no pose is read."""
+        return "none" if self.figure is None else framing_class(self.figure)
+
+    @cached_property
     def body(self) -> Body | None:
         """The regions of the main figure, None where no pose is read."""
         return None if self.figure is None else read_body(self.figure)
 
     @cached_property
-    def posed(self) -> Mapping[str, float] | None:
-        """What tells whether the main figure's pose can be read, None where none is read."""
+    def posture(self) -> Mapping[str, float] | None:
+        """Measurements of the readability of the main figure's pose, None where none is read."""
         return None if self.body is None else pose_evidence(self.body)
 
     @cached_property
@@ -108,9 +115,9 @@ class Evidence:
             longest = max((right - left) * width, (bottom - top) * height)
             if longest < SMALL_PERSON * max(height, width):
                 views.append(square_crop(views[0], self.person.box))
-        found = [self._detectors.parts(view) for view in views]
-        names = {name for view in found for name in view}
-        return {name: max(view.get(name, 0.0) for view in found) for name in sorted(names)}
+        scores = [self._detectors.parts(view) for view in views]
+        names = {name for view in scores for name in view}
+        return {name: max(view.get(name, 0.0) for view in scores) for name in sorted(names)}
 
     @cached_property
     def person_crop(self) -> Image | None:
@@ -133,9 +140,9 @@ class Evidence:
 
     @cached_property
     def closer_embeddings(self) -> tuple[torch.Tensor, ...]:
-        """As `embedding`, of the main figure with nothing around it and of head and shoulders.
+        """Embeddings of two closer crops: the figure with nothing around it, head and shoulders.
 
-        The second only with a face in the frame; none where `embedding` is None.
+        The second only with a face in the frame; an empty tuple where `embedding` is None.
         """
         classifier = None if self.embedding is None else self._detectors.zero_shot
         if classifier is None or self.person is None:
@@ -149,24 +156,23 @@ class Evidence:
         if figure is None or not figure.in_frame(NOSE):
             return []
         height, width = figure.soft_mask.shape
-        x, y = (float(one) for one in figure.joints[NOSE])
+        x, y = (float(value) for value in figure.joints[NOSE])
         reach = HEAD_REACH * figure.unit
         box = ((x - reach) / width, (y - reach) / height, (x + reach) / width, (y + reach) / height)
         return [square_crop(self._image, box, margin=0.0)]
 
     @property
     def settings(self) -> JudgeSettings:
-        """Which models the detectors are, and what of them was measured."""
+        """The models of the detectors, and the limits measured for them."""
         return self._detectors.settings
 
     def sentence_probabilities(
         self, groups: Mapping[str, tuple[str, ...]], closer: bool = False
     ) -> Mapping[str, float] | None:
-        """How well each group of sentences describes the main figure's crop, adding up to 1.
+        """Return how well each group of sentences describes the main figure's crop, adding up to 1.
 
-        With `closer`, by its closer crops too, log odds averaged.
-        None where no open_clip model is set.
-        Raises ValueError where no pose is read: ask for `person` first.
+        With `closer`, the closer crops count too, log odds averaged. None where no open_clip model
+        is set. Raises ValueError where no pose is read: check `person` first.
         """
         if self.person is None:
             raise ValueError("no figure to describe")
@@ -175,6 +181,19 @@ class Evidence:
             return None
         views = [self.embedding, *(self.closer_embeddings if closer else ())]
         return classifier.compare(views, groups)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """One question about a sample; `score` answers it with a Score of the judge's name.
+
+    `models` names the fields of JudgeSettings whose networks the judge uses: with another network
+    there, it is another judge.
+    """
+
+    name: str
+    score: Callable[[Sample, Evidence], Score]
+    models: tuple[str, ...] = ()
 
 
 def _largest_first(people: tuple[Person, ...]) -> tuple[Person, ...]:

@@ -1,4 +1,4 @@
-"""Where the figure is and which part of it a skeleton of two arms and two legs explains.
+"""The place of the figure, and the part of it that a skeleton of two arms and two legs explains.
 
 All lengths are in pixels of a working picture, `Figure.picture`; `unit` is about one head.
 """
@@ -35,9 +35,9 @@ LEGS = ((23, 25, 27, 31), (24, 26, 28, 32))
 """Hip, knee, ankle, toe of each leg."""
 TORSO_SIDES = ((11, 12), (11, 23), (12, 24), (23, 24))
 STICK_JOINTS = (0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
-"""What a stick figure needs: nose, then left and right shoulder, elbow, wrist, hip, knee, ankle."""
+"""Joints of a stick figure: nose, then left and right shoulder, elbow, wrist, hip, knee, ankle."""
 
-# Half widths of what hangs on each bone, in units: flesh, loose clothes and the blur of edges.
+# Half widths around each bone, in units: flesh, loose clothes and the blur of edges.
 _TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
 _THIGH, _SHIN, _FOOT, _HEAD, _HAIR = 0.33, 0.27, 0.24, 0.58, 0.55
 
@@ -48,8 +48,8 @@ _WEIGHTS = np.array([0.5, 1.0, 1.0], np.float32)  # of L*, a* and b*: limbs are 
 class Figure:
     """The main figure on a working picture.
 
-    `joints` (33, 2) in pixels; `soft_mask` (H, W) 0 to 1 as the landmarker drew it; `picture`
-    RGB with its longest side WORKING_SIDE; `unit` in pixels.
+    `joints` (33, 2) in pixels; `soft_mask` (H, W) from the landmarker, 0 to 1; `picture` RGB with
+    its longest side WORKING_SIDE; `unit` in pixels.
     """
 
     picture: Image
@@ -60,23 +60,23 @@ class Figure:
 
     @property
     def mask(self) -> Mask:
-        """The soft mask cut at one half."""
+        """The soft mask, cut at one half."""
         return (self.soft_mask > 0.5).astype(np.uint8)
 
     @cached_property
     def colours(self) -> Floats:
-        """The picture in L*a*b*: several judges ask, and converting takes as long as asking."""
+        """The picture in L*a*b*, kept because several judges use it and converting is slow."""
         return lab(self.picture)
 
     def in_frame(self, joint: int, margin: float = 0.0) -> bool:
-        """Whether a joint lies inside the picture, `margin` (a share of the side) from its edge."""
+        """Return True if a joint is in the picture, `margin` (share of a side) from its edge."""
         height, width = self.soft_mask.shape
         x, y = self.joints[joint] / (width, height)
         return bool(margin <= x < 1 - margin and margin <= y < 1 - margin)
 
 
 def read_figure(image: Image, person: Person) -> Figure:
-    """Puts a read person on the working picture."""
+    """Place a person from the landmarker on the working picture."""
     picture = analysis_picture(image, WORKING_SIDE)
     height, width = picture.shape[:2]
     joints = person.joints * np.array([width, height], np.float32)
@@ -89,12 +89,12 @@ def read_figure(image: Image, person: Person) -> Figure:
 
 
 def stick_figure(person: Person) -> list[float]:
-    """x, y of each of STICK_JOINTS as shares of the picture's sides; beyond 0 to 1 out of frame."""
+    """Return x, y of each of STICK_JOINTS as shares of the sides, beyond 0 to 1 out of frame."""
     return [round(float(value), 3) for joint in STICK_JOINTS for value in person.joints[joint]]
 
 
 def explained_region(figure: Figure) -> Mask:
-    """What one body of two arms and two legs covers, with room for hair and a skirt."""
+    """Return the area of a body of two arms and two legs, with room for hair and a skirt."""
     joints, unit = figure.joints, figure.unit
     region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
 
@@ -125,14 +125,14 @@ def explained_region(figure: Figure) -> Mask:
 
 
 def torso_region(figure: Figure) -> Mask:
-    """The hull of shoulders and hips."""
+    """Return the hull of shoulders and hips."""
     region: Mask = np.zeros(figure.soft_mask.shape, np.uint8)
     fill_hull(region, [figure.joints[i] for i in (11, 12, 23, 24)])
     return region
 
 
 def arm_region(figure: Figure, region: Mask, tolerance: float = 12.0) -> Mask:
-    """Where an arm would show: the region without the head and what of the torso is its colour.
+    """Return where an arm would show: the region without the head and without the torso's colour.
 
     An arm in the colour of the torso, right in front of it, cannot be told from a missing one.
     """
@@ -150,19 +150,19 @@ def arm_region(figure: Figure, region: Mask, tolerance: float = 12.0) -> Mask:
 def bone_support(
     figure: Figure, region: Mask, bone: tuple[int, int], span: tuple[float, float]
 ) -> float | None:
-    """Share of a bone that lies in the region, from `span[0]` to `span[1]` of its length.
+    """Return the share of a bone in the region, from `span[0]` to `span[1]` of its length.
 
     None where the frame shows less than a third of it.
     """
     start, end = figure.joints[bone[0]], figure.joints[bone[1]]
     height, width = region.shape
     points = [start + (end - start) * along for along in np.linspace(*span, 9)]
-    seen = [region[int(y), int(x)] for x, y in points if 0 <= x < width and 0 <= y < height]
-    return float(np.mean(seen)) if len(seen) >= 3 else None
+    shown = [region[int(y), int(x)] for x, y in points if 0 <= x < width and 0 <= y < height]
+    return float(np.mean(shown)) if len(shown) >= 3 else None
 
 
 def limb_likeness(figure: Figure, tolerance: float = 10.0) -> Mask:
-    """Pixels in one of the colours that the figure's own arms, legs and face show.
+    """Return the pixels in one of the colours of the figure's own arms, legs and face.
 
     `tolerance` is a distance in L*a*b* with lightness weighed by half, as limbs are shaded.
     """
@@ -196,7 +196,7 @@ def _limb_palette(figure: Figure, colours: Floats) -> list[Floats]:
 
 
 def patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> Floats | None:
-    """Median colour of the figure's pixels in a square around a point, None where under three."""
+    """Return the figure's median colour in a square around a point; None for under 3 pixels."""
     height, width = mask.shape
     x0, x1 = max(0, int(point[0] - radius)), min(width, int(point[0] + radius + 1))
     y0, y1 = max(0, int(point[1] - radius)), min(height, int(point[1] + radius + 1))
@@ -207,7 +207,7 @@ def patch_colour(colours: Floats, mask: Mask, point: Floats, radius: float) -> F
 
 
 def fill_hull(region: Mask, points: Sequence[Floats]) -> None:
-    """Fills the convex hull of the points, in place."""
+    """Fill the convex hull of the points, in place."""
     hull = cv2.convexHull(np.round(np.array(points)).astype(np.int32))
     cv2.fillConvexPoly(region, hull, (1,))
 

@@ -1,16 +1,16 @@
 """Does the figure show the sex that the prompt asks for? Perceived presentation, no more.
 
 A zero-shot comparison of the figure's crop with an ensemble of sentences for each sex, in plain
-English for models trained on photographs and in booru tags for those trained on tags. Where that
-leaves a doubt, crops of the figure with nothing around it and of head and shoulders are asked too.
-A crop that is described better by sentences about nobody is not judged: the landmarker took
+English for models trained on photographs and in booru tags for those trained on tags. Where the
+result is in doubt, crops of the figure with nothing around it and of head and shoulders are
+compared too. A crop that sentences about nobody describe better is not judged: the landmarker took
 something else for a person.
 """
 
 from __future__ import annotations
 
-from metrics.contract import Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.contract import Sample, Score
+from metrics.evidence import Evidence, Judge
 
 NAME = "gender"
 
@@ -46,24 +46,24 @@ NOBODY: tuple[str, ...] = (
 )
 """The reject class, as many sentences as for a sex."""
 NOBODY_TRAIT = "nobody"
-"""What `JudgeSettings.tells` calls a model that can tell nobody from somebody."""
+"""Name in `JudgeSettings.traits` for a model that can tell nobody from somebody."""
 REJECTED = 0.5
-"""Probability of NOBODY against both sexes from which nobody's sex is judged."""
+"""Probability of NOBODY against both sexes above which the sex is not judged."""
 
 SURE = 0.995
-"""Difference of the two probabilities from which no closer look is taken."""
+"""Difference of the two probabilities above which no closer crops are compared."""
 MIN_MARGIN = 0.1
-"""Least difference of the two probabilities that counts as an answer, unless the settings say."""
+"""Least difference of the two probabilities that counts as an answer; settings override it."""
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """Probability that the figure shows the sex asked for.
+    """Return the probability that the figure shows the sex that the prompt asks for.
 
-    Abstains where the prompt names no sex, where no figure is found or the model sees nobody in
+    Abstains where the prompt names no sex, where no figure is found or the model finds nobody in
     it, where no model is set, and where the two sexes are nearly equally likely.
     """
-    asked = sample.prompt.sex
-    if asked is None:
+    wanted = sample.prompt.sex
+    if wanted is None:
         return Score(NAME, None, "the prompt names no sex")
     if evidence.person is None:
         return Score(NAME, None, "no figure found")
@@ -76,21 +76,21 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     if abs(probabilities["female"] - probabilities["male"]) < SURE:
         probabilities = evidence.sentence_probabilities(GROUPS, closer=True) or probabilities
     settings = evidence.settings
-    seen = {"asked": asked, "female": float(probabilities["female"])}
-    female = balanced(float(probabilities["female"]), settings.sex_threshold)
+    measured = {"asked": wanted, "female": float(probabilities["female"])}
+    female = rebalanced(float(probabilities["female"]), settings.sex_threshold)
     margin = MIN_MARGIN if settings.sex_margin is None else settings.sex_margin
     if abs(2 * female - 1) < margin:
-        return Score(NAME, None, "the figure's sex is unclear", seen)
-    value = female if asked == "female" else 1.0 - female
-    return Score(NAME, value, None, seen)
+        return Score(NAME, None, "the figure's sex is unclear", measured)
+    value = female if wanted == "female" else 1.0 - female
+    return Score(NAME, value, None, measured)
 
 
-def balanced(female: float, threshold: float | None) -> float:
-    """The probability of a woman with `threshold` moved to one half, its odds divided by those of
-    the threshold; None leaves it as it is.
+def rebalanced(female: float, threshold: float | None) -> float:
+    """Return the probability of a woman with `threshold` moved to one half.
 
-    A model that takes men for women more often than women for men has a threshold above one half,
-    the one at which both errors are equally frequent: `tuner selfcheck` measures it.
+    Its odds are divided by those of the threshold; None leaves it unchanged. A model that takes men
+    for women more often than women for men has a threshold above one half, the one at which both
+    errors are equally frequent: `tuner selfcheck` measures it.
     """
     if threshold is None:
         return female
@@ -99,12 +99,12 @@ def balanced(female: float, threshold: float | None) -> float:
 
 
 def _nobody(evidence: Evidence) -> float | None:
-    """Probability of nobody against both sexes; None for a model that cannot tell."""
-    tells = evidence.settings.tells
-    if tells is not None and NOBODY_TRAIT not in tells:
+    """Return the probability of nobody against both sexes; None for a model that cannot tell."""
+    traits = evidence.settings.traits
+    if traits is not None and NOBODY_TRAIT not in traits:
         return None
-    found = evidence.sentence_probabilities({**GROUPS, NOBODY_TRAIT: NOBODY})
-    return None if found is None else float(found[NOBODY_TRAIT])
+    probabilities = evidence.sentence_probabilities({**GROUPS, NOBODY_TRAIT: NOBODY})
+    return None if probabilities is None else float(probabilities[NOBODY_TRAIT])
 
 
-JUDGE = Judge(NAME, "gender", score, models=("gender_model",))
+JUDGE = Judge(NAME, score, models=("gender_model",))

@@ -15,9 +15,9 @@ _Z = 1.959963984540054  # two-sided 95 % of the normal distribution
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a rate (Wilson 1927); (0, 1) when nothing was counted.
+    """Return Wilson's score interval of a rate (Wilson 1927); (0, 1) when nothing was counted.
 
-    `successes` may be a sum of values in [0, 1]: the interval is then wider than it need be.
+    `successes` may be a sum of values in [0, 1]: the interval is then wider than necessary.
     """
     if n == 0:
         return 0.0, 1.0
@@ -31,17 +31,17 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
 
 
 def beta_draws(successes: float, n: int, rng: np.random.Generator) -> Floats:
-    """DRAWS draws from a rate's posterior, Beta(k + 1/2, n - k + 1/2) (Jeffreys' prior)."""
+    """Draw DRAWS times from a rate's posterior, Beta(k + 1/2, n - k + 1/2) (Jeffreys' prior)."""
     return rng.beta(successes + 0.5, n - successes + 0.5, size=DRAWS)
 
 
 def mean_interval(values: Floats) -> tuple[float, float]:
-    """Student's interval of a mean; the mean itself twice for a single value.
+    """Return Student's interval of a mean; the mean itself twice for a single value.
 
     Raises ValueError for no value.
     """
     if not len(values):
-        raise ValueError("no value has no mean")
+        raise ValueError("cannot take the mean of no values")
     mean, n = float(values.mean()), len(values)
     if n == 1:
         return mean, mean
@@ -50,16 +50,16 @@ def mean_interval(values: Floats) -> tuple[float, float]:
 
 
 def ratio_draws(above: Floats, below: Floats, rng: np.random.Generator) -> Floats:
-    """DRAWS draws of sum(above) / sum(below), both of the same things, shape (things,).
+    """Draw DRAWS times sum(above) / sum(below), both of the same items, shape (items,).
 
-    A paired Bayesian bootstrap over the things (Rubin 1981).
+    A paired Bayesian bootstrap over the items (Rubin 1981).
     """
     weights = rng.dirichlet(np.ones(len(above)), size=DRAWS)
     return np.asarray((weights @ above) / (weights @ below), np.float64)
 
 
 def central(draws: Floats, value: float) -> tuple[float, float]:
-    """The middle 95 % of the draws, widened to hold the value itself.
+    """Return the middle 95 % of the draws, widened to include the value itself.
 
     A rate of 1 lies above the draws of its own posterior: the observed value must stay inside.
     """
@@ -68,10 +68,10 @@ def central(draws: Floats, value: float) -> tuple[float, float]:
 
 
 def dirichlet_weights(cells: int, rng: np.random.Generator) -> Floats:
-    """Weights of a paired Bayesian bootstrap (Rubin 1981), shape (DRAWS, cells + 2).
+    """Return the weights of a paired Bayesian bootstrap (Rubin 1981), shape (DRAWS, cells + 2).
 
-    The two last columns weigh half a cell each, for one imagined cell in favour of either side:
-    without them, two trials that agree on every cell would differ by [0, 0], as if n were endless
+    The last two columns are half a cell each, for one imagined cell in favour of either side.
+    Without them, two trials that agree on every cell would differ by [0, 0], as if n were endless
     (the same repair for a paired difference of rates is Agresti and Min 2005).
     """
     return rng.dirichlet(np.r_[np.ones(cells), 0.5, 0.5], size=DRAWS)

@@ -1,12 +1,12 @@
 """Has the figure two arms and two legs, as far as the frame shows them?
 
-A pose network always draws one valid human. A limb too many is therefore sought outside its
-skeleton: a part of the figure that no bone explains. A limb too few shows in the network's own
-doubt, the more so where the bone that it draws all the same lies on no limb. Joints outside the
-frame or at its edge are never held against a figure. Arms hidden behind the back look missing.
+A pose network always draws one valid human. A surplus limb is therefore looked for outside its
+skeleton: a part of the figure that no bone explains. A missing limb shows in the network's own
+doubt, the more so where the bone that it still draws lies on no limb. Joints outside the frame or
+at its edge never count as faults. Arms hidden behind the back look missing.
 
-What was measured goes through one logistic regression, fitted on renders of the mannequin and on
-their reconstructions by its autoencoder (metrics/calibration/limbs.json).
+One logistic regression combines the measurements, fitted on renders of the mannequin and on their
+reconstructions by its autoencoder (metrics/calibration/limbs.json).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metrics.body import Body, opened
-from metrics.contract import Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.body import Body, without_thin_parts
+from metrics.contract import Sample, Score
+from metrics.evidence import Evidence, Judge
 from metrics.figure import ARMS, LEGS, Figure, Floats, Mask, arm_region, bone_support, fill_hull
 from metrics.logistic import read_logistic
 from metrics.own_limbs import BORDER, lacking_limbs
@@ -31,17 +31,17 @@ NAME = "limbs"
 SOUND = "sound"
 ARM_FAULTS = ("extra limb", "missing arm")
 LEG_FAULTS = ("extra leg", "missing leg")
-"""Asked only where the frame shows legs."""
+"""Possible only where the frame shows legs."""
 
 _READABLE = 0.5
 """Probability of a readable pose below which limbs are not counted: it is a failure of its own."""
 MAX_UNEXPLAINED = 0.5
 """Share of the figure without a bone above which the skeleton lies on something else."""
 MIN_AGREEMENT = 0.6
-"""IoU of the landmarker's mask and what colours and edges take for the figure; of 1,454 rendered
-figures one lies below. Where the two disagree more the ground passes for limbs."""
+"""Least IoU of the landmarker's mask and the region by colours and edges; of 1,454 rendered figures
+one lies below. Where the two disagree more, the ground passes for limbs."""
 HAND_REACH = 0.1
-"""Reach of an unexplained part from which on a third hand is looked for: a hand too many is one."""
+"""Reach of an unexplained part above which a third hand is looked for: the part may be one."""
 HAND_PIXELS = 14.0
 """Length of a hand, in pixels of the sample, below which the hand landmarker finds none."""
 TOO_MANY_HANDS = 0.9
@@ -51,7 +51,7 @@ _LONGEST = 1.2
 _LONGEST_SPAN = 3.0
 _THICK = 0.75
 _THIN = 0.3
-_BESIDE_LEGS = 0.5  # skirts, trousers and a skeleton a little off leave rims there
+_BESIDE_LEGS = 0.5  # skirts, trousers and a slightly misplaced skeleton leave rims there
 _FAINT = 0.01
 
 
@@ -59,9 +59,9 @@ _FAINT = 0.01
 class Limb:
     """A pair of limbs, by its joints in the frame.
 
-    `visibility`, 0 to 1, of the least visible joint; `support`, the share of the bone above it
-    that lies on something like a limb; `least` the least support of any bone, and `coloured` that
-    of bones on what has a colour of the figure's limbs.
+    `visibility`, 0 to 1, of the least visible joint; `support`, the share of the bone above it that
+    lies on something like a limb; `least`, the least support of any bone; `coloured`, the least
+    share of any bone on a colour of the figure's limbs.
     """
 
     visibility: float
@@ -74,8 +74,8 @@ class Limb:
 class Part:
     """A part of the body that no bone explains.
 
-    `reach` is how far it sticks out like a limb, in units, 0 to 1.2; `span` how long it is beside
-    the body, as an arm that hangs down is, 0 to 3; `box` left, top, right, bottom as shares of the
+    `reach`: how far it sticks out like a limb, in units, 0 to 1.2. `span`: its length beside the
+    body, as of an arm that hangs down, 0 to 3. `box`: left, top, right, bottom as shares of the
     picture's sides.
     """
 
@@ -85,27 +85,27 @@ class Part:
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """Probability that there is no limb too many and none too few.
+    """Return the probability that no limb is surplus and none is missing.
 
-    Abstains where no pose is read or likelier none can be, where the pose that was read misses half
-    of the figure, where the figure does not stand out from its ground, and where the frame shows
-    neither an elbow, a wrist nor a knee: then nothing is known of its limbs.
+    Abstains where no pose is read or probably none can be, where the pose misses half of the
+    figure, where the figure does not stand out from its ground, and where the frame shows neither
+    an elbow, a wrist nor a knee: then nothing is known of its limbs.
     """
-    body, posed = evidence.body, evidence.posed
-    if body is None or posed is None:
+    body, posture = evidence.body, evidence.posture
+    if body is None or posture is None:
         return Score(NAME, None, "no pose read")
     shown = ARMS + LEGS if body.shows_legs else ARMS
     if not any(body.figure.in_frame(joint, BORDER) for limb in shown for joint in limb[1:3]):
         return Score(NAME, None, "no limb in the frame")
-    certain = readable(posed)
+    certain = readable(posture)
     if certain < _READABLE or body.unexplained_share > MAX_UNEXPLAINED:
         return Score(NAME, None, "the pose does not fit the figure", {"readable": certain})
-    if posed["agreement"] < MIN_AGREEMENT:
-        seen = {"agreement": posed["agreement"]}
-        return Score(NAME, None, "the figure does not stand out from its ground", seen)
-    measured, parts = limb_evidence(body, posed)
-    asked = (SOUND, *ARM_FAULTS, *(LEG_FAULTS if body.shows_legs else ()))
-    likely = read_logistic(NAME)(measured, asked)
+    if posture["agreement"] < MIN_AGREEMENT:
+        agreement = {"agreement": posture["agreement"]}
+        return Score(NAME, None, "the figure does not stand out from its ground", agreement)
+    measured, parts = limb_evidence(body, posture)
+    classes = (SOUND, *ARM_FAULTS, *(LEG_FAULTS if body.shows_legs else ()))
+    likely = read_logistic(NAME)(measured, classes)
     hands = _hands(sample, evidence, body.figure, parts[0])
     value = likely.pop(SOUND)
     worst = max(likely, key=lambda name: likely[name])
@@ -117,18 +117,18 @@ def score(sample: Sample, evidence: Evidence) -> Score:
 
 
 def _hands(sample: Sample, evidence: Evidence, figure: Figure, part: Part) -> int | None:
-    """How many hands there are; None where a third one cannot show, and none is looked for."""
+    """Count the hands; None where a third hand cannot show, and none is looked for."""
     scale = max(sample.image.shape[:2]) / max(figure.soft_mask.shape)
     if part.reach < HAND_REACH or _HAND * figure.unit * scale < HAND_PIXELS:
         return None
     return len(evidence.hands)
 
 
-def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, float], list[Part]]:
-    """What tells limbs too many or too few, as plain numbers, and the parts that no bone explains.
+def limb_evidence(body: Body, posture: Mapping[str, float]) -> tuple[dict[str, float], list[Part]]:
+    """Return the measurements of surplus and missing limbs, and the parts that no bone explains.
 
-    `posed` is what `metrics.posture.pose_evidence` measured of the same body. What the frame does
-    not show is told as on a sound figure.
+    `posture` is the result of `metrics.posture.pose_evidence` for the same body. Limbs that the
+    frame does not show get the values of a sound figure.
     """
     figure = body.figure
     arm = weakest_limb(body, ARMS, arm_region(figure, body.joined))
@@ -138,7 +138,7 @@ def limb_evidence(body: Body, posed: Mapping[str, float]) -> tuple[dict[str, flo
     measured = {"reach": reach, "far": max(0.0, reach - 0.35)}
     measured["span"] = max(part.span for part in parts)
     measured["shin_gap"] = shin_gap_share(body)
-    measured |= {name: posed[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
+    measured |= {name: posture[name] for name in ("fuzzy", "agreement", "uneven", "joints_seen")}
     for name, limb in (("arm", arm), ("leg", leg)):
         measured |= _limb_numbers(name, limb or Limb(1.0, 1.0, 1.0, 1.0))
     measured |= lacking_limbs(body)
@@ -159,30 +159,30 @@ def _limb_numbers(name: str, limb: Limb) -> dict[str, float]:
 
 
 def unexplained_parts(body: Body) -> list[Part]:
-    """The most limb-like parts of the body that no bone explains, at least one, reach 0 for none.
+    """Return the parts of the body that no bone explains, most limb-like first, at least one.
 
-    A part counts by its reach, less so the thicker it is than a limb, the less of it is coloured
-    as the figure's own limbs, and where it lies beside the legs, not between them. Thin rims
-    along an edge reach nowhere.
+    The last has reach 0. A part counts by its reach, and for less where it is thicker than a limb,
+    where it lacks the colours of the figure's own limbs, and where it lies beside the legs, not
+    between them. Thin rims along an edge have no reach.
     """
     figure = body.figure
     away = cv2.distanceTransform(1 - body.explained, cv2.DIST_L2, 5) / figure.unit
-    found = [_part(body, away, mask) for mask in _masks(body)]
-    return sorted([*found, Part(0.0)], key=lambda part: -part.reach)
+    parts = [_part(body, away, mask) for mask in _masks(body)]
+    return sorted([*parts, Part(0.0)], key=lambda part: -part.reach)
 
 
 def _masks(body: Body) -> Iterator[Mask]:
-    """Each part that no bone explains, and what of it has the colours of the figure's limbs.
+    """Yield each part that no bone explains, then its pieces in the colours of the figure's limbs.
 
-    An arm too many often hangs together with hair or a piece of the ground, as one thick part.
+    A surplus arm is often connected with hair or a piece of the ground, as one thick part.
     """
-    for region in (body.unexplained, opened(body.unexplained & body.alike)):
+    for region in (body.unexplained, without_thin_parts(body.unexplained & body.alike)):
         count, labels = cv2.connectedComponents(region)
         yield from ((labels == label).astype(np.uint8) for label in range(1, count))
 
 
 def _part(body: Body, away: Floats, mask: Mask) -> Part:
-    """One part, `away` the distance of each pixel from all bones, in units."""
+    """Measure a part; `away` is the distance of each pixel from all bones, in units."""
     figure, inside = body.figure, mask > 0
     left, top, width, height = cv2.boundingRect(mask)
     window = np.s_[max(0, top - 1) : top + height + 1, max(0, left - 1) : left + width + 1]
@@ -202,29 +202,30 @@ def _part(body: Body, away: Floats, mask: Mask) -> Part:
 
 
 def weakest_limb(body: Body, limbs: tuple[tuple[int, ...], ...], region: Mask) -> Limb | None:
-    """What speaks for the pair's joints, second and third, that lie away from the frame's edge.
+    """Return the evidence for the pair's least visible second or third joint, away from the edge.
 
     `region` is where the limbs would show; None where no such joint lies in the frame.
     """
     figure, coloured = body.figure, region & body.alike
-    found = []
+    bones = []
     for first, second, third, *_ in limbs:
         for bone, span in (((first, second), (0.3, 1.0)), ((second, third), (0.0, 0.9))):
             if figure.in_frame(bone[1], BORDER):
                 shares = [bone_support(figure, where, bone, span) for where in (region, coloured)]
                 on, alike = (1.0 if share is None else share for share in shares)
-                found.append((float(figure.visibility[bone[1]]), on, alike))
-    if not found:
+                bones.append((float(figure.visibility[bone[1]]), on, alike))
+    if not bones:
         return None
-    visibility, support, _ = min(found)
-    return Limb(visibility, support, min(one[1] for one in found), min(one[2] for one in found))
+    visibility, support, _ = min(bones)
+    _, supports, coloured_supports = zip(*bones, strict=True)
+    return Limb(visibility, support, min(supports), min(coloured_supports))
 
 
 def shin_gap_share(body: Body) -> float:
-    """Share of the gap between the two shins that looks like a limb: a third leg stands there.
+    """Return the share of the gap between the shins that looks like a limb: a third leg.
 
-    Less so the more the ground beside the legs has a limb's colour too: then it is a floor. 0 where
-    an ankle lies outside the frame or the shins leave no gap worth the name.
+    Less the more the ground beside the legs has a limb's colour too: then it is a floor. 0 where an
+    ankle lies outside the frame or the shins leave no real gap.
     """
     figure, explained = body.figure, body.explained
     joints = figure.joints
@@ -242,7 +243,7 @@ def shin_gap_share(body: Body) -> float:
 
 
 def _beside_legs(figure: Figure, point: npt.NDArray[np.float64]) -> bool:
-    """Whether a point lies lower than the hips and not between the legs."""
+    """Return True if a point lies lower than the hips and not between the legs."""
     joints = figure.joints
     hips = joints[[hip for hip, *_ in LEGS]].mean(axis=0)
     across = joints[[joint for _, knee, ankle, _ in LEGS for joint in (knee, ankle)], 0]
@@ -250,4 +251,4 @@ def _beside_legs(figure: Figure, point: npt.NDArray[np.float64]) -> bool:
     return bool(low and not across.min() < point[0] < across.max())
 
 
-JUDGE = Judge(NAME, "pose", score)
+JUDGE = Judge(NAME, score)

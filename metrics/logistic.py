@@ -1,7 +1,7 @@
-"""A few named measurements turned into probabilities: logistic regressions, fitted elsewhere.
+"""Logistic regressions that turn a few named measurements into probabilities.
 
-Coefficients lie in `calibration/NAME.json`, made by `python -m tuner.mannequin.fit_judges`; here
-they are only read, with numpy.
+Their coefficients are stored in `calibration/NAME.json`, fitted by `python -m
+tuner.mannequin.fit_judges`; here they are only read, with numpy.
 """
 
 from __future__ import annotations
@@ -36,37 +36,37 @@ class Logistic:
     def __call__(
         self, measured: Mapping[str, float], among: Sequence[str] | None = None
     ) -> dict[str, float]:
-        """The probability of each class, adding up to 1; of those in `among`, where it is given.
+        """Return the probability of each class, or of those in `among`, adding up to 1.
 
         Raises KeyError where a measurement is missing.
         """
         values = np.array([measured[name] for name in self.features], np.float64)
         odds = self.weights @ ((values - self.middles) / self.spreads) + self.biases
-        asked = [i for i, name in enumerate(self.classes) if among is None or name in among]
-        shares = np.exp(odds[asked] - odds[asked].max())
+        chosen = [i for i, name in enumerate(self.classes) if among is None or name in among]
+        shares = np.exp(odds[chosen] - odds[chosen].max())
         shares /= shares.sum()
-        return {self.classes[i]: float(share) for i, share in zip(asked, shares, strict=True)}
+        return {self.classes[i]: float(share) for i, share in zip(chosen, shares, strict=True)}
 
 
 @functools.cache
 def read_logistic(name: str) -> Logistic:
-    """The fitted regression of a judge, as shipped. Raises FileNotFoundError for none."""
+    """Read the fitted regression of a judge. Raises FileNotFoundError if there is none."""
     return from_coefficients(coefficients(name))
 
 
 def coefficients(name: str) -> Mapping[str, list[object]]:
-    """What of `calibration/NAME.json` a score depends on; the rest says how it was made."""
+    """Read the part of `calibration/NAME.json` that scores depend on; the rest is its origin."""
     whole = json.loads((CALIBRATION / f"{name}.json").read_text(encoding="utf-8"))
-    found: Mapping[str, list[object]] = whole["coefficients"]
-    return found
+    lists: Mapping[str, list[object]] = whole["coefficients"]
+    return lists
 
 
-def from_coefficients(found: Mapping[str, list[object]]) -> Logistic:
-    """A regression from its lists. Raises ValueError where their lengths do not fit together."""
-    classes = tuple(str(name) for name in found["classes"])
-    features = tuple(str(name) for name in found["features"])
+def from_coefficients(lists: Mapping[str, list[object]]) -> Logistic:
+    """Build a regression from its lists. Raises ValueError where their lengths do not fit."""
+    classes = tuple(str(name) for name in lists["classes"])
+    features = tuple(str(name) for name in lists["features"])
     middles, spreads, weights, biases = (
-        np.asarray(found[key], np.float64) for key in ("middles", "spreads", "weights", "biases")
+        np.asarray(lists[key], np.float64) for key in ("middles", "spreads", "weights", "biases")
     )
     shapes = (middles.shape, spreads.shape, weights.shape, biases.shape)
     count = len(features)

@@ -1,4 +1,4 @@
-"""What a set of samples is like beside its four objectives: every measure there is.
+"""All measures of a set of samples besides the four objectives.
 
     measures(scored, base=base_scored, reference=held_out)
 
@@ -20,7 +20,7 @@ NAMES = ("layout", "framing", "diversity", "prompt_fit", "likeness", "effect")
 
 _NO_BASE = "there is no base to compare with"
 _NO_REFERENCE = "there is no reference: no held-out pictures, no other base"
-_NOT_ASKED = {
+_NO_PROMPT = {
     "framing": "no prompt asks for a framing",
     "prompt_fit": "no prompt names a trait that is asked about",
 }
@@ -31,23 +31,23 @@ def measures(
     base: Sequence[ScoredSample] | None,
     reference: Sequence[ScoredSample] = (),
 ) -> dict[str, Measure]:
-    """Every measure of NAMES; one that cannot be worked out says why in its note.
+    """Return every measure of NAMES; a measure without a value gives the cause in its note.
 
     `base` is the same suite without LoRA, in the same order, or None; `reference` is what layout
-    and likeness are held against: held-out pictures, or another base on the same suite. A
-    measure that no figure of `scored` bears out is 0, one that the base, the suite or the
-    reference leave no room for has no value. Raises ValueError where base and suite differ.
+    and likeness are compared with: held-out pictures, or another base on the same suite. A measure
+    that no figure of `scored` supports is 0; one that base, suite or reference do not allow has no
+    value. Raises ValueError where base and suite differ.
     """
     return {
         name: _share(name, scored, base)
-        if name in _NOT_ASKED
+        if name in _NO_PROMPT
         else _by_base(name, scored, base, reference)
         for name in NAMES
     }
 
 
 def as_objective(measure: Measure) -> Objective | None:
-    """The measure as an objective of a study, None where it has no value."""
+    """Return the measure as an objective of a study, None where it has no value."""
     if measure.value is None or measure.low is None or measure.high is None:
         return None
     return Objective(
@@ -75,18 +75,19 @@ def _by_base(
 def _share(
     name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
 ) -> Measure:
-    """Framing: the lower of the shares of `full body` and `upper body` prompts that give it.
+    """Return a measure that is a share of samples.
 
-    Prompt fit: mean share of the prompts' traits that are told. Intervals: Beta draws through the
-    minimum, Wilson's where there is one rate.
+    Framing: the lower of the shares of `full body` and `upper body` prompts that give it. Prompt
+    fit: the mean share of the prompts' traits that show. Intervals: Beta draws through the minimum,
+    Wilson's where there is one rate.
     """
     if not objective(name, scored, None).total:
-        return _none(name, _NOT_ASKED[name], 0)
+        return _none(name, _NO_PROMPT[name], 0)
     before = objective(name, scored if base is None else base, None)
     if not before.n:
         return _none(name, "no sample could be judged", before.total)
-    found = objective(name, scored, base)
-    return Measure(name, found.value, found.low, found.high, found.n, found.total)
+    share = objective(name, scored, base)
+    return Measure(name, share.value, share.low, share.high, share.n, share.total)
 
 
 def _none(name: str, why: str, total: int) -> Measure:

@@ -1,8 +1,8 @@
-"""Every weight file that a judge needs: what it is called, where it comes from, what it must be.
+"""Every weight file that a judge needs: its name, its sources and its digest.
 
-A model is looked for in this order: a path that the user set, the cache, the official download,
-and for MediaPipe the wheel of version 0.10.21, which carries the same networks as plain files
-(later wheels carry none). Nothing is used whose digest is not known, except what the user named.
+A model is looked for in this order: a path that the user set, the cache, the official download, and
+for MediaPipe the wheel of version 0.10.21, which holds the same networks as plain files (later
+wheels hold none). Only files with a known digest are used, except those that the user named.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _STORAGE = "https://storage.googleapis.com/mediapipe-models"
 
 
 class ModelUnavailableError(Exception):
-    """A weight file is neither here nor to be had; the message says what to put where."""
+    """A weight file is missing and cannot be fetched; the message says what to put where."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Member:
 
 @dataclass(frozen=True)
 class TaskBundle:
-    """A MediaPipe task bundle, to be had whole or packed from the models of the old wheel.
+    """A MediaPipe task bundle: downloaded whole, or packed from the models of the old wheel.
 
     `size` and `sha256` are those of the official file, version 1, as many public projects pin it.
     """
@@ -110,10 +110,10 @@ BUNDLES: Mapping[str, TaskBundle] = {
 
 @dataclass(frozen=True)
 class LibraryModel:
-    """Weights that a library brings in its wheel (`package`) or fetches from a hub (`hub`).
+    """Weights that a library has in its wheel (`package`) or fetches from a hub (`hub`).
 
-    `size` in bytes is what is fetched, rounded for a hub, whose files are not pinned. `files` are
-    the names by which the library looks for the weights, the first one it finds.
+    `size` in bytes is that of the download, rounded for a hub, whose files are not pinned. `files`
+    are the names under which the library looks for the weights; it uses the first one that exists.
     """
 
     name: str
@@ -143,9 +143,9 @@ LIBRARY_MODELS: tuple[LibraryModel, ...] = (
 
 
 def cache_folder() -> Path:
-    """Where fetched models are kept: `$TUNER_HOME/models`, else `tuner/models` of the user cache.
+    """Return the models' folder: `$TUNER_HOME/models`, or `tuner/models` in the user cache.
 
-    The user cache is `$XDG_CACHE_HOME` where that is set, else the platform's own.
+    The user cache is `$XDG_CACHE_HOME` if that is set, otherwise the platform's own.
     """
     home = os.environ.get("TUNER_HOME")
     if home:
@@ -156,7 +156,7 @@ def cache_folder() -> Path:
 
 
 def available(name: str) -> Path | None:
-    """The file of a model if `fetch` would return at once, else None. Touches no network."""
+    """Return a model's file if `fetch` would return at once, else None. Uses no network."""
     model = BUNDLES[name]
     chosen = os.environ.get(model.variable)
     if chosen:
@@ -166,15 +166,15 @@ def available(name: str) -> Path | None:
 
 
 def fetch(name: str) -> Path:
-    """Returns the path of a model by name (a key of `BUNDLES`), fetching it on first use.
+    """Return the path of a model by name (a key of `BUNDLES`), fetching it on first use.
 
-    Raises ModelUnavailableError when the file the user named is not that model, and when neither
-    the official download nor the wheel can be reached.
+    Raises ModelUnavailableError when the file that the user named is not that model, and when
+    neither the official download nor the wheel can be reached.
     """
     model = BUNDLES[name]
-    found = available(name)
-    if found is not None:
-        return found
+    path = available(name)
+    if path is not None:
+        return path
     if os.environ.get(model.variable):
         raise ModelUnavailableError(
             f"{model.variable}={os.environ[model.variable]} is not a {name} task bundle;"
@@ -206,7 +206,7 @@ def _download(model: TaskBundle) -> bytes:
 
 
 def _pack_from_wheel() -> None:
-    """Writes every bundle from one download of the wheel: it weighs more than all of them."""
+    """Write every bundle from one download of the wheel, which is larger than all of them."""
     with tempfile.TemporaryDirectory() as folder:
         _pip_download(Path(folder))
         wheel = next(Path(folder).glob("mediapipe-*.whl"))
@@ -218,8 +218,8 @@ def _pack_from_wheel() -> None:
 
 
 def pack(model: TaskBundle, wheel: zipfile.ZipFile) -> bytes:
-    """Packs a bundle from the opened wheel; the same wheel gives the same bytes."""
-    # Imported here, because it loads mediapipe and a cached model needs none of it.
+    """Pack a bundle from the opened wheel; the same wheel gives the same bytes."""
+    # Imported here, because it loads mediapipe, which a cached model does not need.
     from metrics.bundles import Normalisation, bundle, with_metadata
 
     members: dict[str, bytes] = {}
@@ -231,7 +231,7 @@ def pack(model: TaskBundle, wheel: zipfile.ZipFile) -> bytes:
 
 
 def _pip_download(folder: Path) -> None:
-    """The platform and version are named, so that every Python gets the one wheel we know."""
+    """Download the wheel; platform and version are fixed, so that every Python gets this one."""
     command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--only-binary=:all:"]
     command += ["--platform", "manylinux_2_28_x86_64", "--python-version", "3.12"]
     command += ["--disable-pip-version-check", "-d", str(folder), _WHEEL]
@@ -252,9 +252,9 @@ def _verify(content: bytes, size: int, sha256: str, name: str) -> None:
 
 
 def _is_bundle(path: Path, model: TaskBundle) -> bool:
-    """Whether the file holds the bundle's members, whole.
+    """Return True if the file holds the bundle's members, undamaged.
 
-    Digests are checked when a file comes in. Here the checksums inside the zip find a damaged
+    Digests are checked when a file is fetched. Here the checksums inside the zip find a damaged
     cache, and a user's own build of the same model, which has another digest, still passes.
     """
     try:
@@ -265,7 +265,7 @@ def _is_bundle(path: Path, model: TaskBundle) -> bool:
 
 
 def _write(target: Path, content: bytes) -> None:
-    """All or nothing: another process may read or write the same cache."""
+    """Write the file completely or not at all: another process may use the same cache."""
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{target.name}.{os.getpid()}")
     try:

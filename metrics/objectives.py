@@ -1,9 +1,9 @@
-"""From the scores of samples to one number per family, with its interval. Pure functions.
+"""From the scores of samples to one number per objective, with its interval. Pure functions.
 
-An objective is a formula over cells: a cell is a list of values in [0, 1], one per sample that
-was asked about, NaN where its judge abstained. What cannot be judged is left out of the mean, and
-the whole is multiplied by min(1, evaluable share / the base's evaluable share), so that a LoRA
-cannot win by drawing nothing that can be judged.
+An objective is a formula over cells: a cell is a list of values in [0, 1], one per sample that the
+objective applies to, NaN where its judge abstained. Abstentions are left out of the mean, and the
+result is multiplied by min(1, evaluable share / the base's evaluable share), so that a LoRA cannot
+win with pictures that cannot be judged.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from metrics.contract import OBJECTIVES, TRAITS_NOT_ASKED, Framing, Objective, Score, ScoredSample
+from metrics.contract import NO_TRAITS, OBJECTIVES, Framing, Objective, Score, ScoredSample
 from metrics.intervals import Floats, beta_draws, central, dirichlet_weights, wilson
 
 Cells = Mapping[str, Floats]
 _SEED = 0
 _READABLE = 0.5
-"""Value of `pose_readable` below which there is no figure to speak of."""
+"""Value of `pose_readable` below which a sample counts as having no figure."""
 
 
 @dataclass(frozen=True)
 class Formula:
-    """How an objective is made: `cells` picks its values, `combine` joins the cells' means.
+    """Recipe of an objective: `cells` picks its values, `combine` joins the cells' means.
 
-    `combine` takes the means as shape (cells, ...) and reduces the first axis. `shared` says that
+    `combine` takes the means as shape (cells, ...) and reduces the first axis. `shared` means that
     every cell holds the same samples; otherwise each sample is in one cell.
     """
 
@@ -53,22 +53,22 @@ class Difference:
 def objectives(
     scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
 ) -> dict[str, Objective]:
-    """Every objective that the suite asks about, by name; `base` is the suite without LoRA.
+    """Return every objective that the suite measures, by name; `base` is the suite without LoRA.
 
     `pose`: mean of readable times limbs times one person. `gender`: the lower of the two sexes'
     accuracies. `clothing`: share of dressed figures where the prompt names no clothes. `quality`:
     geometric mean of sharp and clean, where a figure can be read; red eyes, where they can be
-    judged, are not clean. An objective that no prompt of the suite asks about is left out. Without
-    a base nothing is taken off for abstentions.
+    judged, are not clean. An objective that no prompt of the suite applies to is left out. Without
+    a base, abstentions cost nothing.
     """
-    found = {name: objective(name, scored, base) for name in OBJECTIVES}
-    return {name: one for name, one in found.items() if one.total}
+    every = {name: objective(name, scored, base) for name in OBJECTIVES}
+    return {name: result for name, result in every.items() if result.total}
 
 
 def objective(
     name: str, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
 ) -> Objective:
-    """One of FORMULAS; `total` is 0 where no prompt of the suite asks about it."""
+    """Return one objective of FORMULAS; `total` is 0 where no prompt of the suite applies to it."""
     formula = FORMULAS[name]
     cells = formula.cells(scored)
     n, total = _evaluable(formula, cells)
@@ -81,7 +81,7 @@ def objective(
 
 
 def rates(scored: Sequence[ScoredSample]) -> dict[str, Objective]:
-    """`undressed_rate` (torso bare) and `explicit_rate` (explicit parts), with Wilson intervals.
+    """Return `undressed_rate` (bare torso) and `explicit_rate` (explicit parts), Wilson intervals.
 
     Both are counted over all samples that could be judged, and lower is better.
     """
@@ -99,12 +99,12 @@ def paired_difference(
     objective: str,
     base: Sequence[ScoredSample] | None = None,
 ) -> Difference:
-    """Objective of `scored_a` minus that of `scored_b`, paired by prompt and seed.
+    """Return the objective of `scored_a` minus that of `scored_b`, paired by prompt and seed.
 
-    Both are samples of one suite in the same order; `base` is what abstentions are held against,
-    `scored_b` itself where none is given. The interval is a paired Bayesian bootstrap over the
+    Both are samples of one suite in the same order; abstentions are compared with those of `base`,
+    or of `scored_b` if there is no base. The interval is a paired Bayesian bootstrap over the
     suite's cells, the factors for abstentions held fixed. Raises ValueError when the two suites
-    differ or ask nothing about the objective.
+    differ or do not measure the objective.
     """
     keys_a, keys_b = ([item.sample.cell for item in scored] for scored in (scored_a, scored_b))
     if keys_a != keys_b:
@@ -153,16 +153,16 @@ def _evaluable_factor(name: str, cells: Cells, base_cells: Cells) -> float:
 
 
 def _evaluable(formula: Formula, cells: Cells) -> tuple[int, int]:
-    """How many samples could be judged, and how many were asked about."""
+    """Return the number of samples that could be judged, and of those that should have been."""
     known = [int((~np.isnan(values)).sum()) for values in cells.values()]
-    asked = [len(values) for values in cells.values()]
+    counts = [len(values) for values in cells.values()]
     if formula.shared:
-        return min(known, default=0), max(asked, default=0)
-    return sum(known), sum(asked)
+        return min(known, default=0), max(counts, default=0)
+    return sum(known), sum(counts)
 
 
 def _mean(values: Floats) -> float:
-    """Mean of what could be judged; 0 where nothing could: nothing was shown."""
+    """Return the mean of the judged values; 0 where there are none: nothing was shown."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else 0.0
 
@@ -188,8 +188,8 @@ def _number(score: Score) -> float:
     return float("nan") if score.value is None else score.value
 
 
-def _later(item: ScoredSample, judge: str) -> Score:
-    """The score of a judge that samples scored by an older version lack."""
+def _newer(item: ScoredSample, judge: str) -> Score:
+    """Return the score of a judge that is missing in samples scored by an older version."""
     return item.scores.get(judge, Score(judge, None, "scored before there was this judge"))
 
 
@@ -204,12 +204,12 @@ def _cells(**cells: list[float]) -> Cells:
 
 def _pose_cells(scored: Sequence[ScoredSample]) -> Cells:
     def value(item: ScoredSample) -> float:
-        # Where persons were not counted, the figure was still read and judged: only a second
-        # person that was seen counts against it, so that a suite without a detector loses nothing.
+        # Where persons were not counted, the figure was still read and judged: only a detected
+        # second person lowers the value, so that a suite without a detector loses nothing.
         alone = _value(item, "one_person")
         figure = _value(item, "pose_readable") * (1.0 if np.isnan(alone) else alone)
         limbs = _value(item, "limbs")
-        # A figure that cannot be read fails by that alone; nobody knows its limbs.
+        # A figure that cannot be read fails by that alone; its limbs are unknown.
         return figure if figure < _READABLE and np.isnan(limbs) else figure * limbs
 
     return _cells(pose=[value(item) for item in scored])
@@ -238,7 +238,7 @@ def _clothing_cells(scored: Sequence[ScoredSample]) -> Cells:
 
 def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
     # Sharp noise without a figure is no quality: it counts as not judged, so that the share of
-    # evaluable pictures takes a LoRA down that draws nothing else.
+    # evaluable pictures lowers the value of a LoRA that draws nothing else.
     def value(item: ScoredSample, judge: str) -> float:
         return float("nan") if _value(item, "pose_readable") < _READABLE else _value(item, judge)
 
@@ -257,15 +257,15 @@ def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
 
 def _framing_cells(scored: Sequence[ScoredSample]) -> Cells:
     def given(framing: Framing) -> list[float]:
-        asked = [item for item in scored if item.sample.prompt.framing == framing]
-        return [_number(_later(item, "framing_given")) for item in asked]
+        wanted = [item for item in scored if item.sample.prompt.framing == framing]
+        return [_number(_newer(item, "framing_given")) for item in wanted]
 
     return _cells(full=given("full"), half=given("half"))
 
 
 def _prompt_cells(scored: Sequence[ScoredSample]) -> Cells:
-    found = [_later(item, "prompt_fit") for item in scored]
-    return _cells(told=[_number(one) for one in found if one.reason != TRAITS_NOT_ASKED])
+    scores = [_newer(item, "prompt_fit") for item in scored]
+    return _cells(shown=[_number(score) for score in scores if score.reason != NO_TRAITS])
 
 
 def _lowest(means: Floats) -> Floats:
@@ -295,4 +295,4 @@ JUDGED_BY: Mapping[str, tuple[str, ...]] = {
     "undressed_rate": ("cloth_share",),
     "explicit_rate": ("no_explicit_parts",),
 }
-"""The judges behind each objective and each rate: it is known no better than they are."""
+"""The judges behind each objective and each rate, which is only as reliable as they are."""

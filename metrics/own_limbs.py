@@ -1,8 +1,8 @@
-"""What each arm and leg of the skeleton has to itself: a limb that is not there has no flesh.
+"""The place of each arm and leg of the skeleton in the picture: a missing limb has no flesh.
 
-Where a limb is missing the network draws it all the same: along the rim of the torso, over the
-other leg, folded up or far too short. Where two limbs lie close or clothes are wide it doubts what
-is there. So its doubt counts for more where the limb lacks a place of its own.
+The network draws a missing limb all the same: along the rim of the torso, over the other leg,
+folded up or far too short. Where two limbs lie close or clothes are wide it doubts real limbs. So
+its doubt counts for more where the limb has no place of its own.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from metrics.body import Body
 from metrics.figure import ARMS, LEGS, Figure, Floats, arm_region
 
 BORDER = 0.06
-"""A joint so near the frame's edge, as a share of the side, tells nothing of its limb."""
+"""A joint this near the frame's edge, as a share of the side, is no evidence for its limb."""
 _ARM_DEPTH = 0.12
 """Depth in units, from the rim, at which an arm lies in flesh: half of a thin arm's width."""
 _APART = 0.4
 """Distance in units at which two legs lie beside one another."""
 _EVEN = 0.3
-"""Added to lengths before they are compared, in units: what is seen end on is short."""
+"""Added to lengths before they are compared, in units: a limb seen end on is short."""
 _STEPS, _LEAST = 9, 3
 
 
 def lacking_limbs(body: Body) -> dict[str, float]:
-    """What the weakest arm and leg lack, 0 for nothing or where the frame shows none of them.
+    """Return what the weakest arm and leg lack, 0 for nothing or where the frame shows none.
 
-    `arm_lacking`: share of the arm without flesh about it that is no torso; `leg_lacking`: share
-    of the leg off the figure or over the other leg; `leg_bent`: how much nearer the ankle is to
-    the hip than along the leg; `leg_short`: log ratio of the two legs' lengths.
+    `arm_lacking`: share of the arm without flesh about it that is no torso; `leg_lacking`: share of
+    the leg off the figure or over the other leg; `leg_bent`: how much nearer the ankle is to the
+    hip than along the leg; `leg_short`: log ratio of the two legs' lengths.
     """
     figure = body.figure
     flesh = np.pad(arm_region(figure, body.joined), 1, mode="edge")
@@ -62,9 +62,10 @@ def _worst(shares: Sequence[float | None]) -> float:
 def _share(
     figure: Figure, limb: Sequence[int], start: float, others: Sequence[Sequence[int]], good: Floats
 ) -> float | None:
-    """Mean of `good` along a limb's two bones, the first from `start` on; None if unseen.
+    """Return the mean of `good` along a limb's two bones, the first from `start` on.
 
-    It counts the less the nearer the bones of `others` lie.
+    None if the frame shows too little of it. A point counts for less the nearer the bones of
+    `others` lie.
     """
     height, width = good.shape
     lines = []
@@ -77,14 +78,14 @@ def _share(
     points = points[((points >= 0) & (points < (width, height))).all(axis=1)]
     if len(points) < _LEAST:
         return None
-    found = good[points[:, 1].astype(int), points[:, 0].astype(int)]
-    for one in others:
-        found = found * np.minimum(1.0, _gaps(figure, points, one) / _APART)
-    return float(found.mean())
+    values = good[points[:, 1].astype(int), points[:, 0].astype(int)]
+    for bone in others:
+        values = values * np.minimum(1.0, _gaps(figure, points, bone) / _APART)
+    return float(values.mean())
 
 
 def _gaps(figure: Figure, points: Floats, bone: Sequence[int]) -> Floats:
-    """Distances of points (n, 2) from a bone, in units."""
+    """Return the distances of points (n, 2) from a bone, in units."""
     start, along = figure.joints[bone[0]], figure.joints[bone[1]] - figure.joints[bone[0]]
     shares = np.clip((points - start) @ along / max(1e-6, float(along @ along)), 0.0, 1.0)
     gaps = np.linalg.norm(points - start - shares[:, None] * along, axis=1) / figure.unit
@@ -92,7 +93,7 @@ def _gaps(figure: Figure, points: Floats, bone: Sequence[int]) -> Floats:
 
 
 def _folded(figure: Figure) -> tuple[float, float]:
-    """How far the more bent leg is from straight, 0 to 1, and the log ratio of the lengths."""
+    """Return how bent the more bent leg is, 0 to 1, and the log ratio of the legs' lengths."""
     joints, straight, lengths = figure.joints, [], []
     for hip, knee, ankle, _ in LEGS:
         length = float(np.linalg.norm(joints[hip] - joints[knee]))

@@ -1,17 +1,20 @@
-"""Which points does no other point dominate?"""
+"""Pareto fronts of points whose every coordinate is maximised, and the room on a front."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
 
 
 def pareto(points: Sequence[Sequence[float]]) -> list[int]:
-    """Indices of the points that no other point dominates; every coordinate is maximised.
+    """Return the indices of the points that no other point dominates.
 
-    A point dominates another when it is nowhere lower and somewhere higher, so that equal points
-    stay together. A point with a NaN is never on the front.
+    Every coordinate is maximised. A point dominates another when it is nowhere lower and somewhere
+    higher, so that equal points stay together. A point with a NaN is never on the front.
     """
     if not len(points):
         return []
@@ -23,3 +26,43 @@ def pareto(points: Sequence[Sequence[float]]) -> list[int]:
         if not np.isnan(point).any() and not better.any():
             front.append(index)
     return front
+
+
+def fronts(values: Floats) -> list[list[int]]:
+    """Sort the rows of `values` (n, objectives), all maximised, into non-dominated fronts.
+
+    Each front is a list of row numbers; the best front comes first.
+    """
+    at_least = np.asarray((values[:, None] >= values[None]).all(axis=2), np.bool_)
+    # A row that is at least as good as another, and not the reverse, is better.
+    better = np.asarray(at_least & ~at_least.T, np.bool_)
+    left = np.arange(len(values))
+    peeled = []
+    while len(left):
+        beaten = better[np.ix_(left, left)].any(axis=0)
+        peeled.append([int(index) for index in left[~beaten]])
+        left = left[beaten]
+    return peeled
+
+
+def crowding(values: Floats) -> list[float]:
+    """Return how much room each row of a front (n, objectives) has to itself, larger is rarer.
+
+    The sum over the objectives of the distance between its neighbours on either side, as a share of
+    the objective's range in this front. The best in an objective has infinite room. Unlike in
+    NSGA-II the worst does not: of several objectives it is the best in none for that. Equal rows
+    have the same room.
+    """
+    room = np.zeros(len(values))
+    for column in values.T:
+        levels = np.unique(column)
+        if len(levels) == 1:
+            continue
+        where = np.searchsorted(levels, column)
+        above = levels[np.minimum(where + 1, len(levels) - 1)]
+        below = levels[np.maximum(where - 1, 0)]
+        # At the lower end the only gap counts for both sides.
+        below = np.where(where == 0, 2 * column - above, below)
+        room += (above - below) / (levels[-1] - levels[0])
+        room[where == len(levels) - 1] = np.inf
+    return [float(value) for value in room]

@@ -1,16 +1,16 @@
 """Can a pose be read? A figure that no pose network recognises is a failure, not a blank.
 
-A pose network draws a skeleton over smears and tangles too. Whether there is a body under it shows
-in its own doubt, in how well its mask, the picture's colours and the skeleton agree, and in
-proportions. Joints outside the frame are never held against a figure.
+A pose network draws a skeleton over smears and tangles too. A real body under it shows in the
+network's own confidence, in the agreement of its mask, the picture's colours and the skeleton, and
+in proportions. Joints outside the frame never count as faults.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metrics.contract import Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.contract import Sample, Score
+from metrics.evidence import Evidence, Judge
 from metrics.figure import stick_figure
 from metrics.logistic import read_logistic
 
@@ -19,14 +19,14 @@ READABLE = "readable"
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """Probability that a human pose can be read, 0 where the landmarker reads none.
+    """Return the probability that a human pose can be read, 0 where the landmarker reads none.
 
-    Abstains only on a picture without a figure whose prompt is empty: nobody asked for one.
+    Abstains only on a picture without a figure whose prompt is empty: it asks for no figure.
     """
     people = len(evidence.people)
     if not people and not sample.prompt.text.strip():
         return Score(NAME, None, "no figure found, and the prompt asks for none")
-    measured = evidence.posed
+    measured = evidence.posture
     if evidence.person is None or measured is None:
         return Score(NAME, 0.0, None, {"people": 0})
     joints = stick_figure(evidence.person)
@@ -35,8 +35,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
 
 
 def readable(measured: Mapping[str, float]) -> float:
-    """Probability that a pose can be read, from what `pose_evidence` measured."""
+    """Return the probability that a pose can be read, from the result of `pose_evidence`."""
     return read_logistic("pose")(measured)[READABLE]
 
 
-JUDGE = Judge(NAME, "pose", score)
+JUDGE = Judge(NAME, score)

@@ -1,4 +1,4 @@
-"""How sure a comparison of LoRAs is: draws of their objectives, and paired differences of strength.
+"""The uncertainty of comparing LoRAs: draws of objectives, and paired differences of strength.
 
 The strength of a LoRA is the geometric mean of a study's objectives.
 """
@@ -24,14 +24,14 @@ _IMAGINED = ((1.0, 0.0), (0.0, 1.0))
 
 @dataclass(frozen=True)
 class Judged:
-    """The scored samples of one LoRA on a suite, and the objectives that they came to."""
+    """The scored samples of one LoRA on a suite, and the resulting objectives."""
 
     scored: Sequence[ScoredSample]
     objectives: Mapping[str, Objective]
 
 
 def draws(name: str, judged: Judged, base: Judged | None, rng: np.random.Generator) -> Floats:
-    """DRAWS draws from the posterior of an objective, each in [0, 1].
+    """Draw DRAWS times from the posterior of an objective, each in [0, 1].
 
     Of an objective of metrics.objectives: Beta(k + 1/2, n - k + 1/2) for each cell (Jeffreys'
     prior) through its formula, times the factor for abstentions, drawn too: min(1, ours / base's)
@@ -39,9 +39,9 @@ def draws(name: str, judged: Judged, base: Judged | None, rng: np.random.Generat
     own 95 % interval.
     """
     if name not in FORMULAS:
-        told = judged.objectives[name]
-        spread = (told.high - told.low) / (2 * _Z)
-        return np.clip(rng.normal(told.value, spread, DRAWS), 0.0, 1.0)
+        measure = judged.objectives[name]
+        spread = (measure.high - measure.low) / (2 * _Z)
+        return np.clip(rng.normal(measure.value, spread, DRAWS), 0.0, 1.0)
     formula = FORMULAS[name]
     known = [values[~np.isnan(values)] for values in formula.cells(judged.scored).values()]
     means = [rng.beta(v.sum() + 0.5, len(v) - v.sum() + 0.5, DRAWS) for v in known]
@@ -50,7 +50,7 @@ def draws(name: str, judged: Judged, base: Judged | None, rng: np.random.Generat
 
 
 def strength(objectives: Floats) -> Floats:
-    """The geometric mean over the first axis, shape (objectives, ...)."""
+    """Return the geometric mean over the first axis, shape (objectives, ...)."""
     positive = np.maximum(objectives, 0.0)
     return np.asarray(np.prod(positive, axis=0) ** (1.0 / len(positive)), np.float64)
 
@@ -58,13 +58,14 @@ def strength(objectives: Floats) -> Floats:
 def strength_difference(
     ours: Judged, theirs: Judged, names: Sequence[str], base: Judged | None
 ) -> Difference:
-    """Strength of `ours` minus that of `theirs`, paired by prompt and seed, with its 95 % interval.
+    """Return the strength of `ours` minus that of `theirs`, paired, with its 95 % interval.
 
-    A paired Bayesian bootstrap over the suite's samples (Rubin 1981): a sample weighs as much in
-    every objective and on both sides. The factors for abstentions are held fixed; measures of the
-    set are drawn for each side by itself. Raises ValueError where prompts or seeds differ.
+    Pairs have the same prompt and seed. A paired Bayesian bootstrap over the suite's samples (Rubin
+    1981): a sample weighs as much in every objective and on both sides. The factors for abstentions
+    are held fixed; measures of the set are drawn for each side by itself. Raises ValueError where
+    prompts or seeds differ.
     """
-    cells = [[one.sample.cell for one in side.scored] for side in (ours, theirs)]
+    cells = [[item.sample.cell for item in side.scored] for side in (ours, theirs)]
     if cells[0] != cells[1]:
         raise ValueError("a paired difference needs the same prompts and seeds in the same order")
     rng = np.random.default_rng(_SEED)
@@ -88,7 +89,7 @@ def _weighed(
     imagined: tuple[float, float],
     rng: np.random.Generator,
 ) -> Floats:
-    """Draws of an objective, its samples and the two imagined ones weighed anew in each."""
+    """Draw an objective, its samples and the two imagined ones weighed anew in each draw."""
     weights = _weights(len(judged.scored))
     if name not in FORMULAS:
         return draws(name, judged, base, rng)[: len(weights)]
@@ -103,13 +104,13 @@ def _weighed(
 
 @functools.lru_cache(maxsize=1)
 def _weights(samples: int) -> Floats:
-    """The same for every pair of LoRAs, so that all are compared alike."""
+    """Return the same weights for every pair of LoRAs, so that all are compared alike."""
     return dirichlet_weights(samples, np.random.default_rng(_SEED))
 
 
 def _aligned(formula: Formula, scored: Sequence[ScoredSample]) -> list[Floats]:
-    """Each cell's value of every sample, shape (samples,); NaN where it has none in that cell."""
-    rows = [formula.cells([one]) for one in scored]
+    """Return each cell's value of every sample, shape (samples,); NaN where it has none there."""
+    rows = [formula.cells([item]) for item in scored]
     names = dict.fromkeys(name for row in rows for name in row)
     return [
         np.array([row[name][0] if name in row else np.nan for row in rows], np.float64)
@@ -118,7 +119,7 @@ def _aligned(formula: Formula, scored: Sequence[ScoredSample]) -> list[Floats]:
 
 
 def _factor(name: str, judged: Judged, base: Judged | None) -> float:
-    """min(1, evaluable share / the base's), as metrics.objectives takes it."""
+    """Return min(1, evaluable share / the base's), as in metrics.objectives."""
     ours, theirs = judged.objectives[name], base and base.objectives.get(name)
     if not theirs or not theirs.n:
         return 1.0
@@ -129,5 +130,5 @@ def _factor_draws(ours: Objective, base: Judged, rng: np.random.Generator) -> Fl
     theirs = base.objectives.get(ours.name)
     if not theirs or not theirs.n:
         return 1.0
-    shares = [rng.beta(one.n + 0.5, one.total - one.n + 0.5, DRAWS) for one in (ours, theirs)]
+    shares = [rng.beta(side.n + 0.5, side.total - side.n + 0.5, DRAWS) for side in (ours, theirs)]
     return np.minimum(1.0, shares[0] / shares[1])

@@ -1,6 +1,6 @@
-"""What tells whether a body has one readable pose, measured once for all judges that ask.
+"""Measurements of whether a body has one readable pose, computed once for all judges.
 
-The network's own doubt, how well its mask, the picture's colours and the skeleton agree, and
+The network's own doubt, the agreement of its mask, the picture's colours and the skeleton, and
 proportions.
 """
 
@@ -20,23 +20,23 @@ _SURE = 0.995
 
 
 def pose_evidence(body: Body) -> dict[str, float]:
-    """What tells a readable pose, as plain numbers, higher or lower for better as named:
+    """Return the measurements of a readable pose as plain numbers.
 
     `head_seen`, `joints_seen`, `least_seen`: log odds of the landmarks' visibility in the frame;
     `on_figure`: share of joints on the mask; `fuzzy`, `unexplained`: shares of the figure;
-    `agreement`: IoU of the landmarker's mask and what colours and edges say; `edge`: contrast
+    `agreement`: IoU of the landmarker's mask and the region by colours and edges; `edge`: contrast
     along the outline; `uneven`: largest log ratio of a left and a right limb bone; `longest`:
     longest limb bone in units; `upright`: cosine of neck and spine.
     """
     figure = body.figure
     joints = _shown_joints(body)
-    seen = figure.visibility[joints] if joints else np.ones(1, np.float32)
-    head = [float(figure.visibility[one]) for one in _HEAD if figure.in_frame(one)]
+    visibility = figure.visibility[joints] if joints else np.ones(1, np.float32)
+    head = [float(figure.visibility[joint]) for joint in _HEAD if figure.in_frame(joint)]
     mask = figure.mask
     return {
         "head_seen": _log_odds(float(np.mean(head)) if head else 1.0),
-        "joints_seen": _log_odds(float(seen.mean())),
-        "least_seen": _log_odds(float(seen.min())),
+        "joints_seen": _log_odds(float(visibility.mean())),
+        "least_seen": _log_odds(float(visibility.min())),
         "on_figure": _on_figure(figure, joints),
         "fuzzy": min(1.0, body.fuzzy_share),
         "unexplained": body.unexplained_share,
@@ -48,7 +48,7 @@ def pose_evidence(body: Body) -> dict[str, float]:
 
 
 def _shown_joints(body: Body) -> list[int]:
-    """Shoulders, arms and, where the frame leaves room for them, hips and legs; in the frame."""
+    """Return the joints in the frame: shoulders, arms and, if there is room, hips and legs."""
     limbs = [*ARMS, *(leg[:3] for leg in LEGS if body.shows_legs)]
     return [joint for limb in limbs for joint in limb if body.figure.in_frame(joint)]
 
@@ -59,7 +59,7 @@ def _on_figure(figure: Figure, joints: list[int]) -> float:
 
 
 def _edge_contrast(figure: Figure) -> float:
-    """Logarithm of the mean step in L*a*b* over two pixels, across the mask's outline."""
+    """Return log(1 + mean step in L*a*b* over two pixels), across the mask's outline."""
     colours = figure.colours
     outline = cv2.morphologyEx(figure.mask, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
     outline[[0, -1]] = outline[:, [0, -1]] = 0

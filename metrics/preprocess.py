@@ -1,4 +1,4 @@
-"""The only resize and normalise for scoring: judges never scale a picture themselves.
+"""The only resizing and normalising for scoring: judges never scale a picture themselves.
 
 Pictures are RGB, shape (H, W, 3), uint8 0 to 255, unless said otherwise.
 """
@@ -12,24 +12,24 @@ import numpy.typing as npt
 from metrics.contract import Image
 
 MIN_SIDE = 256
-"""Shortest side, in pixels, that the detectors see: below it they miss small faces."""
+"""Shortest side, in pixels, of the detectors' input: below it they miss small faces."""
 
 MAX_SIDE = 512
 """Longest side, in pixels, of a larger picture for the detectors.
 
 They shrink it further themselves, but without a filter: on a sharp photograph of 1280 pixels
-MediaPipe then finds no one, and on the same one at 512 it does.
+MediaPipe then finds nobody, and on the same one at 512 it does.
 """
 
 NEUTRAL = (153, 153, 153)
-"""The grey that stands in for what is outside a crop (GenEval's #999)."""
+"""The grey that fills a crop outside the picture (GenEval's #999)."""
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, as shares of the picture's width and height."""
 
 
 def detector_picture(image: Image) -> Image:
-    """Returns the picture at a size that the detectors read well, aspect ratio kept."""
+    """Return the picture at a size that the detectors read well, aspect ratio kept."""
     height, width = image.shape[:2]
     shortest, longest = min(height, width), max(height, width)
     if shortest < MIN_SIDE:
@@ -38,12 +38,12 @@ def detector_picture(image: Image) -> Image:
 
 
 def analysis_picture(image: Image, side: int) -> Image:
-    """Returns the picture with its longest side exactly `side` pixels, aspect ratio kept."""
+    """Return the picture with its longest side exactly `side` pixels, aspect ratio kept."""
     return _scaled(image, side / max(image.shape[:2]))
 
 
 def block_means(image: Image, side: int) -> npt.NDArray[np.float32]:
-    """Returns the means of side x side equal blocks, shape (side, side, 3), values 0 to 255."""
+    """Return the means of side x side equal blocks, shape (side, side, 3), values 0 to 255."""
     exact = image.astype(np.float32)
     return np.asarray(
         cv2.resize(exact, (side, side), interpolation=cv2.INTER_AREA), dtype=np.float32
@@ -51,20 +51,20 @@ def block_means(image: Image, side: int) -> npt.NDArray[np.float32]:
 
 
 def resized_mask(mask: npt.NDArray[np.float32], height: int, width: int) -> npt.NDArray[np.float32]:
-    """Returns a soft mask, values 0 to 1, at another size."""
+    """Return a soft mask, values 0 to 1, at another size."""
     return np.asarray(
         cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.float32
     )
 
 
 def lab(image: Image) -> npt.NDArray[np.float32]:
-    """Returns CIE L*a*b* (D65): L from 0 to 100, a and b roughly -110 to 110."""
+    """Return CIE L*a*b* (D65): L from 0 to 100, a and b roughly -110 to 110."""
     unit = np.asarray(image, dtype=np.float32) / 255.0
     return np.asarray(cv2.cvtColor(unit, cv2.COLOR_RGB2LAB), dtype=np.float32)
 
 
 def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
-    """Returns the square around a box, `margin` wider on each side, grey outside the picture."""
+    """Return the square around a box, `margin` wider on each side, grey outside the picture."""
     height, width = image.shape[:2]
     left, right = box[0] * width, box[2] * width
     top, bottom = box[1] * height, box[3] * height
@@ -80,7 +80,7 @@ def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
 
 
 def share_box(pixels: tuple[int, int, int, int], shape: tuple[int, ...]) -> Box:
-    """The box of `pixels` (left, top, width, height) in a picture of shape (H, W, ...)."""
+    """Return the box of `pixels` (left, top, width, height) in a picture of shape (H, W, ...)."""
     left, top, width, height = pixels
     edges = (left, top, left + width, top + height)
     sides = (shape[1], shape[0]) * 2
@@ -88,13 +88,13 @@ def share_box(pixels: tuple[int, int, int, int], shape: tuple[int, ...]) -> Box:
     return x0, y0, x1, y1
 
 
-def overlap(one: Box, other: Box) -> float:
-    """Intersection over union of two boxes, 0 to 1."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
+def overlap(first: Box, second: Box) -> float:
+    """Return the intersection over union of two boxes, 0 to 1."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
     if width <= 0 or height <= 0:
         return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
     return width * height / max(1e-9, sum(areas) - width * height)
 
 

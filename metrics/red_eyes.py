@@ -1,7 +1,7 @@
 """Are the eyes of the main figure red, as in a bad flash photograph or an over-trained picture?
 
-The pose landmarker's eye landmarks say where to look. A red iris is a spot of red that lies whole
-inside the eye's surroundings; red hair, glasses or a red ground reach in from outside.
+The pose landmarker's eye landmarks give the place. A red iris is a spot of red completely inside
+the eye's surroundings; red hair, glasses or a red ground reach in from outside.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from metrics.clothing import face_colours
-from metrics.contract import Image, Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.contract import Image, Sample, Score
+from metrics.evidence import Evidence, Judge
 from metrics.figure import LEFT_EYE, RIGHT_EYE, Figure, Floats
 from metrics.preprocess import lab
 from metrics.threshold import Threshold
@@ -33,7 +33,7 @@ _ASIDE, _ABOVE, _BELOW = 0.5, 0.45, 0.8  # of the distance: landmarks lie above 
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """1 where no eye is red, 0 where one is, by the area of red in irises of natural size.
+    """Return 1 where no eye is red, 0 where one is, by the area of red in natural irises.
 
     Abstains where no pose is read, where no eye is in the frame, where the skin cannot be seen and
     where an iris would be too small: small pictures, small or averted faces.
@@ -49,35 +49,37 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         return Score(NAME, None, "no face in the frame", {"eye_distance": distance})
     skin = float(np.median([skin[1] for skin in skins]))
     shown = [joint for joint in (LEFT_EYE, RIGHT_EYE) if figure.in_frame(joint)]
-    reds = [_red_irises(image, place, distance, skin) for place in eyes(figure, image, shown)]
+    reds = [
+        _red_irises(image, place, distance, skin) for place in eye_positions(figure, image, shown)
+    ]
     if not reds:
         return Score(NAME, None, "no eye in the frame", {"eye_distance": distance})
     return Score(NAME, RED.against(max(reds)), None, {"eye_distance": distance, "red_irises": reds})
 
 
 def too_small(image: Image, distance: float) -> str | None:
-    """Why no iris can be seen at this distance between the eyes; None where it can."""
+    """Return why no iris can be seen at this distance between the eyes; None where it can."""
     if min(image.shape[:2]) < MIN_SIDE:
         return "picture too small to see an iris"
     return "eyes too small to see an iris" if distance < MIN_DISTANCE else None
 
 
-def eyes(figure: Figure, image: Image, joints: list[int]) -> list[Floats]:
-    """Where the eye landmarks `joints` lie, (x, y) in the picture's own pixels."""
+def eye_positions(figure: Figure, image: Image, joints: list[int]) -> list[Floats]:
+    """Return the eye landmarks `joints` as (x, y) in the picture's own pixels."""
     scale = image.shape[1] / figure.picture.shape[1]
     return [figure.joints[joint] * scale for joint in joints]
 
 
 def eye_distance(figure: Figure, image: Image) -> float:
-    """Distance between the eyes in the picture's own pixels."""
-    left, right = eyes(figure, image, [LEFT_EYE, RIGHT_EYE])
+    """Return the distance between the eyes in the picture's own pixels."""
+    left, right = eye_positions(figure, image, [LEFT_EYE, RIGHT_EYE])
     return float(np.linalg.norm(left - right))
 
 
 def _red_irises(image: Image, eye: Floats, distance: float, skin: float) -> float:
-    """Area of the largest red spot about an eye, in irises of natural size.
+    """Return the area of the largest red spot about an eye, in irises of natural size.
 
-    `skin` is the a* of the face, so that a warm light makes nobody's eyes red.
+    `skin` is the a* of the face, so that warm light makes nobody's eyes red.
     """
     height, width = image.shape[:2]
     x, y = float(eye[0]), float(eye[1])
@@ -95,4 +97,4 @@ def _red_irises(image: Image, eye: Floats, distance: float, skin: float) -> floa
     return max(inside, default=0) / (np.pi / 4 * (IRIS * distance) ** 2)
 
 
-JUDGE = Judge(NAME, "quality", score)
+JUDGE = Judge(NAME, score)

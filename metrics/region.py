@@ -1,4 +1,4 @@
-"""What of a picture is the figure, limbs too many among it: grown from the landmarker's mask."""
+"""The region of the figure, surplus limbs included: grown from the landmarker's mask."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from metrics.contract import Image
 from metrics.figure import Figure, Mask, torso_region
 
 _NEAR = 2.2
-"""How far from mask and skeleton a part of the figure is looked for, in units."""
+"""Distance from mask and skeleton within which parts of the figure are looked for, in units."""
 _LIMB = 0.42
-"""Half width, in units, of what is still as thin as a limb."""
+"""Largest half width, in units, of a part as thin as a limb."""
 _STICKING_OUT = 0.6
 """Least distance, in units, to which a limb outside the mask reaches: less is a rim."""
 _GROUND_ALIKE = 0.12
-"""Share of the ground in colours of the limbs from which on a limb cannot be told from it."""
+"""Share of the ground in the limbs' colours above which a limb cannot be told from it."""
 _AROUND = 4
-"""Pixels of sure ground that GrabCut sees around what may be the figure."""
+"""Pixels of sure ground that GrabCut gets around the possible figure."""
 
 
 def figure_region(figure: Figure, explained: Mask, alike: Mask) -> Mask:
-    """All that looks like the figure and hangs together with it, limbs too many among it.
+    """Return everything that looks like the figure and is connected to it, surplus limbs included.
 
     The landmarker's mask follows its idea of one valid human and leaves a third arm out, so the
-    mask only seeds GrabCut (Rother et al. 2004), which goes by colour and edges. What is as thin
-    as a limb, `alike` in colour and touches the mask is a seed too: were it taken for ground at
-    first, GrabCut would learn its colour as the ground's.
+    mask only seeds GrabCut (Rother et al. 2004), which goes by colour and edges. Parts as thin as a
+    limb, `alike` in colour, that touch the mask are seeds too: if they started as ground, GrabCut
+    would learn their colour as the ground's.
     """
     mask = figure.mask
     # Dilating by a disc this large takes three times as long as measuring every distance.
@@ -42,7 +42,7 @@ def figure_region(figure: Figure, explained: Mask, alike: Mask) -> Mask:
 
 
 def _limbs_beside(figure: Figure, alike: Mask) -> Mask:
-    """What of `alike` hangs together with the mask, thin as a limb and sticking out from it.
+    """Return the pixels of `alike` that stick out from the mask as a limb does, thin and connected.
 
     Nothing where the ground has the limbs' colours.
     """
@@ -58,7 +58,7 @@ def _limbs_beside(figure: Figure, alike: Mask) -> Mask:
 
 
 def _touching(region: Mask, core: Mask) -> Mask:
-    """The connected parts of the region that meet the core."""
+    """Return the connected parts of the region that meet the core."""
     _, parts = cv2.connectedComponents(region)
     met = np.zeros(int(parts.max()) + 1, np.uint8)
     met[parts[(core & region) > 0]] = 1
@@ -67,13 +67,13 @@ def _touching(region: Mask, core: Mask) -> Mask:
 
 
 def joined_to_torso(figure: Figure, region: Mask) -> Mask:
-    """What of the region hangs together with the torso; all of it where it misses the torso."""
+    """Return the part of the region connected to the torso; all of it where it misses the torso."""
     torso = torso_region(figure)
     return _touching(region, torso) if (region & torso).any() else region
 
 
 def _grab_cut(picture: Image, labels: Mask) -> Mask:
-    """GrabCut on the box of what is open, a little wider: what is far away costs time only."""
+    """Run GrabCut on the box of the undecided pixels, a little wider: the rest only costs time."""
     cut: Mask = np.zeros(labels.shape, np.uint8)
     x, y, width, height = cv2.boundingRect((labels != cv2.GC_BGD).astype(np.uint8))
     box = (

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from metrics.contract import Image, Judge, Sample, Score
-from metrics.evidence import Evidence
+from metrics.contract import Image, Sample, Score
+from metrics.evidence import Evidence, Judge
 
 NAME = "sharp"
 
@@ -26,20 +26,20 @@ _NO_EDGES = 1e-6
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """1 where sharp, 0 where blurred, by how little a second blur would change the picture.
+    """Return 1 where sharp, 0 where blurred, by how little a second blur would change the picture.
 
     The measure is the blur effect of Crete et al. 2007, 0 sharp to 1 blurred. A constant picture
     has nothing sharp in it and scores 0.
     """
     if int(sample.image.max()) - int(sample.image.min()) < 2:
         return Score(NAME, 0.0, None, {"constant": True})
-    blur = blur_of(sample.image)
+    blur = blur_effect(sample.image)
     value = 1.0 / (1.0 + math.exp((blur - BLURRED) / _WIDTH))
     return Score(NAME, value, None, {"blur_effect": blur})
 
 
-def blur_of(image: Image) -> float:
-    """The blur effect of a picture, 0 sharp to 1 blurred; 1 for one without any edge.
+def blur_effect(image: Image) -> float:
+    """Return the blur effect of a picture, 0 sharp to 1 blurred; 1 for one without any edge.
 
     The greater of the two directions' shares of edge that a mean over eleven pixels leaves. The
     same number as skimage.measure.blur_effect's, in an eighth of its time.
@@ -49,15 +49,15 @@ def blur_of(image: Image) -> float:
 
 
 def _left_by_a_mean(grey: npt.NDArray[np.float32]) -> float:
-    """Share of the steps from column to column that a mean along the rows leaves."""
+    """Return the share of the steps from column to column that a mean along the rows leaves."""
     smoothed = cv2.blur(grey, (_WINDOW, 1), borderType=cv2.BORDER_REFLECT)
     sharp, soft = (
-        np.abs(cv2.Sobel(one, -1, 1, 0, borderType=cv2.BORDER_REFLECT))[2:-1, 2:-1]
-        for one in (grey, smoothed)
+        np.abs(cv2.Sobel(picture, -1, 1, 0, borderType=cv2.BORDER_REFLECT))[2:-1, 2:-1]
+        for picture in (grey, smoothed)
     )
     edges = float(sharp.sum(dtype=np.float64))
     lost = float(np.maximum(0.0, sharp - soft).sum(dtype=np.float64))
     return 1.0 - lost / edges if edges > _NO_EDGES * sharp.size else 1.0
 
 
-JUDGE = Judge(NAME, "quality", score)
+JUDGE = Judge(NAME, score)

@@ -9,16 +9,18 @@ from scipy.special import expit
 
 @dataclass(frozen=True)
 class Threshold:
-    """A logistic step: probability one half at `middle`, `width` says how steep."""
+    """A logistic step: probability one half at `middle`; a small `width` makes it steep."""
 
     middle: float
     width: float
 
     def __call__(self, value: float) -> float:
-        """Probability in [0, 1], rising with `value` for a positive width."""
+        """Return a probability in [0, 1], rising with `value` for a positive width."""
         return float(expit((value - self.middle) / self.width))
 
     def against(self, value: float) -> float:
-        """1 minus that probability, and not 0 before `value` is very far: the worse of two bad
-        pictures stays the worse one."""
+        """Return 1 minus that probability, above 0 until `value` is very far from the middle.
+
+        So the worse of two bad pictures keeps the lower score.
+        """
         return float(expit((self.middle - value) / self.width))

@@ -1,9 +1,10 @@
 """The version of a judge: a digest of its code and coefficients, so that none is bumped by hand.
 
-A judge's version changes when what it computes may have changed: its own module, or a module of
-its package that it imports, directly or not, or the coefficients of one of them, which lie under
-its name in `calibration/`. Comments, docstrings and formatting do not count, and
-neither does how weight files are fetched; which networks MediaPipe's are does.
+A judge's version changes when the judge may compute something else: when the code of its own
+module changes, or of a module of its package that it imports, directly or not, or the coefficients
+of one of them, which are stored under the module's name in `calibration/`. Comments, docstrings,
+formatting and the folder of a module do not count, and neither does how weight files are fetched;
+which networks MediaPipe uses does count.
 """
 
 from __future__ import annotations
@@ -15,43 +16,58 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeGuard
 
-from metrics.contract import Judge
+from metrics.evidence import Judge
 from metrics.logistic import CALIBRATION, coefficients
 from metrics.models import BUNDLES
 
-_ASIDE = {"metrics", "metrics.contract", "metrics.models", "metrics.bundles", "metrics.version"}
-"""Modules that compute no score: plain data, and where weight files come from."""
+_ASIDE = {"metrics", "contract", "models", "bundles", "version"}
+"""Modules of this package that compute no score: plain data, and where weight files come from."""
 
 _DIGITS = 12
 
 
 def judge_version(judge: Judge) -> str:
-    """Twelve hexadecimal digits; the same on every machine and Python for the same code."""
+    """Return twelve hexadecimal digits, the same on every machine and Python for the same code."""
     return _version(judge.name, judge.score.__module__)
 
 
 @functools.cache
 def _version(name: str, module: str) -> str:
-    roots = {"metrics", module.partition(".")[0]}
-    read: dict[str, object] = {}
+    packages = {"metrics", _package(module)}
+    modules: dict[str, str] = {}
     open_modules = [module]
     while open_modules:
-        each = open_modules.pop()
-        tree = ast.parse(_source(each).read_text(encoding="utf-8"))
-        read[each] = _plain(tree)
-        wanted = set(_imports(tree, roots)) - _ASIDE
-        open_modules += sorted(wanted - read.keys() - set(open_modules))
-    networks = sorted(part.sha256 for one in BUNDLES.values() for part in one.members.values())
-    fitted = [text for one in sorted(read) if (text := _coefficients(one))]
-    told = repr((name, sorted(read.items()), networks, fitted))
-    return hashlib.sha256(told.encode()).hexdigest()[:_DIGITS]
+        current = open_modules.pop()
+        tree = ast.parse(_source(current).read_text(encoding="utf-8"))
+        content = (_stem(current), _imported_names(tree, packages), _plain(tree, packages))
+        modules[current] = repr(content)
+        imported = {other for other in _imports(tree, packages) if not _is_aside(other)}
+        open_modules += sorted(imported - modules.keys() - set(open_modules))
+    networks = sorted(part.sha256 for model in BUNDLES.values() for part in model.members.values())
+    fitted = sorted(text for path in modules if (text := _coefficients(path)))
+    whole = repr((name, sorted(modules.values()), networks, fitted))
+    return hashlib.sha256(whole.encode()).hexdigest()[:_DIGITS]
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _stem(module: str) -> str:
+    """Return the module's own name: a move to another folder changes no code."""
+    return module.rpartition(".")[2]
+
+
+def _is_aside(module: str) -> bool:
+    return _package(module) == "metrics" and _stem(module) in _ASIDE
 
 
 def _coefficients(module: str) -> str | None:
-    """The coefficients of a module of this package as text, None where it has none."""
-    package, _, name = module.partition(".")
-    if package != "metrics" or not (CALIBRATION / f"{name}.json").is_file():
+    """Return the coefficients of a module of this package as text, None where it has none."""
+    name = _stem(module)
+    if _package(module) != "metrics" or not (CALIBRATION / f"{name}.json").is_file():
         return None
     return json.dumps({name: coefficients(name)}, sort_keys=True)
 
@@ -63,33 +79,48 @@ def _source(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _imports(tree: ast.Module, roots: set[str]) -> Iterator[str]:
-    """The modules of these packages that a file imports anywhere, in functions and for types too.
+def _imports(tree: ast.Module, packages: set[str]) -> Iterator[str]:
+    """Yield the modules of these packages that a file imports, in functions and for types too.
 
-    Others are not even looked for: finding a module imports the packages above it.
+    Other packages are not looked up: to find a module, Python imports the packages above it.
     """
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name.partition(".")[0] in roots)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] in roots:
+            yield from (alias.name for alias in node.names if _package(alias.name) in packages)
+        elif isinstance(node, ast.ImportFrom) and _package(node.module or "") in packages:
             assert node.module is not None
             yield node.module
             spec = importlib.util.find_spec(node.module)
             if spec is not None and spec.submodule_search_locations:
-                parts = (f"{node.module}.{one.name}" for one in node.names)
-                yield from (one for one in parts if importlib.util.find_spec(one))
+                parts = (f"{node.module}.{alias.name}" for alias in node.names)
+                yield from (part for part in parts if importlib.util.find_spec(part))
 
 
-def _plain(node: object) -> object:
-    """A syntax tree as tuples, without docstrings and empty fields.
+def _imported_names(tree: ast.Module, packages: set[str]) -> list[tuple[str, ...]]:
+    """Return the imports from these packages: the module's own name, the name, and its alias."""
+    nodes = [node for node in ast.walk(tree) if _is_own_import(node, packages)]
+    pairs = [(getattr(node, "module", "") or "", alias) for node in nodes for alias in node.names]
+    names = {(_stem(module), _stem(alias.name), alias.asname or "") for module, alias in pairs}
+    return sorted(names)
 
-    `ast.dump` and `ast.unparse` do not say the same in every Python that is supported.
+
+def _is_own_import(node: object, packages: set[str]) -> TypeGuard[ast.Import | ast.ImportFrom]:
+    if isinstance(node, ast.ImportFrom):
+        return _package(node.module or "") in packages
+    return isinstance(node, ast.Import) and _package(node.names[0].name) in packages
+
+
+def _plain(node: object, packages: set[str]) -> object:
+    """Return a syntax tree as tuples, without docstrings, own imports and empty fields.
+
+    `ast.dump` and `ast.unparse` give different text in different versions of Python.
     """
     if isinstance(node, list):
-        return tuple(_plain(one) for one in node if not _is_docstring(one))
+        kept = [part for part in node if not _is_docstring(part)]
+        return tuple(_plain(part, packages) for part in kept if not _is_own_import(part, packages))
     if isinstance(node, ast.AST):
-        fields = ((name, _plain(value)) for name, value in ast.iter_fields(node))
-        return type(node).__name__, tuple(one for one in fields if one[1] not in (None, ()))
+        fields = [(name, _plain(value, packages)) for name, value in ast.iter_fields(node)]
+        return type(node).__name__, tuple(field for field in fields if field[1] not in (None, ()))
     return None if node is None else repr(node)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metrics.contract import JudgeSettings
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from metrics.version import judge_version
 from tuner import calibration
 from tuner.calibration import MIN_SOUND, Calibration, read_calibrations, write_calibrations

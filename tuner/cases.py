@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from metrics.contract import Framing, Image, Prompt, Sample
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 
 SOUND = "sound"
 WRONG_SEX = "wrong sex"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import qmc
 
+from metrics.pareto import Floats, fronts
 from tuner.effects import FEWEST, Estimate, rank_correlation
 from tuner.events import COUNTED
 from tuner.rows import RungRow, TrialRow
-from tuner.rungs import Floats, fronts
 
 WEAK = 0.5
 """Below this rank correlation a rung says little about the last one."""

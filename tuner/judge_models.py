@@ -25,7 +25,7 @@ def judge_settings(
     return JudgeSettings(
         gender_model=str(mannequin.CLIP) if gender_model == MANNEQUIN else gender_model,
         person_model=str(mannequin.YOLO) if person_model == MANNEQUIN else person_model,
-        tells=mannequin.CLIP_TELLS if gender_model == MANNEQUIN else None,
+        traits=mannequin.CLIP_TELLS if gender_model == MANNEQUIN else None,
         sex_margin=mannequin.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
         copy_model=str(mannequin.CLIP) if copy_model == MANNEQUIN else copy_model,
     )

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-import numpy as np
-
 from metrics import objectives
-from metrics.contract import Image, Measure, Prompt, ScoredSample, Sex
-from metrics.intervals import mean_interval
+from metrics.contract import Measure, Prompt, ScoredSample, Sex
 from metrics.prompt_fit import questions
 from tuner.recipes import MEASURES, Value
 
@@ -70,21 +67,6 @@ def clothes_told(scored: Scored) -> Value:
         for phrase in _clothes(one.sample.prompt)
         if isinstance(seen := one.scores["prompt_fit"].evidence.get(phrase), int | float)
     )
-
-
-def ground(images: Sequence[Image]) -> Measure:
-    """How much the pictures' rims vary, 0 plain to 1, with its 95 % interval over pictures."""
-    found = np.array([rim_deviation(image) for image in images], np.float64)
-    low, high = mean_interval(found)
-    value = float(found.mean())
-    return Measure("ground", value, max(0.0, low), min(1.0, high), len(found), len(found))
-
-
-def rim_deviation(image: Image) -> float:
-    """How much the left and right rims of a picture vary from their median colour, 0 to 1."""
-    width = max(2, image.shape[1] // 10)
-    sides = np.concatenate([image[:, :width], image[:, -width:]], axis=1).astype(float)
-    return float((sides - np.median(sides, axis=(0, 1))).std()) / 255
 
 
 def mean(values: Iterable[float]) -> Value:

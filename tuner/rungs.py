@@ -14,11 +14,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from metrics.contract import Image, Objective, ScoredSample
-
-Floats = npt.NDArray[np.float64]
+from metrics.pareto import crowding, fronts
 
 FLAT = 1 / 255
 """Below this standard deviation of its values in [0, 1] a picture shows nothing."""
@@ -139,40 +137,3 @@ def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
             mean = float(values[member].mean())
             keys[sound[member]] = (0.0, float(rank), -distance, -mean)
     return keys
-
-
-def fronts(values: Floats) -> list[list[int]]:
-    """The rows of `values` (n, objectives), all maximised, as non-dominated fronts, best first."""
-    at_least = np.asarray((values[:, None] >= values[None]).all(axis=2), np.bool_)
-    # Whoever is at least as good and is not matched in return is better.
-    better = np.asarray(at_least & ~at_least.T, np.bool_)
-    left = np.arange(len(values))
-    found = []
-    while len(left):
-        beaten = better[np.ix_(left, left)].any(axis=0)
-        found.append([int(index) for index in left[~beaten]])
-        left = left[beaten]
-    return found
-
-
-def crowding(values: Floats) -> list[float]:
-    """How much room each row of a front (n, objectives) has to itself, larger is rarer.
-
-    The sum over the objectives of the distance between its neighbours on either side, as a share
-    of the objective's range in this front. The best in an objective has infinite room. Unlike in
-    NSGA-II the worst has not: of several objectives it is the best in none for that. Equals have
-    the same room.
-    """
-    room = np.zeros(len(values))
-    for column in values.T:
-        levels = np.unique(column)
-        if len(levels) == 1:
-            continue
-        where = np.searchsorted(levels, column)
-        above = levels[np.minimum(where + 1, len(levels) - 1)]
-        below = levels[np.maximum(where - 1, 0)]
-        # At the lower end the one gap that there is counts for both.
-        below = np.where(where == 0, 2 * column - above, below)
-        room += (above - below) / (levels[-1] - levels[0])
-        room[where == len(levels) - 1] = np.inf
-    return [float(one) for one in room]

@@ -22,7 +22,7 @@ from metrics.contract import Image, Objective, Score
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.intervals import wilson
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from tuner.calibration import Cut
 from tuner.cases import SOUND, Case
 

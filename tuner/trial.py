@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import metrics
 from metrics import measures, objectives
 from metrics.contract import OBJECTIVES, Measure, Objective, Sample, ScoredSample
+from metrics.ground import ground
 from metrics.measures import as_objective
 from metrics.memory import Memory, copies
 from tuner.alias_leak import asks, leak_measures
@@ -23,7 +24,6 @@ from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
 from tuner.rows import without_pixels
-from tuner.run_measures import ground
 from tuner.rungs import hard_failure
 from tuner.sample import drawn
 from tuner.stable_loss import loss_measures

@@ -18,8 +18,8 @@ from PIL import Image
 import metrics
 from metrics.contract import Image as Picture
 from metrics.contract import Prompt, Sample, ScoredSample
-from metrics.judges import featured
 from metrics.memory import Memory
+from metrics.scoring import with_features
 from tuner.base_model import load_base
 from tuner.config import OF_BASE, StudyConfig
 from tuner.data.folder import TrainingSet, load_pixels
@@ -155,7 +155,7 @@ def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[Sc
         with contextlib.suppress(OSError):
             pixels = np.asarray(load_pixels(image), np.uint8)
             prompt = Prompt(image.caption, read_prompt(image.caption).sex)
-            one = featured(Sample(prompt, index, pixels), judges)
+            one = with_features(Sample(prompt, index, pixels), judges)
             # Its pixels have been looked at: those of 200 photographs would not fit in memory.
             seen.append(replace(one, sample=replace(one.sample, image=pixels[:0])))
     return seen

@@ -1,4 +1,4 @@
-"""The networks behind the judges: opened when first asked for, shared, closed together.
+"""The networks behind the judges: opened on first use, shared, closed together.
 
 Importing this package loads no network library; opening a detector does.
 """
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 class Detectors:
     """The detectors of one set of judges. Each property opens its network on first use.
 
-    Opening raises metrics.models.ModelUnavailableError when a model is not here and cannot be
+    Opening raises metrics.models.ModelUnavailableError when a model is missing and cannot be
     fetched.
     """
 
     def __init__(self, settings: JudgeSettings) -> None:
-        """Opens nothing yet."""
+        """Keep the settings; no network is opened yet."""
         self.settings = settings
         self._opened = ExitStack()
 
@@ -86,7 +86,7 @@ class Detectors:
 
     @cached_property
     def embedding(self) -> Callable[[Sequence[Image]], npt.NDArray[np.float32]] | None:
-        """Unit vectors (pictures, d) by which copies are sought, None where no model is set."""
+        """Embedding of pictures, unit vectors (pictures, d), to find copies; None for no model."""
         if self.settings.copy_model is None:
             return None if self.zero_shot is None else self.zero_shot.embed_pictures
         from metrics.detectors.embedding import PictureEmbedding
@@ -96,5 +96,5 @@ class Detectors:
         return detector
 
     def close(self) -> None:
-        """Closes what was opened, last first. The detectors cannot be used afterwards."""
+        """Close the opened networks, last first. The detectors cannot be used afterwards."""
         self._opened.close()

@@ -3,7 +3,7 @@
 A model is named as
 
 - `NAME/PRETRAINED` of open_clip, or a folder with an open_clip model, as for the gender judge;
-- a folder or hub id of a transformers model whose first token stands for the picture, such as
+- a folder or hub id of a transformers model whose first token represents the picture, such as
   `facebook/dinov2-small` (Oquab et al. 2023), in safetensors;
 - a `.safetensors` file with the torchvision weights of SSCD's ResNet-50 (Pizzi et al. 2022,
   github.com/facebookresearch/sscd-copy-detection).
@@ -32,7 +32,7 @@ from metrics.models import ModelUnavailableError
 
 BATCH = 32
 SSCD_SIDE = 320
-"""Pixels: SSCD's own advice is a square of this side, whatever the picture's shape."""
+"""Pixels: SSCD recommends a square of this side for pictures of any shape."""
 
 _SSCD_WIDTH, _SSCD_POWER = 512, 3.0
 _MEAN, _STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
@@ -42,12 +42,12 @@ _Embed = Callable[[Sequence[Image]], torch.Tensor]
 
 
 class PictureEmbedding:
-    """Turns whole pictures into unit vectors. Close it after use."""
+    """Network that turns whole pictures into unit vectors. Close it after use."""
 
     def __init__(self, model: str) -> None:
-        """`model` is one of the forms above.
+        """Load `model`, named in one of the forms above.
 
-        Raises ModelUnavailableError for one that is not there, cannot be fetched or misfits.
+        Raises ModelUnavailableError if it is missing, cannot be fetched or does not fit.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._open_clip: ZeroShotClassifier | None = None
@@ -66,7 +66,7 @@ class PictureEmbedding:
             self._embed = _transformer(model, self._device)
 
     def __call__(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """Returns the pictures' unit vectors, shape (pictures, d)."""
+        """Return the pictures' unit vectors, shape (pictures, d)."""
         if self._open_clip is not None:
             return self._open_clip.embed_pictures(images)
         with torch.inference_mode():
@@ -74,7 +74,7 @@ class PictureEmbedding:
         return np.asarray(rows.cpu().numpy(), np.float32)
 
     def close(self) -> None:
-        """Drops the weights."""
+        """Release the weights."""
         if self._open_clip is not None:
             self._open_clip.close()
         else:
@@ -88,21 +88,21 @@ def _is_open_clip(model: str) -> bool:
 
 
 def _sscd(file: str, device: torch.device) -> _Embed:
-    """ResNet-50 with generalised-mean pooling of power 3 and a linear layer to 512 values."""
+    """Load ResNet-50 with generalised-mean pooling of power 3 and a linear layer to 512 values."""
     network: Any = resnet50(weights=None, num_classes=_SSCD_WIDTH)
     network.avgpool = _GeneralisedMean()
     try:
         weights = {key.removeprefix("backbone."): part for key, part in load_file(file).items()}
         network.load_state_dict(weights)
-    except Exception as error:  # a foreign file fails in any way it likes
+    except Exception as error:  # a foreign file may fail in any way
         raise ModelUnavailableError(
             f"{file} does not hold the torchvision weights of SSCD's ResNet-50 ({_line(error)})"
         ) from error
     network.eval().to(device)
 
     def embed(images: Sequence[Image]) -> torch.Tensor:
-        pictures = [pil_to_tensor(Pillow.fromarray(one)) for one in images]
-        sized = torch.stack([resize(one, [SSCD_SIDE, SSCD_SIDE]) for one in pictures])
+        pictures = [pil_to_tensor(Pillow.fromarray(image)) for image in images]
+        sized = torch.stack([resize(picture, [SSCD_SIDE, SSCD_SIDE]) for picture in pictures])
         rows: torch.Tensor = network(normalize(sized.to(device) / 255, _MEAN, _STD))
         return rows
 
@@ -130,7 +130,7 @@ def _transformer(model: str, device: torch.device) -> _Embed:
     network.eval().to(device)
 
     def embed(images: Sequence[Image]) -> torch.Tensor:
-        pixels = prepare([Pillow.fromarray(one) for one in images], return_tensors="pt")
+        pixels = prepare([Pillow.fromarray(image) for image in images], return_tensors="pt")
         states: torch.Tensor = network(pixels["pixel_values"].to(device)).last_hidden_state
         return states[:, 0]
 

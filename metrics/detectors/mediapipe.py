@@ -1,4 +1,4 @@
-"""MediaPipe's pose and hand landmarkers: what they see in one picture, as plain arrays."""
+"""MediaPipe's pose and hand landmarkers: their results on one picture as plain arrays."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ MAX_HANDS = 8
 class Person:
     """One figure that the pose landmarker reads.
 
-    `joints` (33, 2): x and y as shares of the picture's width and height, outside 0..1 where the
+    `joints` (33, 2): x and y as shares of the picture's width and height, outside 0 to 1 where the
     network extrapolates. `visibility` (33,): probability of being in the frame and not hidden.
-    `mask` (H, W), values 0 to 1, at the size that the landmarker saw.
+    `mask` (H, W), values 0 to 1, at the size of the landmarker's input.
     """
 
     joints: Floats
@@ -48,8 +48,8 @@ class Person:
                 float((columns[-1] + 1) / width),
                 float((rows[-1] + 1) / height),
             )
-        seen = np.clip(self.joints[self.visibility > 0.5], 0.0, 1.0)
-        points = seen if len(seen) else np.clip(self.joints, 0.0, 1.0)
+        visible = np.clip(self.joints[self.visibility > 0.5], 0.0, 1.0)
+        points = visible if len(visible) else np.clip(self.joints, 0.0, 1.0)
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
         return float(left), float(top), float(right), float(bottom)
 
@@ -63,10 +63,10 @@ class Hand:
 
 
 class PoseLandmarker:
-    """Reads up to three figures in a picture. Close it after use."""
+    """Pose landmarker for up to three figures in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
-        """`model` is a task bundle, as metrics.models.fetch returns it."""
+        """Open `model`, a task bundle as metrics.models.fetch returns it."""
         options = vision.PoseLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model)),
             running_mode=vision.RunningMode.IMAGE,
@@ -75,18 +75,18 @@ class PoseLandmarker:
         )
         with quiet_native():
             self._landmarker = vision.PoseLandmarker.create_from_options(options)
-        self._spoken = False
+        self._logged = False
 
     def __call__(self, image: Image) -> tuple[Person, ...]:
-        """Returns the figures found, surest first; none is an empty tuple."""
+        """Return the figures in the picture, surest first; an empty tuple if there are none."""
         # The graph logs once more when it first finds something.
-        with nullcontext() if self._spoken else quiet_native():
-            found = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
-        self._spoken = self._spoken or bool(found.pose_landmarks)
+        with nullcontext() if self._logged else quiet_native():
+            result = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
+        self._logged = self._logged or bool(result.pose_landmarks)
         people = []
-        for index, landmarks in enumerate(found.pose_landmarks):
+        for index, landmarks in enumerate(result.pose_landmarks):
             # The view points into memory that the next picture overwrites.
-            mask = found.segmentation_masks[index].numpy_view().squeeze().copy()
+            mask = result.segmentation_masks[index].numpy_view().squeeze().copy()
             people.append(
                 Person(
                     joints=np.array([(p.x, p.y) for p in landmarks], np.float32),
@@ -97,16 +97,16 @@ class PoseLandmarker:
         return tuple(people)
 
     def close(self) -> None:
-        """Frees the graph: left to the destructor, it prints errors at exit."""
+        """Free the graph: left to the destructor, it prints errors at exit."""
         with quiet_native():
             self._landmarker.close()
 
 
 class HandLandmarker:
-    """Finds up to eight hands in a picture. Close it after use."""
+    """Hand landmarker for up to eight hands in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
-        """`model` is a task bundle, as metrics.models.fetch returns it."""
+        """Open `model`, a task bundle as metrics.models.fetch returns it."""
         options = vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model)),
             running_mode=vision.RunningMode.IMAGE,
@@ -114,33 +114,33 @@ class HandLandmarker:
         )
         with quiet_native():
             self._landmarker = vision.HandLandmarker.create_from_options(options)
-        self._spoken = False
+        self._logged = False
 
     def __call__(self, image: Image) -> tuple[Hand, ...]:
-        """Returns the hands found; none is an empty tuple."""
-        with nullcontext() if self._spoken else quiet_native():
-            found = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
-        self._spoken = self._spoken or bool(found.hand_landmarks)
+        """Return the hands in the picture; an empty tuple if there are none."""
+        with nullcontext() if self._logged else quiet_native():
+            result = self._landmarker.detect(_as_mediapipe(detector_picture(image)))
+        self._logged = self._logged or bool(result.hand_landmarks)
         return tuple(
             Hand(
                 joints=np.array([(p.x, p.y) for p in landmarks], np.float32),
                 score=float(sides[0].score),
             )
-            for landmarks, sides in zip(found.hand_landmarks, found.handedness, strict=True)
+            for landmarks, sides in zip(result.hand_landmarks, result.handedness, strict=True)
         )
 
     def close(self) -> None:
-        """Frees the graph: left to the destructor, it prints errors at exit."""
+        """Free the graph: left to the destructor, it prints errors at exit."""
         with quiet_native():
             self._landmarker.close()
 
 
 @contextmanager
 def quiet_native() -> Iterator[None]:
-    """Sends what native code writes to stderr to nowhere; Python errors still propagate.
+    """Discard what native code writes to stderr; Python errors still propagate.
 
-    MediaPipe and TFLite log by file descriptor, past `sys.stderr` and past GLOG settings. What
-    other threads write to stderr meanwhile is lost too, so keep it short.
+    MediaPipe and TFLite log by file descriptor, past `sys.stderr` and past GLOG settings. Output of
+    other threads to stderr is lost too, so keep the block short.
     """
     saved = os.dup(2)
     nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -24,12 +24,12 @@ WEIGHTS_FILE = "open_clip_model.safetensors"
 
 
 class ZeroShotClassifier:
-    """Compares a picture with named groups of sentences (a template ensemble for each name)."""
+    """Classifier that compares a picture with named groups of sentences (template ensembles)."""
 
     def __init__(self, model: str) -> None:
-        """`model` is `NAME/PRETRAINED`, or a folder that holds CONFIG_FILE and WEIGHTS_FILE.
+        """Load `model`: `NAME/PRETRAINED`, or a folder that holds CONFIG_FILE and WEIGHTS_FILE.
 
-        Raises ModelUnavailableError when the weights are not there and cannot be fetched.
+        Raises ModelUnavailableError when the weights are missing and cannot be fetched.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         network, self._preprocess, self._tokenizer = _load(model)
@@ -37,7 +37,7 @@ class ZeroShotClassifier:
         self._embedded: dict[tuple[str, ...], torch.Tensor] = {}
 
     def embed(self, image: Image) -> torch.Tensor:
-        """Returns the picture's embedding, shape (1, d), of length 1."""
+        """Return the picture's embedding, shape (1, d), of length 1."""
         pixels = self._preprocess(Pillow.fromarray(image)).unsqueeze(0).to(self._device)
         with torch.inference_mode():
             embedding: torch.Tensor = self._network.encode_image(pixels, normalize=True)
@@ -46,13 +46,13 @@ class ZeroShotClassifier:
     def compare(
         self, views: Sequence[torch.Tensor], groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float]:
-        """Returns the probability of each group for a picture, adding up to 1.
+        """Return the probability of each group for a picture, adding up to 1.
 
-        `views` are what `embed` gave for one or more crops of it: their log odds are averaged.
+        `views` are the results of `embed` for one or more crops of it: their log odds are averaged.
 
-        A group is stood for by the mean of its sentences' normalised embeddings, normalised
-        again (Radford et al. 2021, section 3.1.4). The model's own temperature makes these
-        numbers too sure of themselves: they rank, they are not calibrated.
+        A group is represented by the mean of its sentences' normalised embeddings, normalised again
+        (Radford et al. 2021, section 3.1.4). The model's own temperature makes these numbers too
+        sure: they rank groups, but they are not calibrated.
         """
         with torch.inference_mode():
             texts = torch.stack([self._group(sentences) for sentences in groups.values()])
@@ -63,18 +63,18 @@ class ZeroShotClassifier:
     def probabilities(
         self, image: Image, groups: Mapping[str, tuple[str, ...]]
     ) -> Mapping[str, float]:
-        """Returns the probability of each group for a picture, by its name, adding up to 1."""
+        """Return the probability of each group for a picture, by its name, adding up to 1."""
         return self.compare([self.embed(image)], groups)
 
     def embed_pictures(self, images: Sequence[Image]) -> npt.NDArray[np.float32]:
-        """Returns the embedding of each whole picture, shape (pictures, d), each of length 1."""
-        pixels = torch.stack([self._preprocess(Pillow.fromarray(each)) for each in images])
+        """Return the embedding of each whole picture, shape (pictures, d), each of length 1."""
+        pixels = torch.stack([self._preprocess(Pillow.fromarray(image)) for image in images])
         with torch.inference_mode():
             rows = self._network.encode_image(pixels.to(self._device), normalize=True)
         return np.asarray(rows.float().cpu().numpy(), np.float32)
 
     def close(self) -> None:
-        """Drops the weights."""
+        """Release the weights."""
         del self._network
         self._embedded.clear()
 
@@ -103,15 +103,15 @@ def _load(model: str) -> tuple[Any, Any, Any]:
         reason = " ".join(str(error).split())[:200]
         raise ModelUnavailableError(
             f"open_clip model {model!r} could not be loaded ({reason}); see"
-            " open_clip.list_pretrained() for the names there are"
+            " open_clip.list_pretrained() for the known names"
         ) from error
     return network.eval(), preprocess, open_clip.get_tokenizer(name)
 
 
 def _register(folder: Path) -> str:
-    """Makes a folder's model known to open_clip, by a name that its content gives it.
+    """Register a folder's model with open_clip, under a name made from the model's content.
 
-    open_clip names a configuration by its file, and every folder's file is called the same.
+    open_clip names a configuration by its file, and every folder's file has the same name.
     """
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not (folder / file).is_file():

@@ -1,8 +1,9 @@
-"""An ultralytics YOLO as a person detector: where in the picture persons are, and how surely.
+"""An ultralytics YOLO as a person detector: where persons are, and how sure the network is.
 
 ultralytics is opened without its usual side effects: it fetches, sends and installs nothing, opens
-no pickle but by its own list of allowed classes, and leaves the process's settings as they were.
-It reads its environment once, when it is imported; import it nowhere else in this process before.
+no pickle except by its own list of allowed classes, and leaves the process's settings unchanged. It
+reads its environment once, when it is imported; no other code in this process may import it
+earlier.
 """
 
 from __future__ import annotations
@@ -34,14 +35,14 @@ DESCRIPTION = "yolo.yaml"
 WEIGHTS = "yolo.safetensors"
 PERSON = "person"
 CONFIDENCE = 0.5
-"""Surer than ultralytics' 0.25: for a count a person too many costs more than one too few."""
+"""Higher than ultralytics' 0.25: a surplus person costs a count more than a missing one."""
 OVERLAP = 0.45
 """IoU above which two boxes are one person; at 0.6 one soft figure is often boxed twice."""
 MIN_SIDE, MAX_SIDE = 192, 640
-"""Longest side, in pixels, that the network sees: the mannequin's was trained at the lower one,
+"""Longest side, in pixels, of the network's input: the mannequin's was trained at the lower one,
 ultralytics' own at the upper."""
 _SHRUNK = 0.75
-"""Of the picture's longest side, between them: persons worth counting show at it too."""
+"""Scale of a picture's longest side between them: persons worth counting show at it too."""
 _STRIDE = 32
 _REPLACED = (
     (Pillow, "open"),
@@ -50,33 +51,33 @@ _REPLACED = (
     (cv2, "imwrite"),
     (cv2, "imshow"),
 )
-"""What ultralytics puts functions of its own in the place of, when it is imported."""
+"""The functions that ultralytics replaces with its own when it is imported."""
 
 
 @dataclass(frozen=True)
 class PersonBox:
-    """One person: its box as shares of the picture, and how sure the network is, up to 1."""
+    """One person: its box as shares of the picture, and the network's confidence, up to 1."""
 
     box: Box
     confidence: float
 
 
 class PersonDetector:
-    """Finds the persons in a picture. Close it after use."""
+    """Detector of the persons in a picture. Close it after use."""
 
     def __init__(self, model: str) -> None:
-        """`model` is a folder that holds DESCRIPTION and WEIGHTS, or a `.pt` file of ultralytics.
+        """Load `model`: a folder with DESCRIPTION and WEIGHTS, or a `.pt` file of ultralytics.
 
-        Raises ModelUnavailableError where it is missing, misfits or knows no class `person`.
+        Raises ModelUnavailableError if it is missing, does not fit or has no class `person`.
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         path = _existing(model)
         try:
             with _contained():
                 self._detector = load_yolo(path) if path.is_dir() else _load_checkpoint(path)
-                # Sets up all that is left to the first picture.
+                # The first picture triggers the rest of the set-up.
                 self._predict(np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8))
-        except Exception as error:  # a foreign file fails in any way it likes
+        except Exception as error:  # a foreign file may fail in any way
             reason = " ".join(str(error).split())[:200]
             raise ModelUnavailableError(
                 f"person detector {model} could not be loaded ({reason})"
@@ -90,22 +91,22 @@ class PersonDetector:
             )
 
     def __call__(self, image: Image) -> tuple[PersonBox, ...]:
-        """Returns the persons found, surest first; none is an empty tuple."""
+        """Return the persons in the picture, surest first; an empty tuple if there are none."""
         longest = float(np.clip(_SHRUNK * max(image.shape[:2]), MIN_SIDE, MAX_SIDE))
-        found = self._predict(analysis_picture(image, _STRIDE * round(longest / _STRIDE)))
-        rows = [row for row in found if int(row[5]) in self._persons]
+        rows = self._predict(analysis_picture(image, _STRIDE * round(longest / _STRIDE)))
+        persons = [row for row in rows if int(row[5]) in self._persons]
         return tuple(
             PersonBox((left, top, right, bottom), confidence)
-            for left, top, right, bottom, confidence, _ in sorted(rows, key=lambda row: -row[4])
+            for left, top, right, bottom, confidence, _ in sorted(persons, key=lambda row: -row[4])
         )
 
     def close(self) -> None:
-        """Drops the network."""
+        """Release the network."""
         del self._detector
 
     def _predict(self, picture: Image) -> list[list[float]]:
-        """Rows of left, top, right, bottom (shares), confidence, class."""
-        (found,) = self._detector.predict(
+        """Return rows of left, top, right, bottom (shares), confidence, class."""
+        (result,) = self._detector.predict(
             np.ascontiguousarray(picture[..., ::-1]),  # it takes BGR
             imgsz=max(picture.shape[:2]),
             conf=CONFIDENCE,
@@ -114,7 +115,7 @@ class PersonDetector:
             verbose=False,
             save=False,
         )
-        boxes = found.boxes
+        boxes = result.boxes
         rows: list[list[float]] = torch.cat(
             [boxes.xyxyn.clamp(0.0, 1.0), boxes.conf[:, None], boxes.cls[:, None]], dim=1
         ).tolist()
@@ -122,7 +123,7 @@ class PersonDetector:
 
 
 def load_yolo(folder: Path) -> YOLO:
-    """The detector from its description and weights, ready to predict; class 0 is `person`.
+    """Load a detector from its description and weights, ready to predict; class 0 is `person`.
 
     Raises ValueError where the two do not fit together.
     """
@@ -143,9 +144,9 @@ def load_yolo(folder: Path) -> YOLO:
 
 
 def offline_environment(folder: Path) -> dict[str, str]:
-    """Environment in which ultralytics sends nothing, fetches nothing and installs nothing.
+    """Return an environment in which ultralytics sends, fetches and installs nothing.
 
-    It keeps its settings below `folder`. Only what is set before its import counts.
+    It keeps its settings below `folder`. Only variables set before its import count.
     """
     return {
         "YOLO_CONFIG_DIR": str(folder),
@@ -159,7 +160,7 @@ def offline_environment(folder: Path) -> dict[str, str]:
 
 
 def _existing(model: str) -> Path:
-    """The absolute path, so that ultralytics takes no name for one of its downloads."""
+    """Return the absolute path, so that ultralytics does not take it for one of its downloads."""
     path = Path(model).expanduser().absolute()
     if path.is_dir():
         lacking = [name for name in (DESCRIPTION, WEIGHTS) if not (path / name).is_file()]
@@ -167,7 +168,7 @@ def _existing(model: str) -> Path:
             raise ModelUnavailableError(f"person detector folder {path} lacks {', '.join(lacking)}")
     elif path.suffix != ".pt" or not path.is_file():
         raise ModelUnavailableError(
-            f"person detector {path} is not there; give a folder with {DESCRIPTION} and {WEIGHTS},"
+            f"person detector {path} was not found; give a folder with {DESCRIPTION} and {WEIGHTS},"
             " or a .pt file of ultralytics"
         )
     return path
@@ -181,11 +182,11 @@ def _load_checkpoint(path: Path) -> YOLO:
 
 @contextlib.contextmanager
 def _contained() -> Iterator[None]:
-    """Imports and opens ultralytics offline, and puts back what it changes in the process.
+    """Import and open ultralytics offline, then restore what it changes in the process.
 
     That is the environment (of child processes too), the thread counts of torch and OpenCV, which
     would slow training down, how numbers are printed, the random state, and the functions of other
-    libraries that it replaces: its `PIL.Image.open` wants to install packages for a broken file.
+    libraries that it replaces: its `PIL.Image.open` tries to install packages for a broken file.
     """
     environment = dict(os.environ)
     replaced = [(place, name, getattr(place, name)) for place, name in _REPLACED]
@@ -209,7 +210,7 @@ def _contained() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _only_known_classes() -> Iterator[None]:
-    """Safe loading even where ultralytics was imported before, without the word for it."""
+    """Load safely even if ultralytics was imported earlier without ULTRALYTICS_SAFE_LOAD."""
     from ultralytics.nn import tasks
 
     before, tasks.SAFE_LOAD = tasks.SAFE_LOAD, True

@@ -10,7 +10,7 @@ from judges import clocked, main
 from metrics import open_detectors
 from metrics.contract import Prompt, Sample
 from metrics.evidence import Evidence
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from tuner.judge_models import judge_settings
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.render import draw

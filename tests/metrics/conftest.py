@@ -15,7 +15,7 @@ from metrics import open_detectors
 from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
-from metrics.judges import featured
+from metrics.scoring import with_features
 from tuner import mannequin
 from tuner.mannequin.render import draw, random_figure
 
@@ -57,7 +57,7 @@ def mannequin_detectors() -> Iterator[Detectors]:
     """The detectors with the mannequin's own open_clip model, asked what it can tell, and YOLO."""
     settings = JudgeSettings(
         gender_model=str(mannequin.CLIP),
-        tells=mannequin.CLIP_TELLS,
+        traits=mannequin.CLIP_TELLS,
         sex_margin=mannequin.CLIP_SEX_MARGIN,
         person_model=str(mannequin.YOLO),
     )
@@ -77,7 +77,7 @@ def figures(mannequin_detectors: Detectors) -> Callable[..., list[ScoredSample]]
         for cell in range(4 * prompts):
             image = draw(random_figure(rng, **fixed))
             prompt = Prompt(f"1girl, word {cell // 4}", "female")
-            found.append(featured(Sample(prompt, cell % 4, image), mannequin_detectors))
+            found.append(with_features(Sample(prompt, cell % 4, image), mannequin_detectors))
         return found
 
     return suite_of

@@ -8,7 +8,7 @@ import pytest
 
 from metrics.contract import FramingClass, Image, Sample
 from metrics.evidence import Evidence
-from metrics.framing import score, seen_class
+from metrics.framing import score
 from metrics.preprocess import analysis_picture
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.render import draw, random_figure, truth
@@ -29,7 +29,7 @@ def test_the_class_is_right_on_rendered_figures(
     pictures = drawn(size, "first")
     assert {framing for framing, _ in pictures} == {"full", "half"}
     right = [
-        seen_class(evidence(analysis_picture(image, 256))) == framing for framing, image in pictures
+        evidence(analysis_picture(image, 256)).framing == framing for framing, image in pictures
     ]
     assert np.mean(right) >= 0.98
 
@@ -37,7 +37,7 @@ def test_the_class_is_right_on_rendered_figures(
 def test_the_class_is_right_in_a_style_that_nothing_was_set_by(
     evidence: Callable[[Image], Evidence],
 ) -> None:
-    found = [(framing, seen_class(evidence(image))) for framing, image in drawn(64, "second")]
+    found = [(framing, evidence(image).framing) for framing, image in drawn(64, "second")]
     read = [asked == seen for asked, seen in found if seen != "none"]
     assert len(read) >= 0.95 * COUNT
     assert np.mean(read) >= 0.95
@@ -71,7 +71,7 @@ def test_a_figure_cut_by_the_frame_is_called_by_what_is_left(
 ) -> None:
     rng = np.random.default_rng(5)
     figures = [random_figure(rng, framing=framing, arm_pose="arms at sides") for _ in range(12)]
-    found = [seen_class(evidence(cut(figure, *line))) for figure in figures]
+    found = [evidence(cut(figure, *line)).framing for figure in figures]
     known = [one for one in found if one != "none"]
     assert len(known) >= 8
     assert sum(one == expected for one in known) >= len(known) - 1

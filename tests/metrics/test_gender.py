@@ -157,13 +157,13 @@ def test_a_model_that_cannot_tell_nobody_is_not_asked(
 
 
 def test_a_threshold_becomes_one_half() -> None:
-    assert gender.balanced(0.7, None) == 0.7
-    assert gender.balanced(0.7, 0.5) == pytest.approx(0.7)
-    assert gender.balanced(0.8, 0.8) == pytest.approx(0.5)
-    assert gender.balanced(0.0, 0.8) == 0.0
-    assert gender.balanced(1.0, 0.8) == 1.0
+    assert gender.rebalanced(0.7, None) == 0.7
+    assert gender.rebalanced(0.7, 0.5) == pytest.approx(0.7)
+    assert gender.rebalanced(0.8, 0.8) == pytest.approx(0.5)
+    assert gender.rebalanced(0.0, 0.8) == 0.0
+    assert gender.rebalanced(1.0, 0.8) == 1.0
     # Odds of 9 to 1 divided by those of 3 to 1.
-    assert gender.balanced(0.9, 0.75) == pytest.approx(0.75)
+    assert gender.rebalanced(0.9, 0.75) == pytest.approx(0.75)
 
 
 def test_a_threshold_of_the_settings_moves_the_answer_but_not_the_evidence(

@@ -88,7 +88,7 @@ def test_soft_pictures_of_sound_figures_are_rarely_flagged(
 def judged(figure: Figure) -> Any:
     body = read_body(figure)
     posed = pose_evidence(body)
-    evidence: Any = SimpleNamespace(body=body, posed=posed, hands=(), people=(None,))
+    evidence: Any = SimpleNamespace(body=body, posture=posed, hands=(), people=(None,))
     return limbs.score(Sample(Prompt("1girl"), 0, figure.picture), evidence)
 
 

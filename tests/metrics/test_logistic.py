@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from metrics import limbs, pose, version
-from metrics.judges import JUDGES
 from metrics.logistic import CALIBRATION, coefficients, from_coefficients, read_logistic
+from metrics.scoring import JUDGES
 from metrics.version import judge_version
 
 BY_HAND = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from metrics.contract import (
+    NO_TRAITS,
     SET_OBJECTIVES,
-    TRAITS_NOT_ASKED,
     Features,
     Framing,
     Measure,
@@ -41,7 +41,7 @@ def one(
         "framing_given": Score(
             "framing_given", given, None if given is not None else "no pose read"
         ),
-        "prompt_fit": Score("prompt_fit", fit, None if fit is not None else TRAITS_NOT_ASKED),
+        "prompt_fit": Score("prompt_fit", fit, None if fit is not None else NO_TRAITS),
     }
     return ScoredSample(Sample(Prompt("1girl", "female", framing), seed, EMPTY), scores, features)
 

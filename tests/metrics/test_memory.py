@@ -46,7 +46,7 @@ def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
         assert memory is not None
         found, control = copies(judges.embedding(copied), memory)
         fair, _ = copies(judges.embedding(fresh), memory)
-        _, places = nearest(judges.embedding(brighter), memory.seen)
+        _, places = nearest(judges.embedding(brighter), memory.training)
     assert found.value is not None
     assert fair.value is not None
     assert control.value is not None

@@ -47,7 +47,7 @@ def test_one_file_and_one_line_add_a_judge(tmp_path: Path) -> None:
     package = tmp_path / "code" / "metrics"
     shutil.copytree(Path(metrics.__file__).parent, package)
     (package / "colour.py").write_text(block("python"), encoding="utf-8")
-    judges = package / "judges.py"
+    judges = package / "scoring.py"
     judges.write_text(changed(judges.read_text("utf-8"), block("diff")), encoding="utf-8")
     pictures = tmp_path / "pictures"
     pictures.mkdir()

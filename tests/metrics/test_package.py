@@ -6,13 +6,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import metrics
 from metrics import score
-from metrics.contract import Family, Image, Sample
+from metrics.contract import Image, Sample
 from metrics.detectors import Detectors
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 
 WITHOUT_TUNER = """
 import sys
@@ -21,7 +19,7 @@ from metrics import score, open_detectors
 import metrics.objectives, metrics.models, metrics.detectors
 heavy = {"torch", "mediapipe", "open_clip", "nudenet", "onnxruntime", "cv2", "skimage"}
 print(sorted(heavy & set(sys.modules)))
-import metrics.judges
+import metrics.scoring
 """
 
 
@@ -55,8 +53,3 @@ def test_every_sample_is_asked_every_question(
             assert found.judge == name
             assert (found.value is None) == (found.reason is not None)
             assert found.value is None or 0.0 <= found.value <= 1.0
-
-
-@pytest.mark.parametrize("family", ["pose", "gender", "clothing", "quality"])
-def test_every_family_has_a_judge(family: Family) -> None:
-    assert any(judge.family == family for judge in JUDGES)

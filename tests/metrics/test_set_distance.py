@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from metrics.set_distance import (
-    chance,
     distances,
     draw_weights,
     energy,
-    restricted,
-    way,
+    p_value,
+    progress,
+    restrict_weights,
     within,
 )
 
@@ -46,7 +46,7 @@ def test_the_first_draw_weighs_all_alike_and_every_draw_adds_up_to_one() -> None
     weights = draw_weights(7, np.random.default_rng(0))
     assert np.allclose(weights.sum(axis=1), 1.0)
     assert np.allclose(weights[0], 1 / 7)
-    some = restricted(weights, np.array([True, False, True, True, False, False, True]))
+    some = restrict_weights(weights, np.array([True, False, True, True, False, False, True]))
     assert some.shape == (len(weights), 4)
     assert np.allclose(some.sum(axis=1), 1.0)
 
@@ -60,11 +60,11 @@ def test_distances_are_euclidean_and_zero_for_equal_vectors() -> None:
 
 def test_chance_is_small_for_far_sets_and_even_for_one_source() -> None:
     rng = np.random.default_rng(0)
-    assert chance(rng.normal(size=(15, 2)), rng.normal(size=(15, 2)) + 3, rng) <= 0.01
-    same = [chance(rng.normal(size=(12, 2)), rng.normal(size=(15, 2)), rng) for _ in range(40)]
+    assert p_value(rng.normal(size=(15, 2)), rng.normal(size=(15, 2)) + 3, rng) <= 0.01
+    same = [p_value(rng.normal(size=(12, 2)), rng.normal(size=(15, 2)), rng) for _ in range(40)]
     assert 0.3 < np.mean(same) < 0.7
 
 
 def test_the_way_is_clipped_at_both_ends() -> None:
-    gone = way(np.array([4.0, 4.0, 4.0]), np.array([5.0, 2.0, -1.0]), 0.0)
+    gone = progress(np.array([4.0, 4.0, 4.0]), np.array([5.0, 2.0, -1.0]), 0.0)
     assert gone.tolist() == [0.0, 0.5, 1.0]

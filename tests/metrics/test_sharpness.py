@@ -40,4 +40,4 @@ def test_the_blur_effect_is_that_of_scikit_image(shape: tuple[int, int]) -> None
     small = rng.integers(0, 256, (shape[0] // 2, shape[1] // 2, 3)).astype(np.uint8)
     image = cv2.resize(small, shape[::-1], interpolation=cv2.INTER_CUBIC)
     expected = np.nan_to_num(blur_effect(image, channel_axis=-1), nan=1.0)
-    assert sharpness.blur_of(np.asarray(image, np.uint8)) == pytest.approx(expected, abs=1e-4)
+    assert sharpness.blur_effect(np.asarray(image, np.uint8)) == pytest.approx(expected, abs=1e-4)

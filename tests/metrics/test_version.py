@@ -9,18 +9,19 @@ import numpy as np
 import pytest
 
 from metrics import version
-from metrics.contract import Image, Judge, JudgeSettings, Sample, Score
+from metrics.contract import Image, JudgeSettings, Sample, Score
 from metrics.detectors import Detectors
-from metrics.evidence import Evidence
-from metrics.judges import JUDGES, score_samples
+from metrics.evidence import Evidence, Judge
 from metrics.objectives import FORMULAS, JUDGED_BY, objectives, rates
+from metrics.scoring import JUDGES, score_samples
 from metrics.version import judge_version
 
 HELPER = "LIMIT = 0.5\n"
 JUDGE = '''"""What it asks."""
 
 from own_judge import helper
-from metrics.contract import Judge, Score
+from metrics.contract import Score
+from metrics.evidence import Judge
 
 
 def score(sample, evidence):
@@ -28,7 +29,7 @@ def score(sample, evidence):
     return Score("own", helper.LIMIT)
 
 
-JUDGE = Judge("own", "quality", score)
+JUDGE = Judge("own", score)
 '''
 
 
@@ -65,6 +66,20 @@ def test_code_and_coefficients_count_where_they_are_imported_too(own: Callable[.
     assert own(JUDGE.replace("helper.LIMIT", "1 - helper.LIMIT")) != first
     assert own(JUDGE, "LIMIT = 0.6\n") != first
     assert own(JUDGE, HELPER + "OTHER = None\n") != first
+
+
+def test_the_folder_of_a_module_does_not_count(own: Callable[..., str], tmp_path: Path) -> None:
+    judge = JUDGE.replace("own_judge import helper", "own_judge.helper import LIMIT")
+    judge = judge.replace("helper.LIMIT", "LIMIT")
+    first = own(judge)
+    folder = tmp_path / "own_judge" / "inner"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "helper.py").write_text(HELPER)
+    moved = judge.replace("own_judge.helper", "own_judge.inner.helper")
+    assert own(moved) == first
+    (folder / "helper.py").write_text("LIMIT = 0.6\n")
+    assert own(moved) != first
 
 
 def test_each_judge_has_its_own_version() -> None:

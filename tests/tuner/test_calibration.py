@@ -12,7 +12,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from metrics.version import judge_version
 from tuner import calibration, mannequin
 from tuner.calibrate import selfcheck_options

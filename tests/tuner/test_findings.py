@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from metrics.contract import Score
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from tuner.findings import ASKS, Drawing, drawing, findings
 
 JOINTS = [round(0.03 * one, 2) for one in range(26)]

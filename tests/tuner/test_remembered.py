@@ -29,11 +29,11 @@ def test_a_training_set_is_embedded_once(training_set: TrainingSet, tmp_path: Pa
     halved = replace(training_set, images=images[:9], held_out=images[9:])
     first = remembered(halved, colours, "m", SIZE, file)
     assert first is not None
-    assert first.seen.shape == (9, 12)
+    assert first.training.shape == (9, 12)
     assert first.held_out == 3
     again = remembered(halved, never, "m", SIZE, file)
     assert again is not None
-    assert np.array_equal(again.seen, first.seen)
+    assert np.array_equal(again.training, first.training)
     assert (again.threshold, again.control) == (first.threshold, first.control)
 
 

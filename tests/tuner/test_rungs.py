@@ -4,15 +4,13 @@ import numpy as np
 import pytest
 
 from metrics.contract import Image, Objective, Prompt, Sample, ScoredSample
-from metrics.pareto import pareto
+from metrics.pareto import crowding, fronts, pareto
 from tuner.rungs import (
     Place,
     Standing,
     beyond_hope,
     broken,
-    crowding,
     excesses,
-    fronts,
     hard_failure,
     is_flat,
     place,

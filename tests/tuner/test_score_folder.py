@@ -14,7 +14,7 @@ from PIL import Image, PngImagePlugin
 from typer.testing import CliRunner
 
 from metrics import models
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from tuner.cli import app
 from tuner.errors import ConfigError
 from tuner.mannequin.figure import Figure

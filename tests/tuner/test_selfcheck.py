@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from metrics import open_detectors
 from metrics.contract import Prompt, Sample
-from metrics.judges import JUDGES
 from metrics.models import ModelUnavailableError
+from metrics.scoring import JUDGES
 from tuner.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
 from tuner.cli import app
 from tuner.judge_models import judge_settings

@@ -12,8 +12,8 @@ from PIL import Image
 
 from metrics import open_detectors
 from metrics.contract import OBJECTIVES, Features, Prompt, Sample, Score, ScoredSample
-from metrics.judges import JUDGES
 from metrics.objectives import objectives
+from metrics.scoring import JUDGES
 from tuner.attempts import require_objectives
 from tuner.base_model import BaseModel
 from tuner.config import StudyConfig, SuiteConfig

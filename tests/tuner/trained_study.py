@@ -14,7 +14,7 @@ import PIL.Image
 
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
-from metrics.judges import JUDGES
+from metrics.scoring import JUDGES
 from tuner.base_model import BaseModel
 from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
 from tuner.confirm import Asked, measure, planned

@@ -12,7 +12,7 @@ from metrics.contract import Image
 from metrics.detectors.mediapipe import PoseLandmarker
 from metrics.detectors.yolo import PersonDetector
 from metrics.preprocess import Box, analysis_picture
-from metrics.sharpness import BLURRED, blur_of
+from metrics.sharpness import BLURRED, blur_effect
 from tuner.data.adults import forbidden_words
 from tuner.data.crops import (
     Square,
@@ -181,7 +181,7 @@ def _check(inside: Image, side: int, settings: Settings) -> None:
         raise UnusableError(f"too small: {side} px, {settings.min_side} are needed")
     longest = max(inside.shape[:2])
     shown = analysis_picture(inside, settings.min_side) if longest > settings.min_side else inside
-    if (blur := blur_of(shown)) > BLURRED:
+    if (blur := blur_effect(shown)) > BLURRED:
         raise UnusableError(f"blurred: {blur:.2f}, at most {BLURRED}")
 
 

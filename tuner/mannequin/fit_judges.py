@@ -21,9 +21,9 @@ import cv2
 import numpy as np
 
 from metrics import limbs, pose
-from metrics.contract import Image, Judge, JudgeSettings, Prompt, Sample
+from metrics.contract import Image, JudgeSettings, Prompt, Sample
 from metrics.detectors import Detectors
-from metrics.evidence import Evidence
+from metrics.evidence import Evidence, Judge
 from metrics.logistic import CALIBRATION, Logistic, from_coefficients, read_logistic
 from metrics.version import judge_version
 from tuner.base_model import load_base
@@ -147,7 +147,7 @@ def _measure(
 ) -> Row | None:
     wrong, readable, image = shown
     evidence = Evidence(Sample(Prompt("a person"), 0, image), detectors)
-    body, posed = evidence.body, evidence.posed
+    body, posed = evidence.body, evidence.posture
     if body is None or posed is None:
         return None
     limbed, _ = limbs.limb_evidence(body, posed)

@@ -1,4 +1,4 @@
-"""Every judge there is. To add one, write its file and name it here."""
+"""The table of all judges. To add one, write its file and name it here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from metrics import (
     red_eyes,
     sharpness,
 )
-from metrics.contract import Judge, Sample, ScoredSample
+from metrics.contract import Sample, ScoredSample
 from metrics.detectors import Detectors
-from metrics.evidence import Evidence
+from metrics.evidence import Evidence, Judge
 from metrics.features import read_features
 from metrics.version import judge_version
 
@@ -39,9 +39,9 @@ JUDGES: tuple[Judge, ...] = (
 
 
 def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
-    """Asks every judge of every sample, in order; each detector sees a sample once.
+    """Score every sample with every judge, in order; each detector runs once on a sample.
 
-    What they looked at is kept as the sample's features.
+    The measurements that judges share are kept as the sample's features.
     """
     return [_score_sample(sample, detectors) for sample in samples]
 
@@ -55,6 +55,6 @@ def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
     return ScoredSample(sample, scores, read_features(sample, evidence))
 
 
-def featured(sample: Sample, detectors: Detectors) -> ScoredSample:
-    """The sample with its features and no scores: a member of a reference."""
+def with_features(sample: Sample, detectors: Detectors) -> ScoredSample:
+    """Return the sample with its features and no scores: a member of a reference."""
     return ScoredSample(sample, {}, read_features(sample, Evidence(sample, detectors)))
