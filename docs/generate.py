@@ -1,0 +1,320 @@
+"""Write the generated parts of docs/ anew: `python docs/generate.py`; `--check` only compares.
+
+A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`. Commands come from the
+command line itself, keys from the configuration's models, the list of files from the first sentence
+of each module. The meaning of a key is written here, in MEANINGS; a key without one is an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import typer
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tuner.cli import app
+from tuner.config import StudyConfig, TrainConfig
+from tuner.recipes import MEASURES
+
+DOCS = Path(__file__).resolve().parent
+ROOT = DOCS.parent
+END = "<!-- end -->"
+
+
+def model_of(key: str) -> type[BaseModel]:
+    """Return the model of `key` of a search space, or of each value of that key."""
+    annotation = StudyConfig.model_fields[key].annotation
+    inner = [arg for arg in typing.get_args(annotation) if inspect.isclass(arg)]
+    models = [kind for kind in (annotation, *inner) if inspect.isclass(kind)]
+    return next(kind for kind in models if issubclass(kind, BaseModel))
+
+
+RECIPE = model_of("recipes")
+MODELS: Mapping[str, type[BaseModel]] = {
+    "study": StudyConfig,
+    "budget": model_of("budget"),
+    "train": TrainConfig,
+    "suite": model_of("suite"),
+    "judges": model_of("judges"),
+    "A recipe": RECIPE,
+    "The suite of a recipe": type(
+        RECIPE.model_fields["suite"].get_default(call_default_factory=True)
+    ),
+    "A hypothesis": model_of("hypotheses"),
+}
+
+DEFAULTS = {
+    "train.data": "the only folder",
+    "train.resolution": "the base's size",
+    "train.seed": "by trial",
+    "suite.prompts": "those of `name`",
+    "suite.size": "the base's size",
+    "study.objectives": "`[pose, gender, clothing, quality]`",
+}
+"""Defaults that depend on other values, or are long."""
+
+MEANINGS = {
+    "study.study": "name of the study and of its folder",
+    "study.base": "the model that LoRAs are trained on; a hub id may end in `@REVISION`",
+    "study.data": "training pictures; of several named folders `train.data` chooses",
+    "study.also_sample_on": "further bases to sample each trial on; reported, never optimised",
+    "study.regularisation": "pictures for prior preservation: originals of crops, samples of "
+    "the base, or a folder",
+    "study.budget": "how many trials, and the steps at which they are scored",
+    "study.objectives": "what is maximised",
+    "study.constraints": "limits: a trial is infeasible when the lower bound of its rate is above",
+    "study.suite": "prompts and seeds that every trial is sampled with",
+    "study.train": "training settings, fixed or searched",
+    "study.start_from": "starting points: values of training keys that are tried first",
+    "study.recipes": "named settings of a study of recipes",
+    "study.training_seeds": "seeds that each recipe is trained with; a number n means 0 to n - 1",
+    "study.hypotheses": "claims about recipes",
+    "study.sampler": "who chooses the parameters of the next trial",
+    "study.seed": "seed of the sampler and of the trials",
+    "study.judges": "models of the judges",
+    "budget.trials": "how many sets of parameters are tried",
+    "budget.rungs": "optimizer steps at which a trial is sampled and scored",
+    "budget.keep": "the best share that goes on at each rung below the last",
+    "budget.keep_from": "trials are compared once so many have reached the rung",
+    "budget.low_rung_seeds": "noise seeds of each prompt below the last rung",
+    "budget.confirm": "so many of the strongest trials are confirmed when the trials are done",
+    "train.method": "a LoRA, or the whole UNet (and the text encoder where its ratio is above 0)",
+    "train.data": "which of several named folders",
+    "train.captions": "which tags training sees",
+    "train.first_captions": "another caption policy for the first share of the steps",
+    "train.first_share": "that share",
+    "train.shuffle_tags": "a new order of tags at every step",
+    "train.keep_first": "so many tags stay first",
+    "train.tag_dropout": "how often each other tag is left out",
+    "train.alias": "a made-up word before each caption",
+    "train.rank": "rank of the LoRA",
+    "train.alpha": "strength of the LoRA is alpha / rank",
+    "train.target_modules": "the layers with a LoRA",
+    "train.lora_dropout": "share of a LoRA's inputs that a step leaves out",
+    "train.use_dora": "DoRA: each row of a changed weight has a length of its own",
+    "train.use_rslora": "rsLoRA: strength alpha / sqrt(rank)",
+    "train.optimizer": "what turns gradients into steps",
+    "train.learning_rate": "rate of the UNet",
+    "train.text_encoder_ratio": "rate of the text encoder / that of the UNet; 0 leaves it as it is",
+    "train.schedule": "after the warm-up the rate stays, or falls along a cosine to 0",
+    "train.warmup_steps": "steps over which the rate rises",
+    "train.resolution": "size of the training pictures",
+    "train.buckets": "aspect-ratio buckets instead of square cuts",
+    "train.empty_prompt": "how often training sees a picture without caption",
+    "train.batch_size": "pictures of a batch",
+    "train.gradient_accumulation": "batches of one optimizer step",
+    "train.gradient_checkpointing": "compute activations twice: slower, much less memory",
+    "train.min_snr_gamma": "Min-SNR: steps with little noise count less; 5 is usual",
+    "train.noise_offset": "lets brightness change as a whole; 0.05 is usual",
+    "train.clip_skip": "the text encoder's layer that the UNet sees, from the last",
+    "train.prior_weight": "how much the loss of regularisation pictures counts; 1 is usual",
+    "train.steps": "optimizer steps",
+    "train.seed": "seed of the training",
+    "suite.name": "name of the suite; without `prompts` that of a shipped one (persons)",
+    "suite.prompts": "the prompts",
+    "suite.negative": "the negative prompt of all samples",
+    "suite.seeds": "noise seeds of each prompt",
+    "suite.size": "size of the samples",
+    "suite.steps": "denoising steps of a sample",
+    "suite.guidance_scale": "classifier-free guidance",
+    "suite.sampler": "how samples are denoised",
+    "suite.also_at": "further sizes to sample at; `train` is the trial's own",
+    "suite.also_with_alias": "sample once more with the trial's alias before each prompt",
+    "judges.gender_model": "the open_clip model that tells women from men; null: the mannequin's "
+    "own for the mannequin, else ViT-L-14/openai",
+    "judges.person_model": "the YOLO that counts persons; null: the mannequin's own for the "
+    "mannequin, else persons are not counted",
+    "judges.copy_model": "what copies of training pictures are found with; null: the gender model",
+    "judges.sex_threshold": "probability of a woman from which the gender model means one",
+    "A recipe.train": "what differs from `train:`; in the file these keys stand beside the others",
+    "A recipe.suite": "what differs from the study's suite",
+    "A recipe.training_seeds": "train it only with seeds below this",
+    "The suite of a recipe.size": "size of the samples",
+    "The suite of a recipe.alias": "sample a recipe that has an alias with it before each prompt",
+    "A hypothesis.number": "hypotheses of one number are parts of one claim",
+    "A hypothesis.claim": "the claim in words",
+    "A hypothesis.arm": "the recipe that the claim is about",
+    "A hypothesis.against": "what it is compared with",
+    "A hypothesis.measure": "what is compared",
+    "A hypothesis.expected": "what the claim says of `arm` minus `against`",
+    "A hypothesis.least": "a smaller difference does not matter",
+    "A hypothesis.decides": "false: reported only, no part of the verdict",
+}
+
+
+def keys() -> str:
+    """Return a table of keys for each section of a search space."""
+    known = {f"{section}.{key}" for section, model in MODELS.items() for key in model.model_fields}
+    if wrong := known ^ set(MEANINGS):
+        raise SystemExit(f"docs/generate.py: mend MEANINGS: {', '.join(sorted(wrong))}")
+    lines: list[str] = []
+    for section, model in MODELS.items():
+        lines += [
+            f"### {section}",
+            "",
+            "| key | allowed | default | meaning |",
+            "|---|---|---|---|",
+        ]
+        for key, field in model.model_fields.items():
+            name = f"{section}.{key}"
+            default = DEFAULTS.get(name) or default_of(field)
+            lines.append(row(f"`{key}`", str(field.description), default, MEANINGS[name]))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def default_of(field: FieldInfo) -> str:
+    """Return the default of a key as a search space would write it."""
+    if field.is_required():
+        return "required"
+    value = field.get_default()
+    if field.default_factory is not None or value in ((), {}, ""):
+        return ""
+    words = {None: "null", True: "true", False: "false"}
+    special = value is None or isinstance(value, bool)
+    return f"`{words[value] if special else value}`"
+
+
+def measures() -> str:
+    """Return the table of what recipes can be compared by."""
+    lines = ["| measure | means |", "|---|---|"]
+    return "\n".join([*lines, *(row(f"`{name}`", text) for name, text in MEASURES.items()), ""])
+
+
+def commands() -> str:
+    """Return a section for each command, with its arguments and options."""
+    return "\n".join(line for name, command in tree() for line in command_lines(name, command))
+
+
+def tree() -> Iterator[tuple[str, Any]]:
+    """Yield every command that can be run, with its whole name, `tuner` itself first."""
+
+    def below(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        inner = getattr(command, "commands", None)
+        if inner is None or name == "tuner":
+            yield name, command
+        for child, below_it in (inner or {}).items():
+            yield from below(f"{name} {child}", below_it)
+
+    yield from below("tuner", typer.main.get_command(app))
+
+
+def command_lines(name: str, command: Any) -> list[str]:
+    """Return the section of one command."""
+    example = str(command.epilog or "").removeprefix("Example: ")
+    types = typing.get_type_hints(inspect.unwrap(command.callback))
+    lines = [f"## {name}", "", " ".join(str(command.help).split()), ""]
+    lines += ["```bash", example, "```", ""] if example else []
+    lines += ["| argument or option | values | default | meaning |", "|---|---|---|---|"]
+    for each in command.params:
+        option = each.param_type_name == "option"
+        names = [*each.opts, *each.secondary_opts] if option else [each.metavar or each.name]
+        spelled = ", ".join(f"`{name}`" for name in names)
+        text = str(each.help or "") + (f" Or set `{each.envvar}`." if each.envvar else "")
+        lines.append(row(spelled, values_of(each, types.get(each.name)), shown_default(each), text))
+    return [*lines, ""]
+
+
+def values_of(parameter: Any, hint: object) -> str:
+    """Return the values that an argument or option takes, in words."""
+    parts = [arg for arg in typing.get_args(hint) if arg is not type(None)] or [hint]
+    if typing.get_origin(hint) is Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(hint))
+    if getattr(parameter, "is_flag", False):
+        return "a flag"
+    low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
+    if parts[0] is int:
+        ends = f" from {low}" * (low is not None) + f" to {high}" * (high is not None)
+        return f"a whole number{ends}"
+    if parameter.metavar and parameter.param_type_name == "option":
+        return f"`{parameter.metavar}`" + ", several times" * bool(parameter.multiple)
+    return "a path" if parts[0] is Path else "several" if parameter.nargs != 1 else "text"
+
+
+def shown_default(parameter: Any) -> str:
+    """Return the default of an argument or option; empty where there is none."""
+    if parameter.required:
+        return "required"
+    return f"`{parameter.default}`" if parameter.default not in (None, False, ()) else ""
+
+
+def rooms() -> str:
+    """Return a table of the files of each folder of the code."""
+    lines: list[str] = []
+    for folder in code_folders():
+        files = [path for path in sorted(folder.glob("*.py")) if not path.stem.startswith("__")]
+        door = folder / "__init__.py"
+        lines += [f"### {folder.relative_to(ROOT).as_posix()}/", ""]
+        lines += [sentence(door), ""] if door.is_file() and sentence(door) else []
+        lines += ["| file | |", "|---|---|"] if files else []
+        lines += [row(f"`{path.name}`", sentence(path)) for path in files]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def code_folders() -> list[Path]:
+    """Return every folder of tuner, metrics and benchmarks that holds code."""
+    roots = [ROOT / name for name in ("tuner", "metrics", "benchmarks")]
+    inside = [sorted({path.parent for path in root.rglob("*.py")}) for root in roots]
+    return [folder for folders in inside for folder in folders]
+
+
+def sentence(path: Path) -> str:
+    """Return the first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    paragraph = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.?])\s", paragraph)[0]
+
+
+def row(*cells: str) -> str:
+    """Return a row of a table."""
+    return "| " + " | ".join(cell.replace("|", "\\|").strip() for cell in cells) + " |"
+
+
+PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
+    "commands": ("commands.md", commands),
+    "keys": ("search_space.md", keys),
+    "measures": ("recipes.md", measures),
+    "rooms": ("architecture.md", rooms),
+}
+"""The generated parts by their name: the page, and what goes there."""
+
+
+def pages() -> dict[Path, str]:
+    """Return the pages with generated parts as they should be."""
+    return {
+        DOCS / page: filled((DOCS / page).read_text(encoding="utf-8"), name, make())
+        for name, (page, make) in PARTS.items()
+    }
+
+
+def filled(text: str, name: str, part: str) -> str:
+    """Return a page with its generated part `name` replaced."""
+    before, start, rest = text.partition(f"<!-- generated: {name} -->\n")
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        raise SystemExit(f"docs/generate.py: a page has lost its part {name}")
+    return f"{before}{start}\n{part.strip()}\n\n{end}{after}"
+
+
+def main() -> None:
+    """Write the pages, or with --check compare them and exit with 1 where one is not current."""
+    stale = [path for path, text in pages().items() if path.read_text("utf-8") != text]
+    if "--check" in sys.argv[1:]:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not current; run python docs/generate.py")
+        raise SystemExit(1 if stale else 0)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
