@@ -23,11 +23,11 @@ from metrics.gender import GROUPS
 from metrics.intervals import wilson
 from tuner import mannequin
 from tuner.base_model import load_base
-from tuner.config import SuiteConfig
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.build import redraw
 from tuner.mannequin.render import draw, random_figure
 from tuner.sample import draw as draw_samples
+from tuner.suite_config import SuiteConfig
 
 RESULT = Path(__file__).parent / "results" / "mannequin.md"
 BARE = (Prompt("1girl", "female"), Prompt("1boy", "male"))

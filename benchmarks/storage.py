@@ -31,9 +31,8 @@ from metrics import open_detectors
 from metrics.contract import Objective, ScoredSample
 from metrics.objectives import objectives, rates
 from tuner.base_model import load_base
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.events import TrialEnded
-from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
 from tuner.optuna_study import opened
@@ -43,6 +42,7 @@ from tuner.sqlite import write_ahead
 from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder, write_text
+from tuner.train_config import TrainConfig
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"
@@ -79,8 +79,7 @@ def base_samples(config: StudyConfig, folder: Path) -> list[ScoredSample]:
     settings = mannequin_judges()
     with open_detectors(settings) as judges:
         bench = Bench(load_base("mannequin"), judges, Scale(), folder)
-        same = {name: getattr(config.suite, name) for name in type(config.suite).model_fields}
-        return bench.reference(FreshSuite(**same))
+        return bench.reference(config.suite)
 
 
 def trial_seconds(

@@ -27,10 +27,10 @@ from metrics import open_detectors
 from metrics.contract import Objective
 from metrics.objectives import Difference, objectives, paired_difference
 from tuner.base_model import load_base
-from tuner.fresh import FreshSuite
 from tuner.judge_models import mannequin_judges
 from tuner.results_table import Result, Results, front, interval, read_results, strength, words
 from tuner.study_folder import StudyFolder, write_text
+from tuner.suite_config import SuiteConfig
 
 RESULT = Path(__file__).parent / "results" / "studies.md"
 FIRST_SEED = 10_000
@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def choose(measurements: Measurements, folder: StudyFolder, results: Results) -> Chosen:
     """The best pose of a study's front on fresh noise. Raises ValueError for an empty front."""
-    few = FreshSuite(seeds=measurements.choosing_seeds, first_seed=CHOOSING_SEED)
-    many = FreshSuite(seeds=measurements.noise_seeds, first_seed=FIRST_SEED)
+    few = SuiteConfig().fresh(measurements.choosing_seeds, CHOOSING_SEED)
+    many = SuiteConfig().fresh(measurements.noise_seeds, FIRST_SEED)
     choices = [(one, measured(measurements, folder, results, one, few)) for one in front(results)]
     best, choice = max(choices, key=lambda pair: pair[1].trial.value)
     return Chosen(best, choice, measured(measurements, folder, results, best, many))
@@ -104,7 +104,7 @@ def measured(
     folder: StudyFolder,
     results: Results,
     one: Result,
-    suite: FreshSuite,
+    suite: SuiteConfig,
 ) -> Fresh:
     """Base and trial on `suite`: from the file, or sampled and judged and then written to it."""
     seeds = f"{suite.first_seed}+{suite.seeds}"

@@ -26,11 +26,11 @@ from metrics.contract import Objective
 from metrics.objectives import objectives
 from tuner.base_model import load_base
 from tuner.confirmed import read_confirmation
-from tuner.fresh import FreshSuite, fresh_suite
 from tuner.judge_models import mannequin_judges
 from tuner.results_table import Results, interval, read_results
 from tuner.space import load_study
 from tuner.study_folder import StudyFolder, write_text
+from tuner.suite_config import SuiteConfig
 from tuner.winner import Standing
 
 RESULT = Path(__file__).parent / "results" / "winners.md"
@@ -86,13 +86,13 @@ def winner_of(folder: StudyFolder) -> tuple[Results, Standing]:
     return results, found.verdict.winner
 
 
-def other_noise(folder: StudyFolder, seeds: int) -> FreshSuite:
+def other_noise(folder: StudyFolder, seeds: int) -> SuiteConfig:
     """The study's own suite on noise that nobody has drawn with."""
-    return fresh_suite(load_study(folder.study_yaml).suite, seeds, FIRST_SEED)
+    return load_study(folder.study_yaml).suite.fresh(seeds, FIRST_SEED)
 
 
 def measured(
-    bench: Bench, suite: FreshSuite, lines: Path, of: tuple[StudyFolder, Standing]
+    bench: Bench, suite: SuiteConfig, lines: Path, of: tuple[StudyFolder, Standing]
 ) -> dict[str, Objective]:
     """The winner's objectives on `suite`: from the file, or measured and then written to it."""
     folder, standing = of

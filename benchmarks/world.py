@@ -49,13 +49,13 @@ from metrics.detectors import Detectors
 from tuner import mannequin
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
-from tuner.fresh import FreshSuite
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
 from tuner.outcomes import DivergedError
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, write_text
+from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
 
 RESULTS = Path(__file__).parent / "results"
@@ -80,14 +80,14 @@ class Bench:
             self.data[variant] = images, remember(images, variant)
         return self.data[variant]
 
-    def reference(self, suite: FreshSuite) -> list[ScoredSample]:
+    def reference(self, suite: SuiteConfig) -> list[ScoredSample]:
         """The base on `suite`, sampled and scored."""
         name = suite.model_dump_json()
         if name not in self.references:
             self.references[name] = self.scored(suite, None)
         return self.references[name]
 
-    def scored(self, suite: FreshSuite, lora: Path | None) -> list[ScoredSample]:
+    def scored(self, suite: SuiteConfig, lora: Path | None) -> list[ScoredSample]:
         """The suite drawn with `lora` and scored. Raises DivergedError."""
         with closing(sample(self.base, suite, lora, RungFolder(self.folder))) as outcomes:
             samples = [outcome for outcome in outcomes if isinstance(outcome, list)][-1]

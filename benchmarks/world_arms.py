@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from tuner.alias_leak import with_alias
-from tuner.config import SuiteConfig, TrainConfig
-from tuner.fresh import FreshSuite
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 
 ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {
@@ -58,10 +58,10 @@ class Arm:
         """Optimizer steps of this arm."""
         return scale.steps * self.times
 
-    def suite_config(self, scale: Scale, seed: int) -> FreshSuite:
+    def suite_config(self, scale: Scale, seed: int) -> SuiteConfig:
         """The suite with the noise of training seed `seed`."""
         count = scale.noise_seeds
-        return FreshSuite.model_validate({"seeds": count, "first_seed": seed * count, **self.suite})
+        return SuiteConfig.model_validate(self.suite).fresh(count, seed * count)
 
 
 @dataclass(frozen=True)

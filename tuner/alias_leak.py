@@ -17,9 +17,10 @@ import numpy as np
 from metrics.contract import Image, Measure, Sample, ScoredSample
 from metrics.intervals import mean_interval
 from tuner.base_model import BaseModel
-from tuner.config import MANNEQUIN, SuiteConfig
+from tuner.config import MANNEQUIN
 from tuner.keep import is_flagged
 from tuner.sample import draw_cells
+from tuner.suite_config import SuiteConfig
 
 MAX_CELLS = 12
 """Cells that are drawn with the alias, and never more than a third of the suite."""

@@ -11,13 +11,14 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 
 from metrics.contract import SET_OBJECTIVES
-from tuner.config import BudgetConfig, StudyConfig, TrainConfig, rung_steps
+from tuner.config import BudgetConfig, StudyConfig, rung_steps
 from tuner.errors import ConfigError, TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, Retried, RungScored
 from tuner.outcomes import ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
+from tuner.train_config import TrainConfig
 from tuner.work import RepeatWork, TrialWork
 from tuner.workers import Worker, WorkerLostError
 

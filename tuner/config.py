@@ -6,7 +6,6 @@ strictly: text is no number, and true is not 1. Reading files is the work of `tu
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
@@ -15,25 +14,8 @@ from metrics.contract import OBJECTIVES, SET_OBJECTIVES
 from tuner import mannequin
 from tuner.parameters import Parameter, Value, extremes
 from tuner.recipes import Hypothesis, Recipe
-from tuner.suite_config import TRAIN_SIZE, Denoiser, SuiteConfig
+from tuner.suite_config import SuiteConfig
 from tuner.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
-
-__all__ = [
-    "ALL_OBJECTIVES",
-    "MANNEQUIN",
-    "NAME",
-    "OF_BASE",
-    "ORIGINALS",
-    "RATES",
-    "TRAIN_SIZE",
-    "BudgetConfig",
-    "Denoiser",
-    "JudgeConfig",
-    "StudyConfig",
-    "SuiteConfig",
-    "TrainConfig",
-    "rung_steps",
-]
 
 MANNEQUIN = "mannequin"
 """The word for the shipped base, data set and judge."""
@@ -43,8 +25,6 @@ ORIGINALS, OF_BASE = "originals", "base"
 
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")
-
-_DEVICE_NAMES = re.compile(r"(?i:con|prn|aux|nul|com[0-9]|lpt[0-9])(?:\..*)?|.*\.")
 
 _Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
 _Base = Annotated[str, StringConstraints(min_length=1)]
@@ -167,13 +147,6 @@ class StudyConfig(StrictModel):
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )
     judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
-
-    @field_validator("study")
-    @classmethod
-    def _is_folder_name(cls, value: str) -> str:
-        if _DEVICE_NAMES.fullmatch(value):
-            raise ValueError("not a folder on every system")
-        return value
 
     @field_validator("data")
     @classmethod

@@ -18,7 +18,6 @@ from tuner.config import BudgetConfig, StudyConfig, rung_steps
 from tuner.confirmed import candidates, finished, planned_samples
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, RepeatEnded, RepeatStarted
-from tuner.fresh import seeds_for
 from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.optuna_study import opened
 from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
@@ -91,7 +90,7 @@ def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked
             "nothing to confirm; run more trials"
         )
     before = {(row.trial, row.step): row for row in store.plan()}
-    seeds = max([seeds_for(config.suite, asked.samples), *(row.seeds for row in before.values())])
+    seeds = max([config.suite.seeds_for(asked.samples), *(row.seeds for row in before.values())])
     plan = []
     for one in found:
         known = before.pop((one.trial, one.step), None)

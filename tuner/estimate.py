@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from tuner.config import TRAIN_SIZE, BudgetConfig, StudyConfig, TrainConfig
+from tuner.config import BudgetConfig, StudyConfig
 from tuner.parameters import Fixed, Value, extremes
 from tuner.sizes import native_size, parse_size
+from tuner.suite_config import TRAIN_SIZE
+from tuner.train_config import TrainConfig
 from tuner.winner import FEWEST_SAMPLES, REPEATS
 
 _GIB = 2**30

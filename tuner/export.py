@@ -23,7 +23,7 @@ from PIL import Image as Pictures
 from metrics.contract import Image, Objective
 from tuner.adapter import models
 from tuner.base_model import BaseModel, load_base
-from tuner.config import MANNEQUIN, StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import MANNEQUIN, StudyConfig
 from tuner.confirmed import Choice
 from tuner.errors import TunerError
 from tuner.keep import is_flagged
@@ -42,7 +42,8 @@ from tuner.sample import draw
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study_folder import StudyFolder, replacing
-from tuner.train_config import read_yaml
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig, read_yaml
 
 Names = Literal["kohya", "diffusers"]
 

@@ -14,7 +14,7 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.alias_leak import with_alias
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TRAIN_SIZE, StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event, Phase
 from tuner.extra_rows import Extra, ExtraRow
@@ -26,6 +26,8 @@ from tuner.sample import drawn
 from tuner.sizes import as_text, parse_size
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
+from tuner.suite_config import TRAIN_SIZE, SuiteConfig
+from tuner.train_config import TrainConfig
 from tuner.trial import Workbench, look_at
 
 

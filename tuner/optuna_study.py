@@ -25,9 +25,10 @@ from tuner.errors import ConfigError
 from tuner.process import lives, this_process
 from tuner.rows import RungRow
 from tuner.samplers import chosen_values, sampler_of
-from tuner.space import space_hash, start_parameters
+from tuner.space_text import space_hash
 from tuner.sqlite import BUSY_SECONDS, database_error
 from tuner.study_folder import StudyFolder
+from tuner.suggest import start_parameters
 
 MOST_DEATHS = 3
 """A trial in which the process died this often is taken to be the cause, and is pruned."""

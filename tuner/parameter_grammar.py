@@ -13,7 +13,6 @@ from typing import get_args
 
 from pydantic import ValidationError
 
-from tuner.config import TrainConfig
 from tuner.parameters import (
     Choices,
     Fixed,
@@ -28,6 +27,7 @@ from tuner.parameters import (
     show,
 )
 from tuner.problems import Path, Problem, not_allowed, unknown_key
+from tuner.train_config import TrainConfig
 
 _PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step, prior}"
 _RANGE_KEYS = ("choices", "low", "high", "log", "step", "prior", "when")

@@ -12,13 +12,14 @@ from PIL import Image as Pictures
 
 import metrics
 from metrics.contract import Sample
-from tuner.config import MANNEQUIN, SuiteConfig
+from tuner.config import MANNEQUIN
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.keep import is_flagged
 from tuner.sample import draw_cells
 from tuner.study_folder import write_text
+from tuner.suite_config import SuiteConfig
 from tuner.trial import Workbench
 
 COUNT = 100

@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import IO, TypedDict
+from typing import TypedDict
 
 import psutil  # type: ignore[import-untyped]
 
 from tuner.errors import TunerError
-
-if sys.platform == "win32":
-    import msvcrt
-else:
-    import fcntl
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SAME_START = 2.0
@@ -94,8 +89,8 @@ def locked(path: Path) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:
         try:
-            _take(file)
-        except (BlockingIOError, PermissionError) as error:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
             owner = runner(path)
             who = f"process {owner['pid']}" if owner else "another process"
             raise StudyBusyError(
@@ -109,7 +104,7 @@ def locked(path: Path) -> Iterator[None]:
             yield
         finally:
             file.truncate(0)
-            _release(file)
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
 
 
 @contextlib.contextmanager
@@ -131,23 +126,3 @@ def stopping() -> Iterator[None]:
     finally:
         for one in heard:
             signal.signal(one, before[one])
-
-
-def _take(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-
-def _release(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        file.seek(_LOCKED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)
-    else:
-        fcntl.flock(file.fileno(), fcntl.LOCK_UN)
-
-
-_LOCKED_BYTE = 1 << 20
-"""Windows locks bytes, not files: one far behind the text, which stays readable."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import metrics
 from metrics.contract import ScoredSample
 from tuner.alias_leak import asks, with_alias
-from tuner.config import StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
 from tuner.keep import keep
@@ -25,7 +25,8 @@ from tuner.sample import drawn
 from tuner.space import recipe_train
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
-from tuner.train_config import read_yaml
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig, read_yaml
 from tuner.trial import Workbench, run_trial
 from tuner.work import TrialWork
 

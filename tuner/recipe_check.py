@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tuner.config import BudgetConfig, TrainConfig, rung_steps
+from tuner.config import BudgetConfig, rung_steps
 from tuner.parameter_grammar import read_value
 from tuner.parameters import Choices, Fixed, Parameter, Value, extremes
 from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
 from tuner.recipes import BASE, Hypothesis, Recipe, runs
 from tuner.space_check import size_problem
-from tuner.train_config import NAME, NAME_RULE
+from tuner.train_config import NAME, NAME_RULE, TrainConfig
 
 _OWN = ("suite", "training_seeds")
 _KEYS = (*(name for name in TrainConfig.model_fields if name != "seed"), *_OWN)

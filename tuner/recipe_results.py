@@ -14,7 +14,8 @@ from tuner.events import COUNTED
 from tuner.recipes import BASE, RECIPE, TRAINING_SEED, Value
 from tuner.rows import RungRow, TrialRow
 from tuner.run_measures import NOTHING, run_measures
-from tuner.space import load_study, space_hash
+from tuner.space import load_study
+from tuner.space_text import space_hash
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 from tuner.verdicts import Comparison, compare

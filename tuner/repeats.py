@@ -11,7 +11,6 @@ from pathlib import Path
 import metrics
 from metrics.contract import ScoredSample
 from tuner.events import Event, Phase
-from tuner.fresh import fresh_suite
 from tuner.fresh_rows import BASE
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
@@ -36,7 +35,7 @@ def run_repeat(
     to be in results.db.
     """
     trial, step = work.part.trial, work.part.step
-    bench = replace(bench, suite=fresh_suite(bench.suite, work.seeds))
+    bench = replace(bench, suite=bench.suite.fresh(work.seeds))
     base = None if work.part == BASE else _base_on_fresh_noise(folder)
     with naming_memory_errors():
         lora = yield from _lora(bench, folder, work)

@@ -5,27 +5,15 @@ Everything that is wrong with a file is told at once, before any model is loaded
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.errors import ConfigError
-from tuner.parameters import (
-    Choices,
-    Fixed,
-    FloatRange,
-    IntRange,
-    Parameter,
-    Value,
-    applies,
-    is_bound,
-)
+from tuner.parameters import Fixed
 from tuner.problems import Problem, check_model
 from tuner.recipe_check import read_recipe_keys, with_recipes
-from tuner.recipes import RECIPE, TRAINING_SEED
 from tuner.sizes import native_size
 from tuner.space_check import (
     grid_problems,
@@ -41,48 +29,10 @@ from tuner.space_check import (
 from tuner.space_file import Tree, assignment, load_tree, overlay
 from tuner.space_paths import data_path as data_word
 from tuner.space_paths import model_path
-from tuner.space_text import plain_values, to_yaml
+from tuner.train_config import TrainConfig
 
 if TYPE_CHECKING:
-    import optuna
-
-__all__ = [
-    "Choices",
-    "Fixed",
-    "FloatRange",
-    "IntRange",
-    "Parameter",
-    "load_study",
-    "space_hash",
-    "start_parameters",
-    "suggest",
-    "to_yaml",
-]
-
-_YOUNGER = (
-    "first_captions",
-    "first_share",
-    "target_modules",
-    "lora_dropout",
-    "use_dora",
-    "use_rslora",
-    "optimizer",
-    "schedule",
-    "warmup_steps",
-    "gradient_accumulation",
-    "gradient_checkpointing",
-    "min_snr_gamma",
-    "noise_offset",
-    "clip_skip",
-    "prior_weight",
-    "buckets",
-)
-"""Training keys that the first studies had not: with their defaults they mean the same study."""
-
-_LAST_SEED = 999_999
-
-_TRIAL_SEED_STRIDE = 1000
-"""Distance between the seeds of two trials, so that one trial may use several."""
+    pass
 
 
 def load_study(
@@ -114,76 +64,6 @@ def load_study(
         lines = [tree.line(problem) for problem in (*tree.problems, *problems)]
         raise ConfigError("\n".join(dict.fromkeys(lines)))
     return config
-
-
-def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
-    """One training run: a value for each range, the fixed ones as they are.
-
-    Optuna's parameters bear the names of the keys. Unless the space sets `seed`, each trial has
-    its own: the study's + 1000 x the trial's number, for a retry that of the first try.
-    """
-    if config.recipes:
-        name = trial.suggest_categorical(RECIPE, list(config.recipes))
-        return recipe_train(config, name, trial.suggest_int(TRAINING_SEED, 0, _LAST_SEED))
-    first = int(trial.user_attrs.get("first_try", trial.number))
-    values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
-    # What a condition speaks of is bound by none itself, so it is there before its dependants.
-    for name, parameter in sorted(config.train.items(), key=lambda item: is_bound(item[1])):
-        if not applies(parameter, values):
-            continue
-        match parameter:
-            case Fixed(value):
-                values[name] = value
-            case Choices(choices):
-                values[name] = trial.suggest_categorical(name, choices)
-            case FloatRange(low, high, log, step):
-                values[name] = trial.suggest_float(name, low, high, log=log, step=step)
-            case IntRange(low, high, log, step):
-                values[name] = trial.suggest_int(name, low, high, log=log, step=step)
-    return TrainConfig.model_validate(values)
-
-
-def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:
-    """One training run of the recipe `name`."""
-    fixed = {key: one.value for key, one in config.train.items() if isinstance(one, Fixed)}
-    return TrainConfig.model_validate({**fixed, **config.recipes[name].train, "seed": seed})
-
-
-def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
-    """The recipes of `start_from` for `optuna.Study.enqueue_trial`: searched parameters only."""
-    searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
-    recipes = [{k: v for k, v in start.items() if k in searched} for start in config.start_from]
-    return [recipe for recipe in recipes if recipe]
-
-
-def space_hash(config: StudyConfig) -> str:
-    """SHA-256 in hex over all that changes what a result means.
-
-    That is everything but the study's name, the numbers of trials and of those to confirm, which
-    may grow, and how many go on at a rung. The contents of the data folders are not in it:
-    `TrainingSet.sha256` stands for those.
-    """
-    plain = plain_values(config)
-    del plain["study"]
-    for key in ("trials", "keep", "keep_from", "confirm"):
-        del plain["budget"][key]
-    # What is told beside the suite chooses nothing: more of it may be asked for at any time.
-    del plain["also_sample_on"], plain["suite"]["also_at"], plain["suite"]["also_with_alias"]
-    del plain["sampler"]  # which trials there are, and not what one of them means
-    if plain["budget"]["low_rung_seeds"] is None:  # younger than the first studies, as is
-        del plain["budget"]["low_rung_seeds"]
-    for key in ("copy_model", "sex_threshold"):
-        if plain["judges"][key] is None:
-            del plain["judges"][key]
-    if plain["regularisation"] is None:
-        del plain["regularisation"]
-    plain.pop("training_seeds", None)  # how many runs there are, and what is asked of them
-    plain.pop("hypotheses", None)
-    for name in _YOUNGER:
-        if plain["train"].get(name) == TrainConfig.model_fields[name].default:
-            plain["train"].pop(name, None)
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _option_trees(
@@ -248,3 +128,9 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
         return None, problems
     values |= {"train": train, "start_from": starts, "recipes": recipes, "hypotheses": hypotheses}
     return StudyConfig.model_validate(values), []
+
+
+def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:
+    """One training run of the recipe `name`."""
+    fixed = {key: one.value for key, one in config.train.items() if isinstance(one, Fixed)}
+    return TrainConfig.model_validate({**fixed, **config.recipes[name].train, "seed": seed})

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from metrics.contract import Prompt
 from tuner import mannequin
-from tuner.config import RATES, SuiteConfig, TrainConfig
+from tuner.config import RATES
 from tuner.data.adults import forbidden_words
 from tuner.parameter_grammar import read_parameter, read_value
 from tuner.parameters import (
@@ -31,6 +31,8 @@ from tuner.parameters import (
 )
 from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
 from tuner.sizes import STABLE_DIFFUSION_SIZE, native_size, parse_size
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 
 Train = dict[str, Parameter]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import Any
 
 import yaml
@@ -9,6 +11,7 @@ import yaml
 from tuner.config import StudyConfig
 from tuner.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
 from tuner.space_file import plain_scalar
+from tuner.train_config import TrainConfig
 
 
 def to_yaml(config: StudyConfig) -> str:
@@ -21,6 +24,37 @@ def to_yaml(config: StudyConfig) -> str:
         width=100,
         default_flow_style=None,
     )
+
+
+_CHANGES_NO_RESULT = {
+    "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses"},
+    "budget": {"trials", "keep", "keep_from", "confirm"},
+    "suite": {"also_at", "also_with_alias"},
+    "judges": set(),
+}
+"""Keys by section that may change while a study goes on: how many trials there are, which of them go on, and
+what is reported beside them."""
+
+
+def space_hash(config: StudyConfig) -> str:
+    """Return the SHA-256, in hex, of all settings that change what a result means.
+
+    Settings that have their default are left out, so that a later version with more settings reads
+    the same study. The contents of the data folders are not in it: `TrainingSet.sha256` has them.
+    """
+    sections = {"": config, "budget": config.budget, "suite": config.suite, "judges": config.judges}
+    plain: dict[str, Any] = {}
+    for name, section in sections.items():
+        left_out = _CHANGES_NO_RESULT[name] | ({"train", *sections} if section is config else set())
+        plain[name] = section.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    plain["train"] = {
+        name: _plain_parameter(parameter)
+        for name, parameter in config.train.items()
+        if parameter != Fixed(defaults[name])
+    }
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 class _Dumper(yaml.SafeDumper):

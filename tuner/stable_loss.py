@@ -22,11 +22,11 @@ from metrics.contract import Measure
 from metrics.intervals import central, ratio_draws
 from tuner import losses, trained
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
 from tuner.data.cache import latents_of
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage, TrainingSet
 from tuner.data.texts import states, tokens_of
+from tuner.train_config import TrainConfig
 
 Floats = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from tuner.data.regularisation import with_regularisation
 from tuner.judge_models import model_names, study_judges
 from tuner.mannequin.dataset import named_folder
 from tuner.rows import StudyRow
-from tuner.space import space_hash, to_yaml
+from tuner.space_text import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder, write_text
 

@@ -1,24 +1,69 @@
-"""The suite of a study: which prompts and seeds every trial is sampled with, and how."""
+"""The suite of a study: the prompts and seeds that every trial is sampled with."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, PrivateAttr, StringConstraints, field_validator
 from pydantic import model_validator as check
 
-from metrics.contract import Prompt
+from metrics.contract import Prompt, Sex
 from tuner.parameters import show
 from tuner.sizes import SIZE_RULE, as_text, parse_size
-from tuner.suites import SUITES
 from tuner.train_config import NAME, NAME_RULE, StrictModel
 
 TRAIN_SIZE = "train"
 """The word of `suite.also_at` for the size that a trial trains at."""
 
 Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", "unipc"]
-"""How a sample is denoised; tuner.sample has them."""
+"""Names of the samplers in `tuner.sample`, which denoise a sample."""
+
+
+def _bare(sex: Sex) -> tuple[Prompt, ...]:
+    """Five prompts that say nothing of clothes, so that the model's habit shows."""
+    word = "girl" if sex == "female" else "boy"
+    return (
+        Prompt(f"1{word}", sex),
+        Prompt(f"1{word}, solo", sex),
+        Prompt(f"a {word}", sex),
+        Prompt(f"1{word}, solo, full body", sex, "full"),
+        Prompt(f"1{word}, solo, upper body", sex, "half"),
+    )
+
+
+PERSONS: tuple[Prompt, ...] = (
+    *_bare("female"),
+    *_bare("male"),
+    Prompt(
+        "1girl, solo, full body, arms at sides, standing, black hair, long hair, green dress, "
+        "plain background",
+        "female",
+        "full",
+        names_clothes=True,
+    ),
+    Prompt(
+        "1boy, solo, upper body, hands on hips, black hair, short hair, red shirt, "
+        "blue trousers, cluttered background",
+        "male",
+        "half",
+        names_clothes=True,
+    ),
+    Prompt(
+        "1girl, solo, full body, arms up, standing, brown hair, short hair, yellow shirt, "
+        "purple skirt, plain background",
+        "female",
+        "full",
+        names_clothes=True,
+    ),
+)
+"""Five women, five men, three long prompts, as in the grids of the hand-run series.
+
+The words are those of the taggers that write training captions (WD14), of which the mannequin's
+captions are made too, so that one suite serves every base."""
+
+SUITES: Mapping[str, tuple[Prompt, ...]] = {"persons": PERSONS}
 
 
 class SuiteConfig(StrictModel):
@@ -46,6 +91,7 @@ class SuiteConfig(StrictModel):
         default=(), strict=False, description=f"a list of sizes, each {TRAIN_SIZE}, or {SIZE_RULE}"
     )
     also_with_alias: bool = Field(default=False, description="true, false")
+    _first_seed: int = PrivateAttr(default=0)
 
     @check(mode="before")
     @classmethod
@@ -78,8 +124,27 @@ class SuiteConfig(StrictModel):
         return parse_size(self.size)
 
     def cells(self) -> tuple[tuple[Prompt, int], ...]:
-        """Every prompt with every seed, prompts before seeds: (p0, 0), (p0, 1), ..., (p1, 0)."""
-        return tuple((prompt, seed) for prompt in self.prompts for seed in range(self.seeds))
+        """Return every prompt with every seed: (p0, 0), (p0, 1), ..., (p1, 0), (p1, 1), ..."""
+        seeds = range(self._first_seed, self._first_seed + self.seeds)
+        return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
+
+    @property
+    def first_seed(self) -> int:
+        """The first noise seed of each prompt; 0 but for a fresh suite."""
+        return self._first_seed
+
+    def fresh(self, seeds: int, first_seed: int | None = None) -> SuiteConfig:
+        """Return the suite with `seeds` noise seeds for each prompt from `first_seed` on.
+
+        By default they follow the suite's own, so that no trial was sampled with them.
+        """
+        suite = self.model_copy(update={"seeds": seeds})
+        suite._first_seed = self.seeds if first_seed is None else first_seed
+        return suite
+
+    def seeds_for(self, samples: int) -> int:
+        """Return how many seeds of each prompt give at least `samples` samples."""
+        return math.ceil(samples / len(self.prompts))
 
     def places(self, seeds: int | None = None) -> list[int]:
         """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""

@@ -17,7 +17,6 @@ from metrics.measures import as_objective
 from metrics.memory import Memory, copies
 from tuner.alias_leak import asks, leak_measures
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.events import Event, Phase, Progress
 from tuner.keep import keep
@@ -28,8 +27,9 @@ from tuner.rungs import hard_failure
 from tuner.sample import drawn
 from tuner.stable_loss import loss_measures
 from tuner.study_folder import RungFolder, TrialFolder, write_text
+from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
-from tuner.train_config import to_yaml
+from tuner.train_config import TrainConfig, to_yaml
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors

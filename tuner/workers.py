@@ -250,9 +250,6 @@ def _signals_held() -> Iterator[None]:
     A spawned process inherits that, so that Ctrl-C, which a terminal sends to both, never reaches
     a worker: its fate is decided here.
     """
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         yield

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.events import Event, Phase, Progress, TrialEnded
 from tuner.optuna_study import opened
 from tuner.outcomes import Rung
@@ -20,6 +20,7 @@ from tuner.store import Store
 from tuner.study import RunTrial, Session
 from tuner.study_folder import StudyFolder
 from tuner.study_record import record_study
+from tuner.train_config import TrainConfig
 
 SPACE = """
 study: pose

@@ -13,7 +13,7 @@ import numpy as np
 from metrics.contract import Measure, Sample, Score, ScoredSample
 from metrics.objectives import objectives, rates
 from metrics.posterior import Judged
-from tuner.suites import PERSONS
+from tuner.suite_config import PERSONS
 from tuner.winner import Candidate, Entry, Run
 
 NAMES = ("pose", "gender", "clothing", "quality")

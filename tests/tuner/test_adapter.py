@@ -9,8 +9,8 @@ import torch
 
 from tuner import adapter
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
 from tuner.lora_file import LoraFile, LoraFileError, LoraModule, merge, read_file, write_file
+from tuner.train_config import TrainConfig
 
 BOTH = TrainConfig(rank=4, alpha=8.0, text_encoder_ratio=0.5, learning_rate=1e-3)
 

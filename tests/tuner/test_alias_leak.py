@@ -11,9 +11,10 @@ from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner import adapter
 from tuner.alias_leak import MAX_CELLS, cells, leak_measures, picture_distance, with_alias
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig, TrainConfig
 from tuner.sample import noise, sample
 from tuner.study_folder import RungFolder
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female", "full"), Prompt("1boy", "male")), seeds=3, size=32, steps=2

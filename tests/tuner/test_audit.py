@@ -17,7 +17,7 @@ from tuner.data.contact_sheet import contact_sheet
 from tuner.data.folder import TrainingImage, TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.mannequin.render import draw, random_figure
-from tuner.suites import PERSONS
+from tuner.suite_config import PERSONS
 
 SPACE = """
 study: s

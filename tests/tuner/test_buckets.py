@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from tuner import mannequin
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TrainConfig
 from tuner.data.buckets import bucket_sizes, nearest
 from tuner.data.cache import bucket_step, bucketed, fitted, latents_of
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.member import Pictures, pictures_of
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 
 # kohya-ss/sd-scripts, library/model_util.py, make_bucket_resolutions((512, 512), 256, 1024, 64)
 KOHYA_512 = {

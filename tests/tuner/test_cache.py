@@ -9,11 +9,11 @@ import torch
 from PIL import Image
 
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TrainConfig
 from tuner.data.cache import fitted, latents_of
 from tuner.data.folder import TrainingImage, TrainingSet
 from tuner.data.texts import texts_of
 from tuner.errors import TunerError
+from tuner.train_config import TrainConfig
 
 
 def test_the_latents_are_the_vaes_own_scaled_for_the_unet(

@@ -7,7 +7,6 @@ from random import Random
 
 import pytest
 
-from tuner.config import TrainConfig
 from tuner.data.captions import (
     GENDER_TAGS,
     apply_policy,
@@ -16,7 +15,9 @@ from tuner.data.captions import (
     tags_of,
     training_caption,
 )
-from tuner.space import load_study, to_yaml
+from tuner.space import load_study
+from tuner.space_text import to_yaml
+from tuner.train_config import TrainConfig
 
 # ruff: noqa: RUF001  captions as they come
 GOLDEN = [

@@ -11,15 +11,10 @@ import pytest
 from pydantic import ValidationError
 
 from metrics.contract import Prompt
-from tuner.config import (
-    BudgetConfig,
-    JudgeConfig,
-    StudyConfig,
-    SuiteConfig,
-    TrainConfig,
-    rung_steps,
-)
+from tuner.config import BudgetConfig, JudgeConfig, StudyConfig, rung_steps
 from tuner.sizes import native_size, parse_size
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 
 
 def test_a_train_config_of_defaults_is_valid() -> None:
@@ -158,9 +153,6 @@ def test_rung_steps(steps: int | None, expected: tuple[int, ...]) -> None:
     ("key", "value"),
     [
         ("study", "../x"),
-        ("study", "con"),
-        ("study", "NUL.txt"),
-        ("study", "x."),
         ("data", {}),
         ("data", {"../a": "x"}),
         ("data", ""),

@@ -32,7 +32,6 @@ from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.export import export
-from tuner.fresh import fresh_suite
 from tuner.lora_file import read_file
 from tuner.outcomes import DivergedError, OutOfMemoryError
 from tuner.results_table import read_results
@@ -83,7 +82,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
     assert parts(events) == planned_samples(plan) == PLAN
     assert [one.places for one in events if isinstance(one, RepeatStarted)] == [5] * 5
     assert [one.name for one in events if isinstance(one, Phase)].count("train") == 2
-    suite = fresh_suite(SUITE, 3)
+    suite = SUITE.fresh(3)
     for part in PLAN:
         rows = store.fresh_samples(part)
         assert [row.seed for row in rows] == [2, 3, 4] * 2

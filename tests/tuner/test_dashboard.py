@@ -19,7 +19,6 @@ from optuna_dashboard import get_note, save_note, wsgi
 from PIL import Image
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
-from tuner.config import TrainConfig
 from tuner.dashboard import only_named, prepare, serve
 from tuner.errors import ConfigError, TunerError
 from tuner.events import Event
@@ -31,6 +30,7 @@ from tuner.store import Store
 from tuner.study import Session, search
 from tuner.study_folder import StudyFolder
 from tuner.study_record import record_study
+from tuner.train_config import TrainConfig
 
 SPACE = """
 study: pose

@@ -18,7 +18,7 @@ from tests.tuner.test_export import remember
 from tests.tuner.test_train import run
 from tuner import dreambooth, trained
 from tuner.base_model import BaseModel, load_base
-from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import BudgetConfig, StudyConfig
 from tuner.confirmed import Choice
 from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
@@ -27,9 +27,11 @@ from tuner.keep import keep
 from tuner.lora_file import read_file
 from tuner.low_rank import extracted
 from tuner.sample import sample
-from tuner.space import to_yaml
+from tuner.space_text import to_yaml
 from tuner.study_folder import StudyFolder, write_text
+from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 from tuner.train_config import to_yaml as train_yaml
 
 WHOLE = TrainConfig(

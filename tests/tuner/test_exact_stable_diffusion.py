@@ -27,7 +27,7 @@ from tuner.base_model import BaseModel, load_base
 from tuner.check import check
 from tuner.checkpoint_file import STABLE_DIFFUSION_15
 from tuner.clip_tokenizer import all_merges, clip_tokenizer
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.data.buckets import bucket_sizes
 from tuner.data.cache import bucket_step
 from tuner.data.folder import TrainingSet
@@ -38,10 +38,13 @@ from tuner.lora_file import read_file
 from tuner.rows import RungRow
 from tuner.sample import sample
 from tuner.single_file import write_single_file
-from tuner.space import load_study, start_parameters, suggest, to_yaml
+from tuner.space import load_study
+from tuner.space_text import to_yaml
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, write_text
+from tuner.suggest import start_parameters, suggest
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 from tuner.trial import to_yaml as train_yaml
 
 ALLOWED_GIB = 24

@@ -19,7 +19,7 @@ from metrics.contract import JudgeSettings, Prompt
 from metrics.detectors import Detectors
 from tests.tuner.trained_study import by_brightness, pixels
 from tuner.base_model import BaseModel, load_base
-from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import BudgetConfig, StudyConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.extra import ExtraFound, Extras, extras_of, sample_bases, sample_extras
@@ -28,6 +28,8 @@ from tuner.outcomes import Rung
 from tuner.parameters import Fixed
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 from tuner.trial import Workbench, run_trial
 
 TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, alias="mi_cv")

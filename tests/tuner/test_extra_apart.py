@@ -15,7 +15,7 @@ from metrics.contract import Objective
 from tests.tuner.plain_trials import good, new_folder, rung, session, study_config
 from tests.tuner.test_architecture import TUNER, imports
 from tuner.answer import answer
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.confirmed import candidates
 from tuner.extra_rows import Extra, ExtraRow
 from tuner.extra_table import extra_tables, print_extras
@@ -27,6 +27,7 @@ from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study import search
 from tuner.study_folder import StudyFolder
+from tuner.train_config import TrainConfig
 
 MAY_READ = {"extra", "extra_table", "outcomes", "store", "worker_bench", "report_page", "summary"}
 """Who samples extras, tells of them, keeps them and shows them."""

@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 
 from metrics.contract import Features, Measure, Objective, Prompt, Sample, Score, ScoredSample
-from tuner.config import SuiteConfig
-from tuner.fresh import fresh_suite, seeds_for
 from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
+from tuner.suite_config import SuiteConfig
 
 PLAN = [PlanRow(7, 150, 2, 8, "2026-01-01T00:00:00+00:00"), PlanRow(3, 300, 2, 8, "x")]
 
@@ -100,9 +99,9 @@ def test_a_study_of_a_version_without_confirmation_is_read_and_completed(
 
 def test_fresh_seeds_are_none_of_the_suites() -> None:
     suite = SuiteConfig(seeds=4)
-    assert seeds_for(suite, 104) == 8
-    assert seeds_for(suite, 105) == 9
-    fresh = fresh_suite(suite, 8)
+    assert suite.seeds_for(104) == 8
+    assert suite.seeds_for(105) == 9
+    fresh = suite.fresh(8)
     assert {seed for _, seed in fresh.cells()} == set(range(4, 12))
     assert len(fresh.cells()) == 104
     assert fresh.prompts == suite.prompts

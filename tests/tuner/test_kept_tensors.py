@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TrainConfig
 from tuner.data import cache, texts
 from tuner.data.cache import latents_of
 from tuner.data.folder import TrainingSet
 from tuner.data.texts import texts_of
 from tuner.kept_tensors import Shelf, weights_digest
+from tuner.train_config import TrainConfig
 
 SIZE = (64, 64)
 

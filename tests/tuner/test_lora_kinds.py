@@ -13,9 +13,9 @@ import torch
 from tests.tuner.test_adapter import fill, modules, outputs, same
 from tuner import adapter
 from tuner.base_model import BaseModel
-from tuner.config import TrainConfig
 from tuner.export import _for_diffusers, quiet, write_lora
 from tuner.lora_file import LoraFile, LoraFileError, LoraModule, merge, read_file, write_file
+from tuner.train_config import TrainConfig
 
 SMALL = {"rank": 4, "alpha": 8.0, "text_encoder_ratio": 0.5}
 KINDS = {

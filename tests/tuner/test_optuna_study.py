@@ -31,8 +31,9 @@ from tuner.optuna_study import (
 )
 from tuner.process import this_process
 from tuner.rows import RungRow
-from tuner.space import load_study, suggest
+from tuner.space import load_study
 from tuner.study_folder import StudyFolder, write_text
+from tuner.suggest import suggest
 
 SPACE = """
 study: pose

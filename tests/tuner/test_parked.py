@@ -18,11 +18,12 @@ from safetensors.torch import load_file
 from metrics.contract import Prompt
 from tuner import step_memory
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.events import Progress
 from tuner.sample import draw
+from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=2)

@@ -4,7 +4,7 @@ import pytest
 
 from metrics.contract import Framing, Sex
 from tuner.prompt_words import read_prompt
-from tuner.suites import PERSONS
+from tuner.suite_config import PERSONS
 
 
 @pytest.mark.parametrize(

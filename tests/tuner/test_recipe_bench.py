@@ -18,7 +18,7 @@ from tests.tuner.trained_study import by_brightness, keep_base
 from tuner import trial
 from tuner.base_model import BaseModel
 from tuner.cli import app
-from tuner.config import TrainConfig, rung_steps
+from tuner.config import rung_steps
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Event
@@ -34,6 +34,7 @@ from tuner.study import Session, search
 from tuner.study_folder import StudyFolder
 from tuner.study_record import record_study
 from tuner.summary import print_next
+from tuner.train_config import TrainConfig
 from tuner.trial import Workbench
 from tuner.work import TrialWork
 from tuner.workbench import kept_base

@@ -16,7 +16,8 @@ from tuner.optuna_study import opened
 from tuner.recipe_bench import recipe_suite
 from tuner.recipes import MEASURES, runs
 from tuner.run_measures import run_measures
-from tuner.space import load_study, recipe_train, space_hash, to_yaml
+from tuner.space import load_study, recipe_train
+from tuner.space_text import space_hash, to_yaml
 from tuner.store import Store
 from tuner.study import Session, search, take_up
 from tuner.study_folder import StudyFolder

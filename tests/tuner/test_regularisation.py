@@ -11,13 +11,14 @@ from PIL import Image
 
 from metrics.contract import Prompt
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.prior_pictures import COUNT, _cells, prior_pictures
-from tuner.space import load_study, space_hash, to_yaml
+from tuner.space import load_study
+from tuner.space_text import space_hash, to_yaml
+from tuner.suite_config import SuiteConfig
 from tuner.trial import Workbench
 
 SPACE = """

@@ -13,12 +13,13 @@ from metrics.contract import Prompt, Sample
 from tuner import adapter
 from tuner import sample as sampling
 from tuner.base_model import BaseModel, load_base
-from tuner.config import Denoiser, SuiteConfig, TrainConfig
 from tuner.events import Progress
 from tuner.grid import grid
 from tuner.outcomes import DivergedError
 from tuner.sample import draw, noise, sample
 from tuner.study_folder import RungFolder
+from tuner.suite_config import Denoiser, SuiteConfig
+from tuner.train_config import TrainConfig
 
 PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
 SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)

@@ -12,8 +12,10 @@ import pytest
 from tuner.config import StudyConfig
 from tuner.optuna_study import ask, complete, opened
 from tuner.samplers import chosen_values, sampler_of
-from tuner.space import load_study, suggest, to_yaml
+from tuner.space import load_study
+from tuner.space_text import to_yaml
 from tuner.study_folder import StudyFolder
+from tuner.suggest import suggest
 
 HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
 SPACE = """

@@ -16,7 +16,7 @@ from metrics.objectives import objectives
 from metrics.scoring import JUDGES
 from tuner.attempts import require_objectives
 from tuner.base_model import BaseModel
-from tuner.config import StudyConfig, SuiteConfig
+from tuner.config import StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.judge_models import judge_settings
@@ -25,6 +25,7 @@ from tuner.mannequin.render import draw, random_figure
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
+from tuner.suite_config import SuiteConfig
 from tuner.trial import Workbench, look_at
 from tuner.workbench import base_scored, held_out_features
 

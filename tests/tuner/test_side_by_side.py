@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
 from tests.tuner.tiny_space import write_space
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Phase, Progress, TrialEnded, TrialStarted
 from tuner.live import View, panel, plain_lines
@@ -22,6 +22,7 @@ from tuner.samplers import sampler_of
 from tuner.space import load_study
 from tuner.study import RunTrial, run_study, search
 from tuner.study_folder import StudyFolder
+from tuner.train_config import TrainConfig
 from tuner.worker_process import Share, device_of
 
 

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from metrics.contract import Prompt
 from tuner import mannequin
 from tuner.base_model import BaseModel, load_base
-from tuner.config import SuiteConfig
 from tuner.sample import draw
 from tuner.single_file import SingleFileError, original_layout, write_single_file
+from tuner.suite_config import SuiteConfig
 
 
 def equal(pipeline: StableDiffusionPipeline, other: StableDiffusionPipeline) -> None:

@@ -10,11 +10,11 @@ import torch
 from metrics.contract import Measure
 from tuner import adapter, losses, mannequin, stable_loss
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TrainConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.mannequin.dataset import data_folder
 from tuner.stable_loss import TIMESTEPS, loss_measures, timesteps
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 
 SIZE = (32, 32)
 CONFIG = TrainConfig(rank=2, resolution=32)

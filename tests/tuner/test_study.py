@@ -18,7 +18,7 @@ from tests.tuner.plain_trials import (
     session,
     study_config,
 )
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.optuna_study import SOUND
@@ -27,6 +27,7 @@ from tuner.results_table import front, read_results
 from tuner.space import load_study
 from tuner.study import search
 from tuner.study_folder import StudyFolder
+from tuner.train_config import TrainConfig
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from optuna_dashboard._serializer import serialize_frozen_trial
 
 from metrics.contract import Objective
 from tests.tuner.plain_trials import BLACK, SPACE, ends, new_folder, rung, session
-from tuner.config import StudyConfig, TrainConfig
+from tuner.config import StudyConfig
 from tuner.dashboard import prepare
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, RungScored
@@ -26,6 +26,7 @@ from tuner.rows import RungRow
 from tuner.space import load_study
 from tuner.study import RunTrial, search, take_up
 from tuner.study_folder import StudyFolder
+from tuner.train_config import TrainConfig
 
 Point = tuple[float, float]
 

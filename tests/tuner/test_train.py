@@ -12,7 +12,6 @@ from safetensors.torch import load_file
 
 from tuner import adapter, losses
 from tuner.base_model import BaseModel, load_base
-from tuner.config import TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.data.texts import texts_of
 from tuner.errors import ConfigError
@@ -22,6 +21,7 @@ from tuner.member import clip
 from tuner.outcomes import DivergedError
 from tuner.study_folder import TrialFolder
 from tuner.train import Checkpoint, train
+from tuner.train_config import TrainConfig
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)
 WITH_TEXT = SMALL.model_copy(update={"text_encoder_ratio": 0.5, "alias": "mi_cv", "seed": 7})

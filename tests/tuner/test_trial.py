@@ -18,7 +18,6 @@ from metrics.detectors import Detectors
 from tests.tuner.trained_study import by_brightness, pixels
 from tuner import adapter, mannequin
 from tuner.base_model import BaseModel
-from tuner.config import SuiteConfig, TrainConfig
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
 from tuner.events import Phase, Progress
@@ -28,7 +27,8 @@ from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
 from tuner.remembered import remembered
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder
-from tuner.train_config import read_yaml, to_yaml
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig, read_yaml, to_yaml
 from tuner.trial import Workbench, run_trial
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)

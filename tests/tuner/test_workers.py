@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tuner.attempts import smaller_batch, trial_attempts
-from tuner.config import BudgetConfig, TrainConfig
+from tuner.config import BudgetConfig
 from tuner.errors import DiskError
 from tuner.events import Event, Phase, Retried
 from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
+from tuner.train_config import TrainConfig
 from tuner.work import TrialWork
 from tuner.worker_process import Failure, Over, answer
 from tuner.workers import Patience, WorkerLostError

@@ -16,7 +16,7 @@ from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, Sc
 from metrics.detectors import Detectors
 from metrics.scoring import JUDGES
 from tuner.base_model import BaseModel
-from tuner.config import BudgetConfig, StudyConfig, SuiteConfig, TrainConfig
+from tuner.config import BudgetConfig, StudyConfig
 from tuner.confirm import Asked, measure, planned
 from tuner.data.folder import TrainingSet
 from tuner.events import Event, RepeatEnded
@@ -27,6 +27,8 @@ from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.study_record import record_study
+from tuner.suite_config import SuiteConfig
+from tuner.train_config import TrainConfig
 from tuner.trial import Workbench, run_trial
 from tuner.workbench import base_scored
 

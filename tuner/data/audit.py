@@ -25,7 +25,7 @@ from tuner.parameters import Choices, Fixed, IntRange
 from tuner.prompt_words import read_prompt
 from tuner.sizes import parse_size
 from tuner.space import load_study
-from tuner.suites import PERSONS
+from tuner.suite_config import PERSONS
 
 SEXES = ("woman", "man", "several", "unnamed")
 FRAMINGS = ("full", "half", "face", "unnamed")

@@ -12,7 +12,7 @@ from tuner.mannequin.figure import (
     TOPS,
     Figure,
 )
-from tuner.suites import PERSONS
+from tuner.suite_config import PERSONS
 
 
 def test_thirteen_prompts_ten_of_them_bare() -> None:
