@@ -15,10 +15,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from tuner.files import write_text
 from tuner.recipe_results import read_series
 from tuner.space import load_study
 from tuner.space_text import to_yaml
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 
 OF_A_TRIAL = ("rungs", "samples", "scores", "measures", "features")
 PATHS = {"rungs": ("lora", "grid"), "samples": ("path",)}

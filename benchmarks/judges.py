@@ -27,10 +27,10 @@ from metrics.contract import Image, Prompt, Sample
 from metrics.detectors import Detectors
 from metrics.preprocess import detector_picture
 from tuner.base_model import load_base
+from tuner.files import write_text
 from tuner.judge_models import judge_settings
 from tuner.mannequin.render import draw, random_figure
 from tuner.sample import draw as draw_samples
-from tuner.study_folder import write_text
 from tuner.suite_config import SuiteConfig
 
 RESULT = Path(__file__).parent / "results" / "judges.md"

@@ -21,7 +21,7 @@ from metrics.contract import Image, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.gender import GROUPS
 from metrics.intervals import wilson
-from tuner import mannequin
+from tuner import shipped
 from tuner.base_model import load_base
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.build import redraw
@@ -42,7 +42,7 @@ NAMED = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, default=260)
-    parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=shipped.WEIGHTS)
     parser.add_argument("--pictures", type=Path)
     asked = parser.parse_args()
     settings = mannequin_judges(asked.weights)
@@ -58,7 +58,7 @@ def main() -> None:
     head = f"Made by `{command}`; rates with 95 % Wilson intervals."
     text = "\n".join([head, "", *lines, "", whole]) + "\n"
     print(text)
-    if asked.weights == mannequin.WEIGHTS:
+    if asked.weights == shipped.WEIGHTS:
         RESULT.write_text(text)
     if asked.pictures:
         _save_sheets(stages, asked.pictures)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tuner.results_table import Result, interval, read_results, recommended, words
+from tuner.results_table import Result, read_results, recommended
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
+from tuner.text import interval, words
 
 CELL, LABEL, HEADER = 96, 130, 84
 PROMPTS = ("1girl", "1girl, solo, full body", "1boy", "1boy, solo, upper body")

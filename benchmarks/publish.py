@@ -21,11 +21,12 @@ from PIL import Image
 
 from tuner.confirmed import chosen
 from tuner.export_model import export_trial
+from tuner.files import write_text
 from tuner.recipe_results import read_series
 from tuner.recipes import RECIPE, TRAINING_SEED
 from tuner.results_table import read_results
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.verdict_page import markdown, values_csv
 
 QUALITY = 80

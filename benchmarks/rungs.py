@@ -37,12 +37,13 @@ from tuner.config import StudyConfig
 from tuner.confirm import Asked, NothingToConfirmError, run_confirm
 from tuner.confirmed import read_confirmation
 from tuner.course import agreements, hypervolumes, rung_lines
+from tuner.files import write_text
 from tuner.live import View, recall, show
 from tuner.results_table import Results, front, read_results
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import run_study
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "look.yaml"

@@ -33,6 +33,7 @@ from metrics.objectives import objectives, rates
 from tuner.base_model import load_base
 from tuner.config import StudyConfig
 from tuner.events import TrialEnded
+from tuner.files import write_text
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
 from tuner.optuna_study import opened
@@ -41,7 +42,7 @@ from tuner.space import load_study
 from tuner.sqlite import write_ahead
 from tuner.store import Store
 from tuner.study import Session, search
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.train_config import TrainConfig
 
 HERE = Path(__file__).parent

@@ -27,10 +27,12 @@ from metrics import open_detectors
 from metrics.contract import Objective
 from metrics.objectives import Difference, objectives, paired_difference
 from tuner.base_model import load_base
+from tuner.files import write_text
 from tuner.judge_models import mannequin_judges
-from tuner.results_table import Result, Results, front, interval, read_results, strength, words
-from tuner.study_folder import StudyFolder, write_text
+from tuner.results_table import Result, Results, front, read_results, strength
+from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
+from tuner.text import interval, words
 
 RESULT = Path(__file__).parent / "results" / "studies.md"
 FIRST_SEED = 10_000

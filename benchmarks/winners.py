@@ -26,11 +26,13 @@ from metrics.contract import Objective
 from metrics.objectives import objectives
 from tuner.base_model import load_base
 from tuner.confirmed import read_confirmation
+from tuner.files import write_text
 from tuner.judge_models import mannequin_judges
-from tuner.results_table import Results, interval, read_results
+from tuner.results_table import Results, read_results
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
+from tuner.text import interval
 from tuner.winner import Standing
 
 RESULT = Path(__file__).parent / "results" / "winners.md"

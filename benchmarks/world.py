@@ -46,15 +46,16 @@ from world_runs import (
 from metrics import open_detectors, score
 from metrics.contract import ScoredSample
 from metrics.detectors import Detectors
-from tuner import mannequin
+from tuner import shipped
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
+from tuner.files import write_text
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
 from tuner.outcomes import DivergedError
 from tuner.sample import sample
-from tuner.study_folder import RungFolder, write_text
+from tuner.study_folder import RungFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
 
@@ -133,7 +134,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     cores = 1 if torch.cuda.is_available() else os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=cores, help="runs at a time")
     parser.add_argument("--report", action="store_true", help="run nothing, tell what is there")
-    parser.add_argument("--weights", type=Path, default=mannequin.WEIGHTS)
+    parser.add_argument("--weights", type=Path, default=shipped.WEIGHTS)
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder written to")
     parser.add_argument("--grids", type=Path, help="keep the grids of training seed 0 here")
     asked = parser.parse_args(arguments)

@@ -15,7 +15,7 @@ from world_arms import DEFAULTS, Arm, Effect
 from world_measures import MEASURES
 from world_report import Found, values_of
 
-from tuner.study_folder import replacing
+from tuner.files import replacing
 from tuner.verdicts import difference
 
 _PANELS = 3

@@ -14,7 +14,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tuner import mannequin
+from tuner import shipped
 from tuner.sample import draw
 from tuner.space import load_study
 from tuner.study_folder import StudyFolder
@@ -90,7 +90,7 @@ def test_the_exported_lora_draws_the_studys_samples_in_a_fresh_base(
     assert done.returncode == 0, done.stderr
     folder = StudyFolder(studies / "pose")
     suite = load_study(folder.study_yaml).suite
-    fresh = StableDiffusionPipeline.from_pretrained(mannequin.BASE)
+    fresh = StableDiffusionPipeline.from_pretrained(shipped.BASE)
     fresh.set_progress_bar_config(disable=True)
     fresh.load_lora_weights(str(out))
     cells = [0, 5, 12]

@@ -19,7 +19,7 @@ from diffusers import StableDiffusionPipeline
 from huggingface_hub import constants as hub
 from safetensors import SafetensorError
 
-from tuner import mannequin
+from tuner import shipped
 from tuner.checkpoint_file import opening, read_checkpoint
 from tuner.errors import ConfigError, MissingModelError
 from tuner.kept_tensors import Shelf, weights_digest
@@ -127,11 +127,11 @@ def _open(base: str, dtype: torch.dtype) -> StableDiffusionPipeline:
 def _folder_or_hub_id(base: str, path: Path) -> tuple[str, str | None]:
     """What diffusers loads, and the revision of it."""
     if base == "mannequin":
-        if not (mannequin.BASE / "model_index.json").is_file():
+        if not (shipped.BASE / "model_index.json").is_file():
             raise MissingModelError(
                 "the mannequin's weights are not there: build them with `tuner build-mannequin`"
             )
-        return str(mannequin.BASE), None
+        return str(shipped.BASE), None
     if path.is_dir():
         return str(path), None
     if named := _HUB_ID.fullmatch(base):

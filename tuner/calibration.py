@@ -16,11 +16,12 @@ from typing import Any
 
 from metrics.contract import Objective, ScoredSample
 from metrics.objectives import JUDGED_BY
-from tuner import home, mannequin
+from tuner import shipped
 from tuner.errors import ConfigError
+from tuner.files import write_text
 from tuner.rows import StudyRow
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 
 MARK = "*"
 ABOUT = f"{MARK} uncalibrated: no selfcheck of this judge, version and model on such pictures"
@@ -142,7 +143,7 @@ def marked(name: str, marks: frozenset[str]) -> str:
 
 def home_file() -> Path:
     """Return the file of the selfchecks that belong to no study."""
-    return home.cache_folder() / "calibration.json"
+    return shipped.cache_folder() / "calibration.json"
 
 
 def known_calibrations(folder: StudyFolder | None = None) -> tuple[Calibration, ...]:
@@ -150,7 +151,7 @@ def known_calibrations(folder: StudyFolder | None = None) -> tuple[Calibration, 
 
     A file that cannot be used causes a warning and is skipped, so that a report can still be made.
     """
-    files = [mannequin.CALIBRATION, home_file()] + ([folder.calibration] if folder else [])
+    files = [shipped.CALIBRATION, home_file()] + ([folder.calibration] if folder else [])
     calibrations: list[Calibration] = []
     for file in files:
         try:

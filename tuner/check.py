@@ -14,7 +14,7 @@ from pathlib import Path
 import huggingface_hub
 
 from metrics.models import BUNDLES, available
-from tuner import mannequin
+from tuner import shipped
 from tuner.checkpoint_file import read_checkpoint
 from tuner.config import MANNEQUIN, OF_BASE, ORIGINALS, StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
@@ -24,11 +24,11 @@ from tuner.estimate import Estimate, estimate
 from tuner.judge_models import judge_settings
 from tuner.parameters import Fixed
 from tuner.sizes import native_size
+from tuner.text import byte_size, duration
 
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
-_GIB = 2**30
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def _space_line(config: StudyConfig) -> str:
 
 def _base_line(base: str) -> str:
     if base == MANNEQUIN:
-        if not (mannequin.BASE / "model_index.json").is_file():
+        if not (shipped.BASE / "model_index.json").is_file():
             raise MissingModelError(
                 "base mannequin: no weights; `tuner build-mannequin` makes them"
             )
@@ -172,7 +172,7 @@ def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
 
 
 def _data_line(folder: str) -> str:
-    if mannequin.data_variant(folder) is not None:
+    if shipped.data_variant(folder) is not None:
         return f"data {folder}: drawn at the first run"
     data = read_folder(Path(folder))
     return f"data {folder}: {_counts(data)}"
@@ -182,7 +182,7 @@ def _prior_line(config: StudyConfig) -> str:
     prior = str(config.regularisation)
     if prior == OF_BASE:
         return "regularisation: pictures of the base, drawn at the first run"
-    if mannequin.data_variant(prior) is not None:
+    if shipped.data_variant(prior) is not None:
         return f"regularisation {prior}: drawn at the first run"
     own = [folder for folder in config.data_folders.values() if not _is_drawn(folder)]
     if prior == ORIGINALS and len(own) < len(config.data_folders):
@@ -196,7 +196,7 @@ def _prior_line(config: StudyConfig) -> str:
 
 
 def _is_drawn(folder: str) -> bool:
-    return mannequin.data_variant(folder) is not None
+    return shipped.data_variant(folder) is not None
 
 
 def _optimizer_line(config: StudyConfig) -> str:
@@ -233,19 +233,19 @@ def _disk_line(cost: Estimate, studies: Path) -> str:
     free = shutil.disk_usage(place).free
     if free < cost.disk_bytes:
         raise DiskError(
-            f"{studies}: {_bytes(free)} free, the study needs about {_bytes(cost.disk_bytes)}; "
-            "make room, or name another place with --studies"
+            f"{studies}: {byte_size(free)} free, the study needs about "
+            f"{byte_size(cost.disk_bytes)}; make room, or name another place with --studies"
         )
-    return f"disk: about {_bytes(cost.disk_bytes)} of {_bytes(free)} free"
+    return f"disk: about {byte_size(cost.disk_bytes)} of {byte_size(free)} free"
 
 
 def _cost_lines(config: StudyConfig, cost: Estimate) -> list[str]:
     small = native_size(config.base) <= 128
     where = "on two processor cores" if small else "on one consumer GPU"
     lines = [
-        f"time: at most about {_duration(cost.seconds)} {where}",
+        f"time: at most about {duration(cost.seconds)} {where}",
         *_rung_lines(config, cost),
-        f"memory: about {_bytes(cost.vram_bytes)}" + ("" if small else " of video memory"),
+        f"memory: about {byte_size(cost.vram_bytes)}" + ("" if small else " of video memory"),
     ]
     if not small and shutil.which("nvidia-smi") is None:
         lines.append("no NVIDIA GPU was found; on a processor this takes about 100 times as long")
@@ -259,16 +259,6 @@ def _rung_lines(config: StudyConfig, cost: Estimate) -> list[str]:
     if len(config.budget.rungs) == 1:
         return [f"rungs: keep {keep:g} stops nobody, there is no rung below the last"]
     return [
-        f"rungs: about {_duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
+        f"rungs: about {duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
         f"rung below the last ({', '.join(map(str, config.budget.rungs[:-1]))})"
     ]
-
-
-def _bytes(count: float) -> str:
-    return f"{count / _GIB:.1f} GiB" if count >= _GIB / 10 else f"{count / 2**20:.0f} MiB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 5400:
-        return f"{max(1, round(seconds / 60))} min"
-    return f"{seconds / 3600:.1f} h"

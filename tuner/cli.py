@@ -16,8 +16,9 @@ from tuner import __version__
 from tuner.cli_data import data as data_verbs
 from tuner.cli_pictures import pictures
 from tuner.cli_recipes import recipes
-from tuner.refusal import say, told
+from tuner.refusal import told
 from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
+from tuner.terminal import say
 
 app = typer.Typer(
     name="tuner",

@@ -73,8 +73,8 @@ def prepare(  # noqa: PLR0913 - one argument per option
     with told():
         from tuner.data.prepare import run_prepare
         from tuner.data.prepare_picture import Settings
-        from tuner.live import plain_warnings
         from tuner.model_list import BLIP, WD14
+        from tuner.terminal import plain_warnings
 
         drawn = raw.partition(":")[0] == "mannequin"
         settings = Settings(

@@ -10,8 +10,10 @@ from typing import Annotated
 
 import typer
 
-from tuner.refusal import say, told
+from tuner.files import check_outputs
+from tuner.refusal import told
 from tuner.study_folder import DEFAULT_STUDIES, existing_study
+from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
@@ -35,17 +37,17 @@ def score(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
     with told():
-        from tuner import live, score_folder, score_report
+        from tuner import score_folder, score_report
         from tuner.calibration import Trust, known_calibrations
         from tuner.judge_models import model_names
 
-        score_report.check_outputs(csv, json)
+        check_outputs(csv, json)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
         say(f"pictures to judge: {len(found_pictures.prompted)}; the models load first")
         opened = score_folder.open_judges(found_pictures.names_sex, gender_model, person_model)
-        with live.plain_warnings(), opened as judges:
+        with plain_warnings(), opened as judges:
             judged = score_folder.judge(found_pictures, judges)
-            scored = list(score_report.with_progress(judged, len(found_pictures.prompted)))
+            scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
             score_report.print_scores(found_pictures, scored, trust)
         score_report.write_rows(found_pictures, scored, (csv, json), trust)
@@ -96,20 +98,20 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Measure the judges on pictures whose faults are known, and save the result."""
     with told():
-        from tuner import calibrate, live, score_report, truths
+        from tuner import calibrate, truths
         from tuner.selfcheck import judge_reports, score_cases
         from tuner.selfcheck_report import print_reports, write_reports
 
-        score_report.check_outputs(None, save)
-        score_report.check_outputs(None, json)
+        check_outputs(None, save)
+        check_outputs(None, json)
         folder = existing_study(studies, study) if study else None
         rendered = data is None and labels is None
         options = calibrate.selfcheck_options(rendered, folder, (gender_model, person_model))
         known = truths.read_truths(count, size or options.size, data, labels)
         say("\n".join(known.lines))
         opened = truths.open_judges(known, options.gender_model, options.person_model)
-        with live.plain_warnings(), opened as judges:
-            cases = score_report.with_progress(truths.make_cases(known, judges))
+        with plain_warnings(), opened as judges:
+            cases = tracked(truths.make_cases(known, judges), None, "pictures judged")
             reports = judge_reports(list(score_cases(cases, judges)))
         print_reports(reports)
         calibrations = calibrate.make_calibrations(reports, known, options.base, judges.settings)

@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from tuner.refusal import say, told
+from tuner.refusal import told
 from tuner.study_folder import DEFAULT_STUDIES, existing_study
+from tuner.terminal import say
 
 recipes = typer.Typer()
 
@@ -31,9 +32,9 @@ def verdicts(
 ) -> None:
     """Print which hypotheses of a study of recipes are supported; nothing is written by default."""
     with told():
-        from tuner.progress import console
+        from tuner.files import write_text
         from tuner.recipe_results import read_series
-        from tuner.study_folder import write_text
+        from tuner.terminal import console
         from tuner.verdict_page import markdown, tables, values_csv
 
         folders = [existing_study(studies, name) for name in studies_named]

@@ -11,7 +11,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from metrics.contract import OBJECTIVES, SET_OBJECTIVES
-from tuner import mannequin
+from tuner import shipped
 from tuner.parameters import Parameter, Value, extremes
 from tuner.recipes import Hypothesis, Recipe
 from tuner.suite_config import SuiteConfig
@@ -115,7 +115,7 @@ class StudyConfig(StrictModel):
     )
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
-        f"({', '.join(mannequin.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
+        f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
     )
     also_sample_on: tuple[_Base, ...] = Field(
         default=(), strict=False, description="a list of further bases, none of them twice"
@@ -157,7 +157,7 @@ class StudyConfig(StrictModel):
         if isinstance(value, dict) and not all(NAME.fullmatch(name) for name in value):
             raise ValueError("not a name")
         for each in [value] if isinstance(value, str) else value.values():
-            mannequin.data_variant(each)
+            shipped.data_variant(each)
         return value
 
     @field_validator("also_sample_on")
@@ -171,7 +171,7 @@ class StudyConfig(StrictModel):
     @classmethod
     def _is_source(cls, value: str | None) -> str | None:
         if value is not None:
-            mannequin.data_variant(value)
+            shipped.data_variant(value)
         return value
 
     @field_validator("objectives")

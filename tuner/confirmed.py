@@ -10,10 +10,11 @@ from metrics.objectives import Difference
 from metrics.posterior import Judged
 from tuner.errors import ConfigError
 from tuner.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
-from tuner.results_table import Results, interval, read_results, recommended, strength
+from tuner.results_table import Results, read_results, recommended, strength
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
+from tuner.text import interval
 from tuner.winner import FEWEST_SAMPLES, Candidate, Entry, Run, Standing, Verdict, verdict
 
 

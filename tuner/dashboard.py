@@ -24,11 +24,13 @@ from optuna_dashboard.artifact import get_artifact_path  # type: ignore[import-u
 from metrics.contract import Objective
 from tuner.calibration import ABOUT, MARK, marked, study_marks
 from tuner.errors import ConfigError, TunerError
+from tuner.files import replacing
 from tuner.optuna_study import attach_picture, existing, storage
-from tuner.results_table import Results, interval, measured, read_results, words
+from tuner.results_table import Results, measured, read_results
 from tuner.rows import RungRow, TrialRow
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, replacing
+from tuner.study_folder import StudyFolder
+from tuner.text import interval, words
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _REFRESH_SECONDS = 20.0

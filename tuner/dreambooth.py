@@ -19,7 +19,7 @@ from safetensors.torch import save as to_bytes
 
 from tuner.base_model import BaseModel
 from tuner.errors import TunerError
-from tuner.study_folder import replacing
+from tuner.files import replacing
 from tuner.train_config import TrainConfig
 
 _CONTENTS_KEY, _CONTENTS = "tuner.contents", "weights"

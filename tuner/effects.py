@@ -15,6 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
+from tuner.text import word
+
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 8
@@ -136,13 +138,6 @@ def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -
     half = float(stats.t.ppf(1 - miss / 2, freedom)) * math.sqrt(parts.sum())
     value = float(a.mean() - b.mean())
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), words)
-
-
-def word(level: object) -> str:
-    """A parameter's value as it is shown."""
-    if level is None:
-        return "none"
-    return f"{level:.3g}" if isinstance(level, float) else str(level)
 
 
 def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> Estimate | None:

@@ -34,3 +34,7 @@ class DiskError(TunerError):
     """No room to write what the study needs."""
 
     exit_code = 74
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as Ctrl-C does."""

@@ -26,6 +26,7 @@ from tuner.base_model import BaseModel, load_base
 from tuner.config import MANNEQUIN, StudyConfig
 from tuner.confirmed import Choice
 from tuner.errors import TunerError
+from tuner.files import replacing
 from tuner.keep import is_flagged
 from tuner.lora_file import (
     LoraFile,
@@ -41,7 +42,7 @@ from tuner.rows import RungRow
 from tuner.sample import draw
 from tuner.space import load_study
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, replacing
+from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig, read_yaml
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
-from tuner import adapter, dreambooth, mannequin
+from tuner import adapter, dreambooth, shipped
 from tuner.base_model import BaseModel, load_base
 from tuner.config import MANNEQUIN
 from tuner.confirmed import Choice
@@ -31,11 +31,13 @@ from tuner.export import (
     stored_cells,
     write_lora,
 )
+from tuner.files import replacing, write_text
 from tuner.lora_file import Component
 from tuner.low_rank import extracted
 from tuner.single_file import write_single_file
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder, replacing, write_text
+from tuner.study_folder import StudyFolder
+from tuner.text import byte_size
 from tuner.train_config import read_yaml
 
 _LAYERS = "attention+feed_forward+convolutions"
@@ -90,7 +92,7 @@ def export_trial(
     part = out.with_name(f".{out.stem}.part{out.suffix}")
     try:
         read_back = write(base, part, metadata)
-        lines = [f"the whole model, {_gib(part):.2f} GiB in float16"]
+        lines = [f"the whole model, {byte_size(_size(part))} in float16"]
         if stored:
             read_back.clip_skip = train.clip_skip
             found = difference(read_back, config.suite, stored, "read back by diffusers")
@@ -103,7 +105,7 @@ def export_trial(
 
 def _as_file(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel:
     write_single_file(path, base.pipeline, metadata)
-    source = str(mannequin.BASE) if base.name == MANNEQUIN else base.name
+    source = str(shipped.BASE) if base.name == MANNEQUIN else base.name
     parts: dict[str, object] = {
         "safety_checker": None,
         "feature_extractor": None,
@@ -165,9 +167,9 @@ def _matrices(base: BaseModel) -> dict[Component, dict[str, torch.Tensor]]:
     }
 
 
-def _gib(path: Path) -> float:
-    files = [path] if path.is_file() else [one for one in path.rglob("*") if one.is_file()]
-    return sum(one.stat().st_size for one in files) / 2**30
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
+    return sum(file.stat().st_size for file in files)
 
 
 def _put(part: Path, out: Path) -> None:

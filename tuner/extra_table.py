@@ -15,10 +15,11 @@ from metrics.contract import Objective
 from metrics.objectives import Difference
 from tuner.answer import difference
 from tuner.extra_rows import Extra, ExtraRow
-from tuner.progress import console
-from tuner.results_table import Results, front, interval
+from tuner.results_table import Results, front
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
+from tuner.terminal import console
+from tuner.text import interval
 
 MOST_ROWS = 20
 """Trials of a table, the strongest of the front."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from metrics.contract import Sample
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 _CELL_MIN, _CELL_MAX = 128, 256
 _LABEL_WIDTH = 240

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from metrics.contract import JudgeSettings
-from tuner import mannequin
+from tuner import shipped
 from tuner.config import MANNEQUIN, StudyConfig
 
 _DIGITS = 12
@@ -23,15 +23,15 @@ def judge_settings(
     A judge whose model is None does not judge.
     """
     return JudgeSettings(
-        gender_model=str(mannequin.CLIP) if gender_model == MANNEQUIN else gender_model,
-        person_model=str(mannequin.YOLO) if person_model == MANNEQUIN else person_model,
-        traits=mannequin.CLIP_TELLS if gender_model == MANNEQUIN else None,
-        sex_margin=mannequin.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
-        copy_model=str(mannequin.CLIP) if copy_model == MANNEQUIN else copy_model,
+        gender_model=str(shipped.CLIP) if gender_model == MANNEQUIN else gender_model,
+        person_model=str(shipped.YOLO) if person_model == MANNEQUIN else person_model,
+        traits=shipped.CLIP_TRAITS if gender_model == MANNEQUIN else None,
+        sex_margin=shipped.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
+        copy_model=str(shipped.CLIP) if copy_model == MANNEQUIN else copy_model,
     )
 
 
-def mannequin_judges(weights: Path = mannequin.WEIGHTS) -> JudgeSettings:
+def mannequin_judges(weights: Path = shipped.WEIGHTS) -> JudgeSettings:
     """Return the settings of a study on the mannequin, with models in the folder `weights`."""
     own = judge_settings(MANNEQUIN, MANNEQUIN)
     clip, yolo = str(weights / "clip"), str(weights / "yolo")

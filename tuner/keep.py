@@ -14,8 +14,9 @@ from PIL import Image as Pictures
 
 from metrics.contract import Image, Score, ScoredSample
 from tuner.config import MANNEQUIN
+from tuner.files import replacing
 from tuner.grid import write_grid
-from tuner.study_folder import RungFolder, replacing
+from tuner.study_folder import RungFolder
 
 _BLOCKS = 12  # along the longer side: a figure can be guessed, no part of it seen
 _FLAGS = ("no_explicit_parts", "cloth_share")

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 Tensors = dict[str, torch.Tensor]
 

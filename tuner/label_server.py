@@ -21,11 +21,11 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 from tuner.errors import ConfigError, TunerError
+from tuner.files import check_outputs
 from tuner.label_page import PAGE, POLICY
 from tuner.labels import KEYS, Label, LabelTable
-from tuner.process import stopping
 from tuner.score_folder import FoundPictures, find_pictures, left_out
-from tuner.score_report import check_outputs
+from tuner.terminal import stopping
 
 _HOST = "127.0.0.1"
 _NAMED = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?")

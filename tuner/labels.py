@@ -15,7 +15,7 @@ from pathlib import Path
 
 from metrics.contract import Sex
 from tuner.errors import ConfigError
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 FAULTS = ("wrong_limbs", "unreadable_pose", "undressed", "picture_fault")
 COLUMNS = ("file", *FAULTS, "sex")

@@ -5,7 +5,6 @@ It reads events and shows them on stderr; stdout is for results.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 import time
@@ -33,8 +32,8 @@ from tuner.events import (
     TrialStarted,
     Warned,
 )
-from tuner.own_warnings import own_warnings
-from tuner.results_table import Results, front, interval, words
+from tuner.results_table import Results, front
+from tuner.text import duration, interval, words
 
 _LINE_EVERY = 30.0
 """Seconds between two lines of progress where there is no terminal."""
@@ -189,14 +188,6 @@ def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
             live.update(panel(view))
 
 
-@contextlib.contextmanager
-def plain_warnings() -> Iterator[None]:
-    """Warnings of tuner and metrics as one line each, once; those of other libraries are not for
-    the person at the terminal."""
-    with own_warnings(lambda text: print(f"warning: {text}", file=sys.stderr, flush=True)):
-        yield
-
-
 def plain_lines(
     view: View, events: Iterable[Event], now: Callable[[], float] = time.monotonic
 ) -> Iterator[str]:
@@ -230,16 +221,6 @@ def panel(view: View) -> RenderableType:
     for number in view.front[:5]:
         numbers.add_row(f"best: {number}", *_row(view.best[number], view.objectives))
     return Group(head, bars, numbers, Text(f"time left: {left}", style="dim"))
-
-
-def duration(seconds: float | None) -> str:
-    """`45 s`, `12 min` or `3 h 05 min`."""
-    if seconds is None:
-        return "?"
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _remark(event: Retried | Warned) -> str:

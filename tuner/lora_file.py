@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from tuner.errors import TunerError
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 Component = Literal["unet", "text_encoder"]
 COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")

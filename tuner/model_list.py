@@ -11,7 +11,8 @@ import huggingface_hub
 
 from metrics.models import BUNDLES, LIBRARY_MODELS, LibraryModel, TaskBundle, available
 from metrics.models import cache_folder as judges_cache
-from tuner import mannequin
+from tuner import shipped
+from tuner.text import byte_size
 
 STABLE_DIFFUSION = LibraryModel(
     name="Stable Diffusion 1.5 (pose_sd15.yaml)",
@@ -54,19 +55,19 @@ class ModelFile:
 
 def model_files() -> list[ModelFile]:
     """Every model, those that come with the tool first. Touches no network, loads nothing heavy."""
-    shipped = [
-        _shipped("mannequin: base", "base `mannequin`", mannequin.BASE, "Apache-2.0"),
-        _shipped("mannequin: open_clip", "its gender judge", mannequin.CLIP, "Apache-2.0"),
+    models = [
+        _shipped("mannequin: base", "base `mannequin`", shipped.BASE, "Apache-2.0"),
+        _shipped("mannequin: open_clip", "its gender judge", shipped.CLIP, "Apache-2.0"),
         _shipped(
             "mannequin: YOLO",
             "its person detector",
-            mannequin.YOLO,
+            shipped.YOLO,
             "Apache-2.0, runs in ultralytics (AGPL-3.0)",
         ),
     ]
     clip, nudenet = LIBRARY_MODELS
     return [
-        *shipped,
+        *models,
         _packaged(nudenet, "judges of explicit parts"),
         _bundle("pose_landmarker", "judges of pose, limbs and clothing"),
         _bundle("hand_landmarker", "judges of limbs"),
@@ -82,7 +83,7 @@ def model_lines() -> Iterator[str]:
     for number, one in enumerate(model_files()):
         if number:
             yield ""
-        yield f"{one.name}: {_megabytes(one.size)}, {one.licence}"
+        yield f"{one.name}: {byte_size(one.size)}, {one.licence}"
         yield f"  for      {one.used_for}"
         yield f"  source   {one.source}"
         yield f"  here     {one.path or 'no'}"
@@ -148,7 +149,3 @@ def _from_hub(model: LibraryModel, used_for: str, other: str) -> ModelFile:
         f"`hf download {model.hub}` elsewhere, copy its folder into {cache} (HF_HUB_CACHE moves "
         f"it) and set HF_HUB_OFFLINE=1; {other}",
     )
-
-
-def _megabytes(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"

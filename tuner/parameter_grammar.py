@@ -24,9 +24,9 @@ from tuner.parameters import (
     When,
     on_grid,
     same,
-    show,
 )
 from tuner.problems import Path, Problem, not_allowed, unknown_key
+from tuner.text import show
 from tuner.train_config import TrainConfig
 
 _PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step, prior}"

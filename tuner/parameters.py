@@ -9,6 +9,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuner.text import show
+
 Value = str | int | float | bool | None
 """A value that YAML, JSON and Optuna all carry unchanged."""
 
@@ -152,21 +154,3 @@ def on_grid(distance: float, step: float) -> bool:
     """Whether `distance` is a whole number of steps, but for rounding."""
     steps = distance / step
     return math.isclose(steps, round(steps), abs_tol=1e-8)
-
-
-def show(value: object) -> str:
-    """`value` as a file would write it, cut to a length that fits into an error line: in its
-    middle, as a path is told by its end."""
-    text = " ".join(_written(value).split())
-    return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
-
-
-def _written(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_written(each) for each in value) + "]"
-    words = {None: "null", True: "true", False: "false"}
-    if value is None or isinstance(value, bool):
-        return words[value]
-    return f"'{value}'" if isinstance(value, str) else str(value)

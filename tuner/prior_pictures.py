@@ -16,9 +16,9 @@ from tuner.config import MANNEQUIN
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.events import Progress
+from tuner.files import write_text
 from tuner.keep import is_flagged
 from tuner.sample import draw_cells
-from tuner.study_folder import write_text
 from tuner.suite_config import SuiteConfig
 from tuner.trial import Workbench
 

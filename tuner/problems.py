@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from tuner.parameters import show
+from tuner.text import show
 
 Path = tuple[str | int, ...]
 """Keys and list indices from the top of a file to a value."""

@@ -6,11 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
-import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import TypedDict
 
 import psutil  # type: ignore[import-untyped]
@@ -24,10 +22,6 @@ _SAME_START = 2.0
 
 class StudyBusyError(TunerError):
     """Another process is running this study."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as Ctrl-C does."""
 
 
 class Owner(TypedDict):
@@ -105,24 +99,3 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             file.truncate(0)
             fcntl.flock(file.fileno(), fcntl.LOCK_UN)
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[None]:
-    """The first Ctrl-C or SIGTERM raises KeyboardInterrupt or Terminated, so that work is put in
-    order; a second one ends the process at once. Signals that are ignored stay ignored."""
-    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
-    heard = [one for one, handler in before.items() if handler != signal.SIG_IGN]
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for one in heard:
-            signal.signal(one, signal.SIG_DFL)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
-
-    for one in heard:
-        signal.signal(one, stop)
-    try:
-        yield
-    finally:
-        for one in heard:
-            signal.signal(one, before[one])

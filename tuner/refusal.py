@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import typer
 
 from metrics.models import ModelUnavailableError
-from tuner.errors import DiskError, MissingModelError, TunerError
-from tuner.process import Terminated
+from tuner.errors import DiskError, MissingModelError, Terminated, TunerError
+from tuner.terminal import say
 
 
 @contextlib.contextmanager
@@ -28,11 +28,6 @@ def told() -> Iterator[None]:
         if error.errno != errno.ENOSPC:
             raise
         raise _refusal(DiskError(f"no room left on the disk: {error.filename or error}")) from error
-
-
-def say(text: str) -> None:
-    """A line for the person at the terminal, on stderr."""
-    typer.echo(text, err=True)
 
 
 def _refusal(error: TunerError) -> typer.Exit:

@@ -15,7 +15,7 @@ from metrics.contract import Image
 from metrics.memory import Memory, remember
 from tuner.data.cache import fitted
 from tuner.data.folder import TrainingImage, TrainingSet
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 Floats = npt.NDArray[np.float32]
 Embedding = Callable[[Sequence[Image]], Floats]

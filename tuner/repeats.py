@@ -11,6 +11,7 @@ from pathlib import Path
 import metrics
 from metrics.contract import ScoredSample
 from tuner.events import Event, Phase
+from tuner.files import write_text
 from tuner.fresh_rows import BASE
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
@@ -18,7 +19,7 @@ from tuner.outcomes import Rung
 from tuner.rows import without_pixels
 from tuner.sample import drawn
 from tuner.store import Store
-from tuner.study_folder import RungFolder, StudyFolder, TrialFolder, write_text
+from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig, read_yaml, to_yaml
 from tuner.trial import Workbench, look_at

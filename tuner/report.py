@@ -7,10 +7,11 @@ from pathlib import Path
 
 from tuner.answer import answer
 from tuner.errors import TunerError
+from tuner.files import write_text
 from tuner.report_data import read_study_data
 from tuner.report_page import page
 from tuner.report_pictures import pictures
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 
 
 def write_report(folder: StudyFolder, out: Path | None = None) -> Path:

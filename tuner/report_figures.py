@@ -15,8 +15,8 @@ from tuner.course import Step
 from tuner.effects import is_numeric
 from tuner.events import COUNTED
 from tuner.report_data import StudyData
-from tuner.results_table import words
 from tuner.rows import RungRow, TrialRow
+from tuner.text import words
 
 Plain = dict[str, Any]
 

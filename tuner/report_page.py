@@ -24,10 +24,10 @@ from tuner.recipe_results import read_series
 from tuner.report_data import StudyData
 from tuner.report_figures import STATES, course_figure, effect_points, finished, front_points
 from tuner.report_pictures import Pictures, Shown, as_json, judges, key
-from tuner.results_table import interval, words
 from tuner.rows import json_text
 from tuner.store import utc_now
 from tuner.study_folder import DEFAULT_STUDIES, study_name
+from tuner.text import interval, words
 from tuner.verdict_page import COLUMNS, RULE, cells, verdict_rows
 
 

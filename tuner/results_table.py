@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from rich import box
 from rich.table import Table
 
-from metrics.contract import Measure, Objective
+from metrics.contract import Measure
 from metrics.measures import NAMES as SET_MEASURES
 from metrics.measures import as_objective
 from metrics.pareto import pareto
@@ -19,6 +19,7 @@ from tuner.events import COUNTED
 from tuner.rows import RungRow, StudyRow, TrialRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
+from tuner.text import interval, words
 
 
 @dataclass(frozen=True)
@@ -202,16 +203,6 @@ def parameter_lines(results: Results) -> list[str]:
     return [f"trial {one.trial.number}: {words(one.trial.parameters)}" for one in front(results)]
 
 
-def words(parameters: Mapping[str, object]) -> str:
-    """Parameters on one line, numbers to three figures."""
-    return ", ".join(f"{name} {_word(value)}" for name, value in parameters.items())
-
-
-def interval(objective: Objective) -> str:
-    """A number with its 95 % interval: `0.83 [0.71, 0.90]`."""
-    return f"{objective.value:.2f} [{objective.low:.2f}, {objective.high:.2f}]"
-
-
 def _cells(rung: RungRow, names: Sequence[str], rates: Sequence[str]) -> list[str]:
     found = [rung.objectives.get(name) for name in names]
     found += [rung.rates.get(name) for name in rates]
@@ -220,9 +211,3 @@ def _cells(rung: RungRow, names: Sequence[str], rates: Sequence[str]) -> list[st
 
 def _limits(study: StudyRow) -> str:
     return ", ".join(f"{name} <= {limit:g}" for name, limit in study.constraints.items()) or "none"
-
-
-def _word(value: object) -> str:
-    if value is None:
-        return "none"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)

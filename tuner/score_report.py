@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
-import os
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,46 +21,15 @@ from metrics.measures import as_objective, measures
 from metrics.objectives import objectives, rates
 from tuner.calibration import ABOUT, Trust, marked, uncalibrated_numbers
 from tuner.errors import ConfigError
-from tuner.progress import console
-from tuner.results_table import interval
+from tuner.files import write_whole
 from tuner.score_folder import FoundPictures, left_out
-from tuner.study_folder import write_text
+from tuner.terminal import console
+from tuner.text import interval
 
 _T = TypeVar("_T")
 _WORST = 5
 _LINE_EVERY = 30.0
 """Seconds between two lines of progress."""
-
-
-def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
-    """Raises ConfigError where a table cannot be written there, before anything is judged."""
-    check_output(csv_file, ".csv")
-    check_output(json_file, ".json")
-
-
-def check_output(path: Path | None, suffix: str) -> None:
-    """Raises ConfigError where no file of that suffix can be written; None is nothing to write.
-
-    The suffix has to be right, so that no picture is written over by a slip.
-    """
-    if path is None:
-        return
-    if path.suffix.lower() != suffix or path.is_dir():
-        raise ConfigError(f"{path}: name a file that ends in {suffix}")
-    parent = next(each for each in path.absolute().parents if each.exists())
-    if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
-
-
-def with_progress(judged: Iterable[_T], total: int | None = None) -> Iterator[_T]:
-    """The same, one for each picture; a line on stderr now and then says how far it is."""
-    spoke = time.monotonic()
-    of = "" if total is None else f" of {total}"
-    for done, one in enumerate(judged, 1):
-        yield one
-        if time.monotonic() - spoke >= _LINE_EVERY:
-            print(f"{done}{of} pictures judged", file=sys.stderr, flush=True)
-            spoke = time.monotonic()
 
 
 def print_scores(pictures: FoundPictures, scored: Sequence[ScoredSample], trust: Trust) -> None:
@@ -252,13 +218,3 @@ def _plain(number: Objective, marks: frozenset[str]) -> dict[str, float | int | 
 def _file(pictures: FoundPictures, scored: ScoredSample) -> str:
     assert scored.sample.path is not None
     return pictures.name(scored.sample.path)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises ConfigError where it cannot be written."""
-    try:
-        write_text(path, text)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
-        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -12,10 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from metrics.contract import Objective
-from tuner.progress import console
-from tuner.results_table import interval
-from tuner.score_report import write_whole
+from tuner.files import write_whole
 from tuner.selfcheck import EqualError, Fault, JudgeReport
+from tuner.terminal import console
+from tuner.text import interval
 
 _COLUMNS = (
     *("judge", "fault", "AUC", "found [95 %]", "ladder"),

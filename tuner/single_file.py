@@ -15,7 +15,7 @@ from diffusers import StableDiffusionPipeline
 from safetensors.torch import save as to_bytes
 
 from tuner.errors import TunerError
-from tuner.study_folder import replacing
+from tuner.files import replacing
 
 _UNET = (
     ("time_embedding.linear_1.", "time_embed.0."),

@@ -6,7 +6,7 @@ import json
 import re
 from pathlib import Path
 
-from tuner import mannequin
+from tuner import shipped
 
 STABLE_DIFFUSION_SIZE = 512
 """The native size in pixels of Stable Diffusion 1.5, which a base is taken for if unknown."""
@@ -38,7 +38,7 @@ def native_size(base: str) -> int:
     it, and counts as Stable Diffusion 1.5.
     """
     if base == "mannequin":
-        return mannequin.NATIVE_SIZE
+        return shipped.NATIVE_SIZE
     try:
         latent = json.loads((Path(base) / "unet" / "config.json").read_text("utf-8"))
         vae = json.loads((Path(base) / "vae" / "config.json").read_text("utf-8"))

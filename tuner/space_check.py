@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from metrics.contract import Prompt
-from tuner import mannequin
+from tuner import shipped
 from tuner.config import RATES
 from tuner.data.adults import forbidden_words
 from tuner.parameter_grammar import read_parameter, read_value
@@ -27,11 +27,11 @@ from tuner.parameters import (
     grid_points,
     is_bound,
     same,
-    show,
 )
 from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
 from tuner.sizes import STABLE_DIFFUSION_SIZE, native_size, parse_size
 from tuner.suite_config import SuiteConfig
+from tuner.text import show
 from tuner.train_config import TrainConfig
 
 Train = dict[str, Parameter]
@@ -229,9 +229,9 @@ def size_problem(path: Path, size: Value, base: str) -> Problem | None:
     native = native_size(base)
     if _fits(sides, native):
         return None
-    fitting = {mannequin.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
+    fitting = {shipped.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
     files = [file for other, file in fitting.items() if _fits(sides, other)]
-    own = _SMALL if native <= 2 * mannequin.NATIVE_SIZE else _LARGE
+    own = _SMALL if native <= 2 * shipped.NATIVE_SIZE else _LARGE
     hint = f"; {files[0]} is for such sizes, {own} for such bases" if files else ""
     return Problem(
         path,

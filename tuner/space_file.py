@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 from tuner.errors import ConfigError
-from tuner.parameters import show
 from tuner.problems import Path as KeyPath
 from tuner.problems import Problem, dotted
 from tuner.space_paths import absolute_paths
+from tuner.text import show
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20

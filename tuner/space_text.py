@@ -32,8 +32,8 @@ _CHANGES_NO_RESULT = {
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }
-"""Keys by section that may change while a study goes on: how many trials there are, which of them go on, and
-what is reported beside them."""
+"""Keys by section that may change while a study goes on: how many trials there are, which of them
+go on, and what is reported beside them."""
 
 
 def space_hash(config: StudyConfig) -> str:

@@ -17,13 +17,14 @@ from tuner.config import StudyConfig, rung_steps
 from tuner.ending import Ending
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Progress, TrialEnded, TrialState
+from tuner.files import sweep
 from tuner.one_trial import Session, one_trial
 from tuner.optuna_study import ask, ended, opened, reasons, remaining, settle_dead
 from tuner.outcomes import Idle, Outcome
 from tuner.process import locked
 from tuner.sqlite import write_ahead
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, sweep
+from tuner.study_folder import StudyFolder
 from tuner.study_record import data_hashes, read_data, record_study
 from tuner.suggest import suggest
 from tuner.train_config import TrainConfig

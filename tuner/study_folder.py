@@ -6,10 +6,7 @@ study folder, so that a study can be moved.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -250,32 +247,3 @@ def all_studies(studies: Path) -> list[StudyFolder]:
         return []
     folders = [StudyFolder(path) for path in sorted(studies.iterdir()) if path.is_dir()]
     return [folder for folder in folders if folder.exists()]
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` at the end.
-
-    A reader sees the old file or the new one, whole; after an error only the old one is left.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
-    try:
-        yield temporary
-        with temporary.open("r+b") as written:
-            os.fsync(written.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what a process that was killed had half written anywhere below `folder`."""
-    for temporary in folder.rglob(".*.tmp*"):
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")

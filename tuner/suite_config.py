@@ -10,8 +10,8 @@ from pydantic import Field, PrivateAttr, StringConstraints, field_validator
 from pydantic import model_validator as check
 
 from metrics.contract import Prompt, Sex
-from tuner.parameters import show
 from tuner.sizes import SIZE_RULE, as_text, parse_size
+from tuner.text import show
 from tuner.train_config import NAME, NAME_RULE, StrictModel
 
 TRAIN_SIZE = "train"

@@ -10,7 +10,6 @@ from tuner.confirmed import later, read_confirmation, sentences, unconfirmed
 from tuner.course import agreements, rung_lines
 from tuner.extra_table import print_extras
 from tuner.process import runner
-from tuner.progress import console
 from tuner.recipes import RECIPE
 from tuner.results_table import (
     Results,
@@ -23,6 +22,7 @@ from tuner.results_table import (
     trials_table,
 )
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
+from tuner.terminal import console
 
 
 def print_status(folder: StudyFolder, plain: bool = False) -> None:

@@ -19,6 +19,7 @@ from tuner.alias_leak import asks, leak_measures
 from tuner.base_model import BaseModel
 from tuner.data.folder import TrainingSet
 from tuner.events import Event, Phase, Progress
+from tuner.files import write_text
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
 from tuner.outcomes import Rung
@@ -26,7 +27,7 @@ from tuner.rows import without_pixels
 from tuner.rungs import hard_failure
 from tuner.sample import drawn
 from tuner.stable_loss import loss_measures
-from tuner.study_folder import RungFolder, TrialFolder, write_text
+from tuner.study_folder import RungFolder, TrialFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig, to_yaml

@@ -25,9 +25,9 @@ from tuner.config import StudyConfig
 from tuner.errors import TunerError
 from tuner.events import Warned
 from tuner.outcomes import DivergedError, Outcome, Rung
-from tuner.own_warnings import own_warnings
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
+from tuner.terminal import own_warnings
 
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """What work may raise without a doubt about the process that it ran in. Not OutOfMemoryError:

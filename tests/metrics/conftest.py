@@ -16,7 +16,7 @@ from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.scoring import with_features
-from tuner import mannequin
+from tuner import shipped
 from tuner.mannequin.render import draw, random_figure
 
 TINY_CLIP = {
@@ -56,10 +56,10 @@ def detectors(clip_folder: Path) -> Iterator[Detectors]:
 def mannequin_detectors() -> Iterator[Detectors]:
     """The detectors with the mannequin's own open_clip model, asked what it can tell, and YOLO."""
     settings = JudgeSettings(
-        gender_model=str(mannequin.CLIP),
-        traits=mannequin.CLIP_TELLS,
-        sex_margin=mannequin.CLIP_SEX_MARGIN,
-        person_model=str(mannequin.YOLO),
+        gender_model=str(shipped.CLIP),
+        traits=shipped.CLIP_TRAITS,
+        sex_margin=shipped.CLIP_SEX_MARGIN,
+        person_model=str(shipped.YOLO),
     )
     with open_detectors(settings) as opened:
         yield opened

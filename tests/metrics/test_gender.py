@@ -12,7 +12,7 @@ from metrics.contract import Image, JudgeSettings, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.figure import NOSE
-from tuner import mannequin
+from tuner import shipped
 
 Evidences = Callable[[Image], Evidence]
 
@@ -74,7 +74,7 @@ def test_a_model_too_sure_of_itself_is_held_to_a_wider_margin(
     sample = sampled(image, sex="female")
     reasons = []
     for margin in (0.0, 1.0):
-        settings = JudgeSettings(gender_model=str(mannequin.CLIP), sex_margin=margin)
+        settings = JudgeSettings(gender_model=str(shipped.CLIP), sex_margin=margin)
         with open_detectors(settings) as detectors:
             reasons.append(gender.score(sample, Evidence(sample, detectors)).reason)
     assert reasons == [None, "the figure's sex is unclear"]

@@ -8,11 +8,11 @@ import pytest
 from metrics import open_detectors
 from metrics.contract import Image, JudgeSettings
 from metrics.memory import MIN_IMAGES, Floats, copies, nearest, remember
-from tuner import mannequin
+from tuner import shipped
 from tuner.mannequin.render import draw, random_figure
 
 needs_weights = pytest.mark.skipif(
-    not (mannequin.CLIP / "open_clip_model.safetensors").is_file(), reason="no weights here"
+    not (shipped.CLIP / "open_clip_model.safetensors").is_file(), reason="no weights here"
 )
 
 
@@ -40,7 +40,7 @@ def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
     seen, held_out, fresh = figures(150, 1), figures(40, 2), figures(40, 3)
     brighter = [np.clip(each.astype(int) + 4, 0, 255).astype(np.uint8) for each in seen[:20]]
     copied = brighter + [recompressed(each, 97) for each in seen[20:40]]
-    with open_detectors(JudgeSettings(gender_model=str(mannequin.CLIP))) as judges:
+    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as judges:
         assert judges.embedding is not None
         memory = remember(judges.embedding(seen), judges.embedding(held_out))
         assert memory is not None

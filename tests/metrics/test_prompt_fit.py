@@ -11,7 +11,7 @@ from metrics.contract import Image, JudgeSettings, Prompt, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.prompt_fit import TRAITS, questions, score
-from tuner import mannequin
+from tuner import shipped
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.render import draw, random_figure
 
@@ -27,7 +27,7 @@ def drawn() -> list[tuple[Figure, Image]]:
 
 @pytest.fixture(scope="module")
 def asked_all() -> Iterator[Detectors]:
-    with open_detectors(JudgeSettings(gender_model=str(mannequin.CLIP))) as opened:
+    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as opened:
         yield opened
 
 
@@ -89,7 +89,7 @@ def test_the_mannequins_model_is_asked_what_it_can_tell_and_nothing_else(
             assert found is not None
             right.append(max(found, key=lambda name: found[name]) == one.phrase)
     assert len(right) >= COUNT // 2
-    assert (np.mean(right) >= 0.85) == (trait in mannequin.CLIP_TELLS), np.mean(right)
+    assert (np.mean(right) >= 0.85) == (trait in shipped.CLIP_TRAITS), np.mean(right)
 
 
 def test_it_abstains_where_nothing_can_be_said(

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from tuner import mannequin
+from tuner import shipped
 from tuner.base_model import BaseModel, load_base
 from tuner.data.buckets import bucket_sizes, nearest
 from tuner.data.cache import bucket_step, bucketed, fitted, latents_of
@@ -71,7 +71,7 @@ def test_a_picture_goes_where_the_least_is_cut() -> None:
 
 def test_the_step_is_what_the_unet_halves_evenly(base: BaseModel) -> None:
     assert bucket_step(base) == 8
-    assert bucket_step(load_base(str(mannequin.BASE), "cpu")) == 16
+    assert bucket_step(load_base(str(shipped.BASE), "cpu")) == 16
 
 
 def test_every_picture_has_the_latents_of_its_own_shape(

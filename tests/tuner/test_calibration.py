@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.scoring import JUDGES
 from metrics.version import judge_version
-from tuner import calibration, mannequin
+from tuner import calibration, shipped
 from tuner.calibrate import selfcheck_options
 from tuner.calibration import (
     Calibration,
@@ -114,7 +114,7 @@ def test_another_kind_of_file_is_skipped_with_a_warning(text: str, tmp_path: Pat
         write_calibrations([LIMBS], file)
     assert file.read_text() == text
     with pytest.warns(UserWarning, match="holds no selfchecks"):
-        assert known_calibrations() == tuple(read_calibrations(mannequin.CALIBRATION))
+        assert known_calibrations() == tuple(read_calibrations(shipped.CALIBRATION))
 
 
 @pytest.mark.parametrize(
@@ -150,8 +150,8 @@ def test_models_are_known_by_name_and_content(tmp_path: Path) -> None:
 
 
 def test_the_shipped_selfchecks_are_of_these_judges_and_models() -> None:
-    """When this fails, a judge has changed: `tuner.mannequin.CALIBRATION` says what to run."""
-    known = read_calibrations(mannequin.CALIBRATION)
+    """When this fails, a judge has changed: `tuner.shipped.CALIBRATION` says what to run."""
+    known = read_calibrations(shipped.CALIBRATION)
     names = model_names(judge_settings("mannequin", "mannequin"))
     trust = Trust(tuple(known), "mannequin", names)
     for judge in JUDGES:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuner import mannequin
+from tuner import shipped
 from tuner.check import check
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError, DiskError, MissingModelError
@@ -171,9 +171,9 @@ def test_a_base_that_is_not_there_is_a_missing_model(
 def test_the_mannequin_without_weights_is_a_missing_model(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mannequin, "BASE", tmp_path / "no-base")
-    monkeypatch.setattr(mannequin, "CLIP", tmp_path / "no-clip")
-    monkeypatch.setattr(mannequin, "YOLO", tmp_path / "no-yolo")
+    monkeypatch.setattr(shipped, "BASE", tmp_path / "no-base")
+    monkeypatch.setattr(shipped, "CLIP", tmp_path / "no-clip")
+    monkeypatch.setattr(shipped, "YOLO", tmp_path / "no-yolo")
     config = load_study(shipped_spaces()["pose"], data=str(data))
     with pytest.raises(MissingModelError) as caught:
         check(config, tmp_path)

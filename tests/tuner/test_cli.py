@@ -16,8 +16,7 @@ from metrics.models import ModelUnavailableError
 from tests.tuner.plain_trials import good, new_folder, session, study_config
 from tests.tuner.tiny_space import write_clip
 from tuner.cli import app
-from tuner.errors import ConfigError, DiskError, TooManyFailuresError
-from tuner.process import Terminated
+from tuner.errors import ConfigError, DiskError, Terminated, TooManyFailuresError
 from tuner.refusal import told
 from tuner.results_table import read_results
 from tuner.study import search

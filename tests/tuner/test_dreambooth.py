@@ -23,12 +23,13 @@ from tuner.confirmed import Choice
 from tuner.data.folder import TrainingSet
 from tuner.errors import TunerError
 from tuner.export_model import ModelReport, export_trial
+from tuner.files import write_text
 from tuner.keep import keep
 from tuner.lora_file import read_file
 from tuner.low_rank import extracted
 from tuner.sample import sample
 from tuner.space_text import to_yaml
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig

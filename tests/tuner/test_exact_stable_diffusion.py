@@ -32,6 +32,7 @@ from tuner.data.buckets import bucket_sizes
 from tuner.data.cache import bucket_step
 from tuner.data.folder import TrainingSet
 from tuner.export import MOST_DIFFERENCE, export
+from tuner.files import write_text
 from tuner.init import shipped_spaces
 from tuner.keep import keep
 from tuner.lora_file import read_file
@@ -41,7 +42,7 @@ from tuner.single_file import write_single_file
 from tuner.space import load_study
 from tuner.space_text import to_yaml
 from tuner.store import Store
-from tuner.study_folder import RungFolder, StudyFolder, write_text
+from tuner.study_folder import RungFolder, StudyFolder
 from tuner.suggest import start_parameters, suggest
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig

@@ -14,13 +14,14 @@ from tuner.base_model import BaseModel, load_base
 from tuner.config import BudgetConfig, StudyConfig
 from tuner.errors import TunerError
 from tuner.export import MOST_DIFFERENCE, ExportError, Names, export
+from tuner.files import write_text
 from tuner.keep import keep
 from tuner.lora_file import LoraFile, LoraModule, payload_sha256, read_file, write_file
 from tuner.rows import RungRow
 from tuner.sample import sample
 from tuner.space_text import to_yaml
 from tuner.store import Store
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig
 from tuner.train_config import to_yaml as train_yaml

@@ -20,7 +20,8 @@ from tuner.events import (
     TrialStarted,
     Warned,
 )
-from tuner.live import View, duration, panel, plain_lines, show
+from tuner.live import View, panel, plain_lines, show
+from tuner.text import duration
 
 GRID = Path("grid.png")
 

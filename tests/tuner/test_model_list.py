@@ -7,7 +7,7 @@ import pytest
 
 from metrics.contract import JudgeSettings
 from metrics.models import BUNDLES, LIBRARY_MODELS
-from tuner import mannequin
+from tuner import shipped
 from tuner.init import shipped_spaces
 from tuner.model_list import STABLE_DIFFUSION, ModelFile, model_files, model_lines
 from tuner.space_file import parse
@@ -27,7 +27,7 @@ def test_each_says_all_that_is_asked_of_it() -> None:
 
 def test_what_comes_with_the_tool_is_here_with_its_size() -> None:
     base = files()["mannequin: base"]
-    assert base.path == mannequin.BASE
+    assert base.path == shipped.BASE
     assert base.size == sum(path.stat().st_size for path in base.path.rglob("*.safetensors"))
     nudenet = files()["NudeNet 320n"]
     assert nudenet.path is not None
@@ -44,7 +44,7 @@ def test_missing_models_say_where_they_belong(
 ) -> None:
     monkeypatch.setenv("TUNER_HOME", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(mannequin, "YOLO", tmp_path / "yolo")
+    monkeypatch.setattr(shipped, "YOLO", tmp_path / "yolo")
     for variable in (model.variable for model in BUNDLES.values()):
         monkeypatch.delenv(variable, raising=False)
     found = files()

@@ -15,6 +15,7 @@ from optuna_dashboard._serializer import serialize_frozen_trial
 from metrics.contract import Objective
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError, TunerError
+from tuner.files import write_text
 from tuner.optuna_study import (
     SOUND,
     ask,
@@ -32,7 +33,7 @@ from tuner.optuna_study import (
 from tuner.process import this_process
 from tuner.rows import RungRow
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder, write_text
+from tuner.study_folder import StudyFolder
 from tuner.suggest import suggest
 
 SPACE = """

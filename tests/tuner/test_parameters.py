@@ -14,8 +14,8 @@ from tuner.parameters import (
     contains,
     describe,
     extremes,
-    show,
 )
+from tuner.text import show
 
 
 @pytest.mark.parametrize(

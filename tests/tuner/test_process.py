@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tuner.process import (
-    StudyBusyError,
-    Terminated,
-    lives,
-    locked,
-    runner,
-    stopping,
-    this_process,
-)
+from tuner.errors import Terminated
+from tuner.process import StudyBusyError, lives, locked, runner, this_process
+from tuner.terminal import stopping
 
 HOLD = """
 import sys

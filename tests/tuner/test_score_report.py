@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from tuner import score_report
+from tuner import files, score_report
 from tuner.calibration import Trust
 from tuner.errors import ConfigError
 from tuner.score_folder import FoundPictures
@@ -92,6 +92,6 @@ def test_a_table_that_cannot_be_written_is_an_error(
     def refuse(path: Path, text: str) -> None:
         raise OSError(number, "refused", str(path))
 
-    monkeypatch.setattr(score_report, "write_text", refuse)
+    monkeypatch.setattr(files, "write_text", refuse)
     with pytest.raises(kind, match="refused"):
         write_rows(of(scored("a.png")), [scored("a.png")], (None, tmp_path / "s.json"), Trust())

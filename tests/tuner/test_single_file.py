@@ -10,7 +10,7 @@ from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from safetensors.torch import load_file
 
 from metrics.contract import Prompt
-from tuner import mannequin
+from tuner import shipped
 from tuner.base_model import BaseModel, load_base
 from tuner.sample import draw
 from tuner.single_file import SingleFileError, original_layout, write_single_file
@@ -44,7 +44,7 @@ def test_the_mannequin_goes_through_a_file_and_draws_the_same(tmp_path: Path) ->
     path = tmp_path / "model.safetensors"
     write_single_file(path, base.pipeline, {})
     read = StableDiffusionPipeline.from_single_file(
-        str(path), config=str(mannequin.BASE), local_files_only=True, safety_checker=None
+        str(path), config=str(shipped.BASE), local_files_only=True, safety_checker=None
     )
     equal(base.pipeline, read)
     suite = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=2)

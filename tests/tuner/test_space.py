@@ -11,8 +11,8 @@ import pytest
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.init import shipped_spaces
-from tuner.mannequin import BASE
 from tuner.parameters import Choices, Fixed, FloatRange, IntRange
+from tuner.shipped import BASE
 from tuner.space import load_study
 from tuner.space_text import space_hash, to_yaml
 from tuner.suggest import start_parameters, suggest

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from metrics.contract import Measure
-from tuner import adapter, losses, mannequin, stable_loss
+from tuner import adapter, losses, shipped, stable_loss
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.mannequin.dataset import data_folder
@@ -114,7 +114,7 @@ def test_few_pictures_cover_the_whole_schedule() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (mannequin.BASE / "model_index.json").is_file(), reason="no weights here")
+@pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
 def test_a_lora_that_learned_three_pictures_by_heart_knows_no_others(tmp_path: Path) -> None:
     base, whole = load_base("mannequin", device="cpu"), read_folder(data_folder())
     three = replace(whole, images=whole.images[:3])

@@ -5,14 +5,8 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.study_folder import (
-    StudyFolder,
-    all_studies,
-    existing_study,
-    replacing,
-    study_folder,
-    write_text,
-)
+from tuner.files import replacing, write_text
+from tuner.study_folder import StudyFolder, all_studies, existing_study, study_folder
 
 
 def test_every_path_has_its_place(tmp_path: Path) -> None:

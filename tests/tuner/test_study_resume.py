@@ -16,9 +16,8 @@ from optuna.trial import TrialState
 from metrics.models import ModelUnavailableError
 from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
 from tuner.config import StudyConfig
-from tuner.errors import DiskError
+from tuner.errors import DiskError, Terminated
 from tuner.events import Event, RungScored
-from tuner.process import Terminated
 from tuner.results_table import read_results
 from tuner.study import search, take_up
 from tuner.study_folder import StudyFolder

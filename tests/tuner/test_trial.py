@@ -16,7 +16,7 @@ from metrics import measures, open_detectors
 from metrics.contract import JudgeSettings, Measure, Prompt, ScoredSample
 from metrics.detectors import Detectors
 from tests.tuner.trained_study import by_brightness, pixels
-from tuner import adapter, mannequin
+from tuner import adapter, shipped
 from tuner.base_model import BaseModel
 from tuner.data.folder import TrainingSet
 from tuner.errors import ConfigError
@@ -48,8 +48,8 @@ def clip_judges(tmp_path: Path) -> Iterator[Detectors]:
     """Judges with an open_clip model of random weights."""
     folder = tmp_path / "clip"
     folder.mkdir()
-    shipped = json.loads((mannequin.CLIP / "open_clip_config.json").read_text("utf-8"))
-    tiny = shipped | {"embed_dim": 32}
+    config = json.loads((shipped.CLIP / "open_clip_config.json").read_text("utf-8"))
+    tiny = config | {"embed_dim": 32}
     (folder / "open_clip_config.json").write_text(json.dumps(tiny))
     named = folder / "tiny-of-trial.json"
     named.write_text(json.dumps(tiny))

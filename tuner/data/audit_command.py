@@ -10,10 +10,9 @@ from tuner.data import audit_report
 from tuner.data.audit import audit, look, read_asked
 from tuner.data.contact_sheet import write_sheet
 from tuner.data.folder import read_folder
-from tuner.live import plain_warnings
+from tuner.files import check_output
 from tuner.mannequin.dataset import named_folder
-from tuner.progress import tracked
-from tuner.score_report import check_output
+from tuner.terminal import plain_warnings, tracked
 
 
 def run_audit(data: str, space: Path | None, sheet: Path | None, json: Path | None) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from metrics.contract import Framing, Sex
 from tuner.data.audit import FRAMINGS, SEXES, Audit, SizeFit
 from tuner.data.folder import HELD_OUT_FROM
-from tuner.score_report import write_whole
+from tuner.files import write_whole
 
 _SHOWN = 8
 _RARE = 0.05

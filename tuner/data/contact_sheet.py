@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFont
 from tuner.data.audit import FRAMINGS, SEXES, Audit
 from tuner.data.folder import TrainingImage, load_pixels
 from tuner.errors import ConfigError
+from tuner.files import replacing
 from tuner.keep import pixelated
-from tuner.study_folder import replacing
 
 _CELL = 128
 _COLUMNS = 8

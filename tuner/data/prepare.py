@@ -45,11 +45,10 @@ from tuner.data.prepare_record import (
 )
 from tuner.data.tagging import Captioner, Tagger
 from tuner.errors import ConfigError
+from tuner.files import replacing, write_text
 from tuner.judge_models import judge_settings
 from tuner.mannequin.dataset import named_folder
-from tuner.progress import tracked
-from tuner.refusal import say
-from tuner.study_folder import replacing, write_text
+from tuner.terminal import say, tracked
 
 _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 

@@ -18,7 +18,7 @@ import numpy as np
 from tuner.data.folder import ORIGINALS_FOLDER
 from tuner.data.near_copies import Fingerprint, first_near
 from tuner.errors import ConfigError
-from tuner.study_folder import replacing, write_text
+from tuner.files import replacing, write_text
 
 IMAGES = "images"
 LINES = "prepared.jsonl"

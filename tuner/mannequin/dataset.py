@@ -22,10 +22,9 @@ from PIL import Image as Pictures
 from metrics.contract import Image
 from metrics.preprocess import Box, square_crop
 from tuner.errors import ConfigError
-from tuner.home import cache_folder
-from tuner.mannequin import DATA_VARIANTS, data_variant
 from tuner.mannequin.figure import Figure, Ground, common_figure
 from tuner.mannequin.render import draw, truth
+from tuner.shipped import DATA_VARIANTS, cache_folder, data_variant
 
 COUNT = 400
 SIZE = 128  # px; trained at smaller and larger sizes alike

@@ -27,12 +27,12 @@ from metrics.evidence import Evidence, Judge
 from metrics.logistic import CALIBRATION, Logistic, from_coefficients, read_logistic
 from metrics.version import judge_version
 from tuner.base_model import load_base
+from tuner.files import write_text
 from tuner.mannequin.build import redraw
 from tuner.mannequin.figure import Figure, Limbs, Style, random_figure
 from tuner.mannequin.render import draw
 from tuner.mannequin.unreadable import KINDS, unreadable
 from tuner.selfcheck import area_under_curve
-from tuner.study_folder import write_text
 
 FIGURES: Mapping[Style, int] = {"first": 630, "second": 105}
 SEED = 40_000

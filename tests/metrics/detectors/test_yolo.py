@@ -18,7 +18,7 @@ from metrics.contract import Image, JudgeSettings
 from metrics.detectors import Detectors
 from metrics.detectors.yolo import PersonDetector, _contained, load_yolo
 from metrics.models import ModelUnavailableError
-from tuner import mannequin
+from tuner import shipped
 from tuner.mannequin.render import draw, random_figure
 from tuner.mannequin.scene import random_scene
 from tuner.mannequin.train_yolo import NETWORK, save_yolo
@@ -205,14 +205,14 @@ def test_the_detectors_open_it_where_it_is_set(yolo_folder: Path) -> None:
 
 
 def test_the_shipped_detector_counts_the_figures_of_scenes() -> None:
-    detector = PersonDetector(str(mannequin.YOLO))
+    detector = PersonDetector(str(shipped.YOLO))
     scenes = [random_scene(np.random.default_rng([77, index])) for index in range(40)]
     right = [len(detector(image)) == len(boxes) for image, boxes in scenes]
     assert np.mean(right) >= 0.7
 
 
 def test_the_shipped_detector_counts_one_on_figures_of_one() -> None:
-    detector = PersonDetector(str(mannequin.YOLO))
+    detector = PersonDetector(str(shipped.YOLO))
     rng = np.random.default_rng(5)
     counts = [len(detector(draw(random_figure(rng)))) for _ in range(40)]
     assert counts.count(1) >= 39

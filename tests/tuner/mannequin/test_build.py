@@ -10,7 +10,7 @@ from diffusers import StableDiffusionPipeline
 
 from metrics import open_detectors, score
 from metrics.contract import JudgeSettings, Prompt, Sample
-from tuner import mannequin
+from tuner import shipped
 from tuner.mannequin.build import build
 from tuner.mannequin.render import draw, random_figure
 
@@ -33,12 +33,12 @@ def test_the_fast_build_makes_a_base_and_a_judge_that_load(tmp_path: Path) -> No
 def test_the_shipped_base_loads_as_float32_without_any_keyword() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        pipeline = StableDiffusionPipeline.from_pretrained(mannequin.BASE)
+        pipeline = StableDiffusionPipeline.from_pretrained(shipped.BASE)
     for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
         assert part.dtype == torch.float32
 
 
 def test_the_shipped_weights_are_safetensors_of_at_most_40_mb() -> None:
-    files = [path for path in mannequin.WEIGHTS.rglob("*") if path.is_file()]
+    files = [path for path in shipped.WEIGHTS.rglob("*") if path.is_file()]
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".yaml"}
     assert sum(path.stat().st_size for path in files) <= 40e6

@@ -11,7 +11,6 @@ import pytest
 from PIL import Image
 
 from tuner.errors import ConfigError
-from tuner.mannequin import DATA_VARIANTS, data_variant
 from tuner.mannequin.dataset import (
     MISTAGGED_SHARE,
     ONE_LOOK,
@@ -24,6 +23,7 @@ from tuner.mannequin.dataset import (
     write_dataset,
 )
 from tuner.mannequin.figure import Figure
+from tuner.shipped import DATA_VARIANTS, data_variant
 from tuner.space import load_study
 from tuner.study_record import read_data
 

@@ -8,7 +8,6 @@ import pytest
 
 from metrics import limbs, pose
 from metrics.logistic import from_coefficients
-from tuner.mannequin import fit_judges
 from tuner.mannequin.fit_judges import (
     JUDGED,
     LOOKS,
@@ -19,6 +18,7 @@ from tuner.mannequin.fit_judges import (
     held_out,
     measured,
 )
+from tuner.shipped import fit_judges
 
 POSE, LIMBS = JUDGED
 

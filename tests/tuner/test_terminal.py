@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tuner.progress import tracked
+from tuner.terminal import tracked
 
 
 def test_without_a_terminal_a_line_comes_every_half_minute(

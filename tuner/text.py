@@ -1,0 +1,59 @@
+"""Format values, numbers with intervals, sizes and durations for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metrics.contract import Objective
+
+
+def show(value: object) -> str:
+    """Return `value` as a search-space file would have it, cut to at most 80 characters.
+
+    It is cut in the middle: of a path the end says most.
+    """
+    text = " ".join(_written(value).split())
+    return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_written(each)}" for key, each in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_written(each) for each in value) + "]"
+    words = {None: "null", True: "true", False: "false"}
+    if value is None or isinstance(value, bool):
+        return words[value]
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def words(parameters: Mapping[str, object]) -> str:
+    """Return parameters on one line: `rank 8, learning_rate 0.001`."""
+    return ", ".join(f"{name} {word(value)}" for name, value in parameters.items())
+
+
+def word(value: object) -> str:
+    """Return a parameter's value as text, numbers with three significant digits."""
+    if value is None:
+        return "none"
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def interval(objective: Objective) -> str:
+    """Return a number with its 95 % interval: `0.83 [0.71, 0.90]`."""
+    return f"{objective.value:.2f} [{objective.low:.2f}, {objective.high:.2f}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Return `45 s`, `12 min` or `3 h 05 min`; `?` for None."""
+    if seconds is None:
+        return "?"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def byte_size(count: float) -> str:
+    """Return a number of bytes as `21 MiB` or `4.0 GiB`."""
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 / 10 else f"{count / 2**20:.0f} MiB"
