@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 from tuner.events import TrialEnded
-from tuner.export import stored_cells
+from tuner.export_verify import stored_cells
 from tuner.mannequin.figure import common_figure
 from tuner.mannequin.render import draw
-from tuner.report import write_report
+from tuner.report_page import write_report
 from tuner.results_table import front, read_results
 from tuner.space import load_study
 from tuner.store import Store

@@ -41,7 +41,7 @@ class CheckReport:
     vram_bytes: int
 
 
-def check(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
+def check_study(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
     """Look at everything that a study needs; its results would go below `studies`.
 
     Raises ConfigError with a line for each thing that has to be mended; where there is none,

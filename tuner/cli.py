@@ -1,4 +1,4 @@
-"""The verbs of the command line: parse, call one function, print.
+"""The command line: parse, call one function, print.
 
 Results go to stdout, progress and errors to stderr. What loads a network or a chart is imported
 inside the command that needs it: `tuner --help` and `tuner check` start without torch.
@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tuner import __version__
 from tuner.cli_data import data as data_verbs
 from tuner.cli_pictures import pictures
-from tuner.cli_recipes import recipes
+from tuner.cli_study import commands as study_commands
 from tuner.refusal import told
-from tuner.study_folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
-from tuner.terminal import say
 
 app = typer.Typer(
     name="tuner",
@@ -43,31 +41,9 @@ _ENVIRONMENT = {
 }
 """Read by the libraries when they are imported; what the user has set stays."""
 
-Space = Annotated[Path, typer.Argument(metavar="SPACE", help="The search-space file (YAML).")]
-Study = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")
-]
-Studies = Annotated[
-    Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
-]
-SetValues = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as train.rank=8."),
-]
-Base = Annotated[
-    str | None, typer.Option(help="Another base: mannequin, a folder, a file or a hub id.")
-]
-Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
-Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
-Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
-Workers = Annotated[
-    int, typer.Option(min=1, max=64, help="Trials side by side, each in a process of its own.")
-]
-Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view.")]
 
-
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(wanted: bool) -> None:
+    if wanted:
         print(__version__)
         raise typer.Exit
 
@@ -81,192 +57,15 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """What holds for every command: the libraries' settings, and --version."""
+    """Set the libraries' environment for every command, and answer --version."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
 
-@app.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
-def run(  # noqa: PLR0913 - one argument per option
-    space: Space,
-    set_values: SetValues = None,
-    base: Base = None,
-    data: Data = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    studies: Studies = DEFAULT_STUDIES,
-    workers: Workers = 1,
-    plain: Plain = False,
-) -> None:
-    """Run a study, or go on with it where it stopped, and print its Pareto front."""
-    with told():
-        from tuner.check import check as check_study
-        from tuner.follow import follow
-        from tuner.space import load_study
-
-        config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
-        )
-        folder = study_folder(studies, config.study)
-        check_study(config, studies)
-        follow(config, folder, plain, workers)
+files = typer.Typer()
 
 
-@app.command(epilog="Example: tuner check search_spaces/pose.yaml")
-def check(  # noqa: PLR0913 - one argument per option
-    space: Space,
-    set_values: SetValues = None,
-    base: Base = None,
-    data: Data = None,
-    trials: Trials = None,
-    seed: Seed = None,
-    studies: Studies = DEFAULT_STUDIES,
-) -> None:
-    """Check a search space and everything it names, and say what a study of it takes."""
-    with told():
-        from tuner.check import check as check_study
-        from tuner.space import load_study
-
-        config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
-        )
-        for line in check_study(config, studies).lines:
-            print(line)
-
-
-@app.command(epilog="Example: tuner init pose")
-def init(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped search space.")],
-) -> None:
-    """Copy a shipped search space into this folder."""
-    with told():
-        from tuner.init import copy_out
-
-        paths = copy_out(name)
-        for path in paths:
-            print(path)
-        say(f"next: tuner check {paths[0]}")
-
-
-@app.command(epilog="Example: tuner status pose")
-def status(
-    study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
-    studies: Studies = DEFAULT_STUDIES,
-    plain: Plain = False,
-) -> None:
-    """Show how far the studies are, or one study with its front and its trials."""
-    with told():
-        from tuner.results_table import read_results
-        from tuner.summary import print_status, state_line
-
-        if study:
-            print_status(existing_study(studies, study), plain)
-            return
-        folders = all_studies(studies)
-        for folder in folders:
-            print(state_line(folder, read_results(folder)))
-        if not folders:
-            say(f"no studies in {studies}; begin one with `tuner run SPACE`")
-
-
-@app.command(epilog="Example: tuner confirm pose --samples 208")
-def confirm(
-    study: Study,
-    trials: Annotated[int, typer.Option(min=1, max=100, help="So many of the strongest.")] = 3,
-    samples: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Fresh samples of each LoRA, at least.")
-    ] = 104,
-    training_seeds: Annotated[
-        int, typer.Option(min=0, max=99, help="So often is each trained again.")
-    ] = 2,
-    studies: Studies = DEFAULT_STUDIES,
-    plain: Plain = False,
-) -> None:
-    """Measure the strongest trials on fresh noise and with fresh training seeds; name the best."""
-    with told():
-        folder = existing_study(studies, study)
-        from tuner.confirm import Asked
-        from tuner.follow import follow_confirm
-
-        follow_confirm(folder, Asked(trials, samples, training_seeds), plain)
-
-
-@app.command(epilog="Example: tuner report pose")
-def report(
-    study: Study,
-    out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Another file than the study's own.")
-    ] = None,
-    studies: Studies = DEFAULT_STUDIES,
-) -> None:
-    """Write report.html beside a study's results: one page that works offline, at any time."""
-    with told():
-        from tuner.report import write_report
-
-        print(write_report(existing_study(studies, study), out))
-
-
-@app.command(epilog="Example: tuner dashboard pose --port 8081")
-def dashboard(
-    study: Study,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
-    host: Annotated[str, typer.Option(help="On which address.")] = "127.0.0.1",
-    expose: Annotated[
-        bool, typer.Option("--expose", help="Let others reach it: there is no password.")
-    ] = False,
-    studies: Studies = DEFAULT_STUDIES,
-) -> None:
-    """Open a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
-    with told():
-        from tuner.dashboard import serve
-
-        serve(existing_study(studies, study), host, port, expose)
-
-
-@app.command(epilog="Example: tuner export pose -o pose.safetensors")
-def export(  # noqa: PLR0913 - one argument per option
-    study: Study,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
-    ],
-    trial: Annotated[
-        int | None, typer.Option(min=0, help="The trial; else the confirmed, or the strongest.")
-    ] = None,
-    names: Annotated[
-        Literal["kohya", "diffusers"],
-        typer.Option("--format", help="kohya: ComfyUI, A1111 and Forge; diffusers: its own."),
-    ] = "kohya",
-    lora_rank: Annotated[
-        int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
-    studies: Studies = DEFAULT_STUDIES,
-) -> None:
-    """Write a trial's LoRA or model as a file for other programs, and check what was written."""
-    with told():
-        folder = existing_study(studies, study)
-        from tuner.confirmed import Choice, chosen
-
-        if trial is None:
-            choice = chosen(folder)
-            for line in choice.why:
-                say(line)
-        else:
-            choice = Choice(trial, None, ())
-        from tuner.export_model import export_trial
-
-        report = export_trial(folder, choice, out, names, force=force, lora_rank=lora_rank)
-        print(report.path)
-        for line in report.lines:
-            say(line)
-
-
-app.add_typer(pictures)
-app.add_typer(recipes)
-app.add_typer(data_verbs)
-
-
-@app.command(epilog="Example: tuner models")
+@files.command(epilog="Example: tuner models")
 def models() -> None:
     """List every weight file that is read or fetched: its licence, and where it is or belongs."""
     with told():
@@ -276,7 +75,7 @@ def models() -> None:
             print(line)
 
 
-@app.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
+@files.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
 def build_mannequin(
     fast: Annotated[bool, typer.Option("--fast", help="A minute, and nothing learned.")] = False,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("build/mannequin"),
@@ -289,6 +88,10 @@ def build_mannequin(
         build(out=out, fast=fast, seed=seed)
 
 
+for commands in (study_commands, pictures, data_verbs, files):
+    app.add_typer(commands)
+
+
 def main() -> None:
-    """The program."""
+    """Run the command line."""
     app()

@@ -26,7 +26,8 @@ from tuner.calibration import ABOUT, MARK, marked, study_marks
 from tuner.errors import ConfigError, TunerError
 from tuner.files import replacing
 from tuner.optuna_study import attach_picture, existing, storage
-from tuner.results_table import Results, measured, read_results
+from tuner.report_tables import measured
+from tuner.results_table import Results, read_results
 from tuner.rows import RungRow, TrialRow
 from tuner.store import Store
 from tuner.study_folder import StudyFolder

@@ -23,14 +23,12 @@ from tuner.export import (
     ExportReport,
     Names,
     confirmed_metadata,
-    difference,
     export,
     file_metadata,
     last_rung,
-    quiet,
-    stored_cells,
     write_lora,
 )
+from tuner.export_verify import difference, quiet, stored_cells
 from tuner.files import replacing, write_text
 from tuner.lora_file import Component
 from tuner.low_rank import extracted

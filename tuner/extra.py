@@ -28,7 +28,7 @@ from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.suite_config import TRAIN_SIZE, SuiteConfig
 from tuner.train_config import TrainConfig
-from tuner.trial import Workbench, look_at
+from tuner.trial_bench import Workbench, look_at
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from rich import box
-from rich.table import Table
-
 from metrics.contract import Objective
 from metrics.objectives import Difference
 from tuner.answer import difference
@@ -18,8 +15,6 @@ from tuner.extra_rows import Extra, ExtraRow
 from tuner.results_table import Results, front
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
-from tuner.terminal import console
-from tuner.text import interval
 
 MOST_ROWS = 20
 """Trials of a table, the strongest of the front."""
@@ -71,12 +66,6 @@ def title(extra: Extra, base: str) -> str:
     return f"with the alias {extra.alias}" if extra.alias else f"at {extra.size} px"
 
 
-def print_extras(folder: StudyFolder, results: Results, plain: bool = False) -> None:
-    """The tables at the terminal; nothing where the study has no extras."""
-    for one in extra_tables(folder, results):
-        console().print(_printed(one, results, plain))
-
-
 def _line(
     store: Store, row: ExtraRow, base: ExtraRow | None, objectives: Sequence[str]
 ) -> ExtraLine:
@@ -89,17 +78,3 @@ def _line(
         gains = {name: one for name, one in found.items() if one is not None}
     numbers = {**row.rung.objectives, **row.rung.rates}
     return ExtraLine(row.rung.trial, numbers, gains, row.reason)
-
-
-def _printed(one: ExtraTable, results: Results, plain: bool) -> Table:
-    names = [*results.study.objectives, *results.study.constraints]
-    title = f"not optimised: {one.title}"
-    table = Table(title=title, title_justify="left", box=None if plain else box.SIMPLE_HEAD)
-    for name in ("trial", *names, "reason"):
-        table.add_column(name)
-    for line in one.lines:
-        cells = [interval(line.numbers[n]) if n in line.numbers else "-" for n in names]
-        who = "base" if line.trial is None else str(line.trial)
-        style = "dim" if line.trial is None else None
-        table.add_row(who, *cells, line.reason or "", style=style)
-    return table

@@ -12,7 +12,7 @@ from tuner.calibration import study_marks
 from tuner.config import StudyConfig
 from tuner.events import Event, Phase
 from tuner.live import View, recall, show
-from tuner.report import write_report
+from tuner.report_page import write_report
 from tuner.results_table import read_results
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder
 from tuner.summary import print_confirmation, print_front, print_next, print_rungs

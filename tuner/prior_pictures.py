@@ -20,7 +20,7 @@ from tuner.files import write_text
 from tuner.keep import is_flagged
 from tuner.sample import draw_cells
 from tuner.suite_config import SuiteConfig
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 
 COUNT = 100
 """Pictures; Ruiz et al. (2023) draw some 200 x the training pictures, diffusers' script 100."""

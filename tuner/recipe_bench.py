@@ -27,7 +27,8 @@ from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig, read_yaml
-from tuner.trial import Workbench, run_trial
+from tuner.trial import run_trial
+from tuner.trial_bench import Workbench
 from tuner.work import TrialWork
 
 

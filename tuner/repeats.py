@@ -22,7 +22,7 @@ from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder, TrialFolder
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig, read_yaml, to_yaml
-from tuner.trial import Workbench, look_at
+from tuner.trial_bench import Workbench, look_at
 from tuner.work import RepeatWork
 
 

@@ -5,9 +5,11 @@ The page asks the network for nothing, and says so to the browser in its securit
 
 from __future__ import annotations
 
+import errno
 import itertools
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -15,18 +17,20 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from metrics.contract import Objective
-from tuner.answer import Answer
+from tuner.answer import Answer, answer
 from tuner.course import agreements, causes, course, hypervolumes, phase_seconds
 from tuner.effects import Estimate, effects, excludes_zero
+from tuner.errors import TunerError
 from tuner.extra_table import extra_tables
+from tuner.files import write_text
 from tuner.findings import ASKS
 from tuner.recipe_results import read_series
-from tuner.report_data import StudyData
+from tuner.report_data import StudyData, read_study_data
 from tuner.report_figures import STATES, course_figure, effect_points, finished, front_points
-from tuner.report_pictures import Pictures, Shown, as_json, judges, key
+from tuner.report_pictures import Pictures, Shown, as_json, judges, key, pictures
 from tuner.rows import json_text
 from tuner.store import utc_now
-from tuner.study_folder import DEFAULT_STUDIES, study_name
+from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
 from tuner.text import interval, words
 from tuner.verdict_page import COLUMNS, RULE, cells, verdict_rows
 
@@ -214,3 +218,23 @@ def _base_volume(data: StudyData) -> float | None:
 def _in_script(facts: dict[str, Any]) -> str:
     """JSON that stands in a script element: nothing in it can end the element."""
     return json_text(facts).replace("<", "\\u003c")
+
+
+def write_report(folder: StudyFolder, out: Path | None = None) -> Path:
+    """Write the report to `out`, by default beside results.db, and return its path.
+
+    The study is only read. Raises ConfigError for a folder in which no study was begun, TunerError
+    for a place that cannot be written.
+    """
+    path = out or folder.report
+    data = read_study_data(folder)
+    answered = answer(data)
+    try:
+        write_text(path, page(data, answered, pictures(data, answered.trial)))
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
+        raise TunerError(
+            f"{path} cannot be written ({error.strerror}); give another file with --out"
+        ) from error
+    return path

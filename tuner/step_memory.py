@@ -10,8 +10,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from tuner.base_model import BaseModel
-from tuner.precision import multiplies_bfloat16
+from tuner.base_model import BaseModel, multiplies_bfloat16
 from tuner.train_config import TrainConfig
 
 _PLAIN_ATTENTION_PLACES = 32 * 32

@@ -14,7 +14,6 @@ from functools import partial
 
 from tuner.attempts import base_told, trial_attempts
 from tuner.config import StudyConfig, rung_steps
-from tuner.ending import Ending
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Progress, TrialEnded, TrialState
 from tuner.files import sweep
@@ -23,6 +22,7 @@ from tuner.optuna_study import ask, ended, opened, reasons, remaining, settle_de
 from tuner.outcomes import Idle, Outcome
 from tuner.process import locked
 from tuner.sqlite import write_ahead
+from tuner.stopping import Ending
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 from tuner.study_record import data_hashes, read_data, record_study

@@ -8,19 +8,17 @@ from tuner.calibration import ABOUT, study_marks
 from tuner.config import MANNEQUIN
 from tuner.confirmed import later, read_confirmation, sentences, unconfirmed
 from tuner.course import agreements, rung_lines
-from tuner.extra_table import print_extras
 from tuner.process import runner
 from tuner.recipes import RECIPE
-from tuner.results_table import (
-    Results,
-    front,
+from tuner.report_tables import (
     front_table,
     measure_notes,
     measures_tables,
     parameter_lines,
-    read_results,
+    print_extras,
     trials_table,
 )
+from tuner.results_table import Results, front, read_results
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
 from tuner.terminal import console
 

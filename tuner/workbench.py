@@ -40,7 +40,7 @@ from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.study_record import TrainingSets
-from tuner.trial import Workbench, copy_measures, ground_of, look_at
+from tuner.trial_bench import Workbench, copy_measures, ground_of, look_at
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors

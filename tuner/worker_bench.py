@@ -14,7 +14,8 @@ from tuner.repeats import run_repeat
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
-from tuner.trial import Workbench, run_trial
+from tuner.trial import run_trial
+from tuner.trial_bench import Workbench
 from tuner.work import RepeatWork, TrialWork, Work
 from tuner.workbench import open_bench
 

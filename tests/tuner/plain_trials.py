@@ -10,11 +10,11 @@ import numpy as np
 from PIL import Image as Picture
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
+from tuner.collapse import hard_failure
 from tuner.config import StudyConfig
 from tuner.events import Event, Phase, Progress, TrialEnded
 from tuner.optuna_study import opened
 from tuner.outcomes import Rung
-from tuner.rungs import hard_failure
 from tuner.space import load_study
 from tuner.store import Store
 from tuner.study import RunTrial, Session

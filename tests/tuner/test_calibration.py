@@ -30,7 +30,8 @@ from tuner.errors import ConfigError
 from tuner.judge_models import judge_settings, model_names
 from tuner.mannequin.figure import random_figure
 from tuner.mannequin.render import draw
-from tuner.results_table import front_table, read_results
+from tuner.report_tables import front_table
+from tuner.results_table import read_results
 from tuner.rows import RungRow, StudyRow
 from tuner.selfcheck import best_cut
 from tuner.store import Store

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tuner import shipped
-from tuner.check import check
+from tuner.check import check_study
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError, DiskError, MissingModelError
 from tuner.estimate import estimate
@@ -64,7 +64,7 @@ def _study(base: object, data: object, clip: object, *settings: str) -> StudyCon
 def test_a_study_that_can_run_is_told_with_its_cost(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
-    report = check(_study(base, data, clip), tmp_path / "new" / "studies")
+    report = check_study(_study(base, data, clip), tmp_path / "new" / "studies")
     text = "\n".join(report.lines)
     assert "study pose: 12 trials scored at steps 150, 300" in text
     assert "13 prompts x 4 seeds = 52 samples" in text
@@ -87,7 +87,7 @@ def test_all_that_has_to_be_mended_is_told_at_once(tmp_path: Path, clip: Path) -
         "suite.size=512",
     )
     with pytest.raises(ConfigError) as caught:
-        check(config, tmp_path)
+        check_study(config, tmp_path)
     first, second = str(caught.value).splitlines()
     assert "pickled weights can run code" in first
     assert "is not there" in second
@@ -96,14 +96,14 @@ def test_all_that_has_to_be_mended_is_told_at_once(tmp_path: Path, clip: Path) -
 def test_persons_are_counted_only_where_a_detector_is_set(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
-    report = check(_study(base, data, clip), tmp_path)
+    report = check_study(_study(base, data, clip), tmp_path)
     assert "persons: not counted, judges.person_model is not set" in report.lines
     for name in ("yolo.yaml", "yolo.safetensors"):
         (clip / name).write_text("x")
     for model in (clip, clip / "detector.pt"):
         if model.suffix:
             model.write_text("x")
-        report = check(_study(base, data, clip, f"judges.person_model={model}"), tmp_path)
+        report = check_study(_study(base, data, clip, f"judges.person_model={model}"), tmp_path)
         assert f"persons: counted by {model}" in report.lines
 
 
@@ -116,7 +116,7 @@ def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
 ) -> None:
     (clip / "open_clip_config.json").unlink()
     with pytest.raises(MissingModelError) as caught:
-        check(_study(base, data, clip, f"judges.person_model={tmp_path / name}"), tmp_path)
+        check_study(_study(base, data, clip, f"judges.person_model={tmp_path / name}"), tmp_path)
     gender, person = str(caught.value).splitlines()
     assert gender.endswith("lacks open_clip_config.json")
     assert person.startswith("person judge ")
@@ -127,9 +127,11 @@ def test_a_missing_model_for_copies_is_told(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
     for model in ("facebook/dinov2-small", str(clip)):
-        check(_study(base, data, clip, f"judges.copy_model={model}"), tmp_path)
+        check_study(_study(base, data, clip, f"judges.copy_model={model}"), tmp_path)
     with pytest.raises(MissingModelError, match=r"sscd\.safetensors: no such file or folder"):
-        check(_study(base, data, clip, f"judges.copy_model={tmp_path}/sscd.safetensors"), tmp_path)
+        check_study(
+            _study(base, data, clip, f"judges.copy_model={tmp_path}/sscd.safetensors"), tmp_path
+        )
 
 
 @pytest.mark.parametrize(
@@ -142,7 +144,7 @@ def test_a_folder_that_is_no_base_is_refused(
     index = base / "model_index.json"
     index.write_text(json.dumps({"_class_name": kind})) if kind else index.unlink()
     with pytest.raises(ConfigError, match=message):
-        check(_study(base, data, clip), tmp_path)
+        check_study(_study(base, data, clip), tmp_path)
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, data: Path, clip: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, data: Path, cli
     sizes = ("train.resolution=512", "suite.size=512")
     config = _study(f"{tmp_path}/notes.txt", data, clip, *sizes)
     with pytest.raises(ConfigError, match=r"found a .txt file, allowed: .safetensors"):
-        check(config, tmp_path)
+        check_study(config, tmp_path)
 
 
 def test_a_base_that_is_not_there_is_a_missing_model(
@@ -159,12 +161,12 @@ def test_a_base_that_is_not_there_is_a_missing_model(
     sizes = ("train.resolution=512", "suite.size=512")
     config = _study(f"{tmp_path}/none", data, clip, *sizes)
     with pytest.raises(MissingModelError, match="is not there"):
-        check(config, tmp_path)
+        check_study(config, tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingModelError, match="HF_HUB_OFFLINE"):
-        check(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
+        check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    report = check(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
+    report = check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
     assert "will be fetched from the hub" in "\n".join(report.lines)
 
 
@@ -176,7 +178,7 @@ def test_the_mannequin_without_weights_is_a_missing_model(
     monkeypatch.setattr(shipped, "YOLO", tmp_path / "no-yolo")
     config = load_study(shipped_spaces()["pose"], data=str(data))
     with pytest.raises(MissingModelError) as caught:
-        check(config, tmp_path)
+        check_study(config, tmp_path)
     first, second, third = str(caught.value).splitlines()
     assert "tuner build-mannequin" in first
     assert "lacks open_clip_config.json, open_clip_model.safetensors" in second
@@ -189,7 +191,7 @@ def test_no_room_on_the_disk_is_told_with_numbers(
     usage = SimpleNamespace(free=2**20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(DiskError, match=r"1 MiB free, the study needs about \d+ MiB") as caught:
-        check(_study(base, data, clip), tmp_path)
+        check_study(_study(base, data, clip), tmp_path)
     assert caught.value.exit_code == 74
 
 
@@ -198,7 +200,7 @@ def test_studies_below_a_file_cannot_be_written(
 ) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(DiskError, match="cannot be written to"):
-        check(_study(base, data, clip), tmp_path / "file" / "studies")
+        check_study(_study(base, data, clip), tmp_path / "file" / "studies")
 
 
 def test_eight_bits_without_a_gpu_are_told_before_the_run(
@@ -207,8 +209,8 @@ def test_eight_bits_without_a_gpu_are_told_before_the_run(
     both = _study(base, data, clip, "train.optimizer={choices: [adamw, adamw8bit]}")
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ConfigError, match="adamw8bit needs an NVIDIA GPU"):
-        check(both, tmp_path)
-    lines = check(_study(base, data, clip, "train.optimizer=lion"), tmp_path).lines
+        check_study(both, tmp_path)
+    lines = check_study(_study(base, data, clip, "train.optimizer=lion"), tmp_path).lines
     assert "optimizer: lion" in lines
 
 
@@ -225,11 +227,11 @@ def test_regularisation_pictures_are_counted(
         ("base", "regularisation: pictures of the base, drawn at the first run"),
     ):
         study = _study(base, data, clip, f"regularisation={source}", weight)
-        assert told in check(study, tmp_path).lines
+        assert told in check_study(study, tmp_path).lines
     with pytest.raises(ConfigError, match=r"regularisation originals: .* is not there"):
-        check(_study(base, data, clip, "regularisation=originals", weight), tmp_path)
+        check_study(_study(base, data, clip, "regularisation=originals", weight), tmp_path)
     with pytest.raises(ConfigError, match="mannequin's data have none"):
-        check(_study(base, "mannequin", clip, "regularisation=originals", weight), tmp_path)
+        check_study(_study(base, "mannequin", clip, "regularisation=originals", weight), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -294,7 +296,7 @@ def test_what_stopping_saves_is_told(
 ) -> None:
     config = _study(base, data, clip)
     budget = config.budget.model_copy(update={"keep": 0.5, "rungs": tuple(json.loads(rungs))})
-    lines = check(config.model_copy(update={"budget": budget}), tmp_path).lines
+    lines = check_study(config.model_copy(update={"budget": budget}), tmp_path).lines
     assert told in "\n".join(lines)
     assert "time: at most about" in "\n".join(lines)
-    assert not any(line.startswith("rungs:") for line in check(config, tmp_path).lines)
+    assert not any(line.startswith("rungs:") for line in check_study(config, tmp_path).lines)

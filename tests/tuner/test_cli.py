@@ -68,8 +68,8 @@ def test_checking_a_whole_space_loads_no_heavy_library(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(SPACE.format(base="mannequin", clip="mannequin").replace("data: m", "data: n"))
     code = (
-        "import sys; from tuner.space import load_study; from tuner.check import check\n"
-        "try: check(load_study(sys.argv[1]))\n"
+        "import sys; from tuner.space import load_study; from tuner.check import check_study\n"
+        "try: check_study(load_study(sys.argv[1]))\n"
         "except Exception as error: print(error)\n"
         f"print([one for one in {HEAVY} if one in sys.modules])"
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tuner.comfyui import positive_prompt
+from tuner.image_prompt import positive_prompt
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:

@@ -39,7 +39,7 @@ from tuner.sample import noise
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 from tuner.train_config import read_yaml
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ from tuner.store import Store
 from tuner.study_folder import TrialFolder
 from tuner.train import train
 from tuner.train_config import read_yaml
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 
 pytestmark = pytest.mark.slow
 

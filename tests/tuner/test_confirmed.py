@@ -16,8 +16,8 @@ from tuner.answer import answer
 from tuner.confirmed import chosen, read_confirmation, sentences
 from tuner.errors import ConfigError
 from tuner.fresh_rows import FreshRow, PlanRow
-from tuner.report import write_report
 from tuner.report_data import read_study_data
+from tuner.report_page import write_report
 from tuner.results_table import read_results
 from tuner.rows import RungRow
 from tuner.store import Store

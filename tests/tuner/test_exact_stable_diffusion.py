@@ -24,14 +24,15 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from metrics.contract import Objective, Sample, ScoredSample
 from tuner.base_model import BaseModel, load_base
-from tuner.check import check
+from tuner.check import check_study
 from tuner.checkpoint_file import STABLE_DIFFUSION_15
 from tuner.clip_tokenizer import all_merges, clip_tokenizer
 from tuner.config import StudyConfig
 from tuner.data.buckets import bucket_sizes
 from tuner.data.cache import bucket_step
 from tuner.data.folder import TrainingSet
-from tuner.export import MOST_DIFFERENCE, export
+from tuner.export import export
+from tuner.export_verify import MOST_DIFFERENCE
 from tuner.files import write_text
 from tuner.init import shipped_spaces
 from tuner.keep import keep
@@ -163,7 +164,7 @@ def test_every_recipe_and_value_of_the_shipped_space_fits_the_checkpoint(
     space = shipped_spaces()["pose_sd15"]
     config = load_study(space, base=str(checkpoint), data=str(training_set.root))
     assert config.suite.sampler == "dpm++"
-    report = check(config, tmp_path)
+    report = check_study(config, tmp_path)
     assert f"base {checkpoint}: a single file" in report.lines
     recipes = start_parameters(config)
     assert len(recipes) == 5

@@ -13,7 +13,8 @@ from tuner import adapter
 from tuner.base_model import BaseModel, load_base
 from tuner.config import BudgetConfig, StudyConfig
 from tuner.errors import TunerError
-from tuner.export import MOST_DIFFERENCE, ExportError, Names, export
+from tuner.export import Names, export
+from tuner.export_verify import MOST_DIFFERENCE, ExportError
 from tuner.files import write_text
 from tuner.keep import keep
 from tuner.lora_file import LoraFile, LoraModule, payload_sha256, read_file, write_file

@@ -30,7 +30,8 @@ from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig
-from tuner.trial import Workbench, run_trial
+from tuner.trial import run_trial
+from tuner.trial_bench import Workbench
 
 TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, alias="mi_cv")
 SUITE = SuiteConfig(

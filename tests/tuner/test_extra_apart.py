@@ -18,10 +18,11 @@ from tuner.answer import answer
 from tuner.config import StudyConfig
 from tuner.confirmed import candidates
 from tuner.extra_rows import Extra, ExtraRow
-from tuner.extra_table import extra_tables, print_extras
+from tuner.extra_table import extra_tables
 from tuner.outcomes import ExtraFound, Outcome
-from tuner.report import write_report
 from tuner.report_data import read_study_data
+from tuner.report_page import write_report
+from tuner.report_tables import print_extras
 from tuner.results_table import front, read_results, recommended
 from tuner.rows import RungRow
 from tuner.store import Store

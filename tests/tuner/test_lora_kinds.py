@@ -13,7 +13,8 @@ import torch
 from tests.tuner.test_adapter import fill, modules, outputs, same
 from tuner import adapter
 from tuner.base_model import BaseModel
-from tuner.export import _for_diffusers, quiet, write_lora
+from tuner.export import _for_diffusers, write_lora
+from tuner.export_verify import quiet
 from tuner.lora_file import LoraFile, LoraFileError, LoraModule, merge, read_file, write_file
 from tuner.train_config import TrainConfig
 

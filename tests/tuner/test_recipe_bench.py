@@ -26,7 +26,7 @@ from tuner.optuna_study import opened
 from tuner.outcomes import Rung
 from tuner.recipe_bench import recipe_runner
 from tuner.recipe_results import read_runs, read_series
-from tuner.report import write_report
+from tuner.report_page import write_report
 from tuner.results_table import read_results
 from tuner.space import load_study
 from tuner.store import Store
@@ -35,7 +35,7 @@ from tuner.study_folder import StudyFolder
 from tuner.study_record import record_study
 from tuner.summary import print_next
 from tuner.train_config import TrainConfig
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 from tuner.work import TrialWork
 from tuner.workbench import kept_base
 

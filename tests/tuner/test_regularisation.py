@@ -19,7 +19,7 @@ from tuner.prior_pictures import COUNT, _cells, prior_pictures
 from tuner.space import load_study
 from tuner.space_text import space_hash, to_yaml
 from tuner.suite_config import SuiteConfig
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 
 SPACE = """
 study: a

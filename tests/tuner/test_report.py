@@ -15,7 +15,7 @@ from metrics.contract import Prompt
 from tests.tuner.report_studies import PROMPTS, multiplied, new_study, put_samples, put_trial
 from tuner.cli import app
 from tuner.process import locked
-from tuner.report import write_report
+from tuner.report_page import write_report
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
 

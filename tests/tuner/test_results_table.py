@@ -9,18 +9,14 @@ from rich.console import Console
 
 from metrics.contract import Measure, Objective
 from tuner.errors import ConfigError
-from tuner.results_table import (
-    Result,
-    Results,
-    front,
+from tuner.report_tables import (
     front_table,
     measure_notes,
     measures_tables,
     parameter_lines,
-    read_results,
-    recommended,
     trials_table,
 )
+from tuner.results_table import Result, Results, front, read_results, recommended
 from tuner.rows import RungRow, StudyRow, TrialRow
 from tuner.study_folder import StudyFolder, study_name
 

@@ -5,17 +5,8 @@ import pytest
 
 from metrics.contract import Image, Objective, Prompt, Sample, ScoredSample
 from metrics.pareto import crowding, fronts, pareto
-from tuner.rungs import (
-    Place,
-    Standing,
-    beyond_hope,
-    broken,
-    excesses,
-    hard_failure,
-    is_flat,
-    place,
-    places,
-)
+from tuner.collapse import hard_failure, is_flat
+from tuner.stopping import Place, Standing, beyond_hope, broken, excesses, place, places
 
 NOISE = np.random.default_rng(0).integers(0, 256, (8, 8, 3)).astype(np.uint8)
 BLACK = np.zeros((8, 8, 3), np.uint8)

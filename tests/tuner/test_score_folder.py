@@ -146,7 +146,7 @@ def test_pictures_that_name_no_sex_need_no_gender_model(
     [
         (["--gender-model", "no-such-folder"], "names no open_clip model"),
         (["--gender-model", "ViT-L-14/nonsense"], "could not be loaded"),
-        (["--gender-model", "mannequin", "--person-model", "no.pt"], "no.pt is not there"),
+        (["--gender-model", "mannequin", "--person-model", "no.pt"], "no.pt was not found"),
     ],
 )
 def test_a_model_that_was_named_has_to_be_there(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from tuner import files, score_report
+from tuner import files
 from tuner.calibration import Trust
 from tuner.errors import ConfigError
 from tuner.score_folder import FoundPictures

@@ -26,7 +26,7 @@ from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
 from tuner.suite_config import SuiteConfig
-from tuner.trial import Workbench, look_at
+from tuner.trial_bench import Workbench, look_at
 from tuner.workbench import base_scored, held_out_features
 
 SUITE = SuiteConfig(prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=4)

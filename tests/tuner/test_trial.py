@@ -29,7 +29,8 @@ from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig, read_yaml, to_yaml
-from tuner.trial import Workbench, run_trial
+from tuner.trial import run_trial
+from tuner.trial_bench import Workbench
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(

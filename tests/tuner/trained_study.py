@@ -29,7 +29,8 @@ from tuner.study_folder import RungFolder, StudyFolder
 from tuner.study_record import record_study
 from tuner.suite_config import SuiteConfig
 from tuner.train_config import TrainConfig
-from tuner.trial import Workbench, run_trial
+from tuner.trial import run_trial
+from tuner.trial_bench import Workbench
 from tuner.workbench import base_scored
 
 SUITE = SuiteConfig(

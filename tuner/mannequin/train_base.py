@@ -16,11 +16,11 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from tuner.base_model import multiplies_bfloat16
 from tuner.mannequin.corpus import Corpus
 from tuner.mannequin.fit import Fit
 from tuner.mannequin.train_text import WIDTH, token_ids
 from tuner.mannequin.train_vae import to_pixels
-from tuner.precision import multiplies_bfloat16
 
 BATCH = 32
 PEAK_RATE = 8e-4

@@ -14,8 +14,8 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
+from tuner.base_model import multiplies_bfloat16
 from tuner.mannequin.fit import Fit
-from tuner.precision import multiplies_bfloat16
 
 BATCH = 16
 PEAK_RATE = 1.5e-3

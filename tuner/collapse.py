@@ -1,0 +1,34 @@
+"""Tell whether the samples of a trial have collapsed to plain colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from metrics.contract import Image, ScoredSample
+
+FLAT = 1 / 255
+"""Below this standard deviation of its values in [0, 1] a picture shows nothing."""
+
+
+def is_flat(image: Image) -> bool:
+    """True for a picture of one colour, such as the black one that weights of NaN decode to.
+
+    The spread is taken over the pixels of each channel: one even tint is flat too.
+    """
+    pixels = image.reshape(-1, image.shape[-1]).astype(np.float32) / 255
+    return float(pixels.std(axis=0).max()) < FLAT
+
+
+def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
+    """Why a trial must stop at this rung whatever its scores are, or None when it may go on.
+
+    Collapse: at least half of the samples show nothing.
+    """
+    if not scored:
+        return "no samples"
+    flat = sum(is_flat(one.sample.image) for one in scored)
+    if 2 * flat >= len(scored):
+        return f"collapsed: {flat} of {len(scored)} samples show nothing but one colour"
+    return None
