@@ -25,10 +25,10 @@ from metrics.contract import Measure, Objective
 from metrics.effect import effect
 from metrics.objectives import objectives
 from tuner.base_model import load_base
+from tuner.errors import DivergedError
 from tuner.files import write_text
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
-from tuner.outcomes import DivergedError
 from tuner.train import Checkpoint, train
 
 RESULT = Path(__file__).parent / "results" / "overtraining.md"

@@ -49,11 +49,11 @@ from metrics.detectors import Detectors
 from tuner import shipped
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet, read_folder
+from tuner.errors import DivergedError
 from tuner.files import write_text
 from tuner.grid import write_grid
 from tuner.judge_models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
-from tuner.outcomes import DivergedError
 from tuner.sample import sample
 from tuner.study_folder import RungFolder
 from tuner.suite_config import SuiteConfig

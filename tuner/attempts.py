@@ -12,9 +12,9 @@ from contextlib import closing
 
 from metrics.contract import SET_OBJECTIVES
 from tuner.config import BudgetConfig, StudyConfig, rung_steps
-from tuner.errors import ConfigError, TooManyFailuresError, TunerError
+from tuner.errors import ConfigError, OutOfMemoryError, TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, Retried, RungScored
-from tuner.outcomes import ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import ExtraFound, Idle, Outcome, Rung
 from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder

@@ -50,7 +50,7 @@ def run(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run a study, or go on with it where it stopped, and print its Pareto front."""
     with told():
-        from tuner.check import check as check_study
+        from tuner.check import check_study
         from tuner.follow import follow
         from tuner.space import load_study
 
@@ -63,7 +63,7 @@ def run(  # noqa: PLR0913 - one argument per option
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
-def check_study(  # noqa: PLR0913 - one argument per option
+def check(  # noqa: PLR0913 - one argument per option
     space: Space,
     set_values: SetValues = None,
     base: Base = None,
@@ -74,7 +74,7 @@ def check_study(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Check a search space and everything it names, and say what a study of it takes."""
     with told():
-        from tuner.check import check as check_study
+        from tuner.check import check_study
         from tuner.space import load_study
 
         config = load_study(

@@ -16,11 +16,11 @@ from metrics.contract import ScoredSample
 from tuner.attempts import base_told, repeat_attempts
 from tuner.config import BudgetConfig, StudyConfig, rung_steps
 from tuner.confirmed import candidates, finished, planned_samples
-from tuner.errors import ConfigError, TunerError
+from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.optuna_study import opened
-from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import ExtraFound, Idle, Outcome, Rung
 from tuner.process import locked
 from tuner.results_table import read_results
 from tuner.rows import RungRow

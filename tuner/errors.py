@@ -38,3 +38,11 @@ class DiskError(TunerError):
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM: stop as Ctrl-C does."""
+
+
+class DivergedError(Exception):
+    """The loss, the weights or the pictures of a trial are no longer finite numbers."""
+
+
+class OutOfMemoryError(Exception):
+    """A trial asked for more memory than the device or the machine has."""

@@ -15,12 +15,12 @@ from metrics.contract import ScoredSample
 from tuner.alias_leak import with_alias
 from tuner.base_model import BaseModel, load_base
 from tuner.config import StudyConfig
-from tuner.errors import ConfigError, TunerError
+from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase
 from tuner.extra_rows import Extra, ExtraRow
 from tuner.keep import keep
 from tuner.memory_errors import naming_memory_errors
-from tuner.outcomes import DivergedError, ExtraFound, OutOfMemoryError
+from tuner.outcomes import ExtraFound
 from tuner.rows import RungRow, without_pixels
 from tuner.sample import drawn
 from tuner.sizes import as_text, parse_size

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from tuner.outcomes import OutOfMemoryError
+from tuner.errors import OutOfMemoryError
 
 _ONEDNN = ("could not create a primitive", "could not execute a primitive")
 """What oneDNN, which multiplies and convolves on a CPU, says where it finds no memory to work in.

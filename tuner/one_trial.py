@@ -17,11 +17,11 @@ import optuna
 from metrics.models import ModelUnavailableError
 from tuner.attempts import MOST_LOSSES
 from tuner.config import StudyConfig
-from tuner.errors import Terminated, TunerError
+from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.files import sweep, write_text
 from tuner.optuna_study import complete, fail, note_rung, prune, requeue
-from tuner.outcomes import DivergedError, ExtraFound, Idle, Outcome, OutOfMemoryError, Rung
+from tuner.outcomes import ExtraFound, Idle, Outcome, Rung
 from tuner.rows import RungRow
 from tuner.stopping import Ending, judged, stopped
 from tuner.store import Store, utc_now

@@ -15,14 +15,6 @@ from tuner.extra_rows import ExtraRow
 from tuner.rows import RungRow
 
 
-class DivergedError(Exception):
-    """The loss, the weights or the pictures of a trial are no longer finite numbers."""
-
-
-class OutOfMemoryError(Exception):
-    """A trial asked for more memory than the device or the machine has."""
-
-
 @dataclass(frozen=True)
 class Rung:
     """A checkpoint of a trial, sampled and scored; `measures` are told beside the objectives.

@@ -28,9 +28,9 @@ from metrics.contract import Image, Sample
 from tuner import trained
 from tuner.base_model import BaseModel
 from tuner.data.texts import states, tokenized
+from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.memory_errors import is_out_of_memory
-from tuner.outcomes import DivergedError
 from tuner.study_folder import RungFolder
 from tuner.suite_config import SuiteConfig
 

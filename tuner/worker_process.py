@@ -22,9 +22,9 @@ from typing import TypeVar
 
 from metrics.models import ModelUnavailableError
 from tuner.config import StudyConfig
-from tuner.errors import TunerError
+from tuner.errors import DivergedError, TunerError
 from tuner.events import Warned
-from tuner.outcomes import DivergedError, Outcome, Rung
+from tuner.outcomes import Outcome, Rung
 from tuner.study_folder import StudyFolder
 from tuner.study_record import TrainingSets
 from tuner.terminal import own_warnings

@@ -29,11 +29,10 @@ from tuner.config import StudyConfig
 from tuner.confirm import Asked, NothingToConfirmError, planned
 from tuner.confirmed import candidates, chosen, finished, planned_samples, read_confirmation
 from tuner.data.folder import TrainingSet
-from tuner.errors import TunerError
+from tuner.errors import DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.export import export
 from tuner.lora_file import read_file
-from tuner.outcomes import DivergedError, OutOfMemoryError
 from tuner.results_table import read_results
 from tuner.sample import noise
 from tuner.store import Store

@@ -20,10 +20,10 @@ from PIL import Image
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.dashboard import only_named, prepare, serve
-from tuner.errors import ConfigError, TunerError
+from tuner.errors import ConfigError, DivergedError, TunerError
 from tuner.events import Event
 from tuner.optuna_study import existing, opened, storage
-from tuner.outcomes import DivergedError, Rung
+from tuner.outcomes import Rung
 from tuner.rows import RungRow
 from tuner.space import load_study
 from tuner.store import Store

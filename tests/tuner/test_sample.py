@@ -13,9 +13,9 @@ from metrics.contract import Prompt, Sample
 from tuner import adapter
 from tuner import sample as sampling
 from tuner.base_model import BaseModel, load_base
+from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.grid import grid
-from tuner.outcomes import DivergedError
 from tuner.sample import draw, noise, sample
 from tuner.study_folder import RungFolder
 from tuner.suite_config import Denoiser, SuiteConfig

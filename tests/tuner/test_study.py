@@ -19,10 +19,10 @@ from tests.tuner.plain_trials import (
     study_config,
 )
 from tuner.config import StudyConfig
-from tuner.errors import TooManyFailuresError
+from tuner.errors import DivergedError, OutOfMemoryError, TooManyFailuresError
 from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.optuna_study import SOUND
-from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
+from tuner.outcomes import Rung
 from tuner.results_table import front, read_results
 from tuner.space import load_study
 from tuner.study import search

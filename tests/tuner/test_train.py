@@ -14,11 +14,10 @@ from tuner import adapter, losses
 from tuner.base_model import BaseModel, load_base
 from tuner.data.folder import TrainingSet
 from tuner.data.texts import texts_of
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, DivergedError
 from tuner.events import Progress
 from tuner.lora_file import read_file
 from tuner.member import clip
-from tuner.outcomes import DivergedError
 from tuner.study_folder import TrialFolder
 from tuner.train import Checkpoint, train
 from tuner.train_config import TrainConfig

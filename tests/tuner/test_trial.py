@@ -19,11 +19,11 @@ from tests.tuner.trained_study import by_brightness, pixels
 from tuner import adapter, shipped
 from tuner.base_model import BaseModel
 from tuner.data.folder import TrainingSet
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, DivergedError, OutOfMemoryError
 from tuner.events import Phase, Progress
 from tuner.lora_file import read_file
 from tuner.memory_errors import is_out_of_memory, naming_memory_errors
-from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
+from tuner.outcomes import Rung
 from tuner.remembered import remembered
 from tuner.sample import sample
 from tuner.study_folder import RungFolder, TrialFolder

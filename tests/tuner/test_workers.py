@@ -12,9 +12,9 @@ import pytest
 
 from tuner.attempts import smaller_batch, trial_attempts
 from tuner.config import BudgetConfig
-from tuner.errors import DiskError
+from tuner.errors import DiskError, DivergedError, OutOfMemoryError
 from tuner.events import Event, Phase, Retried
-from tuner.outcomes import DivergedError, OutOfMemoryError, Rung
+from tuner.outcomes import Rung
 from tuner.train_config import TrainConfig
 from tuner.work import TrialWork
 from tuner.worker_process import Failure, Over, answer
