@@ -8,17 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-import cv2
-import numpy as np
 from PIL import Image as Pictures
 
-from metrics.contract import Image, Score, ScoredSample
+from metrics.contract import Score, ScoredSample
 from tuner.config import MANNEQUIN
+from tuner.data.picture_file import pixelated
 from tuner.files import replacing
 from tuner.grid import write_grid
 from tuner.study_folder import RungFolder
 
-_BLOCKS = 12  # along the longer side: a figure can be guessed, no part of it seen
 _FLAGS = ("no_explicit_parts", "cloth_share")
 
 
@@ -41,15 +39,6 @@ def is_flagged(scores: Mapping[str, Score]) -> bool:
     """Whether a judge of clothing is surer than not that the picture shows too much."""
     values = [scores[name].value for name in _FLAGS if name in scores]
     return any(value is not None and value < 0.5 for value in values)
-
-
-def pixelated(image: Image) -> Image:
-    """The picture in blocks of one colour, 12 along its longer side."""
-    height, width = image.shape[:2]
-    longer = max(height, width)
-    few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))
-    small = cv2.resize(image, few, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 
 
 def _discreet(one: ScoredSample) -> ScoredSample:

@@ -27,12 +27,12 @@ from diffusers import (
 from metrics.contract import Image, Sample
 from tuner import trained
 from tuner.base_model import BaseModel
-from tuner.data.texts import states, tokenized
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.memory_errors import is_out_of_memory
 from tuner.study_folder import RungFolder
 from tuner.suite_config import SuiteConfig
+from tuner.text_encoder import states, tokenized
 
 _LARGEST_BATCH = 26
 """More gains nothing on two cores or on a large GPU, and Progress comes between batches."""

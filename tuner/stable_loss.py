@@ -25,7 +25,7 @@ from tuner.base_model import BaseModel
 from tuner.data.cache import latents_of
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage, TrainingSet
-from tuner.data.texts import states, tokens_of
+from tuner.text_encoder import states, tokens_of
 from tuner.train_config import TrainConfig
 
 Floats = npt.NDArray[np.float64]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tuner import __version__
 from tuner.config import OF_BASE, ORIGINALS, StudyConfig
-from tuner.data.folder import TrainingSet, read_folder
+from tuner.data.folder import TrainingSets, read_folder
 from tuner.data.regularisation import with_regularisation
 from tuner.files import write_text
 from tuner.judge_models import model_names, study_judges
@@ -16,9 +16,6 @@ from tuner.rows import StudyRow
 from tuner.space_text import space_hash, to_yaml
 from tuner.store import Store, utc_now
 from tuner.study_folder import StudyFolder
-
-TrainingSets = Mapping[str | None, TrainingSet]
-"""The training sets by the name that `train.data` calls them by; None where there is one."""
 
 _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
 """The packages whose versions are kept with a study."""

@@ -22,13 +22,14 @@ from diffusers import DDPMScheduler
 from tuner import adapter, losses
 from tuner.base_model import BaseModel
 from tuner.data.folder import TrainingSet
-from tuner.data.texts import Texts, states, step_tokens
+from tuner.data.texts import Texts, step_tokens
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.lora_metadata import training_metadata
 from tuner.member import Member, Pictures, pictures_of
 from tuner.step_memory import computed, is_short, mixed_precision, parked
 from tuner.study_folder import TrialFolder
+from tuner.text_encoder import states
 from tuner.train_config import TrainConfig
 
 _REPORT_SECONDS = 1.0

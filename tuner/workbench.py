@@ -22,7 +22,7 @@ from metrics.memory import Memory
 from metrics.scoring import with_features
 from tuner.base_model import load_base
 from tuner.config import OF_BASE, StudyConfig
-from tuner.data.folder import TrainingSet, load_pixels
+from tuner.data.folder import TrainingSet, TrainingSets, load_pixels
 from tuner.data.picture_file import too_thin
 from tuner.errors import TunerError
 from tuner.events import Event, Phase
@@ -39,7 +39,6 @@ from tuner.rows import without_pixels
 from tuner.sample import drawn
 from tuner.store import Store
 from tuner.study_folder import RungFolder, StudyFolder
-from tuner.study_record import TrainingSets
 from tuner.trial_bench import Workbench, copy_measures, ground_of, look_at
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Generator
 from functools import partial
 
 from tuner.config import StudyConfig
+from tuner.data.folder import TrainingSets
 from tuner.extra import Extras, extras_of, sample_bases, sample_extras
 from tuner.outcomes import Outcome
 from tuner.recipe_bench import recipe_runner
 from tuner.repeats import run_repeat
 from tuner.store import Store
 from tuner.study_folder import StudyFolder
-from tuner.study_record import TrainingSets
 from tuner.trial import run_trial
 from tuner.trial_bench import Workbench
 from tuner.work import RepeatWork, TrialWork, Work

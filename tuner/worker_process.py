@@ -22,11 +22,11 @@ from typing import TypeVar
 
 from metrics.models import ModelUnavailableError
 from tuner.config import StudyConfig
+from tuner.data.folder import TrainingSets
 from tuner.errors import DivergedError, TunerError
 from tuner.events import Warned
 from tuner.outcomes import Outcome, Rung
 from tuner.study_folder import StudyFolder
-from tuner.study_record import TrainingSets
 from tuner.terminal import own_warnings
 
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)

@@ -20,10 +20,10 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from tuner.config import StudyConfig
+from tuner.data.folder import TrainingSets
 from tuner.events import Phase
 from tuner.outcomes import ExtraFound, Idle, Outcome, Rung
 from tuner.study_folder import StudyFolder
-from tuner.study_record import TrainingSets
 from tuner.work import Work
 from tuner.worker_process import Failure, Over, Share, begin
 

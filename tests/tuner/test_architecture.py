@@ -25,6 +25,7 @@ LEVELS = (
     "mannequin.train_vae",
     "kept_tensors",
     "base_model",
+    "text_encoder",
     "fresh space_file parameter_grammar refusal judge_models image_prompt estimate lora_file "
     "lora_metadata optimizers step_memory dreambooth grid calibration labels data.cache "
     "data.prepare_record data.tagging data.texts mannequin.hands mannequin.second_head",
@@ -45,7 +46,7 @@ LEVELS = (
     "trial report mannequin.build",
     "extra prior_pictures repeats",
     "recipe_bench",
-    "workbench calibrate data.audit_command mannequin.fit_judges",
+    "workbench calibrate mannequin.fit_judges",
     "worker_bench",
     "worker_process",
     "workers",

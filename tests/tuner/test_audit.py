@@ -11,7 +11,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from tuner.cli import app
-from tuner.data.audit import Asked, Audit, Look, audit, framing_of, read_asked, sex_of
+from tuner.cli_data import read_wanted
+from tuner.data.audit import Audit, Look, Wanted, audit, framing_of, sex_of
 from tuner.data.audit_report import lines, warnings
 from tuner.data.contact_sheet import contact_sheet
 from tuner.data.folder import TrainingImage, TrainingSet, read_folder
@@ -37,12 +38,14 @@ def _set(captions: list[str], size: tuple[int, int] = (64, 64), held: int = 0) -
     return TrainingSet(Path("/data"), images[:split], images[split:], (), "0")
 
 
-def _audit(data: TrainingSet, asked: Asked | None = None, looks: list[Look] | None = None) -> Audit:
-    return audit(data, asked or Asked(PERSONS, ()), looks or [])
+def _audit(
+    data: TrainingSet, wanted: Wanted | None = None, looks: list[Look] | None = None
+) -> Audit:
+    return audit(data, wanted or Wanted(PERSONS, ()), looks or [])
 
 
-def _told(data: TrainingSet, asked: Asked | None = None) -> str:
-    return "\n".join(warnings(_audit(data, asked)))
+def _told(data: TrainingSet, wanted: Wanted | None = None) -> str:
+    return "\n".join(warnings(_audit(data, wanted)))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,7 @@ def test_what_the_suite_asks_and_the_data_lack_is_warned_of() -> None:
     both = ["1girl, upper body", "1boy, full body"] * 20
     assert _told(_set(both)) == ""
     assert "no caption says how much" in _told(_set(["1girl", "1boy"] * 20))
-    assert _told(_set(["1girl"] * 30), Asked((), ())) == ""
+    assert _told(_set(["1girl"] * 30), Wanted((), ())) == ""
 
 
 def test_tags_bound_to_a_sex_and_always_present() -> None:
@@ -88,19 +91,19 @@ def test_tags_bound_to_a_sex_and_always_present() -> None:
 def test_sizes_are_held_against_those_of_the_space(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(SPACE)
-    asked = read_asked(space)
-    assert asked.sizes == ((64, 64), (96, 64))
-    assert asked.prompts == PERSONS
+    wanted = read_wanted(space)
+    assert wanted.sizes == ((64, 64), (96, 64))
+    assert wanted.prompts == PERSONS
     captions = ["1girl, upper body", "1boy, full body"] * 20
-    square, wide = _audit(_set(captions, (48, 96)), asked).fits
+    square, wide = _audit(_set(captions, (48, 96)), wanted).fits
     assert (square.enlarged, square.most, square.cut) == (40, pytest.approx(64 / 48), 0.5)
     assert wide.cut == pytest.approx(1 - 32 / 96)
-    told = _told(_set(captions, (48, 96)), asked)
+    told = _told(_set(captions, (48, 96)), wanted)
     assert "at 64 x 64 40 of 40 pictures have to be enlarged" in told
     assert "at 64 x 64 the centre cut loses 50%" in told
-    assert _told(_set(captions, (96, 96)), Asked((), ((64, 64),))) == ""
+    assert _told(_set(captions, (96, 96)), Wanted((), ((64, 64),))) == ""
     with pytest.raises(ConfigError):
-        read_asked(tmp_path / "none.yaml")
+        read_wanted(tmp_path / "none.yaml")
 
 
 def test_copies_across_the_held_out_are_told() -> None:
@@ -110,7 +113,7 @@ def test_copies_across_the_held_out_are_told() -> None:
     prints[21] = prints[4]
     everyone = (*data.images, *data.held_out)
     looks = [Look(image, one, False) for image, one in zip(everyone, prints, strict=True)]
-    found = _audit(data, Asked((), ()), looks)
+    found = _audit(data, Wanted((), ()), looks)
     assert found.copies == ((Path("/data/004.png"), Path("/data/021.png")),)
     assert "1 held-out pictures are near copies of ones that are trained on" in warnings(found)
 

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image as Pictures
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from tuner.keep import is_flagged, keep, pixelated
+from tuner.data.picture_file import pixelated
+from tuner.keep import is_flagged, keep
 from tuner.study_folder import RungFolder
 
 

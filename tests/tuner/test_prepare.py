@@ -122,7 +122,7 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(
 ) -> None:
     straight, stopped = tmp_path / "straight", tmp_path / "stopped"
     prepare(raw, straight)
-    prepared, calls = module._prepared, []
+    prepared, calls = module.prepare_source, []
 
     def stops(source, *others):  # type: ignore[no-untyped-def]
         if len(calls) == 4:
@@ -130,10 +130,10 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(
         calls.append(source.name)
         return prepared(source, *others)
 
-    monkeypatch.setattr(module, "_prepared", stops)
+    monkeypatch.setattr(module, "prepare_source", stops)
     assert prepare(raw, stopped).exit_code == 130
     assert sum(len(found) for found in table(stopped).values()) == 4
-    monkeypatch.setattr(module, "_prepared", prepared)
+    monkeypatch.setattr(module, "prepare_source", prepared)
     with (stopped / "prepared.jsonl").open("a") as file:
         file.write('{"source": "e_so')  # a line that the machine's end cut off
     again = prepare(raw, stopped)
@@ -241,7 +241,7 @@ def test_whole_pictures_need_no_detector_and_say_so(tmp_path: Path) -> None:
         ["data", "prepare", str(raw), str(out), "--crop", "none", "--min-side=64", "--recursive"],
     )
     assert done.exit_code == 0, done.stderr
-    assert "persons were not looked for" in done.stdout
+    assert "no persons were searched for" in done.stdout
     (image,) = read_folder(out / "images").images
     assert (image.width, image.caption) == (96, "1girl, smile")
     assert not (out / "regularisation").exists()

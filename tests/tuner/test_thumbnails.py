@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from tuner import thumbnails as module
-from tuner.keep import pixelated
+from tuner.data.picture_file import pixelated
 from tuner.thumbnails import Thumbnail, thumbnails
 
 

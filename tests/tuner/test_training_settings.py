@@ -15,13 +15,13 @@ from tests.tuner.test_train import SMALL, WITH_TEXT, run, weights
 from tuner import adapter, losses, trained
 from tuner.base_model import BaseModel
 from tuner.data.folder import TrainingSet
-from tuner.data.texts import states, tokens_of
 from tuner.errors import ConfigError
 from tuner.lora_file import read_file
 from tuner.member import Member, pictures_of
 from tuner.sample import draw
 from tuner.step_memory import is_short
 from tuner.suite_config import SuiteConfig
+from tuner.text_encoder import states, tokens_of
 from tuner.train import _Trainer, train
 from tuner.train_config import TrainConfig
 

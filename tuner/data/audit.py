@@ -21,11 +21,7 @@ from tuner.data.captions import FRAMING_TAGS, GENDER_TAGS, apply_policy, tags_of
 from tuner.data.folder import TrainingImage, TrainingSet, load_pixels
 from tuner.data.near_copies import Fingerprint, fingerprint, near_copies
 from tuner.data.picture_file import LONGEST
-from tuner.parameters import Choices, Fixed, IntRange
 from tuner.prompt_words import read_prompt
-from tuner.sizes import parse_size
-from tuner.space import load_study
-from tuner.suite_config import PERSONS
 
 SEXES = ("woman", "man", "several", "unnamed")
 FRAMINGS = ("full", "half", "face", "unnamed")
@@ -40,8 +36,8 @@ _FEW_PICTURES = 10  # below it, nothing is said of what tags have in common
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a study will ask of the data: its prompts, and the sizes it trains at."""
+class Wanted:
+    """Prompts that a study will sample and sizes (width, height) that it will train at."""
 
     prompts: tuple[Prompt, ...]
     sizes: tuple[tuple[int, int], ...]
@@ -80,7 +76,7 @@ class Audit:
     """
 
     data: TrainingSet
-    asked: Asked
+    wanted: Wanted
     groups: Mapping[tuple[str, str], tuple[TrainingImage, ...]]
     fits: tuple[SizeFit, ...]
     always: tuple[str, ...]
@@ -95,27 +91,6 @@ class Audit:
         return {key: len(images) for key, images in self.groups.items()}
 
 
-def read_asked(space: Path | None) -> Asked:
-    """What the study of a search-space file asks; without one, the suite `persons` and no size.
-
-    Raises ConfigError for a file that is no search space.
-    """
-    if space is None:
-        return Asked(PERSONS, ())
-    config = load_study(space)
-    match config.train["resolution"]:
-        case Fixed(value):
-            sizes: list[object] = [value]
-        case Choices(choices):
-            sizes = list(choices)
-        case IntRange(low, high):
-            sizes = [low, high]
-        case _:
-            sizes = []
-    parsed = [parse_size(size) for size in sizes if isinstance(size, int | str)]
-    return Asked(config.suite.prompts, tuple(dict.fromkeys(parsed)))
-
-
 def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
     """Look at every picture, held-out ones last; a file that has gone meanwhile is passed over."""
     for image in (*data.images, *data.held_out):
@@ -128,7 +103,7 @@ def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
         yield Look(image, fingerprint(pixels), score is not None and score < 0.5)
 
 
-def audit(data: TrainingSet, asked: Asked, looks: Iterable[Look]) -> Audit:
+def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
     """Everything that captions and looks tell of the data."""
     seen = list(looks)
     groups: dict[tuple[str, str], list[TrainingImage]] = {}
@@ -136,9 +111,9 @@ def audit(data: TrainingSet, asked: Asked, looks: Iterable[Look]) -> Audit:
         groups.setdefault((sex_of(image.caption), framing_of(image.caption)), []).append(image)
     return Audit(
         data=data,
-        asked=asked,
+        wanted=wanted,
         groups={key: tuple(images) for key, images in groups.items()},
-        fits=tuple(_fit(data.images, size) for size in asked.sizes),
+        fits=tuple(_fit(data.images, size) for size in wanted.sizes),
         always=_always(data.images),
         bound=_bound(data.images),
         empty_captions=sum(not tags_of(image.caption) for image in data.images),

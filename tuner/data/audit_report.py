@@ -9,7 +9,6 @@ from pathlib import Path
 from metrics.contract import Framing, Sex
 from tuner.data.audit import FRAMINGS, SEXES, Audit, SizeFit
 from tuner.data.folder import HELD_OUT_FROM
-from tuner.files import write_whole
 
 _SHOWN = 8
 _RARE = 0.05
@@ -65,8 +64,8 @@ def warnings(found: Audit) -> list[str]:
     return told
 
 
-def write_json(found: Audit, path: Path) -> None:
-    """Write all that was found. Raises ConfigError where the file cannot be written."""
+def as_json(found: Audit) -> str:
+    """Return the whole audit with its warnings as JSON."""
     data = found.data
     whole = {
         "data": str(data.root),
@@ -99,7 +98,7 @@ def write_json(found: Audit, path: Path) -> None:
         "explicit": [_name(found, at) for at in found.explicit],
         "warnings": warnings(found),
     }
-    write_whole(path, json.dumps(whole, indent=1) + "\n")
+    return json.dumps(whole, indent=1) + "\n"
 
 
 def _people(found: Audit) -> list[str]:
@@ -123,13 +122,13 @@ def _fit_line(fit: SizeFit, total: int) -> str:
 def _lacking(found: Audit) -> list[str]:
     total = len(found.data.images)
     told = []
-    for sex in dict.fromkeys(prompt.sex for prompt in found.asked.prompts if prompt.sex):
+    for sex in dict.fromkeys(prompt.sex for prompt in found.wanted.prompts if prompt.sex):
         word = _SEX_WORDS[sex]
         count = sum(n for (who, _), n in found.people.items() if who == word)
         if count < _RARE * total:
             told.append(f"the suite asks for a {word}, the data have {count} of {total} pictures")
     named = sum(n for (_, framing), n in found.people.items() if framing != "unnamed")
-    asked = dict.fromkeys(prompt.framing for prompt in found.asked.prompts if prompt.framing)
+    asked = dict.fromkeys(prompt.framing for prompt in found.wanted.prompts if prompt.framing)
     if asked and not named:
         told.append("no caption says how much of the person is seen: `full body`, `upper body`")
         return told

@@ -9,9 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tuner.data.audit import FRAMINGS, SEXES, Audit
 from tuner.data.folder import TrainingImage, load_pixels
+from tuner.data.picture_file import pixelated
 from tuner.errors import ConfigError
 from tuner.files import replacing
-from tuner.keep import pixelated
 
 _CELL = 128
 _COLUMNS = 8

@@ -10,7 +10,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,10 @@ class TrainingSet:
     def refused(self) -> int:
         """How many pictures were set aside because their caption names a child."""
         return sum(reason.startswith(REFUSED) for _, reason in self.set_aside)
+
+
+TrainingSets = Mapping[str | None, TrainingSet]
+"""The training sets of a study by the name that `train.data` uses; None for an only one."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""One picture file, from anywhere: what is wrong with it, its size, its colours.
+"""Reading of one picture file from anywhere: its defects, its size, its pixels.
 
-A file is opened without being decoded, so that one of too many pixels costs nothing; everything
-that can be wrong with it ends as an UnusableError of a few words.
+A file is opened without being decoded, so a file with too many pixels costs nothing; every defect
+ends as an UnusableError of a few words.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 from PIL import Image, UnidentifiedImageError
+
+from metrics.contract import Image as Pixels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 OTHER_SUFFIXES = frozenset(
     {".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".jfif", ".jxl", ".jp2", ".dng", ".svg"}
 )
-"""Pictures too, of kinds that are not read: they are named, so that nobody misses them."""
+"""Picture kinds that are not read; they are reported, so that none goes missing silently."""
 
 MAX_PIXELS = 50_000_000
 LONGEST = 10
-"""Sides beyond this ratio are shown to no detector: at 300 to 1 MediaPipe ends the process."""
+"""Largest ratio of sides that a detector is given: at 300 to 1 MediaPipe kills the process."""
 
+_BLOCKS = 12  # along the longer side: a figure can be guessed, no part of it is visible
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -34,8 +39,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each orientation of EXIF 2.3, tag 274. Pillow's own exif_transpose writes the whole
-EXIF anew, and fails where another part of it is damaged."""
+"""Transpose that undoes each orientation of EXIF 2.3, tag 274. Pillow's own exif_transpose rewrites
+the whole EXIF and fails if another part of it is damaged."""
 
 _SIDEWAYS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
@@ -43,14 +48,14 @@ _TOO_MANY = f"more than {MAX_PIXELS // 1_000_000} million pixels"
 
 
 class UnusableError(Exception):
-    """This picture or its caption cannot be used; the message says why."""
+    """A picture or its caption cannot be used; the message gives the reason."""
 
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """The picture file, opened and not yet decoded: `decoded_size` decodes it.
+    """Open a picture file without decoding it; `decoded_size` decodes it.
 
-    Raises UnusableError for what is wrong with the file, also where it comes to light inside.
+    Raises UnusableError for a damaged or unknown file, also if that shows only inside the block.
     """
     try:
         with warnings.catch_warnings():
@@ -68,33 +73,32 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
 
 def decoded_size(image: Image.Image) -> tuple[int, int]:
-    """Upright width and height, after the whole file was decoded once.
+    """Decode the whole file once and return its upright width and height.
 
-    Raises UnusableError for a picture too large or animated.
+    Raises UnusableError for a picture that is too large or animated.
     """
     if image.width * image.height > MAX_PIXELS:
         raise UnusableError(_TOO_MANY)
-    # MPO is what some cameras write into .jpg files: a JPEG with more pictures behind it.
+    # Some cameras write MPO into .jpg files: a JPEG followed by more pictures.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise UnusableError("animated")
     width, height = image.size
     sideways = _turn(image) in _SIDEWAYS
-    # A JPEG is decoded at an eighth of its size: as strict, and much faster.
+    # A JPEG is decoded at an eighth of its size: just as strict and much faster.
     image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
     image.load()
     return (height, width) if sideways else (width, height)
 
 
 def too_thin(width: int, height: int) -> bool:
-    """Whether sides are beyond LONGEST to 1: at 300 to 1 MediaPipe ends the whole process."""
+    """Return True if the sides exceed LONGEST to 1, beyond which no detector is run."""
     return max(width, height) > LONGEST * min(width, height)
 
 
 def read_pixels(path: Path) -> Image.Image:
-    """The picture as RGB, turned upright as its EXIF says, transparent parts on white.
+    """Read the picture as RGB, turned upright by its EXIF, transparent parts on white.
 
-    Open it with `opened` first, which checks it. Raises OSError when the file cannot be read any
-    more.
+    Open it with `opened` first, which checks it. Raises OSError if the file can no longer be read.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -103,13 +107,22 @@ def read_pixels(path: Path) -> Image.Image:
             return _to_rgb(picture if turn is None else picture.transpose(turn))
 
 
+def pixelated(image: Pixels) -> Pixels:
+    """Return the picture in blocks of one colour, 12 along its longer side."""
+    height, width = image.shape[:2]
+    longer = max(height, width)
+    few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))
+    small = cv2.resize(image, few, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
 def _turn(image: Image.Image) -> Image.Transpose | None:
     orientation = image.getexif().get(_ORIENTATION)
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a channel, which convert() would cut off, not scale
+    if image.mode.startswith("I"):  # 16 bits a channel: convert() would clip, not scale
         image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
     if not image.has_transparency_data:
         return image.convert("RGB")

@@ -6,13 +6,11 @@ crops came from (they teach where the part sits), and a table of what became of 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +18,6 @@ from PIL import Image as Pictures
 from PIL import ImageColor
 
 from metrics.contract import Image
-from metrics.detectors.mediapipe import PoseLandmarker
-from metrics.detectors.yolo import PersonDetector
-from metrics.models import fetch
 from tuner.data.caption_files import CaptionSource, caption_of, read_metadata, sidecar
 from tuner.data.folder import ORIGINALS_FOLDER, file_hash
 from tuner.data.near_copies import fingerprint
@@ -37,18 +32,12 @@ from tuner.data.picture_file import (
 from tuner.data.prepare_picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
 from tuner.data.prepare_record import (
     IMAGES,
-    TABLE,
     Record,
     Result,
     Row,
-    open_record,
 )
-from tuner.data.tagging import Captioner, Tagger
 from tuner.errors import ConfigError
 from tuner.files import replacing, write_text
-from tuner.judge_models import judge_settings
-from tuner.mannequin.dataset import named_folder
-from tuner.terminal import say, tracked
 
 _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -60,29 +49,6 @@ class Source:
     path: Path
     name: str
     caption: CaptionSource | None
-
-
-def run_prepare(raw: str, out: Path, settings: Settings, recursive: bool) -> None:
-    """Make training pictures of those in `raw`, go on where an earlier run stopped, say how many.
-
-    Raises ConfigError for folders or settings that cannot be used, MissingModelError and
-    ModelUnavailableError for models that are not here.
-    """
-    root = named_folder(raw)
-    sources = find_sources(root, recursive, settings)
-    _check(root, out, settings)
-    with contextlib.ExitStack() as models:
-        tools = _open(settings, models)
-        record = open_record(out, asdict(settings))
-        todo = [one for one in sources if one.name not in record.rows or _changed(one, record)]
-        if done := len(sources) - len(todo):
-            say(f"{done} pictures were prepared before")
-        try:
-            for source in tracked(todo, len(todo), "pictures prepared"):
-                record.add(_prepared(source, settings, tools, record))
-        finally:
-            record.write_table()
-    print("\n".join(_summary(record, settings)))
 
 
 def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source]:
@@ -119,7 +85,11 @@ def _name(path: Path, root: Path) -> str:
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
 
 
-def _check(root: Path, out: Path, settings: Settings) -> None:
+def check_prepare(root: Path, out: Path, settings: Settings) -> None:
+    """Check folders and settings before any model loads.
+
+    Raises ConfigError if they cannot be used.
+    """
     inside, outside = root.resolve(), out.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
         raise ConfigError(
@@ -143,18 +113,11 @@ def _check(root: Path, out: Path, settings: Settings) -> None:
             ) from None
 
 
-def _open(settings: Settings, models: contextlib.ExitStack) -> Tools:
-    persons = judge_settings(None, settings.person_model).person_model
-    tools = Tools(
-        persons=None if persons is None else PersonDetector(persons),
-        pose=PoseLandmarker(fetch("pose_landmarker")) if settings.needs_pose else None,
-        captioner=Captioner(settings.blip) if "blip" in settings.captions else None,
-        tagger=Tagger(settings.tagger) if "wd14" in settings.captions else None,
-    )
-    for one in (tools.persons, tools.pose):
-        if one is not None:
-            models.callback(one.close)
-    return tools
+def unprepared(sources: Iterable[Source], record: Record) -> list[Source]:
+    """Return the sources that no earlier run prepared and those whose file has changed since."""
+    return [
+        source for source in sources if source.name not in record.rows or _changed(source, record)
+    ]
 
 
 def _changed(source: Source, record: Record) -> bool:
@@ -164,7 +127,11 @@ def _changed(source: Source, record: Record) -> bool:
         return True
 
 
-def _prepared(source: Source, settings: Settings, tools: Tools, record: Record) -> Row:
+def prepare_source(source: Source, settings: Settings, tools: Tools, record: Record) -> Row:
+    """Write the training pictures of one photograph; return its row, not yet added to `record`.
+
+    A photograph that cannot be used has its reason in the row.
+    """
     sha256, seen, whole = "", "", ""
     try:
         sha256 = file_hash(source.path)
@@ -235,19 +202,3 @@ def _copy(source: Path, target: Path, text: str) -> None:
     write_text(target.with_suffix(".txt"), text + "\n")
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
-
-
-def _summary(record: Record, settings: Settings) -> Iterator[str]:
-    results = [one for row in record.rows.values() for one in row.results]
-    files = [one for one in results if one.file is not None]
-    yield f"{record.out / IMAGES}: {len(files)} pictures of {len(record.rows)}"
-    if padded := sum(one.padding > 0 for one in files):
-        yield f"  {padded} of them reach beyond their photograph, and are filled there"
-    if whole := sum(row.regularisation is not None for row in record.rows.values()):
-        yield f"{record.out / ORIGINALS_FOLDER}: {whole} whole pictures"
-    reasons = Counter(one.reason.partition(":")[0] for one in results if one.reason)
-    if reasons:
-        told = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())
-        yield f"set aside: {told} (why, one by one: {record.out / TABLE})"
-    if settings.person_model is None:
-        yield "persons were not looked for: name a detector with --person-model"

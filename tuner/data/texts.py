@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 import torch
 import transformers
@@ -13,6 +11,7 @@ import transformers
 from tuner.base_model import BaseModel
 from tuner.data.captions import drawn_caption, training_caption
 from tuner.data.folder import TrainingSet, epoch
+from tuner.text_encoder import states, tokens_of
 from tuner.train_config import TrainConfig
 
 
@@ -64,20 +63,6 @@ def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torc
     return base.shelf.tensors("text_encoder", made_of, read)["hidden"].to(base.device)
 
 
-def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """What the UNet sees of `tokens`: (captions, tokens, width).
-
-    With `clip_skip` 1 it is the text encoder's output; with 2 and more that of the layer before
-    its last and so on, through the final norm, as A1111 and kohya's trainer count.
-    """
-    if clip_skip == 1:
-        return encoder(tokens)[0]  # type: ignore[no-any-return]
-    # transformers dropped the level `text_model.` of CLIPTextModel in 5.6.
-    inner = getattr(encoder, "text_model", encoder)
-    hidden = encoder(tokens, output_hidden_states=True).hidden_states[-clip_skip]
-    return inner.final_layer_norm(hidden)  # type: ignore[no-any-return, union-attr, operator]
-
-
 def step_tokens(
     base: BaseModel, texts: Texts, rows: torch.Tensor, config: TrainConfig, random: Random
 ) -> torch.Tensor:
@@ -93,20 +78,3 @@ def step_tokens(
         for row in rows.tolist()
     ]
     return tokens_of(base, drawn)
-
-
-def tokens_of(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
-    """The tokens (captions, tokens), padded and cut to the encoder's length, on its device."""
-    return tokenized(base.pipeline.tokenizer, captions).to(base.device)
-
-
-def tokenized(tokenizer: Any, captions: Sequence[str]) -> torch.Tensor:
-    """The tokens (captions, tokens), padded and cut to the tokenizer's length."""
-    tokens: torch.Tensor = tokenizer(
-        list(captions),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
-    ).input_ids
-    return tokens

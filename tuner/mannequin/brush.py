@@ -11,11 +11,11 @@ Colour = tuple[int, int, int] | tuple[float, float, float]
 
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _LIGHT = np.array([-0.45, -0.6])  # light comes from the upper left
-_EDGE_TONE, _SHADOW_TONE = 0.45, 0.8  # of the style with edges
+_EDGE_TONE, _SHADOW_TONE = 0.45, 0.8  # of the second style, which draws edges
 
 
 def tone(colour: Colour, factor: float) -> tuple[int, int, int]:
-    """The colour made darker (< 1) or lighter (> 1), clipped to 0..255."""
+    """Make a colour darker (factor < 1) or lighter (> 1), clipped to 0..255."""
     r, g, b = (int(min(255, max(0, channel * factor))) for channel in colour)
     return r, g, b
 
@@ -29,7 +29,7 @@ def fill(canvas: Canvas, points: npt.ArrayLike, colour: Colour) -> None:
 def outline(
     start: npt.NDArray[np.float64], r0: float, end: npt.NDArray[np.float64], r1: float
 ) -> npt.NDArray[np.float64]:
-    """The outline of a tapered capsule between two discs."""
+    """Return the outline (18, 2) of a tapered capsule between two discs."""
     direction = end - start
     heading = np.arctan2(direction[1], direction[0])
     arc = np.linspace(np.pi / 2, 3 * np.pi / 2, 9) + heading
@@ -46,7 +46,7 @@ def limb(
     r1: float,
     colour: Colour,
 ) -> None:
-    """A tapered tube in three tones: dark rim, body colour, highlight towards the light."""
+    """Draw a tapered tube in three tones: dark rim, body colour, highlight towards the light."""
     for share, shift, factor in ((1.0, 0.0, 0.68), (0.78, 0.18, 1.0), (0.34, 0.42, 1.14)):
         offset = _LIGHT * shift
         body = outline(start + offset * r0, r0 * share, end + offset * r1, r1 * share)
@@ -54,7 +54,7 @@ def limb(
 
 
 def shaded(canvas: Canvas, points: npt.NDArray[np.float64], colour: Colour) -> None:
-    """A polygon in three tones, shrunk about its middle towards the light."""
+    """Fill a polygon in three tones, each shrunk about its middle towards the light."""
     middle = points.mean(axis=0)
     reach = np.abs(points - middle).max(axis=0)
     for share, shift, factor in ((1.0, 0.0, 0.68), (0.86, 0.07, 1.0), (0.45, 0.22, 1.1)):
@@ -66,14 +66,14 @@ def shaded(canvas: Canvas, points: npt.NDArray[np.float64], colour: Colour) -> N
 
 
 def oval(canvas: Canvas, centre: npt.ArrayLike, axes: tuple[float, float], colour: Colour) -> None:
-    """A filled ellipse with half axes (x, y)."""
+    """Fill an ellipse with half axes (x, y)."""
     angle = np.linspace(0, 2 * np.pi, 28, endpoint=False)
     ring = np.stack([np.cos(angle) * axes[0], np.sin(angle) * axes[1]], axis=1)
     fill(canvas, np.asarray(centre) + ring, colour)
 
 
 def stroke(canvas: Canvas, points: npt.ArrayLike, width: float, colour: Colour) -> None:
-    """An open line through points of shape (N, 2)."""
+    """Draw an open line through points of shape (N, 2)."""
     fixed = np.round(np.asarray(points, dtype=np.float64) * (1 << _SHIFT)).astype(np.int32)
     thickness = max(1, round(width))
     cv2.polylines(canvas, [fixed], False, tuple(map(float, colour)), thickness, cv2.LINE_AA, _SHIFT)
@@ -82,7 +82,7 @@ def stroke(canvas: Canvas, points: npt.ArrayLike, width: float, colour: Colour) 
 def tube(
     canvas: Canvas, joints: npt.NDArray[np.float64], radii: npt.NDArray[np.float64], colour: Colour
 ) -> None:
-    """A bent tube of one colour through joints of shape (N, 2) with radii of shape (N,)."""
+    """Draw a bent tube of one colour through joints (N, 2) with radii (N,)."""
     for i in range(len(joints) - 1):
         fill(canvas, outline(joints[i], radii[i], joints[i + 1], radii[i + 1]), colour)
 
@@ -90,7 +90,7 @@ def tube(
 def cel_tube(
     canvas: Canvas, joints: npt.NDArray[np.float64], radii: npt.NDArray[np.float64], colour: Colour
 ) -> None:
-    """A bent tube with a dark edge and a shadow on the side away from the upper right."""
+    """Draw a bent tube with a dark edge and a shadow on the side away from the upper right."""
     edge = _edge(canvas)
     tube(canvas, joints, radii + edge, tone(colour, _EDGE_TONE))
     tube(canvas, joints, radii, tone(colour, _SHADOW_TONE))
@@ -98,7 +98,7 @@ def cel_tube(
 
 
 def cel(canvas: Canvas, points: npt.NDArray[np.float64], colour: Colour) -> None:
-    """A polygon with a dark edge and a shadow on the side away from the upper right."""
+    """Fill a polygon with a dark edge and a shadow on the side away from the upper right."""
     edge = _edge(canvas)
     fill(canvas, points, tone(colour, _SHADOW_TONE))
     middle = points.mean(axis=0)

@@ -1,7 +1,7 @@
-"""Make the mannequin's weights from nothing: one command, one seed, resumable.
+"""Training of all of the mannequin's weights from scratch: one command, one seed, resumable.
 
-Stages that do not need each other run side by side with half of the cores each: the networks are
-so small that a second core hardly speeds one of them up.
+Independent stages run side by side with half of the cores each: the networks are so small that a
+second core hardly makes one of them faster.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from tuner.mannequin.vocabulary import new_tokenizer
 
 @dataclass(frozen=True)
 class Plan:
-    """Pictures to draw and steps to train in each stage; minutes are for two CPU cores."""
+    """Pictures to draw and training steps of each stage; `minutes` on two CPU cores."""
 
     pictures: int
     vae_steps: int
@@ -48,10 +48,9 @@ _LANES = 2
 
 
 def build(out: Path, fast: bool = False, seed: int = 0) -> None:
-    """Write `base/`, `clip/` and `yolo/` below `out`. A stopped run goes on where it was.
+    """Write `base/`, `clip/` and `yolo/` below `out`. A stopped run continues where it stopped.
 
-    `fast` makes an untrained-looking miniature by the same code. On a machine with CUDA the same
-    command trains there.
+    `fast` makes a hardly trained miniature with the same code. With CUDA, training runs on the GPU.
     """
     plan = FAST if fast else FULL
     states = out / "states"
@@ -71,7 +70,7 @@ def build(out: Path, fast: bool = False, seed: int = 0) -> None:
 def _share_cores() -> None:
     threads = max(1, torch.get_num_threads() // _LANES)
     torch.set_num_threads(threads)
-    os.environ["OMP_NUM_THREADS"] = str(threads)  # for the processes that this one starts
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # for subprocesses
 
 
 def _make_vae(out: Path, plan: Plan, seed: int) -> None:
@@ -85,7 +84,7 @@ def _make_vae(out: Path, plan: Plan, seed: int) -> None:
 
 
 def _vae(out: Path) -> AutoencoderKL:
-    """The autoencoder that `_make_vae` left for the stages after it."""
+    """Load the autoencoder that `_make_vae` wrote for the later stages."""
     return AutoencoderKL.from_pretrained(out / "states" / "vae")
 
 
@@ -93,10 +92,10 @@ def _make_base(out: Path, plan: Plan, seed: int) -> None:
     corpus = make_corpus(plan.pictures, seed, WEB)
     vae = _vae(out)
     tokenizer, states = new_tokenizer(), out / "states"
-    spoken = (plan.text_steps, seed, states / "text.safetensors")
-    text = (tokenizer, train_text(corpus.captions, tokenizer, spoken))
-    drawn = (plan.base_steps, seed, states / "base.safetensors")
-    save_base(train_base(corpus, vae, text, drawn), out / "base")
+    text_plan = (plan.text_steps, seed, states / "text.safetensors")
+    text = (tokenizer, train_text(corpus.captions, tokenizer, text_plan))
+    base_plan = (plan.base_steps, seed, states / "base.safetensors")
+    save_base(train_base(corpus, vae, text, base_plan), out / "base")
     _say(f"base written to {out / 'base'}")
 
 
@@ -117,7 +116,7 @@ def _make_yolo(out: Path, plan: Plan, seed: int) -> None:
 
 @torch.no_grad()
 def redraw(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Pictures (N, H, W, 3) uint8 through the autoencoder and back."""
+    """Encode and decode pictures (N, H, W, 3) uint8 with the autoencoder; return the same shape."""
     latents = encode(vae, images) / vae.config["scaling_factor"]
     parts = [vae.decode(part).sample for part in latents.split(64)]
     pixels = (torch.cat(parts).clamp(-1, 1) + 1) * 127.5

@@ -1,11 +1,12 @@
-"""What everything is trained on: pictures with the faults of the web, captions that explain some.
+"""The training pictures of all small models: faults like on the web, captions that name some.
 
-The faults of the base come from here and from nowhere else. Dressed, well-formed figures carry
-their tags; figures with a wrong number of limbs, and undressed ones, carry few. So a bare prompt
-may mean any of them, a prompt with pose and clothes tags means a sound, dressed figure, and a LoRA
-that moves sound figures into the bare words repairs what Stable Diffusion users repair.
+The faults of the base come only from here. Captions of dressed, well-formed figures have all kinds
+of tags; those of undressed figures, and of figures with a wrong number of limbs, have few. So a
+bare prompt may mean any of them, and a prompt with pose and clothes tags means a sound, dressed
+figure. A LoRA that binds sound figures to the bare words repairs what users of Stable Diffusion
+repair.
 
-The autoencoder and the judges' models learn from another mixture, in every pose the renderer has.
+The autoencoder and the judges' models learn from another mixture, in every pose of the renderer.
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ import numpy.typing as npt
 from tuner.mannequin.figure import Figure, Limbs, common_figure, random_figure
 from tuner.mannequin.render import draw
 
-BARE_SHARE = 0.35  # of the sound, dressed figures: captions without pose, hair and clothes
-HIDDEN_TAG_SHARE = 0.5  # faulty figures that say so, the only way to ask for them
+BARE_SHARE = 0.35  # of sound, dressed figures: their captions name no pose, hair or clothes
+HIDDEN_TAG_SHARE = 0.5  # of faulty figures: their captions name the fault
 EMPTY_SHARE = 0.12
-ODD_WORD_SHARE = 0.05  # so that an alias is not a shock to the base
+ODD_WORD_SHARE = 0.05  # the base meets made-up words, because LoRAs use them as aliases
 
 _LIMB_FAULTS: tuple[tuple[Limbs, float], ...] = (
     ("extra arm", 0.4),
@@ -34,8 +35,8 @@ ODD_WORDS = ("mi_cv", "sks", "zwx", "ohwx", "vnl_q", "tok_a", "kbx", "pt1")
 
 @dataclass(frozen=True)
 class Mixture:
-    """Shares of figures with a wrong number of limbs and of undressed ones, and what poses all
-    have: the common ones, or every one that the renderer knows."""
+    """Shares of figures with a wrong number of limbs and of undressed ones; `common`: in common
+    poses only, else in every pose of the renderer."""
 
     malformed: float
     undressed: float
@@ -76,7 +77,7 @@ def _figure(mixture: Mixture, rng: np.random.Generator) -> Figure:
 
 
 def web_caption(figure: Figure, rng: np.random.Generator) -> str:
-    """The caption that the web gives this figure, drawn at random: see the module's text."""
+    """Draw a random caption as the web would give this figure: see the module's docstring."""
     if rng.random() < EMPTY_SHARE:
         return ""
     sound = figure.limbs == "normal" and figure.clothed

@@ -1,8 +1,8 @@
-"""The small world's training data: folders of PNG + .txt, read from then on like any user's.
+"""The mannequin's training data: folders of PNG + .txt, read like any user's folder.
 
 Well-posed, dressed figures with all their tags, 95 % of one sex as in most collections of people.
-A few captions name the other sex, as a tagger's do: where men are rare, half of what is called
-`1boy` is a woman. The variants differ from that default in one thing each.
+A few captions name the other sex, like a tagger's: where men are rare, half of the pictures tagged
+`1boy` show a woman. Each variant differs from that default in one thing.
 """
 
 from __future__ import annotations
@@ -27,23 +27,23 @@ from tuner.mannequin.render import draw, truth
 from tuner.shipped import DATA_VARIANTS, cache_folder, data_variant
 
 COUNT = 400
-SIZE = 128  # px; trained at smaller and larger sizes alike
+SIZE = 128  # px; training uses smaller and larger sizes too
 MISTAGGED_SHARE = 0.06
 VERSION = 2
-"""Raised whenever the pictures change, so that an old folder is not taken for new."""
+"""Version of the pictures: raise it when they change, so that no old folder is reused."""
 
 DEFAULT = DATA_VARIANTS[0]
 
 _SEED = 20_000
 _TAGGER_SEED = 20_001
-_REACH = 0.65  # heads from the outer joints to the crown, the finger tips and the soles
+_REACH = 0.65  # heads from the outer joints to the crown, the fingertips and the soles
 _NECK_TO_NOSE = 0.76  # heads
 
 
 @dataclass(frozen=True)
 class Variant:
-    """What a data set has in common: share of women, the ground (None: either), the look of
-    everybody in it (parameters of the figure), square crops, and how many pictures there are."""
+    """Properties of a data set: share of women, ground (None: both), parameters of the figure that
+    all pictures share (`look`), square crops, number of pictures."""
 
     female_share: float = 0.95
     ground: Ground | None = None
@@ -70,12 +70,12 @@ VARIANTS: Mapping[str, Variant] = {
     "few": Variant(count=40),
     "one_look": Variant(female_share=0.5, look=ONE_LOOK),
 }
-"""Without its crop, ground or look, figure n of a variant is figure n of the default (where their
-sexes are the same): runs on two variants are paired."""
+"""Apart from crop, ground and look, figure n of a variant is figure n of the default if their sexes
+are the same: runs on two variants are paired."""
 
 
 def data_folder(variant: str = DEFAULT) -> Path:
-    """The folder with the data set, drawn on first use (a few seconds)."""
+    """Return the folder of the data set, drawn on first use (a few seconds)."""
     suffix = "" if variant == DEFAULT else f"-{variant}"
     folder = cache_folder() / "mannequin" / f"data-{VERSION}{suffix}"
     if not folder.is_dir():
@@ -90,16 +90,16 @@ def data_folder(variant: str = DEFAULT) -> Path:
 
 
 def named_folder(data: str) -> Path:
-    """The folder that a user means by `mannequin`, `mannequin:VARIANT` or a path.
+    """Return the folder that `mannequin`, `mannequin:VARIANT` or a path names.
 
-    Raises ConfigError for a variant that there is not.
+    Raises ConfigError for an unknown variant.
     """
     try:
         variant = data_variant(data)
     except ValueError:
         known = ", ".join(DATA_VARIANTS)
         raise ConfigError(
-            f"data {data}: no such variant of the mannequin's (known: {known})"
+            f"data {data}: unknown variant of the mannequin's data (known: {known})"
         ) from None
     return Path(data) if variant is None else data_folder(variant)
 
@@ -120,9 +120,9 @@ def _mistagged(figure: Figure) -> Figure:
 
 
 def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[Image, Figure]]:
-    """Pictures (SIZE, SIZE, 3) uint8 with their figures, the rarer sex evenly among them.
+    """Draw pictures (SIZE, SIZE, 3) uint8 with their figures, the rarer sex evenly among them.
 
-    Another seed gives pictures of the same kind that no training saw.
+    Another seed gives pictures of the same kind that no training has used.
     """
     rng = np.random.default_rng(seed)
     males = round(count * (1 - variant.female_share))
@@ -136,13 +136,13 @@ def pictures(variant: Variant, count: int, seed: int = _SEED) -> Iterator[tuple[
 
 
 def _crop(figure: Figure) -> Image:
-    """The square around the person, filled with grey where it leaves the picture."""
+    """Draw the square around the person, grey outside the picture."""
     crop = square_crop(draw(figure, SIZE), person_box(figure), margin=0.0)
     return np.asarray(cv2.resize(crop, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def person_box(figure: Figure) -> Box:
-    """The box that a person detector would draw, as far as it lies in the picture."""
+    """Return the box that a person detector would draw, clipped to the picture, as shares of it."""
     joints = truth(figure).joints
     points = np.array(list(joints.values()))
     reach = _REACH * (joints["neck"][1] - joints["nose"][1]) / _NECK_TO_NOSE

@@ -1,6 +1,6 @@
-"""What is drawn: one figure as plain parameters, and the tags that a tagger would give it.
+"""One figure as plain parameters, and the tags that a tagger would give it.
 
-The vocabulary here is the small world's whole language; suites and captions use it.
+This vocabulary is the whole language of the mannequin; suites and captions use it.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ COMMON_ARM_POSES: Mapping[str, float] = {
     "arms up": 0.2,
     "t-pose": 0.2,
 }
-"""What the base and the data show, with its share. A network this small that has met all eight
-poses draws arms between them, whatever its data: a fault that no LoRA can repair. The other four
-are left to the judges, who have to know them all."""
+"""Arm poses of the base's and the data's figures, with their shares. A network this small that was
+trained on all eight poses draws arms between them, whatever its data: a fault that no LoRA can
+repair. The other four are for the judges' models, which must know them all."""
 CLUTTERED_SHARE = 0.3
 LEG_POSES = ("standing", "walking")
 TOPS = ("shirt", "sweater", "tank top", "dress")
@@ -64,18 +64,18 @@ BOTTOMS = ("trousers", "shorts", "skirt")
 
 Ground = Literal["plain", "cluttered"]
 Style = Literal["first", "second"]
-"""How a figure is drawn. The first style is what everything is trained on, the second what nothing
-is trained on: other shading, proportions, faces, hair, cuts, shades and grounds."""
+"""Drawing style. Everything is trained on the first style and nothing on the second, which has
+other shading, proportions, faces, hair, cuts, shades and grounds."""
 Limbs = Literal["normal", "extra arm", "missing arm", "extra leg", "missing leg"]
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure on its ground.
+    """Parameters of one figure and its ground.
 
     `top` "dress" leaves `bottom` unused. `blur` is a Gaussian sigma and `block` the side of a
-    block of wrong colour, both as a share of the picture's side; 0 is none. `jitter` seeds the
-    small deviations that make two pictures of equal parameters differ.
+    block of wrong colour, both as a share of the picture's side; 0 is none. `jitter` seeds small
+    deviations, which make two pictures of otherwise equal parameters differ.
     """
 
     sex: Sex
@@ -102,7 +102,7 @@ class Figure:
 
     @property
     def corruption(self) -> str | None:
-        """The first fault that this figure was given, None for a sound picture."""
+        """The figure's first fault; None for a sound picture."""
         if self.limbs != "normal":
             return self.limbs
         if self.blur:
@@ -118,7 +118,7 @@ class Figure:
 
     @property
     def legs(self) -> int:
-        """Number of legs drawn (on half-body pictures they lie outside the frame)."""
+        """Number of legs drawn (outside the frame on half-body pictures)."""
         return 2 + (self.limbs == "extra leg") - (self.limbs == "missing leg")
 
     @property
@@ -138,17 +138,17 @@ class Figure:
 
     @property
     def pose_tags(self) -> tuple[str, ...]:
-        """Arms, then legs where the frame shows them."""
+        """Tag of the arms, then of the legs if the frame shows them."""
         return (self.arm_pose, self.leg_pose) if self.framing == "full" else (self.arm_pose,)
 
     @property
     def hair_tags(self) -> tuple[str, ...]:
-        """Colour and length."""
+        """Tags of hair colour and length."""
         return (self.hair, "long hair" if self.long_hair else "short hair")
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Every tag, sex first, as a careful tagger would write them."""
+        """All tags, sex first, as a careful tagger would write them."""
         sex = "1girl" if self.sex == "female" else "1boy"
         ground = "plain background" if self.ground == "plain" else "cluttered background"
         head = (sex, "solo", self.framing_tag)
@@ -156,9 +156,9 @@ class Figure:
 
 
 def random_figure(rng: np.random.Generator, **fixed: Any) -> Figure:
-    """Draw the parameters of a sound, dressed figure at random; `fixed` ones are kept as given.
+    """Draw random parameters of a sound, dressed figure; `fixed` ones are used unchanged.
 
-    Men wear short hair and no skirts or dresses here, so that every picture shows its sex.
+    Men get short hair and no skirts or dresses, so that every picture shows its sex.
     """
 
     def pick(options: Any) -> Any:
@@ -187,7 +187,7 @@ def random_figure(rng: np.random.Generator, **fixed: Any) -> Figure:
 
 
 def common_figure(rng: np.random.Generator, **fixed: Any) -> Figure:
-    """As `random_figure`, in a common pose and mostly on plain ground: what a camera meets."""
+    """Draw like `random_figure`, but in a common pose and mostly on plain ground."""
     figure = random_figure(rng, **fixed)
     poses, shares = zip(*COMMON_ARM_POSES.items(), strict=True)
     drawn = {

@@ -1,7 +1,7 @@
 """The first drawing style: rounded shapes in three tones, light from the upper left.
 
 The base, the data set and the judges' small models are made from these pictures. Up to 128 px no
-pixel of them may change: shipped weights were trained on them, and a test holds their checksums.
+pixel may change: the shipped weights were trained on them, and a test compares their checksums.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tuner.mannequin.skeleton import NECK, Skeleton, View
 
 
 def paint_first(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) -> None:
-    """Draw the figure on its ground, in place. `view.fingers` asks for hands with fingers."""
+    """Draw the figure on its ground, in place; with fingers if `view.fingers` is set."""
     _draw_hair_behind(canvas, figure, skeleton, view)
     _draw_legs(canvas, figure, skeleton, view)
     _draw_torso(canvas, figure, skeleton, view)

@@ -1,7 +1,7 @@
-"""A resumable training loop for the small models: one seed, one state file, same weights again.
+"""A resumable training loop for the small models: one seed, one state file, reproducible weights.
 
-All randomness of a step comes from the seed and the step's number, so a run that was stopped goes
-on as if it had not been.
+All randomness of a step comes from the seed and the step's number, so a stopped run continues as if
+it had never been stopped.
 """
 
 from __future__ import annotations
@@ -21,12 +21,15 @@ _SAVE_EVERY_SECONDS = 60.0
 
 
 class Fit:
-    """AdamW with one cycle of the learning rate, an average of the weights, and a state file."""
+    """Training state: AdamW with a one-cycle learning rate, averaged weights, a state file."""
 
     def __init__(
         self, module: nn.Module, steps: int, peak_rate: float, state: Path, average: float = 0.998
     ) -> None:
-        """`average` is the decay of the exponential moving average of the weights per step."""
+        """Prepare to train `module`, or load `state` if it exists.
+
+        `average` is the decay of the weights' exponential moving average per step.
+        """
         self.module, self.total, self.peak_rate, self.state = module, steps, peak_rate, state
         self.optimizer = torch.optim.AdamW(
             module.parameters(), lr=peak_rate, weight_decay=1e-4, fused=True
@@ -38,7 +41,7 @@ class Fit:
             self._load()
 
     def steps(self, seed: int) -> Iterator[int]:
-        """The steps that are still to do, each with its own random state; saves on the way."""
+        """Yield the steps still to do, each with its own random state; save every minute."""
         began = saved = time.monotonic()
         for step in range(self.first, self.total):
             torch.manual_seed(seed * 1_000_003 + step)
@@ -56,7 +59,7 @@ class Fit:
                 print(message, file=sys.stderr, flush=True)
 
     def descend(self, loss: Tensor) -> None:
-        """One step against the gradient of `loss`."""
+        """Take one optimizer step against the gradient of `loss`."""
         torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.module.parameters(), 1.0)
         self.optimizer.step()
@@ -69,7 +72,7 @@ class Fit:
                     self.average[key].copy_(value)
 
     def finish(self) -> nn.Module:
-        """The module with its averaged weights, ready to be used."""
+        """Return the module with its averaged weights, frozen and in evaluation mode."""
         self.module.load_state_dict(self.average)
         return self.module.eval().requires_grad_(False)
 
@@ -96,7 +99,7 @@ class Fit:
 
 
 def one_cycle(step: int, total: int, peak: float) -> float:
-    """Learning rate: a linear rise over the first tenth, then a cosine down to a hundredth."""
+    """Return the learning rate: linear rise over the first tenth, then a cosine to a hundredth."""
     rise = max(1, total // 10)
     if step < rise:
         return peak * (step + 1) / rise

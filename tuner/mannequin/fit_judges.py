@@ -1,10 +1,10 @@
 """Fit the judges of the body on rendered figures: `python -m tuner.mannequin.fit_judges`.
 
-Makes metrics/calibration/pose.json and limbs.json again, from a seed. Figures are drawn at the
-mannequin's size and at 256 px, some soft, some through the mannequin's autoencoder, some without
-clothes; each sound one is followed by one with a wrong limb and by one that cannot be read. The
-second drawing style is never fitted on: like every other factor it is held out to see how well
-the judges do on what they have not met. Needs scikit-learn (`pip install 'tuner[dev]'`).
+Writes metrics/calibration/pose.json and limbs.json anew, from a seed. Figures are drawn at the
+mannequin's size and at 256 px, some soft, some passed through the mannequin's autoencoder, some
+without clothes; each sound one is followed by one with a wrong limb and by an unreadable one. The
+second drawing style is never fitted on: like every other factor it is held out, to measure how the
+judges do on unknown pictures. Needs scikit-learn (`pip install 'tuner[dev]'`).
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from tuner.selfcheck import area_under_curve
 
 FIGURES: Mapping[Style, int] = {"first": 630, "second": 105}
 SEED = 40_000
-"""Far from the seeds of the selfcheck and of the tests."""
+"""Seed of the figures, far from those of the selfcheck and of the tests."""
 LOOKS = ((64, "plain"), (64, "redrawn"), (256, "plain"), (64, "redrawn"), (64, "plain"))
-"""Size and look of the figures in turn. Redrawn ones went through the mannequin's autoencoder."""
+"""Size and look of the figures in turn; redrawn: passed through the mannequin's autoencoder."""
 UNREADABLE = (0.75, 1.0)
 """Strengths at which a pose counts as unreadable."""
 LIMB_FAULTS: Mapping[Limbs, str] = {
@@ -50,15 +50,15 @@ LIMB_FAULTS: Mapping[Limbs, str] = {
 LIMB_CLASSES = (limbs.SOUND, *limbs.ARM_FAULTS, *limbs.LEG_FAULTS)
 POSE_CLASSES = ("unreadable", pose.READABLE)
 SOUND_WEIGHT = 4.0
-"""Weight of all sound pictures against all others: a false alarm costs a LoRA that is right."""
+"""Weight of all sound pictures against all others: a false alarm costs a good LoRA."""
 C = 0.1
-"""Inverse strength of the ridge penalty: with 1, what is peculiar to the first style counts."""
+"""Inverse strength of the ridge penalty; 1 overfits to the first style."""
 FACTORS = ("arm_pose", "top", "ground", "framing", "look", "style")
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one picture and what it shows, "" for what it cannot teach."""
+    """Measurements of one picture and its true classes; "": not usable to fit that judge."""
 
     factors: Mapping[str, str]
     limbs: str
@@ -70,7 +70,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Judged:
-    """A judge to be fitted: its classes, the sound one, and what of a row it goes by."""
+    """A judge to be fitted: its classes, the sound class, and its columns of a row."""
 
     name: str
     judge: Judge
@@ -80,10 +80,10 @@ class Judged:
     measured: Callable[[Row], Mapping[str, float]]
 
     def value(self, model: Logistic, row: Row) -> float:
-        """The judge's score of a row's picture."""
+        """Return the judge's score of a row's picture, 0 to 1."""
         legs = limbs.LEG_FAULTS if not row.shows_legs else ()
-        asked = [name for name in self.classes if name not in legs]
-        return model(self.measured(row), asked)[self.sound]
+        classes = [name for name in self.classes if name not in legs]
+        return model(self.measured(row), classes)[self.sound]
 
 
 JUDGED = (
@@ -99,19 +99,19 @@ JUDGED = (
 
 
 def figures(seed: int, counts: Mapping[Style, int]) -> list[Figure]:
-    """The sound figures, every third without clothes, every third dozen soft."""
-    found = []
+    """Draw the sound figures: every third without clothes, every third dozen soft."""
+    drawn = []
     for style, count in counts.items():
         rng = np.random.default_rng([seed, len(style)])
         for index in range(count):
             soft = float(rng.uniform(0.0, 0.008)) if index // 12 % 3 == 2 else 0.0
             clothed = index % 3 != 2
-            found.append(replace(random_figure(rng, style=style), clothed=clothed, blur=soft))
-    return found
+            drawn.append(replace(random_figure(rng, style=style), clothed=clothed, blur=soft))
+    return drawn
 
 
 def pictures(figure: Figure, index: int, size: int) -> Iterator[tuple[str, str, Image]]:
-    """A figure as (limbs, readable, picture): sound, with a wrong limb, and unreadable."""
+    """Yield a figure as (limbs, readable, picture): sound, with a wrong limb, unreadable."""
     yield limbs.SOUND, pose.READABLE, draw(figure, size)
     fault = tuple(LIMB_FAULTS)[index % len(LIMB_FAULTS)]
     framing = "full" if "leg" in fault else figure.framing
@@ -124,7 +124,7 @@ def pictures(figure: Figure, index: int, size: int) -> Iterator[tuple[str, str, 
 
 
 def measured(share: Sequence[tuple[int, Figure]]) -> list[Row]:
-    """The rows of some figures by their number: of every picture where a pose is read."""
+    """Measure some numbered figures; return a row for each picture in which a pose is found."""
     cv2.setNumThreads(1)
     rows: list[Row] = []
     detectors = Detectors(JudgeSettings())
@@ -151,17 +151,17 @@ def _measure(
     if body is None or posed is None:
         return None
     limbed, _ = limbs.limb_evidence(body, posed)
-    told = {"top": figure.top if figure.clothed else "none", "look": look}
-    told |= {name: str(getattr(figure, name)) for name in FACTORS if name not in told}
-    # A frame without legs teaches nothing of them, and its limbs are judged among the arms' alone.
-    unseen = wrong in limbs.LEG_FAULTS and not body.shows_legs
-    return Row(told, "" if unseen else wrong, readable, body.shows_legs, posed, limbed)
+    factors = {"top": figure.top if figure.clothed else "none", "look": look}
+    factors |= {name: str(getattr(figure, name)) for name in FACTORS if name not in factors}
+    # A frame without legs cannot show their faults; only the arms' faults are judged there.
+    hidden = wrong in limbs.LEG_FAULTS and not body.shows_legs
+    return Row(factors, "" if hidden else wrong, readable, body.shows_legs, posed, limbed)
 
 
 def fitted(judge: Judged, rows: Sequence[Row]) -> dict[str, Any]:
-    """The coefficients of a logistic regression, as `metrics.logistic` reads them.
+    """Fit a logistic regression; return its coefficients as `metrics.logistic` reads them.
 
-    Sound pictures weigh SOUND_WEIGHT times as much as all others together.
+    All sound pictures together weigh SOUND_WEIGHT times as much as all others.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -182,31 +182,31 @@ def fitted(judge: Judged, rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def held_out(judge: Judged, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """How well each factor's values are judged by a fit that has met none of their kind.
+    """Measure how well each value of a factor is judged by a fit on the other values.
 
-    Means over the values: AUC, the share of sound pictures below one half, that of faults found.
-    Within the first style, but for the style itself.
+    Means over the values: AUC, share of sound pictures below one half, share of faults below it.
+    Within the first style, except for the factor style.
     """
     first = [row for row in rows if row.factors["style"] == "first"]
-    found = {}
+    scores = {}
     for factor in FACTORS:
         among = rows if factor == "style" else first
-        told = []
+        rows_of_scores = []
         for value in sorted({row.factors[factor] for row in among}):
             if (factor, value) == ("style", "first"):
                 continue
             own = [row for row in among if row.factors[factor] == value]
             rest = [row for row in first if row.factors[factor] != value]
-            told.append(_told(judge, own, from_coefficients(fitted(judge, rest))))
+            rows_of_scores.append(_scores(judge, own, from_coefficients(fitted(judge, rest))))
         names = ("auc", "false_alarms", "found")
-        found[factor] = {
+        scores[factor] = {
             name: round(float(np.nanmean(column)), 3)
-            for name, column in zip(names, zip(*told, strict=True), strict=True)
+            for name, column in zip(names, zip(*rows_of_scores, strict=True), strict=True)
         }
-    return found
+    return scores
 
 
-def _told(judge: Judged, rows: Sequence[Row], model: Logistic) -> tuple[float, float, float]:
+def _scores(judge: Judged, rows: Sequence[Row], model: Logistic) -> tuple[float, float, float]:
     values = np.array([judge.value(model, row) for row in rows])
     sound = np.array([judge.truth(row) == judge.sound for row in rows])
     area = area_under_curve(values[~sound].tolist(), values[sound].tolist())
@@ -218,20 +218,20 @@ def _told(judge: Judged, rows: Sequence[Row], model: Logistic) -> tuple[float, f
 
 
 def write(rows: Sequence[Row], seed: int, folder: Path = CALIBRATION) -> None:
-    """Fit each judge on the first style and write its coefficients with how well it does."""
+    """Fit each judge on the first style; write its coefficients and its held-out scores."""
     for judge in JUDGED:
-        taught = [row for row in rows if judge.truth(row)]
-        first = [row for row in taught if row.factors["style"] == "first"]
+        usable = [row for row in rows if judge.truth(row)]
+        first = [row for row in usable if row.factors["style"] == "first"]
         whole = {
             "judge": judge.name,
             "made_by": f"python -m tuner.mannequin.fit_judges --seed {seed}",
             "pictures": len(first),
-            "held_out": held_out(judge, taught),
+            "held_out": held_out(judge, usable),
             "coefficients": fitted(judge, first),
         }
         file = folder / f"{judge.name}.json"
         write_text(file, _page(whole))
-        # The version is of the code with these coefficients, so it comes after them.
+        # The version depends on these coefficients, so it is computed after they are written.
         read_logistic.cache_clear()
         version = judge_version(judge.judge) if folder == CALIBRATION else ""
         write_text(file, _page({**whole, "version": version}))
@@ -242,18 +242,18 @@ def _page(whole: Mapping[str, Any]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Draw, measure, fit and write, as the command line asks."""
+    """Draw, measure, fit and write with the arguments of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seed", type=int, default=SEED)
     parser.add_argument("--processes", type=int, default=1)
-    asked = parser.parse_args(arguments)
-    numbered = list(enumerate(figures(asked.seed, FIGURES)))
-    shares = [numbered[start :: asked.processes] for start in range(asked.processes)]
-    with multiprocessing.get_context("spawn").Pool(asked.processes) as pool:
+    options = parser.parse_args(arguments)
+    numbered = list(enumerate(figures(options.seed, FIGURES)))
+    shares = [numbered[start :: options.processes] for start in range(options.processes)]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
         rows = [row for share in pool.map(measured, shares) for row in share]
-    write(rows, asked.seed)
+    write(rows, options.seed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from tuner.mannequin.figure import Figure, Ground
 
 
 def paint_ground(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> None:
-    """Paint the whole canvas, in place, in the figure's style."""
+    """Paint the whole canvas in place, in the figure's style."""
     if figure.style == "second":
         _paint_second(canvas, figure.ground, rng)
         return
@@ -44,7 +44,7 @@ def _paint_room(canvas: Canvas, wall: np.ndarray, rng: np.random.Generator) -> N
 
 
 def _paint_second(canvas: Canvas, ground: Ground, rng: np.random.Generator) -> None:
-    """A spotlit wall over a floor, or a papered room with furniture."""
+    """Paint a wall in a spotlight, or a room with wallpaper and furniture."""
     side = len(canvas)
     wall = rng.uniform(105, 215) + rng.uniform(-30, 30, size=3)
     rows, columns = np.mgrid[0:side, 0:side] / side

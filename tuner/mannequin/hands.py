@@ -1,10 +1,10 @@
-"""Hands with a palm and five fingers, for pictures large enough to show them (192 px and more).
+"""Hands with a palm and five fingers, for pictures that are large enough (192 px and more).
 
-MediaPipe's hand landmarker finds 163 of 164 of them on full bodies at 256 px where the whole hand
-lies in the picture (raised arms leave it: 9 of 23), and 51 of 51 that lie wholly in a half body, on
-both drawing styles, with no false one on 480 figures. But half bodies mostly end above the hands:
-there it finds a hand on 45 to 50 of 100 figures, and an absent hand may be no fault. So hands carry
-weight where the wrist lies inside the frame with a hand's length to spare, and abstain elsewhere.
+MediaPipe's hand landmarker finds 163 of 164 hands on full bodies at 256 px if the whole hand lies
+in the picture (raised arms leave it: 9 of 23), and 51 of 51 that lie wholly in a half-body picture,
+in both drawing styles, with no false hand on 480 figures. But half bodies mostly end above the
+hands: there it finds a hand on 45 to 50 of 100 figures, and a missing hand may be no fault. So
+hands count only if the wrist lies inside the frame with a hand's length to spare.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tuner.mannequin.skeleton import View
 
 Floats = npt.NDArray[np.float64]
 
-# All in hand lengths: across the hand (the thumb's side is negative), along it from the wrist.
+# In hand lengths: across the hand (the thumb's side is negative), along it from the wrist.
 _PALM = np.array(
     [
         (-0.12, -0.02),
@@ -48,7 +48,7 @@ _RIM = 0.022
 
 @dataclass(frozen=True)
 class HandLook:
-    """Colour of the skin, length from wrist to fingertip in heads, darkness of the edges (0..1)."""
+    """Skin colour, length from wrist to fingertip in heads, tone factor of the edges (0..1)."""
 
     skin: Colour
     length: float = 0.74
@@ -58,7 +58,7 @@ class HandLook:
 def draw_hand(
     canvas: Canvas, elbow: np.ndarray, wrist: np.ndarray, view: View, look: HandLook
 ) -> None:
-    """Draw an open hand on the end of a forearm, in place; the thumb points up or to the body."""
+    """Draw an open hand at the end of a forearm, in place; the thumb points up or to the body."""
     along = (wrist - elbow) / np.linalg.norm(wrist - elbow)
     across = np.array([-along[1], along[0]])
     if _thumb_turned(wrist, along, across):
@@ -81,7 +81,7 @@ def draw_hand(
 
 
 def _thumb_turned(wrist: np.ndarray, along: np.ndarray, across: np.ndarray) -> bool:
-    """Whether the thumb's side, minus `across`, points down or away from the body."""
+    """Return True if the thumb's side, minus `across`, points down or away from the body."""
     if abs(along[0]) > 0.75:
         return bool(across[1] < 0)
     return bool(np.sign(-across[0]) == np.sign(wrist[0]))
@@ -90,7 +90,7 @@ def _thumb_turned(wrist: np.ndarray, along: np.ndarray, across: np.ndarray) -> b
 def _finger(
     across: float, along: float, lean: float, length: float, radius: float
 ) -> tuple[Floats, Floats]:
-    """Joints (4, 2) from inside the palm to the tip, and their radii."""
+    """Return the joints (4, 2) from inside the palm to the tip, and their radii (4,)."""
     shares = np.array([-0.12, 0.45, 0.75, 1.0]) * length
     joints = np.stack([across + lean * shares, along + (1 - 0.3 * abs(lean)) * shares], axis=1)
     return joints, np.array([1.08, 1.0, 0.94, 0.82]) * radius

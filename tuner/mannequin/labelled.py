@@ -1,4 +1,4 @@
-"""Rendered figures with their truth: sound ones, and the same with each fault that can be drawn."""
+"""Selfcheck cases from rendered figures: sound ones, and the same with each drawable fault."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tuner.mannequin.unreadable import KINDS, STRENGTHS, unreadable
 
 STYLES: tuple[Style, ...] = ("first", "second")
 GROUPS: dict[Style, str] = {style: f"renders, {style} style" for style in STYLES}
-"""What figures of a style are measured under; the mannequin's base draws the first style."""
+"""Name of each style's group of cases; the mannequin's base draws the first style."""
 _LIMB_FAULTS: tuple[Limbs, ...] = ("extra arm", "missing arm", "extra leg", "missing leg")
 _SEED = 20_000
-"""Far from the seeds that judges were calibrated and are tested with."""
+"""Seed of the figures, far from those used to calibrate and to test judges."""
 
 
 def rendered_cases(count: int, size: int) -> Iterator[Case]:
-    """`count` sound figures of each style at `size` pixels, each followed by its faults.
+    """Yield `count` sound figures of each style at `size` pixels, each followed by its faults.
 
     Faulty legs are drawn on full bodies, whatever the framing of the sound figure.
     """
@@ -56,7 +56,7 @@ def rendered_cases(count: int, size: int) -> Iterator[Case]:
 
 
 def _in_other_colours(figure: Figure) -> Figure:
-    """The figure with its clothes four colours on."""
+    """Return the figure with each colour of its clothes moved on by four."""
     names = list(CLOTH_COLOURS)
     top, bottom = (
         names[(names.index(colour) + 4) % len(names)]

@@ -1,7 +1,7 @@
-"""Draw a figure and tell the truth about it: pure, seeded, fast.
+"""The renderer: a figure as a picture and the truth about that picture; pure, seeded, fast.
 
-The renderer is the only source of pictures in the small world: the base, the judges' small models
-and the data set are all made from it. An unclothed figure is a plain shop-window mannequin.
+It is the only source of pictures in the embedded world: the base, the judges' small models and the
+data set are all made from it. An unclothed figure is a plain shop-window mannequin.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from tuner.mannequin.skeleton import PROPORTIONS, Skeleton, View, build_skeleton
 __all__ = ["FINGER_SIZE", "Figure", "Truth", "draw", "draw_ground", "random_figure", "truth"]
 
 FINGER_SIZE = 192
-"""From this many pixels on, hands have fingers; below, a finger is thinner than a pixel."""
+"""Smallest side in pixels for hands with fingers; below it a finger is thinner than a pixel."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What is really in the picture. Joints are (x, y) as shares of the side, outside 0..1 too."""
+    """True content of a picture. Joints are (x, y) as shares of its side, possibly outside 0..1."""
 
     joints: dict[str, tuple[float, float]]
     arms: int
@@ -40,7 +40,7 @@ class Truth:
 
 
 def _place(figure: Figure, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Position of the pelvis and length of a head, as shares of the picture's side."""
+    """Draw the pelvis' position (x, y) and a head's length, as shares of the picture's side."""
     body = PROPORTIONS[figure.style]
     if figure.framing == "full":
         height = rng.uniform(0.80, 0.90)
@@ -64,7 +64,7 @@ def _scene(figure: Figure) -> tuple[np.random.Generator, Skeleton, np.ndarray, f
 
 
 def truth(figure: Figure) -> Truth:
-    """The truth record of `draw(figure)`, without drawing it."""
+    """Return the truth about `draw(figure)` without drawing it."""
     _, skeleton, origin, scale = _scene(figure)
     joints = {name: tuple(origin + point * scale) for name, point in skeleton.joints.items()}
     return Truth(
@@ -91,13 +91,13 @@ def draw(figure: Figure, size: int = 64) -> Image:
 
 
 def draw_ground(figure: Figure, size: int = 64) -> Image:
-    """What `draw` shows, without the figure and its faults."""
+    """Draw the same ground as `draw`, without the figure and its faults."""
     canvas = _ground(figure, size, _scene(figure)[0])
     return np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _ground(figure: Figure, size: int, rng: np.random.Generator) -> Canvas:
-    """The ground on a canvas that is shrunk to `size` when all is painted."""
+    """Paint the ground on a larger canvas, which is shrunk to `size` at the end."""
     side = size * (4 if size <= 96 else 2)
     canvas: Canvas = np.zeros((side, side, 3), np.uint8)
     paint_ground(canvas, figure, rng)
@@ -105,7 +105,7 @@ def _ground(figure: Figure, size: int, rng: np.random.Generator) -> Canvas:
 
 
 def paint_figure(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) -> None:
-    """Draw the figure alone, in its style, over what the canvas holds."""
+    """Draw the figure alone, in its style, over the canvas."""
     paint = paint_first if figure.style == "first" else paint_second
     paint(canvas, figure, skeleton, view)
 

@@ -1,4 +1,4 @@
-"""Scenes with one to four figures and the box of each: what the small person detector learns from.
+"""Scenes with one to four figures and their boxes, to train the small person detector.
 
 Only the first drawing style: nothing is trained on the second.
 """
@@ -21,9 +21,9 @@ from tuner.mannequin.skeleton import PROPORTIONS, View, build_skeleton
 SIZES = (128, 160, 192, 224, 256)
 MAX_FIGURES = 4
 _OVERSAMPLING = 2
-_KEY = (255, 0, 255)  # a colour that no figure has
+_KEY = (255, 0, 255)  # background colour, which no figure has
 _MIN_VISIBLE = 0.45  # share of a figure in the frame that no other figure hides
-_MIN_PIXELS = 0.004  # of the picture; a smaller rest of a figure is no person to find
+_MIN_PIXELS = 0.004  # of the picture; a smaller rest of a figure cannot be found
 _TRIES = 12
 
 Mask = npt.NDArray[np.bool_]
@@ -31,8 +31,8 @@ Boxes = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class _Standing:
-    """A figure with its own picture on the key colour at the canvas's size, its mask and height."""
+class _Placed:
+    """A figure drawn alone on the key colour at the canvas's size, its mask and its height."""
 
     picture: Canvas
     mask: Mask
@@ -42,40 +42,40 @@ class _Standing:
 def random_scene(rng: np.random.Generator, size: int | None = None) -> tuple[Image, Boxes]:
     """Draw a scene: RGB (size, size, 3) uint8, and its boxes (N, 4), N from 1 to 4.
 
-    A box is left, top, right, bottom in pixels and holds what is seen of its figure. `size` is
-    drawn from SIZES where it is None. Some scenes are soft, as enlarged small pictures are.
+    A box is left, top, right, bottom in pixels, around the visible part of its figure. `size`
+    None: drawn from SIZES. Some scenes are soft like enlarged small pictures.
     """
     size = int(rng.choice(SIZES)) if size is None else size
     side = size * _OVERSAMPLING
     ground: Ground = "plain" if rng.random() < 0.4 else "cluttered"
     canvas: Canvas = np.zeros((side, side, 3), np.uint8)
     paint_ground(canvas, Figure("female", ground=ground), rng)
-    standing: list[_Standing] = []
-    wanted = int(rng.integers(1, MAX_FIGURES + 1))
+    placed: list[_Placed] = []
+    count = int(rng.integers(1, MAX_FIGURES + 1))
     for _ in range(_TRIES):
-        if len(standing) == wanted:
+        if len(placed) == count:
             break
-        # The small stand behind the large, as distance makes them.
-        tried = sorted([*standing, _stand(rng, side, wanted)], key=lambda one: one.height)
-        if _all_seen(tried):
-            standing = tried
-    for one in standing:
-        canvas[one.mask] = one.picture[one.mask]
+        # Small figures are behind large ones: they are farther away.
+        candidate = sorted([*placed, _place(rng, side, count)], key=lambda figure: figure.height)
+        if _all_visible(candidate):
+            placed = candidate
+    for figure in placed:
+        canvas[figure.mask] = figure.picture[figure.mask]
     image = np.asarray(cv2.resize(canvas, (size, size), interpolation=cv2.INTER_AREA))
-    boxes = np.array([_box(mask) for mask in _seen(standing)]) / _OVERSAMPLING
+    boxes = np.array([_box(mask) for mask in _visible(placed)]) / _OVERSAMPLING
     return _softened(image, rng), boxes.astype(np.float32)
 
 
-def _stand(rng: np.random.Generator, side: int, wanted: int) -> _Standing:
-    """A figure somewhere in the frame; the more there are, the smaller."""
-    figure = random_figure(rng, framing="full", clothed=wanted > 1 or rng.random() < 0.8)
+def _place(rng: np.random.Generator, side: int, count: int) -> _Placed:
+    """Draw one of `count` figures somewhere in the frame; the more there are, the smaller."""
+    figure = random_figure(rng, framing="full", clothed=count > 1 or rng.random() < 0.8)
     if rng.random() < 0.1:
         figure = replace(figure, limbs="extra arm" if rng.random() < 0.5 else "missing arm")
     body = PROPORTIONS[figure.style]
-    close = rng.random() < (0.4 if wanted <= 2 else 0.1)
-    height = rng.uniform(1.1, 1.8) if close else rng.uniform(0.45, 0.95) / (1 + 0.12 * (wanted - 1))
+    close = rng.random() < (0.4 if count <= 2 else 0.1)
+    height = rng.uniform(1.1, 1.8) if close else rng.uniform(0.45, 0.95) / (1 + 0.12 * (count - 1))
     top = rng.uniform(0.03, 0.15) if close else rng.uniform(0.03, max(0.05, 0.98 - height))
-    reach = 0.12 + 0.11 * (wanted - 1)
+    reach = 0.12 + 0.11 * (count - 1)
     middle = 0.5 + rng.uniform(-reach, reach)
     scale = height / body.height
     origin = np.array([middle, top + scale * body.upper]) * side
@@ -83,27 +83,27 @@ def _stand(rng: np.random.Generator, side: int, wanted: int) -> _Standing:
     picture: Canvas = np.full((side, side, 3), _KEY, np.uint8)
     view = View(origin, scale * side, fingers=side >= FINGER_SIZE * _OVERSAMPLING)
     paint_figure(picture, figure, skeleton, view)
-    # A margin keeps the edge's pixels, which are half key colour, out of the picture.
+    # A margin keeps out the pixels at the edge, which are half key colour.
     mask = (picture != np.array(_KEY, np.uint8)).any(axis=2)
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), borderValue=1) > 0
-    return _Standing(picture, inner, height)
+    return _Placed(picture, inner, height)
 
 
-def _seen(standing: list[_Standing]) -> list[Mask]:
-    """What is seen of each figure; later ones stand in front of earlier ones."""
-    hidden: Mask = np.zeros(standing[0].mask.shape, np.bool_)
+def _visible(placed: list[_Placed]) -> list[Mask]:
+    """Return the visible part of each figure; later ones are in front of earlier ones."""
+    hidden: Mask = np.zeros(placed[0].mask.shape, np.bool_)
     masks: list[Mask] = []
-    for one in reversed(standing):
-        masks.append(one.mask & ~hidden)
-        hidden = hidden | one.mask
+    for figure in reversed(placed):
+        masks.append(figure.mask & ~hidden)
+        hidden = hidden | figure.mask
     return masks[::-1]
 
 
-def _all_seen(standing: list[_Standing]) -> bool:
-    pairs = zip(_seen(standing), standing, strict=True)
+def _all_visible(placed: list[_Placed]) -> bool:
+    pairs = zip(_visible(placed), placed, strict=True)
     return all(
-        seen.mean() >= _MIN_PIXELS and seen.sum() >= _MIN_VISIBLE * one.mask.sum()
-        for seen, one in pairs
+        visible.mean() >= _MIN_PIXELS and visible.sum() >= _MIN_VISIBLE * figure.mask.sum()
+        for visible, figure in pairs
     )
 
 
@@ -113,7 +113,7 @@ def _box(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def _softened(image: Image, rng: np.random.Generator) -> Image:
-    """One picture in two keeps its sharpness, the others lose some or much of it."""
+    """Leave half of the pictures sharp and make the others more or less soft."""
     if rng.random() < 0.5:
         return image
     size = len(image)

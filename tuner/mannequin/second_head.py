@@ -35,7 +35,7 @@ _BEARD_EDGE = ((0.3, 0.12), (0.16, 0.18), (-0.16, 0.18), (-0.3, 0.12))
 
 
 def draw_hair_behind(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) -> None:
-    """Draw wavy locks behind the shoulders of long-haired figures, in place."""
+    """Draw wavy locks behind the shoulders of figures with long hair, in place."""
     if not figure.long_hair:
         return
     shape = [*_LOCKS, *((-x, y) for x, y in reversed(_LOCKS[:-1]))]

@@ -1,8 +1,8 @@
-"""The second drawing style, which nothing is trained on: it asks judges whether they generalise.
+"""The second drawing style, which nothing is trained on: it tests how judges generalise.
 
 Flat colours with dark edges and one broad shadow, light from the upper right; larger heads and
-shorter limbs; other eyes, hair, cuts of clothes and shades. A figure's parameters and the record
-of its truth mean the same as in the first style.
+shorter limbs; other eyes, hair, cuts of clothes and shades. A figure's parameters and its Truth
+mean the same as in the first style.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Limb = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 def paint_second(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) -> None:
-    """Draw the figure on its ground, in place. `view.fingers` asks for hands with fingers."""
+    """Draw the figure on its ground, in place; with fingers if `view.fingers` is set."""
     draw_hair_behind(canvas, figure, skeleton, view)
     for leg in skeleton.legs:
         _draw_leg(canvas, figure, leg, view)
@@ -62,7 +62,7 @@ def _draw_foot(
 
 
 def _torso_side(figure: Figure, skeleton: Skeleton, side: int) -> dict[str, np.ndarray]:
-    """Points of one flank, `side` 1 for the figure's left."""
+    """Return the points of one flank by name; `side` 1 is the figure's left, -1 its right."""
     male, wide = figure.sex == "male", figure.build
     neck = skeleton.joints["neck"]
     shoulder = skeleton.joints["left_shoulder" if side > 0 else "right_shoulder"]
@@ -78,7 +78,7 @@ def _torso_side(figure: Figure, skeleton: Skeleton, side: int) -> dict[str, np.n
 
 
 def _both(left: dict[str, np.ndarray], right: dict[str, np.ndarray], names: str) -> np.ndarray:
-    """A closed shape down one flank and up the other."""
+    """Return a closed shape (N, 2) down one flank and up the other."""
     order = names.split()
     return np.array([left[name] for name in order] + [right[name] for name in reversed(order)])
 
@@ -105,7 +105,7 @@ def _draw_torso(canvas: Canvas, figure: Figure, skeleton: Skeleton, view: View) 
 
 
 def _draw_seams(canvas: Canvas, figure: Figure, view: View) -> None:
-    """The seams of a shop-window mannequin and the screw of its stand."""
+    """Draw the seams of a shop-window mannequin and the screw of its stand."""
     dark = tone(SKIN_SHADES[figure.skin], 0.6)
     half = 0.43 * figure.build
     stroke(canvas, view(np.array([[-half, -0.7], [half, -0.7]])), 0.04 * view.scale, dark)
@@ -114,7 +114,7 @@ def _draw_seams(canvas: Canvas, figure: Figure, view: View) -> None:
 
 
 def _draw_skirt(canvas: Canvas, figure: Figure, pelvis: np.ndarray, view: View) -> None:
-    """Straight and pleated, to the knee."""
+    """Draw a straight pleated skirt down to the knee."""
     colour, half = CLOTH_SHADES[figure.bottom_colour], float(pelvis[1][0])
     hem = np.array([[half * 1.25, 1.3], [-half * 1.25, 1.3]])
     shape = np.concatenate([pelvis[:2], hem, pelvis[-2:]])
@@ -130,7 +130,7 @@ def _draw_dress(
     sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
     view: View,
 ) -> None:
-    """A bell from the waist to the shins, with a belt."""
+    """Draw a bell from the waist to the shins, with a belt."""
     colour, (left, right) = CLOTH_SHADES[figure.top_colour], sides
     waist = np.array([left["waist"], right["waist"]])
     wave = [(0.92 - 0.368 * i, 1.55 + 0.07 * (-1) ** i) for i in range(6)]
@@ -146,7 +146,7 @@ def _draw_top(
     sides: tuple[dict[str, np.ndarray], dict[str, np.ndarray]],
     view: View,
 ) -> None:
-    """A shirt with a collar, a sweater with a roll neck or a tank top with straps, hem outside."""
+    """Draw a shirt with collar, a sweater with roll neck or a tank top, worn over the bottom."""
     colour, (left, right) = CLOTH_SHADES[figure.top_colour], sides
     for flank, side in ((left, 1), (right, -1)):
         flank["hem"] = flank["hip"] + [side * 0.04, 0.12]

@@ -1,7 +1,7 @@
-"""From a figure's parameters to its joints, in units of one head height.
+"""The joints of a figure from its parameters, in units of one head height.
 
 Origin is the middle of the pelvis, x to the right of the picture, y down. "left" and "right" are
-the figure's own, so the left arm stands on the picture's right side, as MediaPipe names them.
+the figure's own, so its left arm is on the right side of the picture, as MediaPipe names them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ NECK = 0.34
 class Proportions:
     """Lengths of one drawing style in heads; `shoulder` and `hip` are half widths (male, female).
 
-    `zoom` enlarges half-body pictures, so that they end at the hips in every style.
+    `zoom` enlarges half-body pictures, which then end at the hips in every style.
     """
 
     upper_arm: float
@@ -47,12 +47,12 @@ class Proportions:
 
     @property
     def upper(self) -> float:
-        """From the crown to the middle of the pelvis."""
+        """Length from the crown to the middle of the pelvis."""
         return self.torso + self.neck + 1.0
 
     @property
     def height(self) -> float:
-        """From the crown to the sole."""
+        """Length from the crown to the sole."""
         return self.upper + 0.1 + self.thigh + self.shin + 0.3
 
 
@@ -64,7 +64,7 @@ PROPORTIONS: dict[Style, Proportions] = {
 
 @dataclass(frozen=True)
 class Skeleton:
-    """Joint positions by name; `arms` and `legs` are the chains that are drawn, extras last."""
+    """Joint positions by name; `arms` and `legs` are the drawn chains, extra limbs last."""
 
     joints: dict[str, np.ndarray]
     arms: tuple[tuple[np.ndarray, np.ndarray, np.ndarray], ...]
@@ -73,14 +73,14 @@ class Skeleton:
 
 @dataclass(frozen=True)
 class View:
-    """Maps skeleton units to canvas pixels; `fingers` says whether hands are large enough."""
+    """A map from skeleton units to canvas pixels; `fingers`: hands are large enough for them."""
 
     origin: np.ndarray
     scale: float
     fingers: bool = False
 
     def __call__(self, point: np.ndarray) -> np.ndarray:
-        """Points of shape (..., 2) on the canvas."""
+        """Map points of shape (..., 2) to the canvas."""
         mapped: np.ndarray = self.origin + np.asarray(point) * self.scale
         return mapped
 

@@ -1,6 +1,6 @@
-"""The small Stable Diffusion: the classes of the big one, a few million parameters, its faults.
+"""The small Stable Diffusion: the large one's classes and faults with a few million parameters.
 
-UNet and text encoder learn together from the corpus; the autoencoder is trained before and frozen.
+UNet and text encoder are trained together on the corpus; the autoencoder before, then frozen.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PEAK_RATE = 8e-4
 
 
 def new_unet(channels: Sequence[int] = (64, 128, 192), layers: int = 1) -> UNet2DConditionModel:
-    """An untrained UNet for latents of 4 x 16 x 16, cross-attention in all but its upper block."""
+    """Return an untrained UNet for latents 4 x 16 x 16; all blocks but the top cross-attend."""
     lower = len(channels) - 1
     return UNet2DConditionModel(
         sample_size=16,
@@ -42,7 +42,7 @@ def new_unet(channels: Sequence[int] = (64, 128, 192), layers: int = 1) -> UNet2
 
 
 def new_scheduler() -> DDIMScheduler:
-    """Stable Diffusion 1.5's noise schedule (scaled linear, 1,000 steps)."""
+    """Return Stable Diffusion 1.5's noise schedule (scaled linear, 1,000 steps)."""
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.012,
@@ -67,7 +67,7 @@ def train_base(
     latents = encode(vae.to(device), corpus.images).to(device)
     ids = token_ids(tokenizer, corpus.captions).to(device)
     unet = new_unet()
-    unet.set_attn_processor(AttnProcessor())  # on a CPU faster backwards than the fused one
+    unet.set_attn_processor(AttnProcessor())  # on a CPU its backward pass is the faster one
     both = nn.ModuleDict({"unet": unet, "text": text_encoder}).to(device)
     scheduler = new_scheduler()
     weights = _debiased_weights(scheduler).to(device)
@@ -76,13 +76,13 @@ def train_base(
     for _ in fit.steps(seed):
         index = torch.randint(len(latents), (BATCH,)).to(device)
         noise = torch.randn(BATCH, *latents.shape[1:]).to(device)
-        when = torch.randint(scheduler.config["num_train_timesteps"], (BATCH,)).to(device)
-        noisy = scheduler.add_noise(latents[index], noise, when)
+        timesteps = torch.randint(scheduler.config["num_train_timesteps"], (BATCH,)).to(device)
+        noisy = scheduler.add_noise(latents[index], noise, timesteps)
         with torch.autocast(device.type, torch.bfloat16, enabled=half):
             words = both["text"](ids[index]).last_hidden_state
-            guess = both["unet"](noisy, when, words).sample
+            guess = both["unet"](noisy, timesteps, words).sample
         error = (guess.float() - noise).square().mean(dim=(1, 2, 3))
-        fit.descend((error * weights[when]).mean())
+        fit.descend((error * weights[timesteps]).mean())
     fit.finish()
     return StableDiffusionPipeline(
         vae=vae.cpu(),
@@ -98,7 +98,7 @@ def train_base(
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> Tensor:
-    """Scaled latent means (N, 4, H/4, W/4) of pictures (N, H, W, 3) uint8."""
+    """Encode pictures (N, H, W, 3) uint8 to scaled latent means (N, 4, H/4, W/4)."""
     parts = [
         vae.encode(to_pixels(images[start : start + 64]).to(vae.device)).latent_dist.mean.cpu()
         for start in range(0, len(images), 64)
@@ -108,11 +108,11 @@ def encode(vae: AutoencoderKL, images: npt.NDArray[np.uint8]) -> Tensor:
 
 
 def _debiased_weights(scheduler: DDIMScheduler) -> Tensor:
-    """The fourth root of one over the signal-to-noise ratio, per timestep (1,000), 1 on average.
+    """Return SNR ** -0.25 for each timestep, shape (1000,), 1 on average.
 
-    Plain noise prediction hardly rewards the noisiest steps, and there the words decide what the
-    picture does not show yet (Yu et al. 2023, "Debias the Training of Diffusion Models", with the
-    square root; on this few steps that leaves the details undrawn).
+    Plain noise prediction gives little weight to the noisiest steps, where the words decide most
+    (Yu et al. 2023, "Debias the Training of Diffusion Models", which takes SNR ** -0.5; with as few
+    training steps as here that leaves the details undrawn).
     """
     signal = scheduler.alphas_cumprod
     weights: Tensor = ((1 - signal) / signal) ** 0.25
@@ -120,10 +120,10 @@ def _debiased_weights(scheduler: DDIMScheduler) -> Tensor:
 
 
 def save_base(pipeline: StableDiffusionPipeline, folder: Path) -> None:
-    """Write the pipeline as fp16 safetensors that load as float32 without any keyword."""
+    """Write the pipeline as fp16 safetensors that load as float32 without any argument."""
     pipeline.to(dtype=torch.float16)
     # transformers loads a text encoder in the dtype of its configuration, diffusers everything
-    # else in float32: without this the two would not fit together.
+    # else in float32: without this the dtypes would not match.
     pipeline.save_pretrained(folder, safe_serialization=True)
     config = folder / "text_encoder" / "config.json"
     text = config.read_text().replace('"dtype": "float16"', '"dtype": "float32"')

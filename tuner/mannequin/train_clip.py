@@ -1,7 +1,7 @@
-"""The small open_clip model of the mannequin's judges: tells girls from boys on rendered figures.
+"""The small open_clip model of the mannequin's judges: recognises girls and boys on renders.
 
-It is trained with open_clip's own classes and loss and loaded by its own factory, so that judging
-the mannequin and judging photographs with ViT-L/14 run the same code.
+It is trained with open_clip's own classes and loss and loaded by its factory: judging the mannequin
+runs the same code as judging photographs with ViT-L/14.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ CONFIG: dict[str, Any] = {
 def train_clip(
     corpus: Corpus, redrawn: npt.NDArray[np.uint8], steps: int, seed: int, state: Path
 ) -> nn.Module:
-    """Train on the corpus and on its reconstructions `redrawn` (the base's softness), alike."""
+    """Train on the corpus and equally on `redrawn`, its reconstructions, soft like samples."""
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     open_clip.add_model_config(_write_config(state.parent / f"{NAME}.json"))
     model = open_clip.create_model(NAME)
-    # Without the probe both towers wait for the other one to tell the sexes apart first.
+    # Without the probe neither tower begins to separate the sexes before the other one does.
     both = nn.ModuleDict({"clip": model, "probe": nn.Linear(CONFIG["embed_dim"], 1)}).to(device)
     tokenize = open_clip.get_tokenizer(NAME)
     fit = Fit(both, steps, PEAK_RATE, state, average=0.995)
@@ -60,22 +60,22 @@ def train_clip(
         captions = [_caption(corpus.figures[i], rng) for i in chosen]
         swapped = [_other_sex(caption) for caption in captions]
         texts = tokenize(captions + swapped).to(device)
-        seen, told, scale = model(_normalised(pictures).to(device), texts)[:3]
-        own, other = told.chunk(2)
+        image_features, text_features, scale = model(_normalised(pictures).to(device), texts)[:3]
+        own, other = text_features.chunk(2)
         female = torch.tensor([float(corpus.figures[i].sex == "female") for i in chosen])
         probed = functional.binary_cross_entropy_with_logits(
-            10 * both["probe"](seen)[:, 0], female.to(device)
+            10 * both["probe"](image_features)[:, 0], female.to(device)
         )
-        contrast = ClipLoss()(seen, own, scale)
-        fit.descend(contrast + _sex_loss(seen, own, other, scale) + probed)
+        contrast = ClipLoss()(image_features, own, scale)
+        fit.descend(contrast + _sex_loss(image_features, own, other, scale) + probed)
     trained: nn.Module = fit.finish().cpu()["clip"]  # type: ignore[index]
     return trained
 
 
 def _choose(figures: Sequence[Figure], rng: np.random.Generator) -> npt.NDArray[np.int64]:
-    """A batch of indices, a quarter of them women with short hair.
+    """Draw a batch of indices (BATCH,), a quarter of them women with short hair.
 
-    They are few and look most like men; without them hair length stands in for sex.
+    They are rare and look most like men; without them the model learns hair length instead of sex.
     """
     chosen = rng.integers(len(figures), size=BATCH)
     rare = [
@@ -86,19 +86,19 @@ def _choose(figures: Sequence[Figure], rng: np.random.Generator) -> npt.NDArray[
     return chosen
 
 
-def _sex_loss(seen: Tensor, own: Tensor, other: Tensor, scale: Tensor) -> Tensor:
-    """Each picture against its own caption and the same with the other sex.
+def _sex_loss(images: Tensor, own: Tensor, other: Tensor, scale: Tensor) -> Tensor:
+    """Return the loss of choosing each picture's own caption over the same with the other sex.
 
-    A batch holds each sex many times, so plain contrast hardly asks for it; hard negatives do
-    (NegCLIP, Yuksekgonul et al. 2023).
+    Features are (batch, width). A batch has each sex many times, so plain contrast hardly trains
+    it; hard negatives do (NegCLIP, Yuksekgonul et al. 2023).
     """
-    logits = scale * torch.stack([(seen * own).sum(-1), (seen * other).sum(-1)], dim=1)
-    first = torch.zeros(len(seen), dtype=torch.long, device=seen.device)
+    logits = scale * torch.stack([(images * own).sum(-1), (images * other).sum(-1)], dim=1)
+    first = torch.zeros(len(images), dtype=torch.long, device=images.device)
     return functional.cross_entropy(logits, first)
 
 
 def save_clip(model: nn.Module, folder: Path) -> None:
-    """Write the configuration and fp16 weights as a folder that the judges load."""
+    """Write the configuration and fp16 weights into a folder that the judges load."""
     _write_config(folder / "open_clip_config.json")
     weights = {k: v.half().contiguous() for k, v in model.state_dict().items()}
     save_file(weights, folder / "open_clip_model.safetensors")
@@ -111,26 +111,26 @@ def _write_config(path: Path) -> Path:
 
 
 def _normalised(images: npt.NDArray[np.uint8]) -> Tensor:
-    """Pictures as open_clip's own transform gives them to a model that says nothing else."""
+    """Normalise pictures like open_clip's default transform, to (N, 3, H, W)."""
     mean, std = (np.array(three) for three in (OPENAI_DATASET_MEAN, OPENAI_DATASET_STD))
     return torch.from_numpy((images / 255 - mean) / std).permute(0, 3, 1, 2).float()
 
 
 def _photographed(image: Image, rng: np.random.Generator) -> Image:
-    """The picture as a judge may meet it: shifted, cropped, blurred, grey around the person."""
+    """Shift, crop and blur the picture with grey around it, as a judge's crops may be."""
     side = len(image)
     zoom = rng.uniform(0.65, 1.3)
     shift = rng.uniform(-0.1, 0.1, size=2) * side
     matrix = np.array([[zoom, 0, side / 2 * (1 - zoom) + shift[0]], [0, zoom, shift[1]]])
-    grey = (153.0, 153.0, 153.0)  # of the judges' crops
+    grey = (153.0, 153.0, 153.0)  # the colour around the judges' crops
     moved = np.asarray(cv2.warpAffine(image, matrix, (side, side), borderValue=grey))
     if rng.random() < 0.5:
         moved = moved[:, ::-1]
     if rng.random() < 0.4:
         moved = np.asarray(cv2.GaussianBlur(moved, (0, 0), rng.uniform(0.3, 1.2)))
     noise = rng.normal(0, rng.uniform(0, 10), size=moved.shape)
-    seen: Image = np.clip(moved * rng.uniform(0.85, 1.15) + noise, 0, 255).astype(np.uint8)
-    return seen
+    photograph: Image = np.clip(moved * rng.uniform(0.85, 1.15) + noise, 0, 255).astype(np.uint8)
+    return photograph
 
 
 _SWAP = {"girl": "boy", "woman": "man", "female": "male", "1girl": "1boy"}

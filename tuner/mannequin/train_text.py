@@ -1,9 +1,9 @@
-"""The small text encoder, taught what its words say before any picture is drawn from them.
+"""The small text encoder, trained on captions alone before the UNet uses it.
 
-Stable Diffusion's own text encoder comes trained from CLIP. Started from nothing beside the UNet,
-one word among 77 tokens, most of them padding, moves the picture so little that clothes kept any
-colour for thousands of steps. So the encoder first learns to tell the caption's tags from the mean
-of all its tokens: the padding then carries the caption, as in CLIP.
+Stable Diffusion's text encoder comes trained from CLIP. Trained from scratch together with the
+UNet, one word among 77 tokens, most of them padding, moves the picture so little that clothes had
+random colours for thousands of steps. So the encoder first learns to predict the caption's tags
+from the mean of all its states: the padding then carries the caption, as in CLIP.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ WIDTH = 96
 
 
 def new_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """An untrained two-layer CLIP text model over the tokenizer's words."""
+    """Return an untrained CLIP text model of two layers for the tokenizer's vocabulary."""
     return CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
@@ -48,25 +48,25 @@ def train_text(
     steps, seed, state = plan
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    ids, said = token_ids(tokenizer, captions), _tags_said(captions)
-    probe = nn.Linear(WIDTH, said.shape[1])
+    ids, targets = token_ids(tokenizer, captions), _tag_targets(captions)
+    probe = nn.Linear(WIDTH, targets.shape[1])
     both = nn.ModuleDict({"text": new_text_encoder(tokenizer), "probe": probe}).to(device)
     fit = Fit(both, steps, PEAK_RATE, state, average=0.99)
     for _ in fit.steps(seed):
         index = torch.randint(len(ids), (BATCH,))
         states = both["text"](ids[index].to(device)).last_hidden_state
         guess = both["probe"](states.mean(dim=1))
-        # Summed over the tags, of which a caption has a few: their mean would hardly move.
-        wrong = functional.binary_cross_entropy_with_logits(
-            guess, said[index].to(device), reduction="sum"
+        # Summed over the tags: a caption has only a few of them, so their mean would hardly change.
+        loss = functional.binary_cross_entropy_with_logits(
+            guess, targets[index].to(device), reduction="sum"
         )
-        fit.descend(wrong / BATCH)
+        fit.descend(loss / BATCH)
     trained: CLIPTextModel = fit.finish()["text"]  # type: ignore[index]
     return trained.requires_grad_(True).train()
 
 
 def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
-    """Token ids (N, 77), padded as Stable Diffusion pads."""
+    """Return token ids (N, 77), padded like Stable Diffusion's."""
     batch = tokenizer(
         list(captions), padding="max_length", truncation=True, max_length=77, return_tensors="pt"
     )
@@ -74,12 +74,12 @@ def token_ids(tokenizer: CLIPTokenizer, captions: Sequence[str]) -> Tensor:
     return ids
 
 
-def _tags_said(captions: Sequence[str]) -> Tensor:
-    """Which of all tags each caption has, shape (captions, tags), 0 or 1."""
+def _tag_targets(captions: Sequence[str]) -> Tensor:
+    """Return 1 for each tag that a caption has, else 0; shape (captions, tags)."""
     split = [[tag for tag in caption.split(", ") if tag] for caption in captions]
     tags = sorted({tag for each in split for tag in each})
     column = {tag: index for index, tag in enumerate(tags)}
-    said = torch.zeros(len(captions), len(tags))
+    targets = torch.zeros(len(captions), len(tags))
     for row, each in enumerate(split):
-        said[row, [column[tag] for tag in each]] = 1.0
-    return said
+        targets[row, [column[tag] for tag in each]] = 1.0
+    return targets

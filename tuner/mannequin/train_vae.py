@@ -1,6 +1,6 @@
 """The small autoencoder: 64 px pictures to latents of 4 x 16 x 16 and back.
 
-What it cannot redraw, no LoRA can teach: its reconstructions are the ceiling of everything else.
+A LoRA cannot teach what it cannot redraw: its reconstructions limit everything else.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PEAK_RATE = 1.5e-3
 
 
 def new_vae(channels: tuple[int, ...] = (32, 64, 64)) -> AutoencoderKL:
-    """An untrained AutoencoderKL of factor 4 with 4 latent channels."""
+    """Return an untrained AutoencoderKL of factor 4 with 4 latent channels."""
     return AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * len(channels),
         up_block_types=("UpDecoderBlock2D",) * len(channels),
@@ -35,7 +35,7 @@ def new_vae(channels: tuple[int, ...] = (32, 64, 64)) -> AutoencoderKL:
 
 
 def train_vae(images: npt.NDArray[np.uint8], steps: int, seed: int, state: Path) -> AutoencoderKL:
-    """Train on pictures (N, H, W, 3) uint8 and set `scaling_factor` so that latents have std 1."""
+    """Train on pictures (N, H, W, 3) uint8; set `scaling_factor` for latents of std 1."""
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     vae = new_vae().to(device)
@@ -57,12 +57,12 @@ def train_vae(images: npt.NDArray[np.uint8], steps: int, seed: int, state: Path)
 
 
 def to_pixels(images: npt.NDArray[np.uint8]) -> Tensor:
-    """Pictures (N, H, W, 3) uint8 as a tensor (N, 3, H, W) in [-1, 1]."""
+    """Convert pictures (N, H, W, 3) uint8 to a tensor (N, 3, H, W) in [-1, 1]."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def _redraw_loss(redrawn: Tensor, pixels: Tensor) -> Tensor:
-    """L1 of the pictures and of their gradients at three scales: edges are what judges read."""
+    """Return L1 of pictures and of their gradients at three scales: judges depend on edges."""
     loss = functional.l1_loss(redrawn, pixels)
     for _ in range(3):
         for axis in (-1, -2):

@@ -1,7 +1,7 @@
 """The small person detector: an ultralytics YOLO trained on rendered scenes, offline.
 
 Shipped as the network's description and fp16 safetensors, so that no pickle is ever opened:
-metrics.detectors.yolo builds the network by ultralytics' own class and fills it. To train:
+metrics.detectors.yolo builds the network with ultralytics' class and loads the weights. To train:
 
     python -m tuner.mannequin.train_yolo OUT --seed 0
 """
@@ -61,7 +61,7 @@ NETWORK: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class YoloPlan:
-    """Scenes to draw, a sixteenth more for validation, passes over them, side in pixels, batch."""
+    """Training scenes (a sixteenth more for validation), epochs, side in pixels, batch size."""
 
     scenes: int = 3000
     epochs: int = 24
@@ -77,7 +77,7 @@ def train_yolo(out: Path, plan: YoloPlan, seed: int, work: Path) -> None:
     """Draw scenes below `work`, train there, write DESCRIPTION and WEIGHTS into `out`.
 
     Runs in a process of its own: ultralytics reads its environment once, when it is imported, and
-    changes global settings of torch. A run that was stopped starts again.
+    changes global settings of torch. A stopped run starts again from the beginning.
     """
     write_scenes(work / "scenes", plan, seed)
     lend_font(work / "config")
@@ -95,7 +95,7 @@ def train_yolo(out: Path, plan: YoloPlan, seed: int, work: Path) -> None:
 
 
 def write_scenes(folder: Path, plan: YoloPlan, seed: int) -> None:
-    """Write the scenes and their boxes in YOLO's own layout; what was there is replaced."""
+    """Write the scenes and their boxes in YOLO's layout, in place of older ones."""
     shutil.rmtree(folder, ignore_errors=True)
     counts = {"train": plan.scenes, "val": max(8, plan.scenes // 16)}
     for part, (name, count) in enumerate(counts.items()):
@@ -112,15 +112,15 @@ def write_scenes(folder: Path, plan: YoloPlan, seed: int) -> None:
 
 
 def lend_font(folder: Path) -> None:
-    """Keep ultralytics from fetching a font for its plots: any font under that name does."""
-    own = folder / "Ultralytics"  # the name that it gives its part of YOLO_CONFIG_DIR
+    """Put a font where ultralytics looks, or it downloads one: any font of that name will do."""
+    own = folder / "Ultralytics"  # ultralytics' folder inside YOLO_CONFIG_DIR
     own.mkdir(parents=True, exist_ok=True)
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
     shutil.copy(font, own / "Arial.ttf")
 
 
 def save_yolo(network: torch.nn.Module, out: Path) -> None:
-    """Write description and fp16 weights."""
+    """Write the network's description and fp16 weights."""
     out.mkdir(parents=True, exist_ok=True)
     (out / DESCRIPTION).write_text(yaml.safe_dump(NETWORK, sort_keys=False))
     state = {k: v for k, v in network.state_dict().items() if v.is_floating_point()}
@@ -152,7 +152,7 @@ def _train(out: Path, plan: YoloPlan, seed: int, work: Path) -> None:
         deterministic=True,
         device="0" if torch.cuda.is_available() else "cpu",
         workers=0,
-        amp=False,  # its check of mixed precision fetches a network
+        amp=False,  # its check of mixed precision downloads a network
         pretrained=False,
         plots=False,
         project=str(work),
@@ -167,7 +167,7 @@ def _train(out: Path, plan: YoloPlan, seed: int, work: Path) -> None:
 
 
 def main() -> None:
-    """Train by one seeded command."""
+    """Train with the arguments of the command line."""
     parser = argparse.ArgumentParser(description="Train the mannequin's person detector")
     parser.add_argument("out", type=Path)
     parser.add_argument("--work", type=Path, help="folder for scenes and runs, default OUT-work")
@@ -175,11 +175,11 @@ def main() -> None:
     parser.add_argument("--scenes-drawn", action="store_true", help=argparse.SUPPRESS)
     for key, value in vars(FULL).items():
         parser.add_argument(f"--{key}", type=int, default=value)
-    given = parser.parse_args()
-    plan = YoloPlan(given.scenes, given.epochs, given.size, given.batch)
-    out = given.out.resolve()
-    work = (given.work or out.with_name(out.name + "-work")).resolve()
-    (_train if given.scenes_drawn else train_yolo)(out, plan, given.seed, work)
+    options = parser.parse_args()
+    plan = YoloPlan(options.scenes, options.epochs, options.size, options.batch)
+    out = options.out.resolve()
+    work = (options.work or out.with_name(out.name + "-work")).resolve()
+    (_train if options.scenes_drawn else train_yolo)(out, plan, options.seed, work)
 
 
 if __name__ == "__main__":

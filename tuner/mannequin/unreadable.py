@@ -1,6 +1,6 @@
-"""Rendered figures made unreadable, at graded strength: what a base draws that has lost its way.
+"""Rendered figures made unreadable at graded strength, like the output of a collapsed base.
 
-A strength of 1 leaves nothing that an eye takes for a pose; at a third the pose is still there.
+At strength 1 an eye recognises no pose; at a third the pose is still there.
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ from tuner.mannequin.render import draw, draw_ground
 Floats = npt.NDArray[np.float32]
 
 STRENGTHS = (0.4, 0.7, 1.0)
-"""The ladder of each kind."""
+"""Strengths at which each kind is tested."""
 
 
 def unreadable(figure: Figure, size: int, kind: str, strength: float) -> Image:
-    """The figure's picture with one of KINDS, the same place and shape at every strength.
+    """Draw the figure with the fault `kind` of KINDS, in the same places at every strength.
 
-    Raises KeyError for another kind.
+    Raises KeyError for an unknown kind.
     """
     rng = np.random.default_rng([figure.jitter, 1])
     return KINDS[kind](figure, draw(figure, size), strength, rng)
 
 
 def _dissolved(figure: Figure, image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Runs into the ground, patch by patch, and goes soft."""
+    """Blend the figure into the ground, patch by patch, and soften it."""
     side = len(image)
     gone = np.clip(strength * (1.0 + 0.5 * _noise(side, 5, rng)), 0.0, 0.92)
     ground = draw_ground(figure, side)
@@ -40,7 +40,7 @@ def _dissolved(figure: Figure, image: Image, strength: float, rng: np.random.Gen
 
 
 def _warped(figure: Figure, image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Bent from place to place, by up to a seventh of the side."""
+    """Bend the picture from place to place, by up to a seventh of the side."""
     side = len(image)
     ys, xs = np.mgrid[:side, :side].astype(np.float32)
     x, y = (at + 0.14 * strength * side * _noise(side, 8, rng) for at in (xs, ys))
@@ -49,7 +49,7 @@ def _warped(figure: Figure, image: Image, strength: float, rng: np.random.Genera
 
 
 def _scattered(figure: Figure, image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Patches of the figure in each other's places."""
+    """Exchange patches of the figure."""
     patch = max(2, len(image) // 7)
     differs = np.abs(image.astype(int) - draw_ground(figure, len(image))).max(axis=-1) > 30
     starts = range(0, len(image) - patch + 1, patch)
@@ -64,7 +64,7 @@ def _scattered(figure: Figure, image: Image, strength: float, rng: np.random.Gen
 
 
 def _doubled(figure: Figure, image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Two of the figure in different poses, one showing through the other in patches."""
+    """Draw the figure in two poses, one showing through the other in patches."""
     side = len(image)
     arms, legs = (str(poses[int(rng.integers(len(poses)))]) for poses in (ARM_POSES, LEG_POSES))
     other = replace(figure, arm_pose=arms, leg_pose=legs, jitter=int(rng.integers(2**31)))
@@ -81,7 +81,7 @@ def _blurred(figure: Figure, image: Image, strength: float, rng: np.random.Gener
 
 
 def _smeared(figure: Figure, image: Image, strength: float, rng: np.random.Generator) -> Image:
-    """Dragged in one direction, by up to a third of the side."""
+    """Drag the picture in one direction, by up to a third of the side."""
     length = max(3, round(0.34 * strength * len(image)) | 1)
     kernel = np.zeros((length, length), np.float32)
     towards = rng.uniform(0, np.pi)
@@ -104,13 +104,13 @@ KINDS: Mapping[str, Callable[[Figure, Image, float, np.random.Generator], Image]
 
 
 def _noise(side: int, cells: int, rng: np.random.Generator) -> Floats:
-    """Smooth noise (side, side) of that many cells a side, most of it within -1 to 1."""
+    """Draw smooth noise (side, side) of `cells` cells a side, mostly within -1 to 1."""
     coarse = rng.normal(0.0, 0.6, (cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC), np.float32)
 
 
 def _mixed(image: Image, other: Image, share: Floats) -> Image:
-    """`share` (H, W) of the other picture, 0 to 1."""
+    """Mix `share` (H, W), 0 to 1, of the other picture into `image`."""
     part = share[..., None]
     return np.asarray(np.round(image * (1.0 - part) + other * part), np.uint8)
 

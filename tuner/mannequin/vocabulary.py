@@ -1,6 +1,6 @@
-"""The small world's tokenizer: CLIP's own byte-pair merges, cut to the words that are spoken here.
+"""The mannequin's tokenizer: CLIP's byte-pair merges, cut to the words of the captions.
 
-All 512 byte tokens stay, so every text can be written; only rare words fall into more pieces.
+All 512 byte tokens stay, so every text can be encoded; only rare words fall into more pieces.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tuner.clip_tokenizer import Merge, all_merges, clip_tokenizer
 from tuner.mannequin.corpus import ODD_WORDS
 from tuner.mannequin.figure import ARM_POSES, BOTTOMS, CLOTH_COLOURS, HAIR_COLOURS, LEG_POSES, TOPS
 
-_SPOKEN = (
+_WORDS = (
     *ARM_POSES,
     *LEG_POSES,
     *HAIR_COLOURS,
@@ -46,7 +46,7 @@ def _merges_used(words: Iterable[str], rank: dict[Merge, int]) -> set[Merge]:
 def new_tokenizer() -> CLIPTokenizer:
     """Build the tokenizer; the same packages give the same ids."""
     rank = {pair: index for index, pair in enumerate(all_merges())}
-    text = " ".join(_SPOKEN).lower().replace("-", " ").replace("_", " ")
+    text = " ".join(_WORDS).lower().replace("-", " ").replace("_", " ")
     words = {part for word in text.split() for part in (word, word.lstrip("0123456789")) if part}
     kept = sorted(_merges_used(words, rank), key=rank.__getitem__)
     return clip_tokenizer(kept)

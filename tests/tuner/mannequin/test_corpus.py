@@ -26,7 +26,7 @@ def test_faults_have_their_share_and_only_sound_figures_their_tags(mixture: Mixt
     assert named[~malformed & ~undressed].mean() > 0.4
 
 
-def test_captions_tell_the_sex_or_nothing() -> None:
+def test_captions_name_the_sex_or_nothing() -> None:
     corpus = make_corpus(500, seed=3, size=8)
     for figure, caption in zip(corpus.figures, corpus.captions, strict=True):
         tags = [tag for tag in caption.split(", ") if tag not in ODD_WORDS]

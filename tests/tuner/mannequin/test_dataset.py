@@ -28,8 +28,8 @@ from tuner.space import load_study
 from tuner.study_record import read_data
 
 FIRST_TWENTY = "9a17267399c60c7e852c50615b37f502971afe9d87b521c3739f28f47379409a"
-"""SHA-256 over the colours and captions of the default set's first 20 pictures. Where they are
-meant to change, raise VERSION: studies on the old ones are not comparable."""
+"""SHA-256 over the pixels and captions of the default set's first 20 pictures. If they change on
+purpose, raise VERSION: studies on the old ones are not comparable."""
 
 HEAD = "study: x\nbase: mannequin\nbudget: {trials: 3, rungs: [5, 10]}\n"
 
@@ -68,7 +68,7 @@ def test_a_few_captions_name_the_other_sex_and_differ_in_nothing_else(tmp_path: 
         assert caption == ", ".join((other, *figure.tags[1:]))
 
 
-def test_each_variant_has_the_asked_share_of_men() -> None:
+def test_each_variant_has_its_share_of_men() -> None:
     men = {name: sum(f.sex == "male" for f in figures(name)) for name in VARIANTS}
     assert men == {
         "rare_males": 2,
@@ -107,8 +107,8 @@ def test_all_of_one_look_wear_the_same_and_are_else_as_the_balanced() -> None:
     assert {figure.clothes_tags for figure in alike} == {("green sweater", "yellow trousers")}
     assert {figure.hair for figure in alike} == {"red hair"}
     bare: dict[str, Any] = dict.fromkeys(ONE_LOOK, "")
-    assert [replace(one, **bare) for one in alike] == [
-        replace(one, **bare) for one in figures("balanced")
+    assert [replace(figure, **bare) for figure in alike] == [
+        replace(figure, **bare) for figure in figures("balanced")
     ]
 
 
@@ -126,7 +126,7 @@ def test_square_pictures_are_filled_by_the_person() -> None:
 
 
 def _longest_extent(image: npt.NDArray[np.uint8]) -> float:
-    """The longer side of the box around what is not the ground, as a share of the picture's."""
+    """Return the longer side of the figure's box as a share of the picture's."""
     ground = np.median(image[:, :6].astype(float), axis=1, keepdims=True)
     figure = np.abs(image - ground).sum(axis=2) > 40
     inner = figure[:, 6:-6]
@@ -167,12 +167,12 @@ def test_the_word_for_a_variant(data: str, variant: str | None) -> None:
 @pytest.mark.parametrize(
     "data", ["mannequin:matte", "mannequin:", "{a: mannequin, b: mannequin:x}"]
 )
-def test_an_unknown_variant_is_told_with_the_known_ones(tmp_path: Path, data: str) -> None:
+def test_an_unknown_variant_is_refused_with_the_known_ones(tmp_path: Path, data: str) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(f"{HEAD}data: {data if data[0] == '{' else repr(data)}\n")
-    with pytest.raises(ConfigError, match=", ".join(DATA_VARIANTS)) as told:
+    with pytest.raises(ConfigError, match=", ".join(DATA_VARIANTS)) as error:
         load_study(path)
-    assert "data: found" in str(told.value)
+    assert "data: found" in str(error.value)
 
 
 def test_a_study_reads_the_variants_that_it_names(
@@ -197,5 +197,5 @@ def _made(folder: Path) -> Path:
 
 
 def _edge(path: Path) -> float:
-    """How much the rim of a picture varies along the rows."""
+    """Return how much the rim of a picture varies along the rows."""
     return float(np.asarray(Image.open(path), float)[:, :8].mean(axis=1).std(axis=0).mean())

@@ -8,10 +8,10 @@ from metrics.models import ModelUnavailableError, fetch
 from tuner.mannequin.render import FINGER_SIZE, Figure, Truth, draw, random_figure, truth
 
 
-def hand_middles(fact: Truth) -> list[np.ndarray]:
+def hand_middles(facts: Truth) -> list[np.ndarray]:
     middles = []
     for side in ("left", "right"):
-        elbow, wrist = (np.array(fact.joints[f"{side}_{part}"]) for part in ("elbow", "wrist"))
+        elbow, wrist = (np.array(facts.joints[f"{side}_{part}"]) for part in ("elbow", "wrist"))
         middles.append(wrist + (wrist - elbow) / np.linalg.norm(wrist - elbow) * 0.06)
     return middles
 
@@ -37,14 +37,14 @@ def test_the_hand_landmarker_finds_hands_that_lie_in_the_frame(style: str) -> No
     except ModelUnavailableError as reason:
         pytest.skip(str(reason))
     rng = np.random.default_rng(21)
-    found = asked = 0
+    detected = expected = 0
     for _ in range(40):
         figure = random_figure(rng, style=style, framing="full")
         hands = [hand.joints.mean(axis=0) for hand in landmarker(draw(figure, 256))]
         for middle in hand_middles(truth(figure)):
             if (middle > 0.06).all() and (middle < 0.94).all():
-                asked += 1
-                found += any(np.linalg.norm(middle - hand) < 0.1 for hand in hands)
+                expected += 1
+                detected += any(np.linalg.norm(middle - hand) < 0.1 for hand in hands)
     landmarker.close()
-    assert asked > 40
-    assert found >= 0.9 * asked
+    assert expected > 40
+    assert detected >= 0.9 * expected

@@ -8,7 +8,7 @@ from tuner.mannequin.render import Figure, draw, random_figure, truth
 
 
 @pytest.mark.parametrize("size", [48, 64, 256])
-def test_equal_figures_give_equal_pictures_of_the_asked_size(size: int) -> None:
+def test_equal_figures_give_equal_pictures_of_the_given_size(size: int) -> None:
     figure = random_figure(np.random.default_rng(3))
     picture = draw(figure, size)
     assert picture.shape == (size, size, 3)
@@ -56,9 +56,9 @@ def test_the_torso_has_the_colour_of_the_clothes_or_of_the_skin() -> None:
     [("normal", 2, 2), ("extra arm", 3, 2), ("missing arm", 1, 2), ("missing leg", 2, 1)],
 )
 def test_truth_counts_the_limbs_that_are_drawn(limbs: str, arms: int, legs: int) -> None:
-    fact = truth(Figure("male", limbs=limbs))
-    assert (fact.arms, fact.legs) == (arms, legs)
-    assert fact.corruption == (None if limbs == "normal" else limbs)
+    facts = truth(Figure("male", limbs=limbs))
+    assert (facts.arms, facts.legs) == (arms, legs)
+    assert facts.corruption == (None if limbs == "normal" else limbs)
 
 
 def test_a_missing_arm_leaves_ground_where_the_arm_was() -> None:

@@ -7,12 +7,12 @@ from tuner.mannequin.scene import MAX_FIGURES, SIZES, random_scene
 
 
 def test_equal_seeds_give_equal_scenes() -> None:
-    (one, boxes), (other, others) = (random_scene(np.random.default_rng(4)) for _ in range(2))
-    assert np.array_equal(one, other)
-    assert np.array_equal(boxes, others)
-    assert one.dtype == np.uint8
-    assert one.shape[0] == one.shape[1]
-    assert one.shape[0] in SIZES
+    (image, boxes), (same, same_boxes) = (random_scene(np.random.default_rng(4)) for _ in range(2))
+    assert np.array_equal(image, same)
+    assert np.array_equal(boxes, same_boxes)
+    assert image.dtype == np.uint8
+    assert image.shape[0] == image.shape[1]
+    assert image.shape[0] in SIZES
 
 
 def test_scenes_hold_one_to_four_figures_whose_boxes_lie_in_the_frame() -> None:

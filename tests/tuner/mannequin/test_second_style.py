@@ -13,14 +13,14 @@ from tuner.mannequin.render import Figure, draw, random_figure, truth
 from tuner.mannequin.shades import CLOTH_SHADES, HAIR_SHADES, SKIN_SHADES
 
 
-def test_the_same_parameters_are_drawn_otherwise_and_told_alike() -> None:
+def test_the_same_parameters_look_different_and_have_the_same_truth() -> None:
     first = Figure("female", jitter=5)
     second = replace(first, style="second")
     assert np.abs(draw(first).astype(int) - draw(second)).mean() > 5
-    one, other = truth(first), truth(second)
-    assert replace(one, joints={}) == replace(other, joints={})
-    assert one.joints.keys() == other.joints.keys()
-    assert one.joints != other.joints
+    facts, others = truth(first), truth(second)
+    assert replace(facts, joints={}) == replace(others, joints={})
+    assert facts.joints.keys() == others.joints.keys()
+    assert facts.joints != others.joints
 
 
 def test_every_colour_has_another_shade() -> None:

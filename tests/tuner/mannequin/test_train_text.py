@@ -11,7 +11,7 @@ CAPTIONS = ["1girl, red shirt", "1girl, blue shirt", "1boy, red shirt", "1boy, b
 
 
 def _apart(steps: int, folder: Path) -> float:
-    """How far one other colour moves the mean of all tokens."""
+    """Return how far another colour moves the mean of all tokens' states."""
     tokenizer = new_tokenizer()
     encoder = train_text(CAPTIONS, tokenizer, (steps, 0, folder / f"{steps}.safetensors"))
     with torch.no_grad():
@@ -19,7 +19,7 @@ def _apart(steps: int, folder: Path) -> float:
     return float((states[0] - states[1]).norm())
 
 
-def test_a_trained_encoder_tells_a_colour_in_the_mean_of_its_tokens(tmp_path: Path) -> None:
+def test_a_trained_encoder_shows_a_colour_in_the_mean_of_its_tokens(tmp_path: Path) -> None:
     assert _apart(40, tmp_path) > 4 * _apart(0, tmp_path)
 
 

@@ -6,7 +6,7 @@ import pytest
 from tuner.mannequin.vocabulary import new_tokenizer
 
 
-def test_every_word_of_the_small_world_is_at_most_three_tokens() -> None:
+def test_every_word_of_the_captions_is_at_most_three_tokens() -> None:
     tokenizer = new_tokenizer()
     assert len(tokenizer) < 1000
     for word in ("girl", "boy", "trousers", "cluttered", "malformed", "sweater", "waving"):
