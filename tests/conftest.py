@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import gc
+import hashlib
 import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+
+from tests.pose_study import ROOT, run_in_two_goes
+
+CACHE = ROOT / "tests" / ".cache"
 
 # No test asks a model hub: what is not on this machine is told at once, on every network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -20,3 +31,59 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1200))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported stays: the collector, which training asks for after every run, need not go
+    through the objects of all libraries each time (half a second)."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    gc.unfreeze()
+
+
+@functools.cache
+def code_digest() -> str:
+    """A hash of the code and data that tests share the results of: it changes with any file."""
+    digest = hashlib.sha256()
+    packages = [ROOT / name for name in ("tuner", "metrics", "search_spaces")]
+    files = [path for package in packages for path in package.rglob("*")]
+    for path in sorted([*files, *Path(__file__).parent.glob("*.py")]):
+        if path.suffix in (".py", ".yaml", ".json", ".safetensors"):
+            digest.update(path.relative_to(ROOT).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@pytest.fixture(scope="session")
+def made_once() -> Callable[[str, Callable[[Path], None]], Path]:
+    """Makes a folder once, however many test processes want it, and keeps it for the next run.
+
+    Whoever changes what is in it works on a copy.
+    """
+
+    def folder_of(name: str, make: Callable[[Path], None]) -> Path:
+        folder = CACHE / code_digest() / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        for old in CACHE.iterdir():
+            if old != folder.parent:
+                shutil.rmtree(old, ignore_errors=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.is_dir():
+                half = folder.with_suffix(".half")
+                shutil.rmtree(half, ignore_errors=True)
+                half.mkdir()
+                make(half)
+                half.rename(folder)
+        return folder
+
+    return folder_of
+
+
+@pytest.fixture
+def pose_study(made_once: Callable[[str, Callable[[Path], None]], Path], tmp_path: Path) -> Path:
+    """A folder of one's own with the study `pose`, run in two goes on the real command line."""
+    made = made_once("pose_study", run_in_two_goes)
+    return Path(shutil.copytree(made, tmp_path / "studies"))

@@ -59,7 +59,7 @@ def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
 
 def test_the_page_adds_up(tmp_path: Path) -> None:
     file = tmp_path / "judges.md"
-    main(["--pictures", "2", "--repeats", "1", "--result", str(file)])
+    main(["--pictures", "1", "--repeats", "1", "--result", str(file)])
     rows = [line.split("|")[1:-1] for line in file.read_text().splitlines() if line[:2] == "| "]
     numbers = {name.strip(): [float(cell) for cell in cells] for name, *cells in rows[1:]}
     whole = numbers.pop("**all judges**")

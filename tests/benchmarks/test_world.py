@@ -27,8 +27,9 @@ from world_runs import (
 )
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
+from metrics.models import cache_folder
 from tuner import shipped
-from tuner.mannequin.dataset import VARIANTS
+from tuner.mannequin.dataset import VARIANTS, VERSION, write_dataset
 
 SCALE = Scale()
 ARMS = {arm.name: arm for effect in EFFECTS for arm in effect.arms}
@@ -286,14 +287,28 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
-def test_the_command_runs_goes_on_and_tells(tmp_path: Path) -> None:
+def test_the_command_runs_goes_on_and_tells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNER_HOME", str(home_with_few_pictures(tmp_path / "home")))
     asked = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
     world.main(["--only", "f", *asked.split()])
     first = finished(tmp_path / "world.jsonl", judges_digest())
     assert len(first) == len(EFFECTS[5].arms)
-    world.main(["--only", "f,b", *asked.split()])
+    world.main(["--only", "f,b", "--workers", "1", *asked.split()])
     assert set(first) < set(finished(tmp_path / "world.jsonl", judges_digest()))
     assert (tmp_path / "world" / "f.png").is_file()
     assert (tmp_path / "grids" / "gender tags.png").is_file()
     assert "one seed shows nothing" in (tmp_path / "world.md").read_text()
     assert "matplotlib" in sys.modules
+
+
+def home_with_few_pictures(home: Path) -> Path:
+    """TUNER_HOME with the judges' models of this machine and 40 pictures of the mannequin's."""
+    models = cache_folder()
+    models.mkdir(parents=True, exist_ok=True)
+    data = home / "mannequin" / f"data-{VERSION}"
+    data.mkdir(parents=True)
+    (home / "models").symlink_to(models)
+    write_dataset(data, count=40)
+    return home

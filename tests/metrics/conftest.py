@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -71,6 +72,7 @@ def figures(mannequin_detectors: Detectors) -> Callable[..., list[ScoredSample]]
     with parameters held as given.
     """
 
+    @functools.cache
     def suite_of(seed: int, prompts: int = 6, **fixed: Any) -> list[ScoredSample]:
         rng = np.random.default_rng(seed)
         found = []

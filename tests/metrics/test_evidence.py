@@ -2,12 +2,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from metrics.contract import Image, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import WHOLE, Evidence
 from metrics.preprocess import overlap
+from tuner.mannequin.figure import random_figure
+from tuner.mannequin.render import draw
 
 Drawn = Callable[..., list[Image]]
 Sampled = Callable[..., Sample]
@@ -28,9 +31,11 @@ def looks(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> li
 
 
 def test_an_arm_that_is_taken_for_a_person_gives_way_to_the_whole_figure(
-    detectors: Detectors, mannequin_detectors: Detectors, rendered: Drawn, sampled: Sampled
+    detectors: Detectors, mannequin_detectors: Detectors, sampled: Sampled
 ) -> None:
-    image = rendered(87, 410, size=256, framing="half", style="second")[86]
+    rng = np.random.default_rng(410)
+    taken_for_an_arm = [random_figure(rng, framing="half", style="second") for _ in range(87)][86]
+    image = draw(taken_for_an_arm, 256)
     sample = sampled(image)
     arm, whole = (Evidence(sample, each).person for each in (detectors, mannequin_detectors))
     persons = mannequin_detectors.persons

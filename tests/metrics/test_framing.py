@@ -13,7 +13,7 @@ from metrics.preprocess import analysis_picture
 from tuner.mannequin.figure import Figure
 from tuner.mannequin.render import draw, random_figure, truth
 
-COUNT = 50
+COUNT = 30
 
 
 def drawn(size: int, style: str, seed: int = 41) -> list[tuple[FramingClass, Image]]:

@@ -39,10 +39,10 @@ def area_under_curve(faulty: np.ndarray, sound: np.ndarray) -> float:
 
 
 def test_faulty_limbs_are_told_from_sound_ones(values: Callable[..., np.ndarray]) -> None:
-    sound = values(80, seed=100)
+    sound = values(40, seed=100)
     assert (sound < 0.5).mean() <= 0.05
     for fault in ("extra arm", "missing arm"):
-        assert area_under_curve(values(40, seed=200, limbs=fault), sound) >= 0.9, fault
+        assert area_under_curve(values(20, seed=200, limbs=fault), sound) >= 0.9, fault
 
 
 def test_the_box_of_an_arm_too_many_lies_where_it_was_drawn(
@@ -68,20 +68,20 @@ def test_the_box_of_an_arm_too_many_lies_where_it_was_drawn(
     assert hits >= 0.8 * found
 
 
-@pytest.mark.parametrize("fault", ["extra leg", "missing leg"])
 def test_faulty_legs_are_found_where_the_frame_shows_them(
-    fault: str, values: Callable[..., np.ndarray]
+    values: Callable[..., np.ndarray],
 ) -> None:
-    sound = values(40, seed=300, framing="full")
-    faulty = values(40, seed=301, framing="full", limbs=fault)
-    assert area_under_curve(faulty, sound) >= 0.9
+    sound = values(25, seed=300, framing="full")
+    for fault in ("extra leg", "missing leg"):
+        faulty = values(25, seed=301, framing="full", limbs=fault)
+        assert area_under_curve(faulty, sound) >= 0.9, fault
 
 
 def test_soft_pictures_of_sound_figures_are_rarely_flagged(
     values: Callable[..., np.ndarray],
 ) -> None:
-    soft = values(60, seed=500, blur=0.006)
-    assert len(soft) >= 55
+    soft = values(30, seed=500, blur=0.006)
+    assert len(soft) >= 27
     assert (soft < 0.5).mean() <= 0.05
 
 
@@ -139,10 +139,10 @@ def test_a_pose_beside_the_figure_is_an_abstention(
 def test_legs_outside_the_frame_are_not_missing(
     evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
 ) -> None:
-    images = rendered(30, 400, framing="half", arm_pose="hands on hips")
+    images = rendered(15, 400, framing="half", arm_pose="hands on hips")
     scores = [limbs.score(sampled(image), evidence(image)) for image in images]
     assert not any(score.evidence.get("worst") == "missing leg" for score in scores if score.value)
-    assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 3
+    assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 2
 
 
 def test_an_arm_that_hangs_beside_the_body_is_long_though_it_reaches_nowhere(
@@ -190,11 +190,11 @@ def test_no_half_body_figure_is_said_to_lack_a_leg(
     rendered: Callable[..., list[Image]],
     sampled: Callable[..., Sample],
 ) -> None:
-    images = rendered(150, 410, size=size, framing="half", style=style)
+    images = rendered(80, 410, size=size, framing="half", style=style)
     samples = [sampled(image) for image in images]
     found = [limbs.score(each, Evidence(each, mannequin_detectors)) for each in samples]
     alarms = [each for each in found if each.value is not None and each.value < 0.5]
-    assert sum(each.value is not None for each in found) >= 140
+    assert sum(each.value is not None for each in found) >= 74
     assert not any(each.evidence["worst"] in limbs.LEG_FAULTS for each in alarms)
 
 

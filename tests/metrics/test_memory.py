@@ -37,7 +37,7 @@ def recompressed(image: Image, quality: int = 85) -> Image:
 
 @needs_weights
 def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
-    seen, held_out, fresh = figures(150, 1), figures(40, 2), figures(40, 3)
+    seen, held_out, fresh = figures(100, 1), figures(40, 2), figures(40, 3)
     brighter = [np.clip(each.astype(int) + 4, 0, 255).astype(np.uint8) for each in seen[:20]]
     copied = brighter + [recompressed(each, 97) for each in seen[20:40]]
     with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as judges:

@@ -18,7 +18,7 @@ def bodies(
     evidence: Callable[[Image], Evidence], rendered: Callable[..., list[Image]]
 ) -> Callable[..., list[Body]]:
     def read(**fixed: object) -> list[Body]:
-        images = rendered(8, 610, framing="full", ground="plain", **fixed)
+        images = rendered(6, 610, framing="full", ground="plain", **fixed)
         found = [evidence(image).body for image in images]
         return [body for body in found if body is not None]
 
@@ -27,7 +27,7 @@ def bodies(
 
 def test_sound_limbs_lack_little(bodies: Callable[..., list[Body]]) -> None:
     measured = [lacking_limbs(body) for body in bodies(arm_pose="t-pose")]
-    assert len(measured) >= 7
+    assert len(measured) >= 5
     assert np.median([one["arm_lacking"] for one in measured]) < 0.2
     assert np.median([one["leg_lacking"] for one in measured]) < 0.35
     assert max(one["leg_bent"] for one in measured) < 0.2

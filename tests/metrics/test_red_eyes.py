@@ -34,11 +34,11 @@ def half_bodies(count: int, seed: int, style: str) -> list[Figure]:
 
 @pytest.mark.parametrize("style", ["first", "second"])
 def test_red_irises_are_seen_on_half_bodies(style: str, judged: Judged) -> None:
-    figures = half_bodies(16, 31, style)
+    figures = half_bodies(12, 31, style)
     sound = [judged(draw(one, 256)).value for one in figures]
     faulty = [judged(draw(replace(one, red_eyes=True), 256)).value for one in figures]
     known, seen = ([v for v in values if v is not None] for values in (sound, faulty))
-    assert min(len(known), len(seen)) >= 8
+    assert min(len(known), len(seen)) >= 6
     area = area_under_curve(seen, known)
     assert area is not None
     assert area >= 0.97
@@ -87,7 +87,6 @@ def test_a_red_ground_that_reaches_in_is_no_iris(judged: Judged) -> None:
     ("size", "framing", "reason"),
     [
         (64, "half", "picture too small"),
-        (64, "full", "picture too small"),
         (256, "full", "eyes too small"),
     ],
 )

@@ -31,7 +31,7 @@ VERBS = (
 SPACE = """
 study: pose
 base: {base}
-data: mannequin
+data: mannequin:few
 budget: {{trials: 2, rungs: [2, 40]}}
 suite: {{seeds: 1, size: 64, steps: 2}}
 judges: {{gender_model: {clip}}}

@@ -17,12 +17,12 @@ from tuner.train_config import TrainConfig
 SIZE = (64, 64)
 
 
-def fresh(tiny_base: Path, folder: Path | None) -> BaseModel:
-    """The base as another process would load it, with its shelf in `folder`."""
-    base = load_base(str(tiny_base), "cpu")
+def fresh(base: BaseModel, folder: Path | None) -> BaseModel:
+    """The base as another object, of which nothing is known yet, with its shelf in `folder`."""
+    other = replace(base, shelf=None)
     if folder is not None:
-        base.keep_at(folder)
-    return base
+        other.keep_at(folder)
+    return other
 
 
 @pytest.fixture
@@ -36,13 +36,18 @@ def networks_forbidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def test_what_another_process_made_is_read_and_no_network_asked(
-    tiny_base: Path, training_set: TrainingSet, tmp_path: Path, request: pytest.FixtureRequest
+    tiny_base: Path,
+    base: BaseModel,
+    training_set: TrainingSet,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
 ) -> None:
-    plain = fresh(tiny_base, None)
-    first = fresh(tiny_base, tmp_path)
+    plain = fresh(base, None)
+    first = fresh(base, tmp_path)
     made = latents_of(first, training_set, SIZE), texts_of(first, training_set, TrainConfig())
     request.getfixturevalue("networks_forbidden")
-    second = fresh(tiny_base, tmp_path)
+    second = load_base(str(tiny_base), "cpu")
+    second.keep_at(tmp_path)
     read = latents_of(second, training_set, SIZE), texts_of(second, training_set, TrainConfig())
     request.getfixturevalue("networks_forbidden").undo()
     own = latents_of(plain, training_set, SIZE), texts_of(plain, training_set, TrainConfig())
@@ -69,12 +74,12 @@ def test_what_another_process_made_is_read_and_no_network_asked(
     ids=str,
 )
 def test_a_changed_policy_never_meets_old_embeddings(
-    changed: dict[str, object], tiny_base: Path, training_set: TrainingSet, tmp_path: Path
+    changed: dict[str, object], base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = TrainConfig.model_validate(changed)
-    texts_of(fresh(tiny_base, tmp_path), training_set, TrainConfig())
-    kept = texts_of(fresh(tiny_base, tmp_path), training_set, config)
-    own = texts_of(fresh(tiny_base, None), training_set, config)
+    texts_of(fresh(base, tmp_path), training_set, TrainConfig())
+    kept = texts_of(fresh(base, tmp_path), training_set, config)
+    own = texts_of(fresh(base, None), training_set, config)
     assert kept.hidden is not None
     assert own.hidden is not None
     assert torch.equal(kept.hidden, own.hidden)
@@ -82,7 +87,7 @@ def test_a_changed_policy_never_meets_old_embeddings(
 
 
 def test_other_captions_pictures_sizes_and_weights_are_others(
-    tiny_base: Path, training_set: TrainingSet, tmp_path: Path
+    tiny_base: Path, base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     def made(base: BaseModel, data: TrainingSet, size: tuple[int, int] = SIZE) -> set[str]:
         before = {one.name for one in tmp_path.iterdir()} if tmp_path.exists() else set()
@@ -90,13 +95,13 @@ def test_other_captions_pictures_sizes_and_weights_are_others(
         texts_of(base, data, TrainConfig())
         return {one.name.partition("-")[0] for one in tmp_path.iterdir() if one.name not in before}
 
-    base, images = fresh(tiny_base, tmp_path), training_set.images
-    assert made(base, training_set) == {"vae", "text_encoder"}
-    assert made(fresh(tiny_base, tmp_path), training_set) == set()
-    assert made(base, training_set, (48, 64)) == {"vae"}
-    assert made(base, replace(training_set, images=images[::-1])) == {"vae", "text_encoder"}
+    own, images = fresh(base, tmp_path), training_set.images
+    assert made(own, training_set) == {"vae", "text_encoder"}
+    assert made(fresh(base, tmp_path), training_set) == set()
+    assert made(own, training_set, (48, 64)) == {"vae"}
+    assert made(own, replace(training_set, images=images[::-1])) == {"vae", "text_encoder"}
     renamed = tuple(replace(one, caption=f"{one.caption}, smile") for one in images)
-    assert made(base, replace(training_set, images=renamed)) == {"text_encoder"}
+    assert made(own, replace(training_set, images=renamed)) == {"text_encoder"}
     other = load_base(str(tiny_base), "cpu")
     with torch.no_grad():
         next(other.pipeline.vae.parameters())[0] += 1e-3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,14 +12,17 @@ from tuner.judge_models import judge_settings
 from tuner.label_file import labelled_cases, labelled_pictures
 from tuner.selfcheck import JudgeReport, judge_reports, score_cases
 
+JUDGED = {"limbs", "pose_readable", "gender", "cloth_share"}
 TABLE = Path(__file__).parents[1] / "mannequin_samples" / "labels.csv"
 
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, JudgeReport]:
     with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
-        scores = list(score_cases(labelled_cases(labelled_pictures(TABLE)), judges))
-    return {report.judge: report for report in judge_reports(scores)}
+        cases = labelled_cases(labelled_pictures(TABLE))
+        judged = (replace(case, judges=tuple(set(case.judges) & JUDGED)) for case in cases)
+        reports = judge_reports(list(score_cases(judged, judges)))
+    return {report.judge: report for report in reports}
 
 
 @pytest.mark.slow

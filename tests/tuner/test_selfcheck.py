@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from metrics.scoring import JUDGES
 from tuner.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
 from tuner.cli import app
 from tuner.judge_models import judge_settings
-from tuner.mannequin.labelled import rendered_cases
+from tuner.mannequin.labelled import GROUPS, rendered_cases
 from tuner.mannequin.unreadable import STRENGTHS
 from tuner.selfcheck import JudgeReport, judge_reports, score_cases
 
@@ -127,34 +127,30 @@ def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert done.stderr.splitlines()[-1] == "error: no pose_landmarker"
 
 
-@pytest.fixture
-def measured() -> Callable[[int, int], dict[tuple[str, str], JudgeReport]]:
-    def run(count: int, size: int) -> dict[tuple[str, str], JudgeReport]:
-        with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
-            reports = judge_reports(list(score_cases(rendered_cases(count, size), judges)))
-        return {(report.group.split()[1], report.judge): report for report in reports}
-
-    return run
+def measured(count: int, size: int) -> dict[str, JudgeReport]:
+    """The report of every judge on `count` figures of the first style."""
+    first = takewhile(lambda case: case.group == GROUPS["first"], rendered_cases(count, size))
+    with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
+        reports = judge_reports(list(score_cases(first, judges)))
+    return {report.judge: report for report in reports}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
-def test_the_judges_are_right_about_the_first_style(
-    size: int, measured: Callable[[int, int], dict[tuple[str, str], JudgeReport]]
-) -> None:
+def test_the_judges_are_right_about_the_first_style(size: int) -> None:
     reports = measured(30, size)
-    poses = reports["first", "pose_readable"]
+    poses = reports["pose_readable"]
     assert poses.false_alarms.value <= 0.1
     gone = [fault for fault in poses.faults if fault.strength in (0.0, 1.0)]
     assert len(gone) == 2
     assert all(fault.auc is not None and fault.auc >= 0.93 for fault in gone)
     assert poses.ladders[0].falls
     for judge in ("limbs", "one_person", "gender", "cloth_share", "clean"):
-        report = reports["first", judge]
+        report = reports[judge]
         assert report.auc is not None
         assert report.auc >= 0.93, judge
         assert report.false_alarms.value <= 0.1, judge
-    eyes = reports["first", "no_red_eyes"]
+    eyes = reports["no_red_eyes"]
     if size < 128:
         assert eyes.abstained == eyes.asked
     else:
@@ -162,6 +158,6 @@ def test_the_judges_are_right_about_the_first_style(
         assert eyes.auc >= 0.97
         assert eyes.false_alarms.value <= 0.03
     for judge in ("sharp", "clean"):
-        (ladder,) = reports["first", judge].ladders
+        (ladder,) = reports[judge].ladders
         assert ladder.spearman is not None
         assert ladder.spearman <= -0.9, judge

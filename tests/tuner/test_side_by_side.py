@@ -155,37 +155,28 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_give_what_one_gives(tmp_path: Path) -> None:
+def test_two_workers_give_what_one_gives_though_one_of_them_is_killed(tmp_path: Path) -> None:
     space = write_space(tmp_path)
-    found = {}
+    config = load_study(space, trials=3, set_values=["sampler=random"])
+    found, killed = {}, []
     for workers in (1, 2):
         folder = StudyFolder(tmp_path / f"with_{workers}" / "faults")
-        config = load_study(space, trials=3, set_values=["sampler=random"])
         alive, events = 0, []
         for event in run_study(config, folder, workers=workers):
-            alive = max(alive, len(multiprocessing.active_children()))
             events.append(event)
+            children = multiprocessing.active_children()
+            alive = max(alive, len(children))
+            if len(children) == 2 and not killed and most_running(events) == 2:
+                killed.append(children[0])
+                children[0].kill()
         assert alive == workers
         assert most_running(events) == workers
         assert multiprocessing.active_children() == []
+        assert sorted(state for _, state, _ in ends(events)) == ["complete"] * 3
         results = read_results(folder)
         told = {
             one.number: f"{one.parameters} {results.rungs[one.number]}" for one in results.trials
         }
         found[workers] = {k: v.replace(str(folder.root), "") for k, v in told.items()}
-    assert found[1] == found[2]
-
-
-@pytest.mark.slow
-def test_a_worker_that_is_killed_leaves_the_other_alone(tmp_path: Path) -> None:
-    config = load_study(write_space(tmp_path), trials=2)
-    folder = StudyFolder(tmp_path / "faults")
-    killed, events = [], []
-    for event in run_study(config, folder, workers=2):
-        events.append(event)
-        children = multiprocessing.active_children()
-        if len(children) == 2 and not killed and most_running(events) == 2:
-            killed.append(children[0])
-            children[0].kill()
     assert killed
-    assert sorted(one[:2] for one in ends(events)) == [(0, "complete"), (1, "complete")]
+    assert found[1] == found[2]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import errno
-import subprocess
-import sys
+import multiprocessing
 import time
 from collections.abc import Generator
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -111,35 +111,28 @@ def test_killed_between_the_two_memories(config: StudyConfig, folder: StudyFolde
         assert open_study.store.trials()[2].state == "complete"
 
 
-KILLED = """
-import sys, time
-from pathlib import Path
-from tests.tuner.plain_trials import good, session, study_config
-from tuner.study import search, take_up
-from tuner.study_folder import StudyFolder
-
-parent = Path(sys.argv[1])
-folder = StudyFolder(parent / "pose")
-with session(study_config(parent), folder) as one:
-    list(take_up(one))
-    print("begun", flush=True)
-    for event in search(one, good(folder)):
-        time.sleep(0.02)
-"""
+def run_slowly(parent: Path, begun: Connection) -> None:
+    folder = StudyFolder(parent / "pose")
+    with session(study_config(parent), folder) as open_study:
+        list(take_up(open_study))
+        begun.send("begun")
+        for _ in search(open_study, good(folder)):
+            time.sleep(0.02)
 
 
 @pytest.mark.slow
 def test_kills_at_random_times_lose_no_finished_trial(folder: StudyFolder) -> None:
     random = np.random.default_rng(0)
     parent, finished = folder.root.parent, 0
+    forked = multiprocessing.get_context("fork")  # a new interpreter would import for seconds
     for _ in range(10):
-        with subprocess.Popen(
-            [sys.executable, "-c", KILLED, str(parent)], stdout=subprocess.PIPE, text=True
-        ) as run:
-            assert run.stdout is not None
-            run.stdout.readline()
-            time.sleep(random.uniform(0, 1))
-            run.kill()
+        here, there = forked.Pipe()
+        run = forked.Process(target=run_slowly, args=(parent, there))
+        run.start()
+        here.recv()
+        time.sleep(random.uniform(0, 1))
+        run.kill()
+        run.join()
         done = sum(one.state == "complete" for one in read_results(folder).trials)
         assert done >= finished
         finished = done

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -88,17 +89,22 @@ def undisturbed(space: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyF
     return folder
 
 
-def test_a_killed_worker_costs_the_rung_and_changes_nothing(
+def test_a_worker_that_hangs_or_is_killed_costs_the_rung_and_changes_nothing(
     space: Path, tmp_path: Path, undisturbed: StudyFolder
 ) -> None:
     folder = StudyFolder(tmp_path / "faults")
-    plan: list[str | int] = ["train", "sample", 1, "score", 2]
+    plan: list[str | int] = ["sample", 1, "score", 2]
     written: list[int] = []
+    stopped: list[int] = []
 
-    def kill(event: Event) -> None:
+    def harm(event: Event) -> None:
+        if isinstance(event, Progress) and event.loss is not None and not stopped:
+            stopped.append(worker())
+            os.kill(stopped[0], signal.SIGSTOP)
+            return
         scored = isinstance(event, RungScored) and event.trial == 0
         at = event.step if isinstance(event, RungScored) else getattr(event, "name", None)
-        if plan and at == plan[0] and (scored or event == Phase(at, 0)):  # type: ignore[arg-type]
+        if stopped and plan and at == plan[0] and (scored or event == Phase(at, 0)):  # type: ignore[arg-type]
             plan.pop(0)
             (process,) = multiprocessing.active_children()
             process.kill()
@@ -106,11 +112,14 @@ def test_a_killed_worker_costs_the_rung_and_changes_nothing(
         if scored and at == 1:
             written.append(folder.trial(0).rung(1).grid.stat().st_mtime_ns)
 
-    events = followed(run_study(one_trial(space), folder), kill)
+    patience = Patience(floor=8.0, unknown=250.0)
+    events = followed(run_study(one_trial(space), folder, patience), harm)
     assert plan == []
     assert ends(events) == [(0, "complete")]
-    assert retries(events) == [
-        "the worker was killed (SIGKILL) while training; a new one goes on after its start",
+    hung, *killed = retries(events)
+    assert hung.startswith("the worker gave no sign of life for ")
+    assert not psutil.pid_exists(stopped[0])
+    assert killed == [
         "the worker was killed (SIGKILL) while sampling; a new one goes on after its start",
         "the worker was killed (SIGKILL) while waiting; a new one goes on after step 1",
         "the worker was killed (SIGKILL) while scoring; a new one goes on after step 1",
@@ -124,23 +133,6 @@ def test_a_killed_worker_costs_the_rung_and_changes_nothing(
         assert other.lora is not None
         assert payload_sha256(mine.lora) == payload_sha256(other.lora)
     assert not [one for one in folder.root.rglob("*.tmp*")]
-
-
-def test_a_worker_that_hangs_is_replaced(space: Path, tmp_path: Path) -> None:
-    folder = StudyFolder(tmp_path / "faults")
-    stopped: list[int] = []
-
-    def stop(event: Event) -> None:
-        if isinstance(event, Progress) and event.loss is not None and not stopped:
-            stopped.append(worker())
-            os.kill(stopped[0], signal.SIGSTOP)
-
-    patience = Patience(floor=8.0, unknown=250.0)
-    events = followed(run_study(one_trial(space), folder, patience), stop)
-    assert ends(events) == [(0, "complete")]
-    (told,) = retries(events)
-    assert told.startswith("the worker gave no sign of life for ")
-    assert not psutil.pid_exists(stopped[0])
 
 
 def starve(mebibytes: int) -> None:
@@ -176,22 +168,27 @@ def test_a_trial_that_never_fits_is_pruned_and_the_study_goes_on(
         if event == Phase("train", 0):
             starve(40)
 
-    config = one_trial(space, "train.resolution=128", "budget.rungs=[1]", trials=2)
+    settings = ("train.resolution=128", "train.batch_size=1", "budget.rungs=[1]")
+    config = one_trial(space, *settings, trials=2)
     events = followed(run_study(config, folder), act)
     assert ends(events) == [(0, "pruned"), (1, "complete")], told_of(events)
     (first, _) = read_results(folder).trials
     assert str(first.reason).startswith("out of memory: even with one picture at a time")
 
 
-def test_weights_that_are_no_numbers_prune_the_trial(space: Path, tmp_path: Path) -> None:
-    own = shutil.copytree(space.parent, tmp_path / "space") / space.name
-    folder = StudyFolder(tmp_path / "faults")
-    assert ends(list(run_study(load_study(own, trials=1), folder))) == [(0, "complete")]
-    (file,) = (own.parent / "tiny" / "unet").glob("*.safetensors")
+def test_weights_that_are_no_numbers_prune_the_trial(
+    space: Path, tmp_path: Path, undisturbed: StudyFolder
+) -> None:
+    folder = StudyFolder(shutil.copytree(undisturbed.root, tmp_path / "faults"))
+    (file,) = (space.parent / "tiny" / "unet").glob("*.safetensors")
+    sound = file.read_bytes()
     weights = load_file(file)
     weights["conv_in.bias"] = torch.full_like(weights["conv_in.bias"], torch.nan)
-    save_file(weights, file, {"format": "pt"})
-    events = list(run_study(load_study(own, trials=3), folder))
+    try:
+        save_file(weights, file, {"format": "pt"})
+        events = list(run_study(one_trial(space, trials=3), folder))
+    finally:
+        file.write_bytes(sound)
     assert ends(events) == [(1, "pruned"), (2, "pruned")]
     assert str(read_results(folder).trials[1].reason).startswith("diverged: loss is nan")
 
@@ -243,15 +240,14 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-@pytest.mark.parametrize("phase", ["train", "score"])
 def test_a_full_disk_ends_the_run_and_loses_nothing(
-    space: Path, small_disk: Path, phase: str, capsys: pytest.CaptureFixture[str]
+    space: Path, small_disk: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = StudyFolder(small_disk / "faults")
     filler = small_disk / "filler"
 
-    def fill(event: Event) -> None:
-        if event == Phase(phase, 0):  # type: ignore[arg-type]
+    def fill(phase: Phase, event: Event) -> None:
+        if event == phase:
             with filler.open("wb", buffering=0) as file:
                 for size in (2**16, 2**12):
                     try:
@@ -260,14 +256,15 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
                     except OSError:
                         continue
 
-    with pytest.raises((DiskError, OSError)) as caught:
-        followed(run_study(one_trial(space), folder), fill)
-    with pytest.raises(BaseException) as ended, told():  # noqa: PT011 - typer's Exit
-        raise caught.value
-    assert ended.value.exit_code == DiskError.exit_code  # type: ignore[attr-defined]
-    assert "room" in capsys.readouterr().err
-    assert multiprocessing.active_children() == []
-    filler.unlink()
-    assert ends(list(run_study(one_trial(space), folder)))[-1] == (1, "complete")
+    for phase in (Phase("train", 0), Phase("score", 1)):
+        with pytest.raises((DiskError, OSError)) as caught:
+            followed(run_study(one_trial(space), folder), partial(fill, phase))
+        with pytest.raises(BaseException) as ended, told():  # noqa: PT011 - typer's Exit
+            raise caught.value
+        assert ended.value.exit_code == DiskError.exit_code  # type: ignore[attr-defined]
+        assert "room" in capsys.readouterr().err
+        assert multiprocessing.active_children() == []
+        filler.unlink()
+    assert ends(list(run_study(one_trial(space), folder)))[-1] == (2, "complete")
     assert "running" not in {one.state for one in read_results(folder).trials}
     assert not list(folder.root.rglob(".*.tmp*"))
