@@ -33,7 +33,7 @@ from tuner.space import load_study
 from tuner.study_folder import StudyFolder
 from tuner.suite_config import SuiteConfig
 from tuner.text import interval
-from tuner.winner import Standing
+from tuner.winner import Ranked
 
 RESULT = Path(__file__).parent / "results" / "winners.md"
 FIRST_SEED = 30_000
@@ -46,7 +46,7 @@ class Winner:
 
     folder: StudyFolder
     results: Results
-    standing: Standing
+    standing: Ranked
     again: Mapping[str, Objective]
 
     def holds(self, name: str) -> bool:
@@ -79,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(text)
 
 
-def winner_of(folder: StudyFolder) -> tuple[Results, Standing]:
+def winner_of(folder: StudyFolder) -> tuple[Results, Ranked]:
     """The study and its confirmed winner. Raises SystemExit where there is none."""
     results = read_results(folder)
     found = read_confirmation(folder, results)
@@ -94,7 +94,7 @@ def other_noise(folder: StudyFolder, seeds: int) -> SuiteConfig:
 
 
 def measured(
-    bench: Bench, suite: SuiteConfig, lines: Path, of: tuple[StudyFolder, Standing]
+    bench: Bench, suite: SuiteConfig, lines: Path, of: tuple[StudyFolder, Ranked]
 ) -> dict[str, Objective]:
     """The winner's objectives on `suite`: from the file, or measured and then written to it."""
     folder, standing = of

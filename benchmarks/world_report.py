@@ -9,7 +9,7 @@ from world_arms import DEFAULTS, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES
 from world_runs import Measures
 
-from tuner.verdicts import Difference, difference
+from tuner.verdicts import SeedDifference, difference
 
 Found = dict[str, dict[int, Measures]]
 """The measures of each arm, by its name, and of each of its training seeds."""
@@ -24,20 +24,20 @@ def values_of(found: Found, arm: Arm, measure: str) -> dict[int, float]:
     return {seed: value for seed, value in measured.items() if value is not None}
 
 
-def paired(values: Mapping[int, float], others: Mapping[int, float]) -> Difference | None:
+def paired(values: Mapping[int, float], others: Mapping[int, float]) -> SeedDifference | None:
     """`values` minus `others`, seed by seed; None where they have no seed in common."""
     apart = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
     return difference(apart) if apart else None
 
 
-def compare(comparison: Comparison, found: Found) -> Difference | None:
+def compare(comparison: Comparison, found: Found) -> SeedDifference | None:
     """The difference that a comparison asks for; None before both of its arms were run."""
     sides = (comparison.arm, comparison.against)
     arm, against = (values_of(found, side, comparison.measure) for side in sides)
     return paired(arm, against)
 
 
-def verdict(comparison: Comparison, difference: Difference | None) -> str:
+def verdict(comparison: Comparison, difference: SeedDifference | None) -> str:
     """Whether the interval shows what was expected."""
     if difference is None:
         return "not run"
@@ -53,7 +53,7 @@ def verdict(comparison: Comparison, difference: Difference | None) -> str:
     return "shown" if direction == comparison.expected else "the other way"
 
 
-def _alike(difference: Difference) -> str:
+def _alike(difference: SeedDifference) -> str:
     if max(-difference.low, difference.high) <= ALIKE:
         return "shown"
     apart = difference.low > ALIKE or difference.high < -ALIKE
@@ -117,7 +117,7 @@ def _comparisons(effect: Effect, found: Found) -> list[str]:
     return lines
 
 
-def told(difference: Difference | None) -> str:
+def told(difference: SeedDifference | None) -> str:
     """A difference as the tables have it: `+0.120 (+0.050 to +0.190)`."""
     if difference is None:
         return "-"

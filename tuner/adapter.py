@@ -1,7 +1,7 @@
-"""LoRA adapters on a frozen base: attach, detach, save, and use one from a file.
+"""LoRA adapters on a frozen base: attach, detach, save, and load from a file.
 
-The only importer of peft. Several adapters may be attached at once; those that are active take
-part in the forward pass, and a base with none attached has its own layers back, bit for bit.
+The only importer of peft. Several adapters may be attached at once; the active ones take part in
+the forward pass. A base with none attached has its own layers back, bit for bit.
 """
 
 from __future__ import annotations
@@ -41,17 +41,20 @@ _TARGETS: Mapping[str, Mapping[Component, str]] = {
         "text_encoder": "",
     },
 }
-"""Layers by the end of their dotted names. The convolutions are those of the residual blocks and
-samplers, as kohya's `conv_dim`, and the projections into and out of the transformers."""
+"""Layers by the end of their dotted names.
+
+The convolutions are those of the residual blocks and samplers, as kohya's `conv_dim`, and the
+projections into and out of the transformers.
+"""
 
 
 def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, Any]]:
-    """Add a fresh LoRA called `name` to the layers of `config.target_modules`, alone active.
+    """Add a new LoRA called `name` to the layers of `config.target_modules`; it alone is active.
 
-    Returns the optimizer's parameter groups: the UNet's at `config.learning_rate` and, where
+    Returns the optimizer's parameter groups: the UNet's at `config.learning_rate` and, if
     `config.text_encoder_ratio` is above 0, the text encoder's at that share of it. The output of
-    the base is unchanged until the first step. The start depends on `config.seed` alone. Raises
-    ValueError for a name that is attached already.
+    the base is unchanged until the first step. The initial weights depend on `config.seed` alone.
+    Raises ValueError for a name that is attached already.
     """
     if parameters(base, name):
         raise ValueError(f"an adapter {name!r} is attached already")
@@ -76,7 +79,7 @@ def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, An
 
 
 def detach(base: BaseModel, name: str) -> None:
-    """Take the adapter `name` off; nothing happens when there is none of that name."""
+    """Remove the adapter `name`; nothing happens if there is none of that name."""
     for model in models(base).values():
         for dotted, layer in list(_lora_layers(model)):
             if name not in layer.lora_A:
@@ -91,14 +94,14 @@ def detach(base: BaseModel, name: str) -> None:
 
 
 def activate(base: BaseModel, names: Sequence[str]) -> None:
-    """Make exactly the adapters `names` active and trainable; the others rest."""
+    """Make exactly the adapters `names` active and trainable; the others are inactive."""
     for model in models(base).values():
         for _, layer in _lora_layers(model):
             layer.set_adapter(list(names))
 
 
 def active(base: BaseModel) -> tuple[str, ...]:
-    """The names of the active adapters."""
+    """Return the names of the active adapters."""
     names: dict[str, None] = {}
     for model in models(base).values():
         for _, layer in _lora_layers(model):
@@ -107,7 +110,7 @@ def active(base: BaseModel) -> tuple[str, ...]:
 
 
 def parameters(base: BaseModel, name: str) -> list[torch.nn.Parameter]:
-    """All weights of the adapter `name`, float32."""
+    """Return all weights of the adapter `name`, float32."""
     return [part for model in models(base).values() for part in _parameters(model, name)]
 
 
@@ -129,10 +132,10 @@ def save(base: BaseModel, name: str, path: Path, metadata: Mapping[str, str]) ->
 
 @contextmanager
 def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
-    """The LoRA of the file `path` alone is active on the base; None: the base without any.
+    """Make the LoRA of the file `path` the only active one for a while; None: the base without any.
 
-    Rank and alpha are the file's. What was active before is active again afterwards, whatever
-    happens. Raises LoraFileError for a file that is broken or does not fit the base.
+    Rank and alpha are the file's. The adapters that were active before are active again afterwards,
+    even after an error. Raises LoraFileError for a file that is broken or does not fit the base.
     """
     before = active(base)
     name = f"file{len(before)}"
@@ -147,7 +150,7 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
 
 
 def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:
-    """The dotted names of the layers that `words`, as `target_modules` has them, name."""
+    """Return the dotted names of the layers that `words` name, in the form of `target_modules`."""
     pattern = re.compile(_targets(words, component))
     return [
         name
@@ -157,18 +160,18 @@ def targets(model: torch.nn.Module, component: Component, words: str) -> list[st
 
 
 def models(base: BaseModel) -> dict[Component, torch.nn.Module]:
-    """The parts of the base that a LoRA can change."""
+    """Return the parts of the base that a LoRA can change."""
     return {"unet": base.pipeline.unet, "text_encoder": base.pipeline.text_encoder}
 
 
 def _targets(words: str, component: Component) -> str:
-    """A pattern for the names of the layers that `words` (joined by +) ask for."""
+    """Return a pattern for the names of the layers that `words` (joined by +) select."""
     parts = [part for word in words.split("+") if (part := _TARGETS[word][component])]
     return rf"(?:.*\.)?(?:{'|'.join(parts)})"
 
 
 def _magnitude(layer: LoraLayer, name: str) -> torch.Tensor | None:
-    """DoRA's lengths (out,) of a layer's adapter; None where it is a plain LoRA."""
+    """Return DoRA's lengths (out,) of a layer's adapter; None for a plain LoRA."""
     if name not in layer.lora_magnitude_vector:
         return None
     weight: torch.Tensor = layer.lora_magnitude_vector[name].weight
@@ -176,20 +179,20 @@ def _magnitude(layer: LoraLayer, name: str) -> torch.Tensor | None:
 
 
 def _attach_file(base: BaseModel, lora: LoraFile, name: str) -> None:
-    found = 0
+    fitting = 0
     for component, model in models(base).items():
         own = {
             dotted: lora.modules[kohya]
             for kohya, dotted in layers(component, model).items()
             if kohya in lora.modules
         }
-        found += len(own)
+        fitting += len(own)
         if own:
             _inject(base, model, _config_of(own), name, seed=0)
             _fill(model, own, name)
-    if found != len(lora.modules):
+    if fitting != len(lora.modules):
         raise LoraFileError(
-            f"only {found} of the LoRA's {len(lora.modules)} modules are in base {base.name}: "
+            f"only {fitting} of the LoRA's {len(lora.modules)} modules are in base {base.name}: "
             "it was made for another base"
         )
     activate(base, [name])
@@ -239,7 +242,7 @@ def _inject(
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model, name)
     # peft keeps its configuration on the model and would warn at the next adapter; the layers
-    # know all that is needed, and the bare model is left as it was.
+    # have all that is needed, and the bare model is left as it was.
     del model.peft_config
     for parameter in _parameters(model, name):
         parameter.data = parameter.data.float()

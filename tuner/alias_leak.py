@@ -1,7 +1,8 @@
-"""Does a LoRA that was taught an alias keep to it, or does it change people without it too?
+"""Measure whether a LoRA with an alias also changes people in pictures without the alias.
 
-Suites ask without the alias. Some of their cells are drawn with it as well, from the same noise,
-with the LoRA and once with the base, so that the alias's own effect on the base is no change.
+Suites are sampled without the alias. Some of their cells are also drawn with it, from the same
+noise, with the LoRA and once with the base, so that the alias's own effect on the base does not
+count as a change.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tuner.sample import draw_cells
 from tuner.suite_config import SuiteConfig
 
 MAX_CELLS = 12
-"""Cells that are drawn with the alias, and never more than a third of the suite."""
+"""Most cells that are drawn with the alias, and never more than a third of the suite."""
 
 _kept: WeakKeyDictionary[BaseModel, dict[tuple[SuiteConfig, str], list[Image]]] = (
     WeakKeyDictionary()
@@ -31,20 +32,20 @@ _kept: WeakKeyDictionary[BaseModel, dict[tuple[SuiteConfig, str], list[Image]]] 
 
 
 def cells(suite: SuiteConfig) -> list[int]:
-    """The cells that are drawn with the alias too, evenly over prompts and seeds."""
+    """Return the cells that are also drawn with the alias, evenly over prompts and seeds."""
     total = len(suite.cells())
     count = min(MAX_CELLS, total // 3)
     return [index * total // count for index in range(count)]
 
 
 def with_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
-    """The same suite with the alias before every prompt, as training puts it."""
+    """Return the same suite with the alias before every prompt, as in training."""
     prompts = tuple(replace(one, text=f"{alias}, {one.text}") for one in suite.prompts)
     return suite.model_copy(update={"prompts": prompts})
 
 
-def asks(suite: SuiteConfig, alias: str) -> bool:
-    """Whether every prompt of the suite has the alias before it already."""
+def has_alias(suite: SuiteConfig, alias: str) -> bool:
+    """Return True if every prompt of the suite begins with the alias."""
     return all(one.text.startswith(f"{alias}, ") for one in suite.prompts)
 
 
@@ -55,24 +56,24 @@ def leak_measures(
     lora: Path | None,
     samples: tuple[Sequence[Sample], Sequence[ScoredSample]],
 ) -> list[Measure]:
-    """How far the LoRA's pictures lie from the base's, of the same prompt and noise.
+    """Return the distances of the LoRA's pictures from the base's, of the same prompt and noise.
 
-    `alias_leak` is the distance without the alias: 0 for a LoRA that changes nothing then, and
-    for the base itself (`lora` None). `alias_effect` is that with the alias, on the same cells.
-    Distances are root mean squares over pixels, 1 is from black to white. `samples` are those of
-    the LoRA as drawn and those of the base as kept, in the suite's order; cells of which the base's
-    picture was pixelated are left out. Empty for a suite of fewer than three cells.
+    `alias_leak` is the distance without the alias: 0 for a LoRA that changes nothing then, and for
+    the base itself (`lora` None). `alias_effect` is the distance with the alias, on the same cells.
+    Distances are root mean squares over pixels; 1 is from black to white. `samples` are those of
+    the LoRA as drawn and those of the base as kept, in the suite's order; cells whose picture of
+    the base was pixelated are left out. Empty for a suite of fewer than three cells.
     """
     drawn, base_drawn = samples
     chosen = [index for index in cells(suite) if not _pixelated(base, base_drawn[index])]
     if not chosen:
         return []
-    asked = with_alias(suite, alias)
+    aliased = with_alias(suite, alias)
     of_base = _kept.setdefault(base, {})
     if (suite, alias) not in of_base:
-        of_base[suite, alias] = _drawn(base, asked, None, cells(suite))
+        of_base[suite, alias] = _drawn(base, aliased, None, cells(suite))
     before = dict(zip(cells(suite), of_base[suite, alias], strict=True))
-    after = _drawn(base, asked, lora, chosen)
+    after = _drawn(base, aliased, lora, chosen)
     leak = [
         picture_distance(drawn[index].image, base_drawn[index].sample.image) for index in chosen
     ]
@@ -83,7 +84,7 @@ def leak_measures(
 
 
 def picture_distance(image: Image, other: Image) -> float:
-    """Root mean square difference of two pictures of one size, 0 alike to 1 black and white."""
+    """Return the root mean square difference of two pictures of the same size, 0 (equal) to 1."""
     gap = image.astype(np.float64) - other.astype(np.float64)
     return float(np.sqrt((gap**2).mean())) / 255
 
@@ -95,8 +96,8 @@ def _drawn(
         return [image for batch in batches for image in batch]
 
 
-def _pixelated(base: BaseModel, one: ScoredSample) -> bool:
-    return base.name != MANNEQUIN and is_flagged(one.scores)
+def _pixelated(base: BaseModel, sample: ScoredSample) -> bool:
+    return base.name != MANNEQUIN and is_flagged(sample.scores)
 
 
 def _mean(name: str, distances: Sequence[float]) -> Measure:

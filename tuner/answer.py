@@ -11,7 +11,7 @@ from tuner.confirmed import Confirmation, later, sentences
 from tuner.errors import ConfigError
 from tuner.report_data import StudyData
 from tuner.results_table import Recommendation, Results, recommended
-from tuner.winner import Verdict
+from tuner.winner import Ranking
 
 MOST_RIVALS = 24
 """Of so many other trials of the front, the strongest, it is asked whether they are worse."""
@@ -59,7 +59,7 @@ class Answer:
     rivals: int = 0
     tied: tuple[int, ...] = ()
     step: int | None = None
-    verdict: Verdict | None = None
+    verdict: Ranking | None = None
     more: tuple[str, ...] = ()
 
     def gained(self, verdict: str) -> list[str]:
@@ -121,7 +121,7 @@ def _confirmed(found: Confirmation, data: StudyData) -> Answer:
             base.judged.objectives.get(name),
             difference(own.judged.scored, before, name, before),
             told.noise[name].floor if name in told.noise else None,
-            won.recipe.get(name),
+            won.retrained.get(name),
         )
         for name, one in won.objectives.items()
     ]
@@ -132,7 +132,7 @@ def _confirmed(found: Confirmation, data: StudyData) -> Answer:
         why=why,
         gains=tuple(gains),
         rates=tuple(rates),
-        rivals=sum(one.may_win for one in told.standings[1:]),
+        rivals=sum(one.may_win for one in told.ranked[1:]),
         tied=tied,
         step=won.candidate.step,
         verdict=told,

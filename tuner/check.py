@@ -20,7 +20,7 @@ from tuner.config import MANNEQUIN, OF_BASE, ORIGINALS, StudyConfig
 from tuner.data.folder import TrainingSet, read_folder
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.estimate import Estimate, estimate
+from tuner.estimate import StudyCost, estimate
 from tuner.judge_models import judge_settings
 from tuner.parameters import Fixed
 from tuner.sizes import native_size
@@ -224,7 +224,7 @@ def _counts(data: TrainingSet) -> str:
     )
 
 
-def _disk_line(cost: Estimate, studies: Path) -> str:
+def _disk_line(cost: StudyCost, studies: Path) -> str:
     place = studies.absolute()
     while not os.path.exists(place):
         place = place.parent
@@ -239,7 +239,7 @@ def _disk_line(cost: Estimate, studies: Path) -> str:
     return f"disk: about {byte_size(cost.disk_bytes)} of {byte_size(free)} free"
 
 
-def _cost_lines(config: StudyConfig, cost: Estimate) -> list[str]:
+def _cost_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
     small = native_size(config.base) <= 128
     where = "on two processor cores" if small else "on one consumer GPU"
     lines = [
@@ -252,7 +252,7 @@ def _cost_lines(config: StudyConfig, cost: Estimate) -> list[str]:
     return lines
 
 
-def _rung_lines(config: StudyConfig, cost: Estimate) -> list[str]:
+def _rung_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
     keep = config.budget.keep
     if keep == 1:
         return []

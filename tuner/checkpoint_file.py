@@ -1,7 +1,7 @@
-"""What a single `.safetensors` checkpoint is, from its header alone, and how diffusers opens it.
+"""Identify a single `.safetensors` checkpoint by its header, and open it with diffusers.
 
 diffusers takes the configuration of such a file from the hub. That of Stable Diffusion 1.x is
-shipped here, so that a checkpoint of it needs no network.
+shipped here, so that such a checkpoint needs no network.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class SingleFile:
     """A checkpoint in the original layout; `config` is its diffusers folder of configurations.
 
-    None where diffusers has to find the configuration itself, on the hub.
+    `config` is None if diffusers has to get the configuration from the hub.
     """
 
     path: Path
     config: Path | None
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Tells a checkpoint of Stable Diffusion 1.x or 2.x from everything else.
+def read_checkpoint(path: Path) -> SingleFile:
+    """Return the checkpoint at `path` if it is a Stable Diffusion 1.x or 2.x.
 
-    A folder of the file's name without `.safetensors` beside it, with a `model_index.json`, is
-    taken for its configuration. Raises MissingModelError for a file that is no safetensors file,
-    ConfigError for one that holds another thing, with what it seems to hold.
+    A folder beside the file with its name without `.safetensors`, and with a `model_index.json`, is
+    used as its configuration. Raises MissingModelError for a file that is no safetensors file,
+    ConfigError for one with other contents, with what they seem to be.
     """
     try:
         with safe_open(path, "np") as file:
@@ -56,7 +56,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         raise ConfigError(f"base {path} {reason}")
     own = path.with_suffix("")
     if (own / "model_index.json").is_file():
-        return Checkpoint(path, own)
+        return SingleFile(path, own)
     first, context = shapes[_FIRST], shapes.get(_CONTEXT, (0,))
     plain = first[0] == _FIRST_WIDTH and context[-1] == _TEXT_WIDTH
     if not plain and context[-1] != _TEXT_WIDTH_2:
@@ -64,22 +64,22 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"base {path} is of another size than Stable Diffusion 1.x or 2.x: put its diffusers "
             f"configuration into {own}, or give a diffusers folder"
         )
-    return Checkpoint(path, STABLE_DIFFUSION_15 if plain else None)
+    return SingleFile(path, STABLE_DIFFUSION_15 if plain else None)
 
 
-def opening(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The arguments of `StableDiffusionPipeline.from_single_file` that a checkpoint asks for."""
-    if checkpoint.config is None:
+def opening(file: SingleFile) -> dict[str, Any]:
+    """Return the arguments of `StableDiffusionPipeline.from_single_file` for a checkpoint."""
+    if file.config is None:
         return {}
-    if checkpoint.config != STABLE_DIFFUSION_15:
-        return {"config": str(checkpoint.config)}
+    if file.config != STABLE_DIFFUSION_15:
+        return {"config": str(file.config)}
     from tuner.clip_tokenizer import all_merges, clip_tokenizer
 
-    return {"config": str(checkpoint.config), "tokenizer": clip_tokenizer(all_merges())}
+    return {"config": str(file.config), "tokenizer": clip_tokenizer(all_merges())}
 
 
 def _refusal(shapes: Shapes) -> str | None:
-    """Why a file is no base, None for a base."""
+    """Return why a file is no base, None for a base."""
     whole = "tuner trains Stable Diffusion 1.x and 2.x, and needs the whole checkpoint"
     if _XL in shapes:
         return f"is a Stable Diffusion XL; {whole}"
@@ -101,7 +101,7 @@ _OTHERS = {
     "a part of a diffusers folder": ("down_blocks.", "encoder.", "text_model."),
     "a VAE": ("decoder.", "first_stage_model."),
 }
-"""What other files hold, by how the names of their tensors begin."""
+"""Contents of other files, by the first part of their tensors' names."""
 
 
 def _has(shapes: Shapes, start: str) -> bool:

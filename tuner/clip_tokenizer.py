@@ -1,4 +1,4 @@
-"""CLIP's tokenizer, whole or cut, from the byte-pair merges that the open_clip package carries."""
+"""CLIP's tokenizer, whole or reduced, from the byte-pair merges in the open_clip package."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Merge = tuple[str, str]
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _MERGES = 49152 - 256 - 2
-"""What CLIP uses of the file's merges: its vocabulary without the bytes and the two marks."""
+"""Number of the file's merges that CLIP uses: its vocabulary without the bytes and two marks."""
 
 
 def all_merges() -> list[Merge]:
-    """CLIP's merges, the most frequent first (Radford et al. 2021, openai/CLIP)."""
+    """Return CLIP's merges, the most frequent first (Radford et al. 2021, openai/CLIP)."""
     path = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
     pairs = (line.split() for line in lines[1 : _MERGES + 1])
@@ -25,9 +25,9 @@ def all_merges() -> list[Merge]:
 
 
 def clip_tokenizer(merges: Sequence[Merge]) -> CLIPTokenizer:
-    """A tokenizer of all bytes and `merges`; with `all_merges()` that of Stable Diffusion 1.5.
+    """Return a tokenizer of all bytes and `merges`; `all_merges()` give Stable Diffusion 1.5's.
 
-    All 512 byte tokens are there, so every text can be written. Padded with the end mark to 77.
+    All 512 byte tokens are included, so every text can be encoded. Padded with the end mark to 77.
     """
     letters = _byte_letters()
     tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(m) for m in merges)]
@@ -43,7 +43,7 @@ def clip_tokenizer(merges: Sequence[Merge]) -> CLIPTokenizer:
 
 
 def _byte_letters() -> list[str]:
-    """CLIP's printable stand-ins for the 256 bytes, in its order (Radford et al. 2019, GPT-2)."""
+    """Return CLIP's printable letters for the 256 bytes, in order (Radford et al. 2019, GPT-2)."""
     plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
     others = [byte for byte in range(256) if byte not in plain]
     return [chr(b) for b in plain] + [chr(256 + n) for n in range(len(others))]

@@ -134,7 +134,9 @@ class StudyConfig(StrictModel):
     )
     suite: SuiteConfig = Field(default_factory=SuiteConfig, description="keys and values")
     train: dict[str, Parameter] = Field(default={}, description="training keys and their values")
-    start_from: tuple[dict[str, Value], ...] = Field(default=(), description="a list of recipes")
+    start_from: tuple[dict[str, Value], ...] = Field(
+        default=(), description="a list of starting points"
+    )
     recipes: dict[str, Recipe] = Field(default={}, description="{name: {training key: value}}")
     training_seeds: tuple[int, ...] = Field(
         default=(),

@@ -15,7 +15,15 @@ from tuner.rows import RungRow
 from tuner.store import Store
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
 from tuner.text import interval
-from tuner.winner import FEWEST_SAMPLES, Candidate, Entry, Run, Standing, Verdict, verdict
+from tuner.winner import (
+    FEWEST_SAMPLES,
+    Candidate,
+    Entry,
+    Ranked,
+    Ranking,
+    Run,
+    rank,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +38,7 @@ class Confirmation:
 
     done: int
     jobs: int
-    verdict: Verdict | None = None
+    verdict: Ranking | None = None
     base: Run | None = None
     own: Run | None = None
     newer: tuple[Candidate, ...] = ()
@@ -47,7 +55,7 @@ class Choice:
     trial: int
     step: int | None
     why: tuple[str, ...]
-    winner: Standing | None = None
+    winner: Ranked | None = None
 
 
 def candidates(results: Results, count: int) -> list[Candidate]:
@@ -104,7 +112,7 @@ def read_confirmation(folder: StudyFolder, results: Results) -> Confirmation | N
         entries = [_entry(store, row, done) for row in plan]
     sound = [one for one in entries if one is not None]
     study = results.study
-    found = verdict(sound, base.judged, study.objectives, study.constraints)
+    found = rank(sound, base.judged, study.objectives, study.constraints)
     won = found.winner
     own = next((one.own for one in sound if won and one.candidate == won.candidate), None)
     strongest = candidates(results, len(results.trials))
@@ -134,7 +142,7 @@ def chosen(folder: StudyFolder) -> Choice:
     if won is None:
         raise ConfigError(
             f"no confirmed trial of {folder.name} may be taken: "
-            f"{'; '.join(_why_not(one) for one in found.verdict.standings) or 'none gave pictures'}"
+            f"{'; '.join(_why_not(one) for one in found.verdict.ranked) or 'none gave pictures'}"
             "; choose one with --trial, or run more trials"
         )
     why = (*sentences(found), *later(found, folder))
@@ -169,8 +177,8 @@ def sentences(found: Confirmation) -> list[str]:
     assert told is not None
     won = told.winner
     if won is None:
-        return [f"no winner: {_why_not(one)}" for one in told.standings]
-    rivals = [one for one in told.standings[1:] if one.may_win]
+        return [f"no winner: {_why_not(one)}" for one in told.ranked]
+    rivals = [one for one in told.ranked[1:] if one.may_win]
     line = (
         f"{_name(won.candidate)} has the highest lower bound of the geometric mean of the "
         f"objectives, {interval(won.strength)}, on {won.strength.total} fresh samples"
@@ -181,15 +189,15 @@ def sentences(found: Confirmation) -> list[str]:
     elif rivals:
         line += f", told apart from the {len(rivals)} others that were confirmed"
     else:
-        line += "; no other that was confirmed may win" if told.standings[1:] else ", the only one"
-    lines = [line, *(_why_not(one) for one in told.standings if not one.may_win)]
+        line += "; no other that was confirmed may win" if told.ranked[1:] else ", the only one"
+    lines = [line, *(_why_not(one) for one in told.ranked if not one.may_win)]
     lines += [_limit(name, found, won) for name in found.limits]
     if told.gain is not None:
         lines.append(_gain(told.gain))
     return lines
 
 
-def _limit(name: str, found: Confirmation, won: Standing) -> str:
+def _limit(name: str, found: Confirmation, won: Ranked) -> str:
     assert found.own is not None
     rate, limit = found.own.rates[name], found.limits[name]
     told = f"at most {rate.high:.3f} by {rate.total} fresh samples, the limit is {limit:g}"
@@ -199,7 +207,7 @@ def _limit(name: str, found: Confirmation, won: Standing) -> str:
     return f"{name}: not shown to be kept, {told}{few}"
 
 
-def _why_not(one: Standing) -> str:
+def _why_not(one: Ranked) -> str:
     name = _name(one.candidate)
     if one.does_nothing:
         assert one.effect is not None

@@ -1,8 +1,8 @@
-"""What each parameter does to an objective, with intervals that say when nothing is known. Pure.
+"""The effect of each parameter on an objective, with intervals that show what is not known. Pure.
 
-The sampler chose the trials, so parameters move together: what is measured here is association.
-All intervals of one objective hold together with 95 % (Bonferroni over the parameters), so that
-among many parameters without effect none stands out by chance.
+The sampler chose the trials, so parameters vary together: what is measured here is association. All
+intervals of one objective hold together with 95 % (Bonferroni over the parameters), so that among
+many parameters without effect none appears significant by chance.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tuner.text import word
 Floats = npt.NDArray[np.float64]
 
 FEWEST = 8
-"""With fewer trials nothing is said of any parameter."""
+"""Fewest trials for which the effect of a parameter is estimated."""
 
 _MISS = 0.05
 _FEWEST_IN_GROUP = 3
@@ -29,8 +29,8 @@ _MOST_F = 1e4
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A number with its interval; `words` says what it is."""
+class Interval:
+    """A number with its interval; `words` is its kind, such as `rank correlation`."""
 
     value: float
     low: float
@@ -40,33 +40,33 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Effect:
-    """A parameter and an objective over `trials` trials.
+    """Association of a parameter with an objective over `trials` trials.
 
-    `share` is how much of the objective's variation the parameter goes along with, 0 to 1;
-    `effect` which way it goes. None where the trials do not allow the question. `numeric` says
-    that the parameter's values have an order.
+    `share` is the share of the objective's variation that goes along with the parameter, 0 to 1;
+    `effect` is the direction. Both are None if the trials do not allow an estimate. `numeric`: the
+    parameter's values have an order.
     """
 
     parameter: str
     numeric: bool
     trials: int
-    share: Estimate | None
-    effect: Estimate | None
+    share: Interval | None
+    effect: Interval | None
 
     @property
     def known(self) -> bool:
-        """Whether there is evidence that the parameter matters, or which way."""
+        """True if there is evidence that the parameter matters, or in which direction."""
         share = self.share is not None and self.share.low > 0
         return share or (self.effect is not None and excludes_zero(self.effect))
 
 
-def excludes_zero(estimate: Estimate) -> bool:
-    """Whether the interval lies on one side of zero."""
-    return estimate.low > 0 or estimate.high < 0
+def excludes_zero(interval: Interval) -> bool:
+    """Return True if the interval lies on one side of zero."""
+    return interval.low > 0 or interval.high < 0
 
 
 def effects(parameters: Sequence[Mapping[str, object]], values: Sequence[float]) -> list[Effect]:
-    """The effect of every parameter that was varied on `values`, one for each trial's parameters.
+    """Return the effect on `values` of every varied parameter; one value for each trial.
 
     The parameter with the largest share comes first.
     """
@@ -83,12 +83,12 @@ def effects(parameters: Sequence[Mapping[str, object]], values: Sequence[float])
         if len({str(level) for level, _ in pairs}) > 1
     }
     miss = _MISS / max(1, len(varied))
-    found = [_effect(name, pairs, miss) for name, pairs in varied.items()]
-    return sorted(found, key=lambda one: -(one.share.value if one.share else -1.0))
+    every = [_effect(name, pairs, miss) for name, pairs in varied.items()]
+    return sorted(every, key=lambda one: -(one.share.value if one.share else -1.0))
 
 
 def is_numeric(levels: Sequence[object]) -> bool:
-    """Whether values have an order that means something: more than two, and all are numbers."""
+    """Return True if all levels are numbers and there are more than two different ones."""
     numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in levels)
     return numbers and len(set(levels)) > 2
 
@@ -109,10 +109,10 @@ def _effect(name: str, pairs: Sequence[tuple[object, float]], miss: float) -> Ef
     return Effect(name, numeric, len(pairs), _share(groups, values, miss), effect)
 
 
-def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Estimate | None:
-    """Spearman's correlation with its interval (Bonett and Wright 2000), missed with `miss`.
+def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Interval | None:
+    """Return Spearman's correlation with its interval (Bonett and Wright 2000), missed with `miss`.
 
-    None under five pairs, or where one side is constant.
+    None for fewer than five pairs, or if one side is constant.
     """
     if len(a) < 5 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
@@ -120,14 +120,14 @@ def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Estimate | No
     inside = max(-0.9999, min(0.9999, rho))
     half = float(stats.norm.ppf(1 - miss / 2)) * math.sqrt((1 + inside**2 / 2) / (len(a) - 3))
     low, high = math.tanh(math.atanh(inside) - half), math.tanh(math.atanh(inside) + half)
-    return Estimate(rho, min(low, rho), max(high, rho), "rank correlation")
+    return Interval(rho, min(low, rho), max(high, rho), "rank correlation")
 
 
-def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -> Estimate | None:
-    """Mean of `a` minus mean of `b`, both of values in [0, 1], with Welch's interval (1947).
+def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -> Interval | None:
+    """Return the mean of `a` minus that of `b`, values in [0, 1], with Welch's interval (1947).
 
-    The interval is missed with the probability `miss`. None with under three values on a side, or
-    where no value differs on its side.
+    The interval is missed with the probability `miss`. None with fewer than three values on a side,
+    or if the values of each side are all equal.
     """
     if min(len(a), len(b)) < _FEWEST_IN_GROUP:
         return None
@@ -137,16 +137,16 @@ def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -
     freedom = parts.sum() ** 2 / (parts**2 / np.array([len(a) - 1, len(b) - 1])).sum()
     half = float(stats.t.ppf(1 - miss / 2, freedom)) * math.sqrt(parts.sum())
     value = float(a.mean() - b.mean())
-    return Estimate(value, max(-1.0, value - half), min(1.0, value + half), words)
+    return Interval(value, max(-1.0, value - half), min(1.0, value + half), words)
 
 
-def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> Estimate | None:
-    """The value that differs most, in standard errors, from all others."""
+def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> Interval | None:
+    """Return the value that differs most, in standard errors, from all others."""
     names, which = sorted(set(groups)), np.array(groups)
     if len(names) == 2:
         a, b = names
         return difference_of_means(values[which == a], values[which == b], f"{a} minus {b}", miss)
-    found = [
+    differences = [
         difference_of_means(
             values[which == name],
             values[which != name],
@@ -155,12 +155,15 @@ def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> E
         )
         for name in names
     ]
-    told = [one for one in found if one is not None]
-    return max(told, key=lambda one: abs(one.value) / (one.high - one.value), default=None)
+    known = [one for one in differences if one is not None]
+    return max(known, key=lambda one: abs(one.value) / (one.high - one.value), default=None)
 
 
 def _quantile_groups(numbers: Floats) -> list[str]:
-    """Each number's group: its own value where there are few, else one of up to four quantiles."""
+    """Return the group of each number.
+
+    It is the number itself if there are few different ones, else one of up to four quantiles.
+    """
     distinct = np.unique(numbers)
     if len(distinct) <= _GROUPS:
         return [word(float(one)) for one in numbers]
@@ -169,11 +172,11 @@ def _quantile_groups(numbers: Floats) -> list[str]:
     return [str(int(one)) for one in np.searchsorted(edges, numbers, side="left")]
 
 
-def _share(groups: Sequence[str], values: Floats, miss: float) -> Estimate | None:
-    """Share of the ranks' variance that lies between the groups: omega squared, never below 0.
+def _share(groups: Sequence[str], values: Floats, miss: float) -> Interval | None:
+    """Return the share of the ranks' variance between the groups: omega squared, never below 0.
 
-    An analysis of variance of ranks (Conover and Iman 1981), so that one collapsed trial is not
-    all there is; the interval inverts the noncentral F distribution (Steiger 2004).
+    An analysis of variance of ranks (Conover and Iman 1981), so that one collapsed trial does not
+    dominate; the interval inverts the noncentral F distribution (Steiger 2004).
     """
     ranks = stats.rankdata(values)
     which = np.unique(np.array(groups), return_inverse=True)[1]
@@ -184,17 +187,17 @@ def _share(groups: Sequence[str], values: Floats, miss: float) -> Estimate | Non
     between = sum(len(one) * (one.mean() - ranks.mean()) ** 2 for one in members) / (count - 1)
     within = sum(((one - one.mean()) ** 2).sum() for one in members) / (total - count)
     ratio = min(_MOST_F, float(between / within)) if within > 0 else _MOST_F
-    # The usual estimate of the noncentrality: F without what chance alone gives it.
+    # The usual estimate of the noncentrality: F minus its value by chance.
     centre = max(0.0, (count - 1) * (ratio - 1))
     low, high = (
         _noncentrality(ratio, (count - 1, total - count), p) for p in (1 - miss / 2, miss / 2)
     )
     shares = sorted(one / (one + total) for one in (low, centre, high))
-    return Estimate(centre / (centre + total), shares[0], shares[-1], "share of the variation")
+    return Interval(centre / (centre + total), shares[0], shares[-1], "share of the variation")
 
 
 def _noncentrality(ratio: float, freedom: tuple[int, int], below: float) -> float:
-    """The noncentrality at which an F value has the probability `below` of lying under `ratio`."""
+    """Return the noncentrality for which an F value is below `ratio` with probability `below`."""
 
     def gap(noncentrality: float) -> float:
         return float(stats.ncf.cdf(ratio, *freedom, noncentrality)) - below

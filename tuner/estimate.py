@@ -1,6 +1,7 @@
-"""What a study will cost, by simple formulas over constants measured once: an order of magnitude.
+"""Estimate the cost of a study, by simple formulas over constants measured once.
 
-Work is counted in pictures of the base's native size: a picture of twice the area costs twice.
+The result is an order of magnitude. Work is counted in pictures of the base's native size: a
+picture of twice the area costs twice as much.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ _GIB = 2**30
 
 @dataclass(frozen=True)
 class Cost:
-    """What one kind of base costs, at its native size.
+    """Cost of one kind of base at its native size.
 
-    Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising
-    step, `score` per picture for all judges, `load` once. Bytes: `lora` and `text_lora` per unit
-    of rank (UNet, text encoder; attention only), `whole` for the weights of both in float16, `png`
-    per pixel, `resident` for base, judges and libraries, `picture` per training picture of a batch.
+    Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising step,
+    `score` per picture for all judges, `load` once. Bytes: `lora` and `text_lora` per unit of rank
+    (UNet, text encoder; attention only), `whole` for the weights of both in float16, `png` per
+    pixel, `resident` for base, judges and libraries, `picture` per training picture of a batch.
     """
 
     train: float
@@ -67,8 +68,11 @@ STABLE_DIFFUSION_COST = Cost(
     resident=3 * _GIB,
     picture=_GIB,
 )
-"""Stable Diffusion 1.5 in half precision on one consumer GPU of 24 GB, from others' reports:
-no figure of ours. 0.8 GiB of activations a picture with flash attention, and some air."""
+"""Stable Diffusion 1.5 in half precision on one consumer GPU of 24 GB.
+
+Taken from others' reports, not measured here: 0.8 GiB of activations a picture with flash
+attention, rounded up.
+"""
 
 
 _TARGETS = {
@@ -76,16 +80,22 @@ _TARGETS = {
     "attention+feed_forward": 2.0,
     "attention+feed_forward+convolutions": 5.0,
 }
-"""Bytes of a LoRA against those of attention alone, counted on SD1.5's layers."""
+"""Bytes of a LoRA relative to those of attention alone, counted on SD1.5's layers."""
 
 _WHOLE_TRAINING = 8
-"""A weight trained whole takes a float32 copy, its gradient and two moments: 16 bytes for 2."""
+"""Bytes of memory to train a whole weight, over its 2 bytes in half precision.
+
+A float32 copy, its gradient and two moments take 16 bytes.
+"""
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """Seconds if every trial runs to its last rung, and if of those that may be stopped only the
-    share `budget.keep` goes on at each; bytes on disk; bytes of (video) memory."""
+class StudyCost:
+    """Cost of a study: seconds, bytes on disk, bytes of (video) memory.
+
+    `seconds` is for trials that all run to their last rung; `kept_seconds` is for the case that at
+    each rung only the share `budget.keep` of the trials that may be stopped goes on.
+    """
 
     seconds: float
     kept_seconds: float
@@ -93,8 +103,8 @@ class Estimate:
     vram_bytes: int
 
 
-def estimate(config: StudyConfig) -> Estimate:
-    """The cost of a whole study with its confirmation, trials that were run already included."""
+def estimate(config: StudyConfig) -> StudyCost:
+    """Return the cost of a whole study with its confirmation, including trials already run."""
     if config.recipes:
         return _of_recipes(config)
     native = native_size(config.base)
@@ -128,7 +138,7 @@ def estimate(config: StudyConfig) -> Estimate:
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
     # Of whole weights a trial keeps its last rung's only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
-    return Estimate(
+    return StudyCost(
         seconds=once + trials * sum(parts),
         kept_seconds=once + sum(part * of for part, of in zip(parts, reached, strict=True)),
         disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
@@ -138,31 +148,31 @@ def estimate(config: StudyConfig) -> Estimate:
     )
 
 
-def _of_recipes(config: StudyConfig) -> Estimate:
-    """The sum over recipes, each as a study of its own, as if none shared its training."""
+def _of_recipes(config: StudyConfig) -> StudyCost:
+    """Return the sum over recipes, each as a study of its own, as if no training was shared."""
     parts = []
     for recipe in config.recipes.values():
         seeds = sum(seed < (recipe.training_seeds or seed + 1) for seed in config.training_seeds)
         train = {**config.train, **{name: Fixed(of) for name, of in recipe.train.items()}}
         size = config.suite.size if recipe.suite.size is None else recipe.suite.size
-        told = {
+        own = {
             "recipes": {},
             "train": train,
             "suite": config.suite.model_copy(update={"size": size}),
             "budget": config.budget.model_copy(update={"trials": seeds}),
         }
-        parts.append(estimate(config.model_copy(update=told)))
+        parts.append(estimate(config.model_copy(update=own)))
     return replace(
         parts[0],
-        seconds=sum(one.seconds for one in parts),
-        kept_seconds=sum(one.kept_seconds for one in parts),
-        disk_bytes=sum(one.disk_bytes for one in parts),
-        vram_bytes=max(one.vram_bytes for one in parts),
+        seconds=sum(part.seconds for part in parts),
+        kept_seconds=sum(part.kept_seconds for part in parts),
+        disk_bytes=sum(part.disk_bytes for part in parts),
+        vram_bytes=max(part.vram_bytes for part in parts),
     )
 
 
 def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
-    """How many trials come to each of so many rungs when as many are stopped as may be."""
+    """Return the expected number of trials at each rung if every allowed stop happens."""
     reached = [float(budget.trials)]
     for _ in range(rungs - 1):
         free = min(reached[-1], budget.keep_from - 1.0)  # they are compared with too few
@@ -171,7 +181,7 @@ def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
 
 
 def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:
-    """Seconds and bytes of sampling and scoring the suite once; its grid holds it once more."""
+    """Return seconds and bytes of sampling and scoring the suite once, its grid included."""
     cells = len(config.suite.cells())
     pixels = _area(config.suite.size)
     seconds = config.suite.steps * pixels / native**2 * cost.sample + cost.score
@@ -179,9 +189,9 @@ def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:
 
 
 def _extra_suites(config: StudyConfig, trained_at: float) -> float:
-    """The samples beside the suite of one LoRA, in runs of the suite; `trained_at`: in pixels."""
+    """Return the extra samples of one LoRA, in runs of the suite; `trained_at` is in pixels."""
     suite = config.suite
-    also = [trained_at if one == TRAIN_SIZE else _area(one) for one in suite.also_at]
+    also = [trained_at if size == TRAIN_SIZE else _area(size) for size in suite.also_at]
     others = len(config.also_sample_on) + suite.also_with_alias
     return sum(also) / _area(suite.size) + others
 
@@ -193,7 +203,7 @@ def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:
 
 
 def _fresh_suites(config: StudyConfig) -> float:
-    """The fresh samples of one LoRA, in runs of the suite."""
+    """Return the fresh samples of one LoRA, in runs of the suite."""
     return max(1.0, FEWEST_SAMPLES / len(config.suite.cells()))
 
 

@@ -1,4 +1,4 @@
-"""What the judges found wrong with a sample: in words, and in lines where its place was kept.
+"""Faults that the judges found in a sample: in words, and as lines where their place was kept.
 
 Pure functions of the scores in results.db. A study of an earlier version kept no places: its
 findings have words only.
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from metrics.contract import Score
 
 FLAWED = 0.5
-"""A judge finds fault below this value."""
+"""A judge's value below this is a fault."""
 
 READ = "pose_readable"
 """The judge that keeps the joints."""
@@ -45,7 +45,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Finding:
-    """A judge's fault in a sample: its value, below one half, and what it is in words."""
+    """A fault that a judge found in a sample: its value, below one half, and its words."""
 
     judge: str
     value: float
@@ -54,16 +54,16 @@ class Finding:
 
 @dataclass(frozen=True)
 class Drawing:
-    """What can be drawn over a sample: the bones that were read, and boxes around faults."""
+    """Lines to draw over a sample: the bones that were read, and boxes around faults."""
 
     bones: tuple[tuple[Point, Point], ...] = ()
     boxes: tuple[tuple[float, float, float, float], ...] = ()
 
 
 def findings(scores: Mapping[str, Score], sex: str | None = None) -> list[Finding]:
-    """The faults that judges are surer than not of, the surest first.
+    """Return the faults that judges consider more likely than not, the surest first.
 
-    `sex` is what the sample's prompt asks for.
+    `sex` is the one that the sample's prompt requests.
     """
     faults = [
         Finding(name, score.value, _words(score, sex))
@@ -74,8 +74,10 @@ def findings(scores: Mapping[str, Score], sex: str | None = None) -> list[Findin
 
 
 def drawing(scores: Mapping[str, Score]) -> Drawing:
-    """The skeleton of a sample in which a limb is at fault, the unexplained part, the colour
-    block, as far as the scores keep them."""
+    """Return the lines to draw over a sample, as far as the scores keep them.
+
+    They are the skeleton if a limb is at fault, the unexplained part, and the colour block.
+    """
     bones: tuple[tuple[Point, Point], ...] = ()
     boxes = []
     if _fault(scores, "limbs"):
@@ -126,7 +128,7 @@ def _box(score: Score, name: str) -> list[tuple[float, float, float, float]]:
 
 
 def _numbers(kept: object, count: int) -> Sequence[float]:
-    """A list of exactly `count` finite numbers, or nothing."""
+    """Return the list if it has exactly `count` numbers, else nothing."""
     if not isinstance(kept, list) or len(kept) != count:
         return ()
     return () if any(not isinstance(one, (int, float)) for one in kept) else kept

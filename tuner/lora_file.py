@@ -1,9 +1,9 @@
-"""LoRA files: read and checked, written, merged. No peft, and no LoRA code of diffusers.
+"""Read, check, write and merge LoRA files. No peft, and no LoRA code of diffusers.
 
 In memory a LoRA has the module names of kohya's trainer, which A1111, Forge and ComfyUI read
-(`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers
-reads too; the weight update of a module is `alpha / rank * up @ down`. Files may also carry the
-names of diffusers and PEFT.
+(`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers reads
+too; the weight update of a module is `alpha / rank * up @ down`. Files may also have the names of
+diffusers and PEFT.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class LoraFileError(TunerError):
 class LoraModule:
     """The update of one layer: down (rank, in, ...), up (out, rank, ...).
 
-    `magnitude` (out,) is that of DoRA (Liu et al. 2024, equation 5): each row of the updated
-    weight has this length then. None: a plain LoRA.
+    `magnitude` (out,) is that of DoRA (Liu et al. 2024, equation 5): the length of each row of the
+    updated weight. None: a plain LoRA.
     """
 
     down: torch.Tensor
@@ -60,14 +60,14 @@ class LoraModule:
         return int(self.down.shape[0])
 
     def update(self) -> torch.Tensor:
-        """The float32 matrix (out, in * ...) that is added to the layer's weight."""
+        """Return the float32 matrix (out, in * ...) that is added to the layer's weight."""
         scale = self.alpha / self.rank
         return scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
 
     def updated(self, weight: torch.Tensor) -> torch.Tensor:
-        """The float32 matrix (out, in * ...) that `weight` (out, in, ...) becomes.
+        """Return the updated `weight` (out, in, ...) as a float32 matrix (out, in * ...).
 
-        Rows lie along the output axis, as peft's do; LyCORIS calls this `wd_on_out`.
+        Rows are along the output axis, as in peft; LyCORIS calls this `wd_on_out`.
         """
         whole = weight.float().flatten(1) + self.update().to(weight.device)
         if self.magnitude is None:
@@ -79,14 +79,14 @@ class LoraModule:
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A whole LoRA: its modules by kohya name, and the header's metadata."""
+    """A whole LoRA: its modules by kohya name, and the metadata of the header."""
 
     modules: Mapping[str, LoraModule]
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 def kohya_name(component: str, module: str) -> str:
-    """The kohya name of the layer `module` (a dotted name) of the UNet or the text encoder.
+    """Return the kohya name of the layer `module` (a dotted name) of the UNet or the text encoder.
 
     transformers dropped the level `text_model.` of CLIPTextModel in 5.6; the files keep it.
     """
@@ -98,8 +98,8 @@ def kohya_name(component: str, module: str) -> str:
 def read_file(path: Path) -> LoraFile:
     """Read a LoRA in kohya's or PEFT's names and check all of it.
 
-    Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys,
-    a missing half, ranks that disagree, and values that are not finite.
+    Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys, a
+    missing half, ranks that disagree, and values that are not finite.
     """
     if path.suffix != ".safetensors":
         raise LoraFileError(f"{path.name}: a LoRA is read from .safetensors only")
@@ -117,7 +117,7 @@ def read_file(path: Path) -> LoraFile:
 
 
 def write_file(path: Path, lora: LoraFile) -> None:
-    """Write `lora` in kohya names as float16, whole or not at all."""
+    """Write `lora` in kohya names as float16, atomically."""
     tensors: dict[str, torch.Tensor] = {}
     for name, module in lora.modules.items():
         tensors[f"{name}.lora_down.weight"] = _half(module.down)
@@ -127,15 +127,15 @@ def write_file(path: Path, lora: LoraFile) -> None:
             column = module.magnitude.reshape(-1, *[1] * (module.down.ndim - 1))
             tensors[f"{name}.dora_scale"] = _single(column)
     with replacing(path) as temporary:
-        # Not save_file, whose files only their owner may read.
+        # Not save_file: only the owner may read its files.
         temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
 
 
 def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
-    """Write `lora` in the names of diffusers and PEFT as float16, whole or not at all.
+    """Write `lora` in the names of diffusers and PEFT as float16, atomically.
 
     `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. Alpha goes
-    into the metadata, without which such a file reads as alpha = rank.
+    into the metadata; without it such a file is read as alpha = rank.
     """
     tensors: dict[str, torch.Tensor] = {}
     for name, module in lora.modules.items():
@@ -145,7 +145,7 @@ def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> No
             # peft keeps a row for a convolution and a plain vector for a matrix.
             flat = module.magnitude.flatten()
             shape = flat.shape if module.down.ndim == 2 else (1, -1, 1, 1)
-            # transformers looks for another key in the text encoder than peft does elsewhere.
+            # transformers expects another key in the text encoder than peft does elsewhere.
             ending = ".weight" if dotted[name].startswith("text_encoder.") else ""
             key = f"{dotted[name]}.lora_magnitude_vector{ending}"
             tensors[key] = _single(flat.reshape(shape))
@@ -155,7 +155,7 @@ def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> No
 
 
 def payload_sha256(path: Path) -> str:
-    """SHA-256 in hex of the tensors of a safetensors file, without its header."""
+    """Return the SHA-256 in hex of the tensors of a safetensors file, without its header."""
     with path.open("rb") as file:
         header = int.from_bytes(file.read(8), "little")
         file.seek(8 + header)
@@ -163,7 +163,7 @@ def payload_sha256(path: Path) -> str:
 
 
 def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
-    """The dotted name of every layer of `model` that has a weight, by its kohya name."""
+    """Return the dotted name of every layer of `model` that has a weight, by its kohya name."""
     return {
         kohya_name(component, name): name
         for name, module in model.named_modules()
@@ -175,8 +175,8 @@ def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
 def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
     """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`, then DoRA.
 
-    The independent way of loading a LoRA, against which the others are checked. Raises
-    LoraFileError when a module of the file has no layer of its shape.
+    An independent way to load a LoRA, used to check the others. Raises LoraFileError if a module of
+    the file has no layer of its shape.
     """
     targets = {
         name: model.get_submodule(dotted)
@@ -241,7 +241,7 @@ def _module(path: Path, name: str, parts: Mapping[str, torch.Tensor]) -> LoraMod
     if magnitude is not None and magnitude.numel() != up.shape[0]:
         raise LoraFileError(
             f"{path.name}: {name} has a DoRA magnitude of {tuple(magnitude.shape)}, expected "
-            f"{up.shape[0]} values, one for each output: those along the inputs are not read"
+            f"{up.shape[0]} values, one for each output; those along the inputs are unknown"
         )
     for part in (down, up, alpha, *([] if magnitude is None else [magnitude])):
         if not part.isfinite().all():
@@ -256,7 +256,7 @@ def _half(tensor: torch.Tensor) -> torch.Tensor:
 
 
 def _single(tensor: torch.Tensor) -> torch.Tensor:
-    # One number an output costs nothing, and scales all weights of its row.
+    # float32: one number per output costs little, and it scales all weights of its row.
     return tensor.detach().to("cpu", torch.float32).contiguous()
 
 
@@ -269,7 +269,7 @@ def _peft_alpha(adapter: Mapping[str, object], component: str, module: str) -> f
 
 
 def _peft_metadata(lora: LoraFile, dotted: Mapping[str, str]) -> dict[str, object]:
-    """peft's LoraConfig of each component, as diffusers packs it: `unet.r`, `unet.lora_alpha`."""
+    """Return peft's LoraConfig of each component, as diffusers packs it: `unet.r`, ..."""
     metadata: dict[str, object] = {}
     for component in COMPONENTS:
         own = {

@@ -1,8 +1,8 @@
-"""What a LoRA file says about itself, in the words that other programs look for.
+"""Metadata of a LoRA file, in the keys that other programs read.
 
 `ss_*` are kohya's keys, which A1111, Forge and SD.Next show; `modelspec.*` is Stability AI's
-ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Tags, folders and pictures of the
-training set are left out: they tell who is on it.
+ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Tags, folders and pictures of the training
+set are left out: they reveal who is on it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPTIMIZERS = {
 
 
 def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[str, str]:
-    """The metadata of a file of `config` after `step` optimizer steps on `base`."""
+    """Return the metadata of a file of `config` after `step` optimizer steps on `base`."""
     width, height = config.size
     text_encoder_rate = config.learning_rate * config.text_encoder_ratio
     second = base.pipeline.unet.config.cross_attention_dim == 1024
@@ -63,16 +63,16 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
 
 
 def clip_skip_in(metadata: Mapping[str, str]) -> int:
-    """The layer of the text encoder, counted from the last (1), that a file was trained with.
+    """Return the layer of the text encoder, from the last (1), that a file was trained with.
 
-    kohya's key has it, or None for the last layer; a file that says nothing means the last too.
+    kohya's key has it, or None for the last layer; a file without the key means the last too.
     """
     text = metadata.get("ss_clip_skip", "")
     return int(text) if text.isdecimal() and int(text) > 0 else 1
 
 
 def base_name(base: BaseModel) -> str:
-    """The last part of the base's name: a path of this machine is nobody's business."""
+    """Return the last part of the base's name: a path of this machine is private."""
     return base.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 

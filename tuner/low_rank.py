@@ -1,4 +1,4 @@
-"""A LoRA out of whole weights: the part of what training changed that a low rank can hold."""
+"""Extract a LoRA from whole weights: the part of their change that a low rank can hold."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import torch
 from tuner.lora_file import Component, LoraFile, LoraModule, kohya_name
 
 _OVERSAMPLING, _ITERATIONS = 16, 4
-"""Of the random projection (Halko et al. 2011, section 4), which SD1.5's layers need for speed."""
+"""Of the random projection (Halko et al. 2011, section 4), used for speed on SD1.5's layers."""
 
 Layers = Mapping[Component, Mapping[str, torch.Tensor]]
-"""The weights (out, in, ...) of the layers of each part, by dotted name."""
+"""The weights (out, in, ...) of the layers of each component, by dotted name."""
 
 
 def extracted(
     before: Layers, after: Layers, rank: int, metadata: Mapping[str, str]
 ) -> tuple[LoraFile, float]:
-    """The LoRA of `rank` that comes nearest to the change from `before` to `after`.
+    """Return the LoRA of `rank` that is nearest to the change from `before` to `after`.
 
     Each layer's change is cut to its largest singular values (Eckart & Young 1936; as kohya's
-    `extract_lora_from_models.py`); layers that did not change are left out. Also the share of the
-    squared change of these layers that it holds, in [0, 1]; NaN where nothing changed. Norms and
-    biases are in no LoRA.
+    `extract_lora_from_models.py`); layers that did not change are left out. The second value is the
+    share of the squared change of these layers that the LoRA holds, in [0, 1]; NaN if nothing
+    changed. Norms and biases are not part of a LoRA.
     """
     modules: dict[str, LoraModule] = {}
     held, whole = 0.0, 0.0
@@ -44,7 +44,7 @@ def extracted(
 
 
 def _halves(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The nearest matrix of `rank` as up (out, rank) and down (rank, in), evenly weighted."""
+    """Return the nearest matrix of `rank`: up (out, rank) and down (rank, in), evenly weighted."""
     if min(change.shape) <= 2 * (rank + _OVERSAMPLING):
         left, sizes, right = torch.linalg.svd(change, full_matrices=False)
     else:

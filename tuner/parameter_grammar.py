@@ -1,7 +1,7 @@
-"""How a search space writes a parameter: `8`, `{choices: [4, 8]}`, `{low: 4, high: 8}`.
+"""Read the parameters of a search space: `8`, `{choices: [4, 8]}`, `{low: 4, high: 8}`.
 
-A range may add `log: true`, `step` or `prior: {centre, width}`; choices and ranges
-`when: {parameter: value}`. Which values are right is known by TrainConfig alone.
+A range may add `log: true`, `step` or `prior: {centre, width}`; choices and ranges may add `when:
+{parameter: value}`. TrainConfig alone knows which values are valid.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tuner.parameters import (
     on_grid,
     same,
 )
-from tuner.problems import Path, Problem, not_allowed, unknown_key
+from tuner.problems import KeyPath, Problem, not_allowed, unknown_key
 from tuner.text import show
 from tuner.train_config import TrainConfig
 
@@ -33,8 +33,8 @@ _PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, st
 _RANGE_KEYS = ("choices", "low", "high", "log", "step", "prior", "when")
 
 
-def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
-    """What the value `raw` of the training key `name` means; `path` is where it stands."""
+def read_parameter(name: str, raw: object, path: KeyPath) -> tuple[Parameter | None, list[Problem]]:
+    """Return the parameter that `raw` means for the training key `name`, at `path` in the file."""
     if isinstance(raw, list):
         return None, [not_allowed(path, raw, f"{{choices: {show(raw)}}}")]
     if not isinstance(raw, Mapping) or _is_policy(name, raw):
@@ -58,8 +58,8 @@ def read_parameter(name: str, raw: object, path: Path) -> tuple[Parameter | None
     return replace(parameter, when=when), []
 
 
-def _when(raw: object, path: Path) -> tuple[When, list[Problem]]:
-    """What `when:` says; whether those parameters are there is known by the whole space alone."""
+def _when(raw: object, path: KeyPath) -> tuple[When, list[Problem]]:
+    """Return the conditions of `when:`; that those parameters exist is checked later."""
     if not isinstance(raw, Mapping):
         return (), [not_allowed(path, raw, "{parameter: value} or {parameter: [value, ...]}")]
     read: list[tuple[str, tuple[Value, ...]]] = []
@@ -69,13 +69,13 @@ def _when(raw: object, path: Path) -> tuple[When, list[Problem]]:
             problems.append(unknown_key((*path, name), TrainConfig.model_fields))
             continue
         wanted = values if isinstance(values, list) else [values]
-        found = [read_value(name, value, (*path, name)) for value in wanted]
-        problems += [problem for _, problem in found if problem is not None]
-        read.append((name, tuple(value for value, _ in found)))
+        values_read = [read_value(name, value, (*path, name)) for value in wanted]
+        problems += [problem for _, problem in values_read if problem is not None]
+        read.append((name, tuple(value for value, _ in values_read)))
     return tuple(read), problems
 
 
-def _choices(name: str, raw: object, path: Path) -> tuple[Parameter | None, list[Problem]]:
+def _choices(name: str, raw: object, path: KeyPath) -> tuple[Parameter | None, list[Problem]]:
     if not isinstance(raw, list) or not raw:
         return None, [not_allowed(path, raw, "a list of at least one value")]
     read: list[Value] = []
@@ -92,7 +92,7 @@ def _choices(name: str, raw: object, path: Path) -> tuple[Parameter | None, list
 
 
 def _range(
-    name: str, raw: Mapping[str, object], path: Path
+    name: str, raw: Mapping[str, object], path: KeyPath
 ) -> tuple[Parameter | None, list[Problem]]:
     annotation = TrainConfig.model_fields[name].annotation
     kinds = get_args(annotation) or (annotation,)
@@ -116,8 +116,8 @@ def _range(
     return _checked_range(name, replace(wanted, prior=prior), kind, path)
 
 
-def _prior(raw: object, of: FloatRange, path: Path) -> tuple[Prior | None, list[Problem]]:
-    """What `prior:` says of a range."""
+def _prior(raw: object, of: FloatRange, path: KeyPath) -> tuple[Prior | None, list[Problem]]:
+    """Return the `prior:` of a range."""
     if raw is None:
         return None, []
     rule = "{centre: a number of the range, width: a number above 0"
@@ -126,9 +126,9 @@ def _prior(raw: object, of: FloatRange, path: Path) -> tuple[Prior | None, list[
     if not isinstance(raw, Mapping) or set(raw) != set(keys):
         return None, [not_allowed(path, raw, rule)]
     numbers = [raw[key] for key in keys]
-    if not all(isinstance(one, int | float) and not isinstance(one, bool) for one in numbers):
+    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
         return None, [not_allowed(path, dict(raw), rule)]
-    centre, width = (float(one) for one in numbers)
+    centre, width = (float(number) for number in numbers)
     least = 1.0 if of.log else 0.0
     if not of.low <= centre <= of.high or not least < width < math.inf:
         return None, [not_allowed(path, dict(raw), rule)]
@@ -136,7 +136,7 @@ def _prior(raw: object, of: FloatRange, path: Path) -> tuple[Prior | None, list[
 
 
 def _ends(
-    name: str, kind: type[int] | type[float], raw: Mapping[str, object], path: Path
+    name: str, kind: type[int] | type[float], raw: Mapping[str, object], path: KeyPath
 ) -> tuple[list[float], list[Problem]]:
     ends: list[float] = []
     problems: list[Problem] = []
@@ -151,7 +151,7 @@ def _ends(
 
 
 def _checked_range(
-    name: str, wanted: FloatRange, kind: type[int] | type[float], path: Path
+    name: str, wanted: FloatRange, kind: type[int] | type[float], path: KeyPath
 ) -> tuple[Parameter | None, list[Problem]]:
     low, high, log, step = wanted.low, wanted.high, wanted.log, wanted.step
     if low >= high:
@@ -159,15 +159,15 @@ def _checked_range(
     if log and low <= 0:
         return None, [not_allowed((*path, "low"), low, "more than 0 where log is true")]
     if rule := _step_rule(name, wanted, kind):
-        found = step if step is None or step % 1 else int(step)
-        return None, [not_allowed((*path, "step"), found, rule)]
+        written = step if step is None or step % 1 else int(step)
+        return None, [not_allowed((*path, "step"), written, rule)]
     if kind is int:
         return IntRange(int(low), int(high), log, int(step or 1), wanted.prior), []
     return FloatRange(float(low), float(high), log, step, wanted.prior), []
 
 
 def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> str | None:
-    """What a step has to be, where it is not; Optuna would bend the range without a word."""
+    """Return the rule that a step breaks, else None; Optuna would change the range silently."""
     span, step = wanted.high - wanted.low, wanted.step
     if name == "resolution" and (step is None or step % 8):
         return "a multiple of 8"
@@ -180,8 +180,8 @@ def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> 
     return None
 
 
-def read_value(name: str, value: object, path: Path) -> tuple[Value, Problem | None]:
-    """The value as TrainConfig takes it (a whole number becomes real where it has to)."""
+def read_value(name: str, value: object, path: KeyPath) -> tuple[Value, Problem | None]:
+    """Return the value as TrainConfig takes it; a whole number becomes a real one if needed."""
     field = TrainConfig.model_fields[name]
     if isinstance(value, Mapping | list) and not _is_policy(name, value):
         return None, not_allowed(path, value, str(field.description))
@@ -193,6 +193,6 @@ def read_value(name: str, value: object, path: Path) -> tuple[Value, Problem | N
 
 
 def _is_policy(name: str, raw: object) -> bool:
-    """Whether this is the one value that is written with keys: `{keep: [...]}`, `{drop: [...]}`."""
+    """Return True for the one kind of value that has keys: `{keep: [...]}`, `{drop: [...]}`."""
     named = name in ("captions", "first_captions")
     return named and isinstance(raw, Mapping) and bool({"keep", "drop"} & set(raw))

@@ -1,4 +1,4 @@
-"""What a value of the search space may be: fixed, one of several, or a range.
+"""Parameters of the search space: a fixed value, one of several, or a range.
 
 Plain data; `tuner.space` reads them from a file and asks Optuna for a value of each.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tuner.text import show
 
 Value = str | int | float | bool | None
-"""A value that YAML, JSON and Optuna all carry unchanged."""
+"""A value that YAML, JSON and Optuna all keep unchanged."""
 
 
 @dataclass(frozen=True)
@@ -23,14 +23,14 @@ class Fixed:
 
 
 When = tuple[tuple[str, tuple[Value, ...]], ...]
-"""Other parameters, each with the values at which this one is asked for; empty for always."""
+"""Other parameters, each with the values for which this one is used; empty: always."""
 
 
 @dataclass(frozen=True)
 class Prior:
-    """Where a number is thought to be best: a normal distribution cut at the ends of its range.
+    """Where a number is expected to be best: a normal distribution cut at the ends of its range.
 
-    `width` is its standard deviation; in a range with `log` the factor that is one deviation.
+    `width` is its standard deviation; in a range with `log` it is the factor of one deviation.
     """
 
     centre: float
@@ -39,7 +39,7 @@ class Prior:
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values without an order among them."""
+    """One of several values that have no order."""
 
     choices: tuple[Value, ...]
     when: When = ()
@@ -47,9 +47,9 @@ class Choices:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """A real number from `low` to `high`, both included; even in the logarithm with `log`.
+    """A real number from `low` to `high`, both included; uniform in the logarithm with `log`.
 
-    With `step` only `low`, `low + step`, `low + 2 step`, ... are taken.
+    With `step` only `low`, `low + step`, `low + 2 step`, ... are used.
     """
 
     low: float
@@ -76,7 +76,7 @@ Parameter = Fixed | Choices | FloatRange | IntRange
 
 
 def describe(parameter: Parameter) -> str:
-    """The values that `parameter` may take, in words for an error line."""
+    """Return the values that `parameter` may take, in words for an error line."""
     match parameter:
         case Fixed(value):
             return f"{show(value)} (fixed)"
@@ -90,7 +90,7 @@ def describe(parameter: Parameter) -> str:
 
 
 def contains(parameter: Parameter, value: Value) -> bool:
-    """Whether `value` is one that `parameter` may take, type included."""
+    """Return True if `parameter` may take `value`, type included."""
     match parameter:
         case Fixed(fixed):
             return same(fixed, value)
@@ -107,7 +107,7 @@ def contains(parameter: Parameter, value: Value) -> bool:
 
 
 def extremes(parameter: Parameter) -> tuple[Value, ...]:
-    """All values of a fixed or listed parameter; the two ends of a range."""
+    """Return all values of a fixed or listed parameter, or the two ends of a range."""
     match parameter:
         case Fixed(value):
             return (value,)
@@ -118,7 +118,7 @@ def extremes(parameter: Parameter) -> tuple[Value, ...]:
 
 
 def grid_points(parameter: Parameter) -> tuple[Value, ...] | None:
-    """Every value that `parameter` may take; None for a range without steps."""
+    """Return every value that `parameter` may take; None for a range without steps."""
     match parameter:
         case Fixed(value):
             return (value,)
@@ -134,23 +134,25 @@ def grid_points(parameter: Parameter) -> tuple[Value, ...] | None:
 
 
 def applies(parameter: Parameter, values: Mapping[str, Value]) -> bool:
-    """Whether a run with `values` asks for `parameter` at all."""
+    """Return True if a run with `values` uses `parameter`."""
     if isinstance(parameter, Fixed):
         return True
-    return all(any(same(values[key], one) for one in allowed) for key, allowed in parameter.when)
+    return all(
+        any(same(values[key], value) for value in allowed) for key, allowed in parameter.when
+    )
 
 
 def is_bound(parameter: Parameter) -> bool:
-    """Whether there are runs that do not ask for `parameter`."""
+    """Return True if some runs do not use `parameter`."""
     return not isinstance(parameter, Fixed) and bool(parameter.when)
 
 
 def same(left: Value, right: Value) -> bool:
-    """Equality that tells 1 from 1.0 and from true."""
+    """Return True if the values are equal and of the same type: 1 is neither 1.0 nor true."""
     return type(left) is type(right) and left == right
 
 
 def on_grid(distance: float, step: float) -> bool:
-    """Whether `distance` is a whole number of steps, but for rounding."""
+    """Return True if `distance` is a whole number of steps, except for rounding."""
     steps = distance / step
     return math.isclose(steps, round(steps), abs_tol=1e-8)

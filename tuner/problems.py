@@ -1,6 +1,6 @@
-"""What is wrong with a configuration: where, what was found, what is allowed, what was meant.
+"""Problems of a configuration: where, what was found, what is allowed, what was probably meant.
 
-Problems are collected, so that a user mends a file once and not once for each error.
+All problems are collected, so that a user mends a file once and not once for each error.
 """
 
 from __future__ import annotations
@@ -15,24 +15,23 @@ from pydantic_core import ErrorDetails
 
 from tuner.text import show
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and list indices from the top of a file to a value."""
 
-
 _READ_BEFORE = (("extends",), ())
-"""Keys at the top of a file that are no part of the study, and such keys further down."""
+"""Keys of a file that are not part of the study: at the top, and further down."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend: the key path in the file and the sentence about it."""
+    """One thing to mend: the key path in the file and a sentence about it."""
 
-    path: Path
+    path: KeyPath
     text: str
 
 
-def dotted(path: Path) -> str:
-    """A key path as the command line writes it: `train.rank`, `budget.rungs[1]`."""
+def dotted(path: KeyPath) -> str:
+    """Return a key path as the command line writes it: `train.rank`, `budget.rungs[1]`."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -42,10 +41,10 @@ def dotted(path: Path) -> str:
 _MANY = 12
 
 
-def unknown_key(path: Path, known: Iterable[str]) -> Problem:
-    """The last key of `path` is none of `known`; the nearest one is offered.
+def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
+    """Return the problem that the last key of `path` is none of `known`, with the nearest one.
 
-    Where there is one, a list of many others would only hide it.
+    If there is a near one, a long list of the others is left out, as it would only hide it.
     """
     names = list(known)
     near = difflib.get_close_matches(str(path[-1]), names, n=1, cutoff=0.5)
@@ -54,26 +53,26 @@ def unknown_key(path: Path, known: Iterable[str]) -> Problem:
     return Problem(path, f"unknown key{hint}{listed}")
 
 
-def not_allowed(path: Path, found: object, allowed: str) -> Problem:
-    """A value of the wrong kind or out of bounds."""
+def not_allowed(path: KeyPath, found: object, allowed: str) -> Problem:
+    """Return the problem of a value of the wrong kind or out of bounds."""
     return Problem(path, f"found {show(found)}, allowed: {allowed}")
 
 
-def check_model(model: type[BaseModel], data: object, path: Path = ()) -> list[Problem]:
-    """Everything that `model` refuses in `data`; `path` is where `data` stands in the file.
+def check_model(model: type[BaseModel], data: object, path: KeyPath = ()) -> list[Problem]:
+    """Return all problems that `model` finds in `data`; `path` is the place of `data` in the file.
 
-    The text of what is allowed is the description of the model's field, which is why every field
-    of the configuration has one.
+    The text of what is allowed is the description of the model's field, so every field of the
+    configuration has one.
     """
     try:
         model.model_validate(data)
     except ValidationError as error:
-        found = [_problem(model, detail, path) for detail in error.errors(include_url=False)]
-        return list(dict.fromkeys(found))  # a union tells each of its branches
+        problems = [_problem(model, detail, path) for detail in error.errors(include_url=False)]
+        return list(dict.fromkeys(problems))  # a union reports each of its branches
     return []
 
 
-def _problem(model: type[BaseModel], detail: ErrorDetails, prefix: Path) -> Problem:
+def _problem(model: type[BaseModel], detail: ErrorDetails, prefix: KeyPath) -> Problem:
     location, allowed, owner = _walk(model, detail["loc"])
     path = prefix + location
     if detail["type"] == "extra_forbidden":
@@ -85,12 +84,12 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, prefix: Path) -> Prob
     return not_allowed(path, detail["input"], allowed or "keys and their values")
 
 
-def _walk(model: type[BaseModel], loc: Path) -> tuple[Path, str | None, type[BaseModel]]:
-    """The part of pydantic's location that the file has, the field's description, its model.
+def _walk(model: type[BaseModel], loc: KeyPath) -> tuple[KeyPath, str | None, type[BaseModel]]:
+    """Return the part of pydantic's location that the file has, the field's description, its model.
 
-    Pydantic adds the branch of a union or `[key]` behind the names that the file has.
+    Pydantic appends the branch of a union or `[key]` to the names that the file has.
     """
-    path: Path = ()
+    path: KeyPath = ()
     owner = model
     for depth, part in enumerate(loc):
         path = (*path, part)
@@ -102,7 +101,7 @@ def _walk(model: type[BaseModel], loc: Path) -> tuple[Path, str | None, type[Bas
             deeper = loc[depth + 1 : depth + 2]
             return (
                 path + (deeper if deeper and isinstance(deeper[0], int) else ()),
-                (field.description),
+                field.description,
                 owner,
             )
         owner = kind

@@ -1,8 +1,8 @@
-"""What the trials of a study of recipes run on: the suite of each recipe, and shared trainings.
+"""Run the trials of a study of recipes: the suite of each recipe, and shared trainings.
 
-The base is sampled on every suite that a recipe asks for, so that a trial is held against the base
-of the same prompts, size and noise. Recipes that train alike, and are sampled in different ways,
-train once for each training seed.
+The base is sampled on every suite that a recipe uses, so that a trial is compared with the base on
+the same prompts, size and noise. Recipes that differ only in sampling are trained once for each
+training seed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import metrics
 from metrics.contract import ScoredSample
-from tuner.alias_leak import asks, with_alias
+from tuner.alias_leak import has_alias, with_alias
 from tuner.config import StudyConfig
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
@@ -35,7 +35,7 @@ from tuner.work import TrialWork
 def recipe_runner(
     bench: Workbench, config: StudyConfig, folder: StudyFolder, store: Store
 ) -> Callable[[TrialWork], Generator[Event | Rung, None, None]]:
-    """What runs a trial of a study of recipes; the store has its recipe."""
+    """Return the function that runs a trial of a study of recipes; the store has its recipe."""
     bases: dict[SuiteConfig, list[ScoredSample]] = {}
 
     def run(work: TrialWork) -> Generator[Event | Rung, None, None]:
@@ -47,7 +47,7 @@ def recipe_runner(
             if suite not in bases:
                 place = folder.base_on(_label(suite, train))
                 bases[suite] = yield from _base_on(bench, suite, place)
-            # Copies are told by pictures of the suite's size.
+            # Copies are detected on pictures of the suite's size.
             alike = suite.image_size == config.suite.image_size
             memories = bench.memories if alike else {}
             own = replace(bench, suite=suite, base_scored=bases[suite], memories=memories)
@@ -58,7 +58,7 @@ def recipe_runner(
 
 
 def recipe_suite(config: StudyConfig, name: str) -> SuiteConfig:
-    """The suite that the recipe `name` is sampled on."""
+    """Return the suite that the recipe `name` is sampled on."""
     suite, own = config.suite, config.recipes[name].suite
     alias = recipe_train(config, name, 0).alias
     if alias is not None and own.alias:
@@ -70,7 +70,7 @@ def recipe_suite(config: StudyConfig, name: str) -> SuiteConfig:
 def trained_before(
     train: TrainConfig, steps: tuple[int, ...], folder: StudyFolder, store: Store
 ) -> TrialFolder | None:
-    """The folder of a trial that is over and trained the same, with the files of all `steps`."""
+    """Return the folder of a finished trial with the same training and files of all `steps`."""
     for row in store.trials():
         other = folder.trial(row.number)
         if row.state not in COUNTED or not other.train_yaml.is_file():
@@ -85,8 +85,8 @@ def trained_before(
 
 def _label(suite: SuiteConfig, train: TrainConfig) -> str:
     size = "x".join(map(str, suite.image_size))
-    asked = train.alias is not None and asks(suite, train.alias)
-    return f"{size}_{train.alias}" if asked else size
+    prefixed = train.alias is not None and has_alias(suite, train.alias)
+    return f"{size}_{train.alias}" if prefixed else size
 
 
 def _base_on(

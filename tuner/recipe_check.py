@@ -1,6 +1,6 @@
-"""Reading `recipes:`, `training_seeds:` and `hypotheses:` of a search space.
+"""Read `recipes:`, `training_seeds:` and `hypotheses:` of a search space.
 
-As in tuner.space_check, each function returns what it read and the problems it met.
+As in tuner.space_check, each function returns what it read and the problems it found.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from tuner.config import BudgetConfig, rung_steps
 from tuner.parameter_grammar import read_value
 from tuner.parameters import Choices, Fixed, Parameter, Value, extremes
-from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
+from tuner.problems import KeyPath, Problem, check_model, not_allowed, unknown_key
 from tuner.recipes import BASE, Hypothesis, Recipe, runs
 from tuner.space_check import size_problem
 from tuner.train_config import NAME, NAME_RULE, TrainConfig
@@ -24,13 +24,16 @@ Recipes = dict[str, Recipe]
 def read_recipe_keys(
     values: dict[str, object], train: Mapping[str, Parameter], starts: object
 ) -> tuple[Recipes, tuple[Hypothesis, ...], list[Problem]]:
-    """The recipes and hypotheses of a space; takes them out of its `values`, and sets
-    `budget.trials` to the number of runs where it says nothing."""
-    raw, asked = values.pop("recipes", None), values.pop("hypotheses", None)
+    """Return the recipes and hypotheses of a space, and their problems.
+
+    They are taken out of its `values`. If `budget.trials` is missing, it becomes the number of
+    runs.
+    """
+    raw, claims = values.pop("recipes", None), values.pop("hypotheses", None)
     recipes, problems = read_recipes(raw, train, values.get("data"), values.get("base"))
     budget = values.get("budget")
-    hypotheses, wrong = read_hypotheses(asked, recipes, train, budget)
-    problems += wrong
+    hypotheses, claim_problems = read_hypotheses(claims, recipes, train, budget)
+    problems += claim_problems
     if raw is not None and starts:
         text = "is for searches; a study of recipes has all of them in recipes"
         problems.append(Problem(("start_from",), text))
@@ -42,25 +45,27 @@ def read_recipe_keys(
         text = "recipes and training_seeds (such as 5) go together: one of them is missing"
         problems.append(Problem(("training_seeds",), text))
     elif raw is not None:
-        values["budget"], found = _with_trials(recipes, values["training_seeds"], budget)
-        problems += found
+        values["budget"], trial_problems = _with_trials(recipes, values["training_seeds"], budget)
+        problems += trial_problems
     return recipes, hypotheses, problems
 
 
 def _beside_problems(values: Mapping[str, object]) -> list[Problem]:
-    """What a search samples beside its suite a study of recipes has recipes for."""
+    """Return problems: extra samples of a search, for which a study of recipes has recipes."""
     suite = values.get("suite")
     own = suite if isinstance(suite, Mapping) else {}
-    found: list[Path] = [("suite", key) for key in ("also_at", "also_with_alias") if own.get(key)]
-    found += [("also_sample_on",)] if values.get("also_sample_on") else []
+    paths: list[KeyPath] = [
+        ("suite", key) for key in ("also_at", "also_with_alias") if own.get(key)
+    ]
+    paths += [("also_sample_on",)] if values.get("also_sample_on") else []
     text = "is for searches; give a recipe a suite of its own, such as {suite: {size: 96}}"
-    return [Problem(path, text) for path in found]
+    return [Problem(path, text) for path in paths]
 
 
 def with_recipes(
     train: Mapping[str, Parameter], recipes: Mapping[str, Recipe]
 ) -> dict[str, Parameter]:
-    """`train` with the values that recipes give its keys among those that it may take."""
+    """Return `train` with the values of the recipes added to those that its keys may take."""
     own: dict[str, list[Value]] = {}
     for recipe in recipes.values():
         for name, value in recipe.train.items():
@@ -76,7 +81,7 @@ def with_recipes(
 def read_recipes(
     raw: object, train: Mapping[str, Parameter], data: object, base: object
 ) -> tuple[Recipes, list[Problem]]:
-    """The recipes of `recipes:`; a study that has some searches nothing."""
+    """Return the recipes of `recipes:`; a study that has some must not search anything."""
     if raw is None:
         return {}, []
     if not isinstance(raw, Mapping) or not raw:
@@ -88,21 +93,21 @@ def read_recipes(
         if not isinstance(parameter, Fixed)
     ]
     for name, entry in raw.items():
-        path: Path = ("recipes", name)
+        path: KeyPath = ("recipes", name)
         if not NAME.fullmatch(name) or name == BASE:
             problems.append(not_allowed(path, name, f"{NAME_RULE}; not {BASE}"))
         elif not isinstance(entry, Mapping):
             problems.append(not_allowed(path, entry, "{training key: value, ...}"))
         else:
-            recipe, found = _recipe(entry, data, base, path)
-            problems += found
+            recipe, entry_problems = _recipe(entry, data, base, path)
+            problems += entry_problems
             if recipe is not None:
                 read[name] = recipe
     return read, problems
 
 
 def _recipe(
-    entry: Mapping[str, object], data: object, base: object, path: Path
+    entry: Mapping[str, object], data: object, base: object, path: KeyPath
 ) -> tuple[Recipe | None, list[Problem]]:
     train: dict[str, Value] = {}
     problems: list[Problem] = []
@@ -123,15 +128,15 @@ def _recipe(
         sizes = [((*path, "resolution"), train.get("resolution"))]
         if isinstance(suite := entry.get("suite"), Mapping):
             sizes.append(((*path, "suite", "size"), suite.get("size")))
-        found = (size_problem(where, size, base) for where, size in sizes if size is not None)
-        problems += [problem for problem in found if problem is not None]
+        unfit = (size_problem(where, size, base) for where, size in sizes if size is not None)
+        problems += [problem for problem in unfit if problem is not None]
     return (None if problems else Recipe.model_validate({"train": train, **rest})), problems
 
 
 def read_hypotheses(
     raw: object, recipes: Mapping[str, Recipe], fixed: Mapping[str, Parameter], budget: object
 ) -> tuple[tuple[Hypothesis, ...], list[Problem]]:
-    """The hypotheses of `hypotheses:`; each speaks of recipes that there are."""
+    """Return the hypotheses of `hypotheses:`; each must name existing recipes."""
     if raw is None:
         return (), []
     if not isinstance(raw, list):
@@ -139,21 +144,21 @@ def read_hypotheses(
     read: list[Hypothesis] = []
     problems: list[Problem] = []
     for index, entry in enumerate(raw):
-        path: Path = ("hypotheses", index)
+        path: KeyPath = ("hypotheses", index)
         if not isinstance(entry, Mapping):
             problems.append(not_allowed(path, entry, "{number, claim, arm, against, ...}"))
-        elif found := check_model(Hypothesis, entry, path):
-            problems += found
+        elif entry_problems := check_model(Hypothesis, entry, path):
+            problems += entry_problems
         else:
-            one = Hypothesis.model_validate(entry)
-            read.append(one)
-            for key, text in (("arm", one.arm), ("against", one.against)):
+            hypothesis = Hypothesis.model_validate(entry)
+            read.append(hypothesis)
+            for key, text in (("arm", hypothesis.arm), ("against", hypothesis.against)):
                 problems += _arm_problems((*path, key), text, recipes, fixed, budget)
     return tuple(read), problems
 
 
 def _arm_problems(
-    path: Path,
+    path: KeyPath,
     text: str,
     recipes: Mapping[str, Recipe],
     fixed: Mapping[str, Parameter],
@@ -172,7 +177,7 @@ def _arm_problems(
 
 def _steps(recipe: Recipe, fixed: Mapping[str, Parameter], budget: object) -> Sequence[int]:
     if check_model(BudgetConfig, budget):
-        return ()  # told as a problem of the budget
+        return ()  # reported as a problem of the budget
     whole = fixed.get("steps")
     steps = recipe.train.get("steps", whole.value if isinstance(whole, Fixed) else None)
     train = TrainConfig.model_validate({"steps": steps})
@@ -185,9 +190,9 @@ def _with_trials(
     listed = list(range(seeds)) if type(seeds) is int and 0 < seeds <= 1000 else seeds
     if not recipes or not isinstance(budget, Mapping) or not isinstance(listed, Sequence):
         return budget, []
-    count = len(runs(recipes, [one for one in listed if type(one) is int]))
-    asked = budget.get("trials", count)
-    if isinstance(asked, int) and asked > count:
+    count = len(runs(recipes, [seed for seed in listed if type(seed) is int]))
+    trials = budget.get("trials", count)
+    if isinstance(trials, int) and trials > count:
         rule = f"at most {count}, each recipe with each of its training seeds"
-        return budget, [not_allowed(("budget", "trials"), asked, rule)]
-    return {**budget, "trials": asked}, []
+        return budget, [not_allowed(("budget", "trials"), trials, rule)]
+    return {**budget, "trials": trials}, []

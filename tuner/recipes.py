@@ -1,6 +1,6 @@
-"""A study of recipes: named settings, each trained with several seeds, and what is claimed of them.
+"""A study of recipes: named settings, each trained with several seeds, and claims about them.
 
-Plain data. A search asks which settings are best; a study of recipes asks whether settings differ.
+Plain data. A search looks for the best settings; a study of recipes tests whether settings differ.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from tuner.sizes import SIZE_RULE, parse_size
 from tuner.train_config import StrictModel
 
 RECIPE, TRAINING_SEED = "recipe", "training_seed"
-"""The parameters of a trial of such a study."""
+"""The parameters of a trial in a study of recipes."""
 
 BASE = "base"
-"""The name of the base without LoRA where a hypothesis compares with it."""
+"""Name of the base without LoRA in a hypothesis."""
 
 Value = float | None
-"""A measure of a run; None where nothing could be judged."""
+"""A measure of a run; None if nothing could be judged."""
 
 MEASURES: Mapping[str, str] = {
     "pose_bare": "pose on bare prompts",
@@ -42,16 +42,18 @@ MEASURES: Mapping[str, str] = {
     "held_out_loss": "denoising loss on held-out pictures over the base's",
     "loss_gap": "that loss minus the one on pictures trained on",
 }
-"""What runs can be compared by, with its meaning; tuner.run_measures works them out. A prompt is
-bare where it says nothing of clothes, detailed where it names them."""
+"""Measures by which runs are compared, with their meaning; tuner.run_measures computes them.
+
+A prompt is bare if it does not mention clothes, detailed if it names them.
+"""
 
 Expected = Literal["higher", "lower", "alike", "not_higher", "not_lower"]
 
 
 class RecipeSuite(StrictModel):
-    """How a recipe is sampled, where that differs from the study's suite.
+    """Sampling of a recipe where it differs from the study's suite.
 
-    `alias`: whether a recipe that has an alias is asked with it before every prompt.
+    `alias`: a recipe with an alias is sampled with the alias before every prompt.
     """
 
     size: int | str | None = Field(default=None, description=f"null (the suite's) or {SIZE_RULE}")
@@ -66,9 +68,9 @@ class RecipeSuite(StrictModel):
 
 
 class Recipe(StrictModel):
-    """One way to train and sample: what differs from the study's `train:`.
+    """One way to train and sample: the differences from the study's `train:`.
 
-    `training_seeds`: it is trained only with seeds below this; None: with all of the study's.
+    `training_seeds`: train only with seeds below this; None: with all seeds of the study.
     """
 
     train: dict[str, Setting] = Field(default={}, description="training keys and their values")
@@ -81,9 +83,10 @@ class Recipe(StrictModel):
 class Hypothesis(StrictModel):
     """A claim as a number: `measure` of the recipe `arm` minus that of `against`.
 
-    A recipe's name may say at which of its rungs (`exp024@200`); else it is its last. `expected`
-    is what the claim says, and a difference of less than `least` does not matter. Hypotheses of one
-    number are parts of one claim; one that does not decide is told and no part of the verdict.
+    A recipe's name may add one of its rungs (`exp024@200`); without it the last rung counts.
+    `expected` is the direction that is claimed; a difference of less than `least` does not matter.
+    Hypotheses with the same number are parts of one claim; one that does not decide is reported but
+    has no part in the verdict.
     """
 
     number: int = Field(ge=1, description="a whole number from 1")
@@ -104,7 +107,7 @@ class Hypothesis(StrictModel):
 
 
 def named(text: str) -> tuple[str, int | None]:
-    """The recipe and the rung that `arm` or `against` names; the rung is None for the last.
+    """Return the recipe and the rung that `arm` or `against` names; None is the last rung.
 
     Raises ValueError for a rung that is no whole number.
     """
@@ -115,7 +118,7 @@ def named(text: str) -> tuple[str, int | None]:
 
 
 def runs(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Every recipe with every training seed, seed by seed: a stopped study has all recipes."""
+    """Return every recipe with every seed, seed by seed: a stopped study then has all recipes."""
     return [
         (name, seed)
         for seed in seeds
@@ -127,7 +130,7 @@ def runs(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> list[tuple[str,
 def next_run(
     recipes: Mapping[str, Recipe], seeds: Sequence[int], tried: Iterable[Mapping[str, object]]
 ) -> dict[str, Setting]:
-    """The parameters of the first run that is not among those `tried`; empty after the last."""
-    known = {(one.get(RECIPE), one.get(TRAINING_SEED)) for one in tried}
+    """Return the parameters of the first run that was not `tried` yet; empty after the last."""
+    known = {(run.get(RECIPE), run.get(TRAINING_SEED)) for run in tried}
     left = (run for run in runs(recipes, seeds) if run not in known)
     return next(({RECIPE: name, TRAINING_SEED: seed} for name, seed in left), {})

@@ -1,4 +1,4 @@
-"""What copies of a training set are told by: its pictures as vectors, kept in the study folder."""
+"""Embeddings of the training pictures, cached per study, to detect copies."""
 
 from __future__ import annotations
 
@@ -27,10 +27,11 @@ _PARTS = ("seen", "held_out")
 def remembered(
     training_set: TrainingSet, embedding: Embedding, model: str, size: tuple[int, int], file: Path
 ) -> Memory | None:
-    """The memory of a training set, its pictures embedded at the suite's `size` (width, height).
+    """Return the memory of a training set, from pictures at the suite's `size` (width, height).
 
     `embedding` is that of the model called `model`. The vectors are written to `file`, and read
-    back where the data, the model and the size are still the same. None for a set too small.
+    from there while the data, the model and the size are the same. None for a set that is too
+    small.
     """
     key = hashlib.sha256(f"{model} {size} {training_set.sha256}".encode()).hexdigest()
     parts = _read(file, key)

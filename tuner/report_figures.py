@@ -1,6 +1,6 @@
-"""The report's charts as plain values: what its page hands to plotly, and nothing drawn yet.
+"""The report's charts as plain values for plotly; nothing is drawn here.
 
-Plotly reads some HTML in texts: every text of a study's own goes through `plain`.
+Plotly interprets some HTML in texts: every text that comes from a study goes through `plain`.
 """
 
 from __future__ import annotations
@@ -29,44 +29,44 @@ STATES = {
     "running": "running",
     "other": "failed",
 }
-"""The groups that the front tells apart, with their words."""
+"""The groups of trials that the front shows, with their words."""
 
 
 def plain(text: object) -> str:
-    """A text that plotly shows as it is."""
+    """Return the text escaped, so that plotly shows it unchanged."""
     return html.escape(str(text), quote=False)
 
 
 def group(trial: TrialRow, front: Sequence[int]) -> str:
-    """The one of STATES that a trial belongs to."""
+    """Return the group of STATES that a trial belongs to."""
     if trial.number in front:
         return "front"
     return trial.state if trial.state in STATES else "other"
 
 
 def front_points(data: StudyData, chosen: int | None) -> list[Plain]:
-    """A point for the base and every trial that was scored: its numbers, group and hover text."""
+    """Return a point for the base and each scored trial: numbers, group and hover text."""
     names = data.results.study.objectives
     base = data.results.base
     points = [_point("base", "base", base, names, "base without LoRA")] if base else []
-    for one in data.results.scored:
-        trial = one.trial
+    for scored in data.results.scored:
+        trial = scored.trial
         about = [f"trial {trial.number}: {trial.state}", *_wrapped(words(trial.parameters))]
         if trial.reason:
             about += _wrapped(trial.reason)
         kind = "chosen" if trial.number == chosen else group(trial, data.front)
         hover = "<br>".join(plain(line) for line in about)
-        points.append(_point(str(trial.number), kind, one.rung, names, hover))
+        points.append(_point(str(trial.number), kind, scored.rung, names, hover))
     return points
 
 
 def effect_points(data: StudyData) -> Plain:
-    """The values of every varied parameter and objective of the trials that are over."""
+    """Return the values of every varied parameter and objective of the finished trials."""
     over = finished(data)
-    names = list(dict.fromkeys(name for one, _ in over for name in one.parameters))
+    names = list(dict.fromkeys(name for trial, _ in over for name in trial.parameters))
     parameters = {}
     for name in names:
-        levels = [one.parameters.get(name) for one, _ in over]
+        levels = [trial.parameters.get(name) for trial, _ in over]
         if len({str(level) for level in levels}) > 1:
             numeric = is_numeric([level for level in levels if level is not None])
             shown = levels if numeric else [plain("none" if x is None else x) for x in levels]
@@ -75,17 +75,17 @@ def effect_points(data: StudyData) -> Plain:
         name: [rung.objectives[name].value for _, rung in over]
         for name in data.results.study.objectives
     }
-    trials = [str(one.number) for one, _ in over]
+    trials = [str(trial.number) for trial, _ in over]
     return {"parameters": parameters, "objectives": objectives, "trials": trials}
 
 
 def finished(data: StudyData) -> list[tuple[TrialRow, RungRow]]:
-    """The trials that are over and were scored, each with its last rung."""
+    """Return the finished trials that were scored, each with its last rung."""
     return [(one.trial, one.rung) for one in data.results.scored if one.trial.state in COUNTED]
 
 
 def course_figure(steps: Sequence[Step], base: float | None) -> Plain:
-    """The hypervolume against the seconds of all trials so far, and the base's as a line."""
+    """Return the chart of the hypervolume over the seconds, with the base's as a line."""
     x = [0.0, *(step.seconds for step in steps)]
     y = [0.0, *(step.hypervolume for step in steps)]
     traces: list[Plain] = [
@@ -120,7 +120,7 @@ def _point(key: str, kind: str, rung: RungRow, names: Sequence[str], hover: str)
 
 
 def _wrapped(text: str, columns: int = 60) -> list[str]:
-    """Lines that a hover box can hold."""
+    """Return lines short enough for a hover box."""
     lines = [""]
     for piece in text.split(" "):
         if lines[-1] and len(lines[-1]) + len(piece) > columns:
@@ -130,6 +130,6 @@ def _wrapped(text: str, columns: int = 60) -> list[str]:
 
 
 def _log(levels: Sequence[object], numeric: bool) -> bool:
-    """Whether numbers spread over so much that only their logarithm shows them."""
+    """Return True if the numbers span so much that only their logarithm shows them."""
     numbers = np.array([one for one in levels if one is not None], np.float64) if numeric else ()
     return bool(len(numbers) and min(numbers) > 0 and max(numbers) >= 8 * min(numbers))

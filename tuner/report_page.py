@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from metrics.contract import Objective
 from tuner.answer import Answer, answer
 from tuner.course import agreements, causes, course, hypervolumes, phase_seconds
-from tuner.effects import Estimate, effects, excludes_zero
+from tuner.effects import Interval, effects, excludes_zero
 from tuner.errors import TunerError
 from tuner.extra_table import extra_tables
 from tuner.files import write_text
@@ -27,7 +27,7 @@ from tuner.findings import ASKS
 from tuner.recipe_results import read_series
 from tuner.report_data import StudyData, read_study_data
 from tuner.report_figures import STATES, course_figure, effect_points, finished, front_points
-from tuner.report_pictures import Pictures, Shown, as_json, judges, key, pictures
+from tuner.report_pictures import Shown, Wall, as_json, judges, key, pictures
 from tuner.rows import json_text
 from tuner.store import utc_now
 from tuner.study_folder import DEFAULT_STUDIES, StudyFolder, study_name
@@ -35,7 +35,7 @@ from tuner.text import interval, words
 from tuner.verdict_page import COLUMNS, RULE, cells, verdict_rows
 
 
-def page(data: StudyData, found: Answer, pictures: Pictures) -> str:
+def page(data: StudyData, found: Answer, pictures: Wall) -> str:
     """The whole page."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tuner"),
@@ -91,7 +91,7 @@ def minutes(at: str) -> str:
     return f"{at[:10]} {at[11:16]} UTC" if at.endswith("+00:00") else at
 
 
-def prompt_groups(pictures: Pictures) -> list[tuple[str, int]]:
+def prompt_groups(pictures: Wall) -> list[tuple[str, int]]:
     """The wall's prompts, each with the number of its columns."""
     first: Sequence[Shown] = next(iter(pictures.wall.values()), ())
     grouped = itertools.groupby(first, key=lambda one: one.row.prompt.text)
@@ -142,12 +142,12 @@ def _stopped_words(count: int) -> str:
     return f", {count} of them at the rung where they were stopped" if count else ""
 
 
-def known(estimate: Estimate | None) -> bool:
+def known(estimate: Interval | None) -> bool:
     """Whether an effect's interval lies on one side of zero."""
     return estimate is not None and excludes_zero(estimate)
 
 
-def _facts(data: StudyData, found: Answer, pictures: Pictures) -> dict[str, Any]:
+def _facts(data: StudyData, found: Answer, pictures: Wall) -> dict[str, Any]:
     """What the page's script draws and opens."""
     order = judges(data)
     samples = {

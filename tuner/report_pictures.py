@@ -1,4 +1,4 @@
-"""Which samples a report shows: the wall, some of every other trial, each judge's extremes."""
+"""Choose the samples of a report: the wall, some of every other trial, each judge's extremes."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from tuner.rows import SampleRow
 from tuner.thumbnails import Thumbnail, thumbnails
 
 MOST_ROWS = 20
-"""Trials on the wall, the strongest of the front."""
+"""Most trials on the wall: the strongest of the front."""
 
 MOST_PICTURES = 2000
-"""Pictures in a report, so that it stays under 20 MB and 20 s for 300 trials."""
+"""Most pictures in a report: it stays under 20 MB and takes under 20 s for 300 trials."""
 
 EACH = 5
-"""Samples of each judge at either end."""
+"""Number of best and of worst samples for each judge."""
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A sample on the page: its trial's key, its small picture (None: gone), what judges found."""
+    """A sample on the page: its trial's key, its small picture (None: gone), its faults."""
 
     key: str
     row: SampleRow
@@ -33,10 +33,10 @@ class Shown:
     drawing: Drawing
 
     def of(self, judge: str) -> Shown:
-        """The same sample with what one judge found alone."""
-        seen = {name: self.row.scores[name] for name in self.row.scores if name in (judge, READ)}
-        found = [one for one in self.findings if one.judge == judge]
-        return replace(self, findings=found, drawing=drawing(seen))
+        """Return the same sample with the findings of one judge only."""
+        scores = {name: self.row.scores[name] for name in self.row.scores if name in (judge, READ)}
+        faults = [one for one in self.findings if one.judge == judge]
+        return replace(self, findings=faults, drawing=drawing(scores))
 
     @property
     def words(self) -> str:
@@ -45,7 +45,7 @@ class Shown:
 
     @property
     def view(self) -> str:
-        """The SVG view box of what is drawn over the picture: its pixels."""
+        """The SVG view box of the lines over the picture, in pixels."""
         return "0 0 {:.0f} {:.0f}".format(*self._size)
 
     @property
@@ -72,7 +72,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Extremes:
-    """A judge's best and worst samples with their values; one from each trial as far as it goes."""
+    """A judge's best and worst samples with their values, from as many trials as possible."""
 
     judge: str
     best: Sequence[tuple[Shown, float]]
@@ -80,7 +80,7 @@ class Extremes:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Wall:
     """All samples of the page: `wall` in the order of its rows, `others` of trials not on it."""
 
     wall: Mapping[Who, Sequence[Shown]]
@@ -89,12 +89,12 @@ class Pictures:
 
 
 def key(who: Who) -> str:
-    """What a trial, or the base, is called on the page."""
+    """Return the name of a trial, or of the base, on the page."""
     return "base" if who is None else str(who)
 
 
-def pictures(data: StudyData, chosen: int | None) -> Pictures:
-    """The samples to show, with their small pictures."""
+def pictures(data: StudyData, chosen: int | None) -> Wall:
+    """Return the samples to show, with their small pictures."""
     wall = _wall(data, chosen)
     rows = {who: list(data.samples[who]) for who in wall}
     rest = [who for who in data.samples if who not in wall]
@@ -106,7 +106,7 @@ def pictures(data: StudyData, chosen: int | None) -> Pictures:
     paths = [row.path for of in rows.values() for row in of] + [row.path for _, row in pairs]
     small = thumbnails(paths)
     shown = {who: [_shown(who, row, small) for row in of] for who, of in rows.items()}
-    return Pictures(
+    return Wall(
         {who: shown[who] for who in wall},
         {who: shown[who] for who in rest},
         [
@@ -117,13 +117,13 @@ def pictures(data: StudyData, chosen: int | None) -> Pictures:
 
 
 def judges(data: StudyData) -> list[str]:
-    """The judges whose scores the study keeps, in the order of ASKS, others after them."""
-    found = {name for of in data.samples.values() for row in of[:1] for name in row.scores}
-    return [*(name for name in ASKS if name in found), *sorted(found - set(ASKS))]
+    """Return the judges whose scores the study keeps: those of ASKS in its order, then others."""
+    known = {name for of in data.samples.values() for row in of[:1] for name in row.scores}
+    return [*(name for name in ASKS if name in known), *sorted(known - set(ASKS))]
 
 
 def spread(rows: Sequence[SampleRow], count: int) -> list[SampleRow]:
-    """At most `count` samples, the same cells of every trial: each prompt once, then again."""
+    """Return at most `count` samples, the same cells of every trial: every prompt once first."""
     turns: dict[str, int] = {}
     placed = []
     for row in rows:
@@ -136,9 +136,10 @@ def spread(rows: Sequence[SampleRow], count: int) -> list[SampleRow]:
 def extremes(
     samples: Mapping[Who, Sequence[SampleRow]], judge: str
 ) -> tuple[list[tuple[Who, SampleRow]], list[tuple[Who, SampleRow]]]:
-    """A judge's best and worst samples, the furthest out first.
+    """Return a judge's best and worst samples, the most extreme first.
 
-    One from each trial before a second from any: else one collapsed trial is all there is.
+    One from each trial comes before a second from any: else one collapsed trial would fill the
+    list.
     """
     best = _furthest(samples, judge, -1.0)
     taken = {(who, row.cell) for who, row in best}
@@ -146,21 +147,21 @@ def extremes(
     return best, [(who, row) for who, row in worst if (who, row.cell) not in taken]
 
 
-def as_json(one: Shown, order: Sequence[str], with_picture: bool) -> dict[str, Any]:
-    """What the page's script needs of a sample; its values in the `order` of the judges."""
-    told: dict[str, Any] = {"v": [_short(_value(one.row, name)) for name in order]}
-    for name, value in (("f", one.words), ("o", one.bones), ("b", one.boxes)):
+def as_json(sample: Shown, order: Sequence[str], with_picture: bool) -> dict[str, Any]:
+    """Return the values of a sample for the page's script, in the `order` of the judges."""
+    values: dict[str, Any] = {"v": [_short(_value(sample.row, name)) for name in order]}
+    for name, value in (("f", sample.words), ("o", sample.bones), ("b", sample.boxes)):
         if value:
-            told[name] = value
-    if one.bones or one.boxes:
-        told["s"] = one.view
-    if with_picture and one.picture:
-        told["i"] = one.picture.address
-    return told
+            values[name] = value
+    if sample.bones or sample.boxes:
+        values["s"] = sample.view
+    if with_picture and sample.picture:
+        values["i"] = sample.picture.address
+    return values
 
 
 def _wall(data: StudyData, chosen: int | None) -> list[Who]:
-    """The base, the chosen trial, and the strongest others of the front."""
+    """Return the base, the chosen trial, and the strongest others of the front."""
     rows: list[Who] = [None] if None in data.samples else []
     first = [] if chosen is None else [chosen]
     return rows + [*first, *(one for one in data.front if one != chosen)][:MOST_ROWS]
@@ -169,15 +170,15 @@ def _wall(data: StudyData, chosen: int | None) -> list[Who]:
 def _furthest(
     samples: Mapping[Who, Sequence[SampleRow]], judge: str, sign: float
 ) -> list[tuple[Who, SampleRow]]:
-    found = []
+    candidates = []
     for turn, (who, rows) in enumerate(samples.items()):
         judged = [(_value(row, judge), row) for row in rows]
         known = [(sign * value, row) for value, row in judged if value is not None]
         # Among equals each trial gives another prompt: a yes-or-no judge has many.
         of = len(rows)
         known.sort(key=lambda one: (one[0], (one[1].cell - turn * 5) % of))
-        found += [(place, value, who, row) for place, (value, row) in enumerate(known[:EACH])]
-    furthest = sorted(found, key=lambda one: (one[0], one[1]))[:EACH]
+        candidates += [(place, value, who, row) for place, (value, row) in enumerate(known[:EACH])]
+    furthest = sorted(candidates, key=lambda one: (one[0], one[1]))[:EACH]
     return [(who, row) for _, _, who, row in sorted(furthest, key=lambda one: one[1])]
 
 

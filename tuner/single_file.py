@@ -1,7 +1,7 @@
-"""A Stable Diffusion as one .safetensors file in the original layout.
+"""Write a Stable Diffusion as one .safetensors file in the original layout.
 
-That is how A1111, Forge and ComfyUI read a whole model. diffusers reads the layout and has no
-writer for it. Names follow CompVis's latent-diffusion, and for the text encoder transformers'.
+A1111, Forge and ComfyUI read a whole model like that. diffusers reads the layout and has no writer
+for it. Names follow CompVis's latent-diffusion, and for the text encoder transformers'.
 """
 
 from __future__ import annotations
@@ -49,17 +49,17 @@ _VAE_BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|downsamplers|upsampl
 
 
 class SingleFileError(TunerError):
-    """A model that the original layout has no names for."""
+    """A model for which the original layout has no names."""
 
 
 def write_single_file(
     path: Path, pipeline: StableDiffusionPipeline, metadata: Mapping[str, str]
 ) -> None:
-    """Write the whole model as float16, whole or not at all.
+    """Write the whole model as float16, atomically.
 
-    It is read with `StableDiffusionPipeline.from_single_file(path, config=FOLDER)`, FOLDER being
-    a base of the same architecture in diffusers' layout. Raises SingleFileError for Stable
-    Diffusion 2.x, whose text encoder lies there in open_clip's layout.
+    Read it with `StableDiffusionPipeline.from_single_file(path, config=FOLDER)`; FOLDER is a base
+    of the same architecture in diffusers' layout. Raises SingleFileError for Stable Diffusion 2.x,
+    whose text encoder is stored in open_clip's layout there.
     """
     if pipeline.text_encoder.config.hidden_act == "gelu":
         raise SingleFileError(
@@ -76,23 +76,23 @@ def write_single_file(
 
 
 def original_layout(pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:
-    """The weights of UNet, VAE and text encoder by their original names."""
-    found: dict[str, torch.Tensor] = {}
+    """Return the weights of UNet, VAE and text encoder by their original names."""
+    named: dict[str, torch.Tensor] = {}
     layers = int(pipeline.unet.config.layers_per_block)
-    # Where a block has attention, its upsampler comes third in the last layer, else second.
+    # The upsampler is third in the last layer of a block with attention, else second.
     attentive = [bool(getattr(block, "attentions", ())) for block in pipeline.unet.up_blocks]
     for name, tensor in pipeline.unet.state_dict().items():
-        found["model.diffusion_model." + _unet_name(name, layers, attentive)] = tensor
+        named["model.diffusion_model." + _unet_name(name, layers, attentive)] = tensor
     blocks = len(pipeline.vae.config.up_block_types)
     for name, tensor in pipeline.vae.state_dict().items():
         original = _vae_name(name, blocks)
         is_matrix = ".mid.attn_1." in original and tensor.ndim == 2
-        # There these layers are convolutions of one pixel.
-        found["first_stage_model." + original] = tensor[..., None, None] if is_matrix else tensor
+        # In the original layout these layers are 1 x 1 convolutions.
+        named["first_stage_model." + original] = tensor[..., None, None] if is_matrix else tensor
     for name, tensor in pipeline.text_encoder.state_dict().items():
         plain = name.removeprefix("text_model.")
-        found[f"cond_stage_model.transformer.text_model.{plain}"] = tensor
-    return found
+        named[f"cond_stage_model.transformer.text_model.{plain}"] = tensor
+    return named
 
 
 def _unet_name(name: str, layers: int, attentive: list[bool]) -> str:
@@ -140,7 +140,7 @@ def _vae_name(name: str, blocks: int) -> str:
         return name  # conv_in, conv_out
     way, block, kind, layer, inner = match[1], int(match[2]), match[3], match[4], match[5]
     if way == "up":
-        block = blocks - 1 - block  # counted from the small pictures up here, down there
+        block = blocks - 1 - block  # the two layouts count the blocks in opposite directions
     if kind == "resnets":
         return f"{coder}.{way}.{block}.block.{layer}.{_shortcut(inner)}"
     return f"{coder}.{way}.{block}.{way}sample.{inner}"

@@ -1,4 +1,4 @@
-"""Sizes of pictures in pixels: how they are written, and what a base was made with."""
+"""Sizes of pictures in pixels: their notation, and the native size of a base."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pathlib import Path
 from tuner import shipped
 
 STABLE_DIFFUSION_SIZE = 512
-"""The native size in pixels of Stable Diffusion 1.5, which a base is taken for if unknown."""
+"""Native size in pixels of Stable Diffusion 1.5, and of a base whose size is unknown."""
 
 SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
 _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 
 
 def parse_size(size: int | str) -> tuple[int, int]:
-    """Width and height in pixels of `512` or `512x768`; ValueError for anything else."""
+    """Return width and height in pixels of `512` or `512x768`; ValueError for anything else."""
     match = _SIZE_TEXT.fullmatch(size) if isinstance(size, str) else None
     if isinstance(size, str) and match is None:
         raise ValueError(f"{size!r} is no size")
@@ -27,15 +27,15 @@ def parse_size(size: int | str) -> tuple[int, int]:
 
 
 def as_text(size: tuple[int, int]) -> str:
-    """A size (width, height) as it is written: `512`, or `512x768` where the sides differ."""
+    """Return a size (width, height) as text: `512`, or `512x768` if the sides differ."""
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
 def native_size(base: str) -> int:
-    """The side in pixels of the square pictures that a base was made with.
+    """Return the side in pixels of the square pictures that a base was trained on.
 
-    A diffusers folder says it itself; a hub id or a single file cannot be asked without loading
-    it, and counts as Stable Diffusion 1.5.
+    It is read from a diffusers folder. A hub id or a single file would have to be loaded for it,
+    and counts as Stable Diffusion 1.5.
     """
     if base == "mannequin":
         return shipped.NATIVE_SIZE

@@ -1,6 +1,7 @@
-"""The parts of a search space that need more than a type: training keys, recipes, prompts, sizes.
+"""Check the parts of a search space that need more than a type.
 
-Each function returns what it read and the problems it met; what could not be read is left out.
+These are training keys, starting points, prompts and sizes. Each function returns what it read and
+the problems it found; what could not be read is left out.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tuner.parameters import (
     is_bound,
     same,
 )
-from tuner.problems import Path, Problem, check_model, not_allowed, unknown_key
+from tuner.problems import KeyPath, Problem, check_model, not_allowed, unknown_key
 from tuner.sizes import STABLE_DIFFUSION_SIZE, native_size, parse_size
 from tuner.suite_config import SuiteConfig
 from tuner.text import show
@@ -45,30 +46,30 @@ class _PromptEntry(BaseModel):
 
     text: str = Field(min_length=1, max_length=2000, description="a prompt")
     sex: Literal["female", "male"] | None = Field(
-        default=None, description="female, male, null where the prompt asks for neither"
+        default=None, description="female, male, null if the prompt names neither"
     )
     framing: Literal["full", "half"] | None = Field(
-        default=None, description="full, half, null where the prompt asks for neither"
+        default=None, description="full, half, null if the prompt names neither"
     )
     names_clothes: bool = Field(default=False, description="true, false")
 
 
 def read_train(raw: object, data: object) -> tuple[Train, list[Problem]]:
-    """The parameters of `train:`, in the order of TrainConfig, defaults filled in, without `seed`.
+    """Return the parameters of `train:` in the order of TrainConfig, with defaults, without `seed`.
 
-    `data` is the study's: where it names several folders, `train.data` has to say which.
+    `data` is the study's: if it names several folders, `train.data` must name one of them.
     """
     if not isinstance(raw, Mapping):
         return {}, [not_allowed(("train",), raw, "training keys and their values")]
     read: Train = {}
     problems: list[Problem] = []
     for name, value in raw.items():
-        path: Path = ("train", name)
+        path: KeyPath = ("train", name)
         if name not in TrainConfig.model_fields:
             problems.append(unknown_key(path, TrainConfig.model_fields))
             continue
-        parameter, found = read_parameter(name, value, path)
-        problems += found
+        parameter, parameter_problems = read_parameter(name, value, path)
+        problems += parameter_problems
         if parameter is not None:
             read[name] = parameter
     problems += _data_problems(read, raw, data)
@@ -80,20 +81,22 @@ def read_train(raw: object, data: object) -> tuple[Train, list[Problem]]:
 
 
 def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...], list[Problem]]:
-    """The recipes of `start_from`, each value one that its parameter may take."""
+    """Return the starting points of `start_from`; each value is one that its parameter may take."""
     if raw is None:
         return (), []
     if not isinstance(raw, list):
-        return (), [not_allowed(("start_from",), raw, "a list of recipes {parameter: value, ...}")]
+        return (), [
+            not_allowed(("start_from",), raw, "a list of starting points {parameter: value, ...}")
+        ]
     starts: list[dict[str, Value]] = []
     problems: list[Problem] = []
-    for index, recipe in enumerate(raw):
-        path: Path = ("start_from", index)
-        if not isinstance(recipe, Mapping):
-            problems.append(not_allowed(path, recipe, "a recipe {parameter: value, ...}"))
+    for index, entry in enumerate(raw):
+        path: KeyPath = ("start_from", index)
+        if not isinstance(entry, Mapping):
+            problems.append(not_allowed(path, entry, "a starting point {parameter: value, ...}"))
             continue
         start: dict[str, Value] = {}
-        for name, value in recipe.items():
+        for name, value in entry.items():
             problems += _start_value(start, train, (*path, name), value)
         problems += _left_out(start, train, path)
         if start and start not in starts:
@@ -101,31 +104,31 @@ def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...]
     return tuple(starts), problems
 
 
-def _left_out(start: dict[str, Value], train: Train, path: Path) -> list[Problem]:
-    """Values of a recipe that its other values leave nobody to ask for."""
+def _left_out(start: dict[str, Value], train: Train, path: KeyPath) -> list[Problem]:
+    """Return problems: values of a starting point whose `when` condition does not hold."""
     problems = []
     for name in start:
         parameter = train[name]
         for other, wanted in () if isinstance(parameter, Fixed) else parameter.when:
             if other in start and not any(same(start[other], value) for value in wanted):
-                told = " or ".join(show(value) for value in wanted)
-                text = f"is only asked for when {other} is {told}; take it out of this recipe"
+                values = " or ".join(show(value) for value in wanted)
+                text = f"is only used when {other} is {values}; take it out of this starting point"
                 problems.append(Problem((*path, name), text))
     return problems
 
 
 def read_prompts(suite: object) -> tuple[object, list[Problem]]:
-    """The values of `suite:` with its prompts as Prompt; no prompt may name a child."""
+    """Return the values of `suite:` with its prompts as Prompt; no prompt may name a child."""
     if not isinstance(suite, Mapping) or not isinstance(entries := suite.get("prompts"), list):
         return suite, []
     prompts: list[Prompt] = []
     problems: list[Problem] = []
     for index, entry in enumerate(entries):
-        path: Path = ("suite", "prompts", index)
+        path: KeyPath = ("suite", "prompts", index)
         if not isinstance(entry, Mapping):
             problems.append(not_allowed(path, entry, "{text, sex, framing, names_clothes}"))
-        elif found := check_model(_PromptEntry, entry, path):
-            problems += found
+        elif entry_problems := check_model(_PromptEntry, entry, path):
+            problems += entry_problems
         elif words := forbidden_words(entry["text"]):
             text = f"names a child or an age under 18 ({', '.join(words)}); allowed: adults"
             problems.append(Problem((*path, "text"), text))
@@ -137,7 +140,7 @@ def read_prompts(suite: object) -> tuple[object, list[Problem]]:
 
 
 def read_constraints(raw: object) -> tuple[object, list[Problem]]:
-    """The limits of `constraints:`; null lifts a limit that an extended file has set."""
+    """Return the limits of `constraints:`; null removes one that an extended file has set."""
     if raw is None:
         return {}, []
     if not isinstance(raw, Mapping):
@@ -147,28 +150,28 @@ def read_constraints(raw: object) -> tuple[object, list[Problem]]:
     return limits, problems
 
 
-def grid_problems(sampler: object, train: Train, trials: object, recipes: int) -> list[Problem]:
-    """What keeps `sampler: grid` from visiting each point of the space once."""
+def grid_problems(sampler: object, train: Train, trials: object, starts: int) -> list[Problem]:
+    """Return what prevents `sampler: grid` from visiting each point of the space once."""
     if sampler != "grid":
         return []
     problems, points = [], 1
     for name, parameter in train.items():
         if is_bound(parameter):
             problems.append(Problem(("train", name, "when"), "a grid has no conditions"))
-        elif (found := grid_points(parameter)) is None:
+        elif (values := grid_points(parameter)) is None:
             problems.append(Problem(("train", name), "a grid needs choices, or a range with step"))
         else:
-            points *= len(found)
-    if not problems and isinstance(trials, int) and trials > points + recipes:
-        text = f"found {trials}, allowed: at most {points + recipes}: {points} points of the grid"
-        problems.append(Problem(("budget", "trials"), f"{text} and {recipes} recipes"))
+            points *= len(values)
+    if not problems and isinstance(trials, int) and trials > points + starts:
+        text = f"found {trials}, allowed: at most {points + starts}: {points} points of the grid"
+        problems.append(Problem(("budget", "trials"), f"{text} and {starts} starting points"))
     return problems
 
 
 def prior_problems(regularisation: object, train: Train) -> list[Problem]:
-    """A weight of regularisation pictures where the study has none, and pictures without weight."""
+    """Return a problem: a prior weight without regularisation pictures, or the reverse."""
     weights = extremes(train["prior_weight"]) if "prior_weight" in train else (0.0,)
-    weighted = any(isinstance(one, int | float) and one > 0 for one in weights)
+    weighted = any(isinstance(weight, int | float) and weight > 0 for weight in weights)
     if weighted and regularisation is None:
         text = "is above 0, but the study has no regularisation pictures; set regularisation: base"
         return [Problem(("train", "prior_weight"), f"{text}, originals, or a folder")]
@@ -179,11 +182,11 @@ def prior_problems(regularisation: object, train: Train) -> list[Problem]:
 
 
 def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
-    """Training and sampling sizes outside half to twice the base's native size."""
+    """Return problems: training and sampling sizes outside half to twice the native size."""
     if not isinstance(base, str):
         return []
-    sizes: list[tuple[Path, Value]] = []
-    path: Path = ("train", "resolution")
+    sizes: list[tuple[KeyPath, Value]] = []
+    path: KeyPath = ("train", "resolution")
     match train.get("resolution"):
         case Fixed(value):
             sizes.append((path, value))
@@ -194,38 +197,38 @@ def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
     if isinstance(suite, Mapping) and isinstance(size := suite.get("size"), int | str):
         sizes.append((("suite", "size"), size))
     if isinstance(suite, Mapping) and isinstance(also := suite.get("also_at"), list | tuple):
-        sizes += [(("suite", "also_at", place), one) for place, one in enumerate(also)]
-    found = (size_problem(where, size, base) for where, size in sizes)
-    return [problem for problem in found if problem is not None]
+        sizes += [(("suite", "also_at", place), other) for place, other in enumerate(also)]
+    unfit = (size_problem(where, size, base) for where, size in sizes)
+    return [problem for problem in unfit if problem is not None]
 
 
 def other_base_problems(bases: object, suite: object) -> list[Problem]:
-    """Further bases that are not made for pictures of the suite's size."""
+    """Return problems: further bases that are not made for pictures of the suite's size."""
     if not isinstance(bases, list) or not isinstance(suite, Mapping):
         return []
     named = [(place, base) for place, base in enumerate(bases) if isinstance(base, str)]
-    found = [(place, size_problem((), suite.get("size"), base)) for place, base in named]
-    return [Problem(("also_sample_on", n), f"suite.size: {one.text}") for n, one in found if one]
+    unfit = [(place, size_problem((), suite.get("size"), base)) for place, base in named]
+    return [Problem(("also_sample_on", n), f"suite.size: {each.text}") for n, each in unfit if each]
 
 
 def seed_problems(budget: object, suite: object) -> list[Problem]:
-    """More noise seeds at the low rungs than the suite has."""
+    """Return a problem if the low rungs use more noise seeds than the suite has."""
     if not isinstance(budget, Mapping) or not isinstance(suite, Mapping):
         return []
-    asked = budget.get("low_rung_seeds")
+    wanted = budget.get("low_rung_seeds")
     there = suite.get("seeds", SuiteConfig.model_fields["seeds"].default)
-    if type(asked) is not int or type(there) is not int or asked <= there:
+    if type(wanted) is not int or type(there) is not int or wanted <= there:
         return []
     rule = f"null (all) or a whole number from 1 to the suite's seeds, {there}"
-    return [not_allowed(("budget", "low_rung_seeds"), asked, rule)]
+    return [not_allowed(("budget", "low_rung_seeds"), wanted, rule)]
 
 
-def size_problem(path: Path, size: Value, base: str) -> Problem | None:
-    """A size outside half to twice the native size of `base`."""
+def size_problem(path: KeyPath, size: Value, base: str) -> Problem | None:
+    """Return a problem if a size is outside half to twice the native size of `base`."""
     try:
         sides = parse_size(size)  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        return None  # told as a wrong value already
+        return None  # reported as a wrong value already
     native = native_size(base)
     if _fits(sides, native):
         return None
@@ -245,11 +248,11 @@ def _fits(sides: tuple[int, int], native: int) -> bool:
 
 
 def _when_problems(read: Train) -> list[Problem]:
-    """Conditions on parameters that are never there, always there or bound themselves."""
+    """Return problems: conditions on parameters without choices, or with `when` themselves."""
     problems = []
     for name, parameter in read.items():
         for other, wanted in () if isinstance(parameter, Fixed) else parameter.when:
-            path: Path = ("train", name, "when", other)
+            path: KeyPath = ("train", name, "when", other)
             named = read.get(other)
             if not isinstance(named, Choices) or named.when:
                 rule = (
@@ -263,8 +266,11 @@ def _when_problems(read: Train) -> list[Problem]:
 
 
 def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list[Problem]:
-    """Fills `train.data` in where it can only be one name; tells where it is missing or wrong."""
-    path: Path = ("train", "data")
+    """Return problems: `train.data` is missing or wrong.
+
+    It is set if there is only one name.
+    """
+    path: KeyPath = ("train", "data")
     names = list(data) if isinstance(data, Mapping) else []
     rule = f"one of the names in data ({', '.join(map(str, names))})"
     if not names:
@@ -286,12 +292,14 @@ def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list
     return [not_allowed(path, value, rule) for value in values if value not in names]
 
 
-def _start_value(start: dict[str, Value], train: Train, path: Path, value: object) -> list[Problem]:
+def _start_value(
+    start: dict[str, Value], train: Train, path: KeyPath, value: object
+) -> list[Problem]:
     name = str(path[-1])
     if name not in TrainConfig.model_fields:
         return [unknown_key(path, TrainConfig.model_fields)]
     if name not in train:
-        return []  # `seed`, which every trial has its own of, or told as a problem of train
+        return []  # `seed`, which differs in every trial, or reported as a problem of train
     checked, problem = read_value(name, value, path)
     if problem is None and contains(train[name], checked):
         start[name] = checked

@@ -18,8 +18,7 @@ from typing import Any
 import yaml
 
 from tuner.errors import ConfigError
-from tuner.problems import Path as KeyPath
-from tuner.problems import Problem, dotted
+from tuner.problems import KeyPath, Problem, dotted
 from tuner.space_paths import absolute_paths
 from tuner.text import show
 

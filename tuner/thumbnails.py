@@ -1,4 +1,4 @@
-"""Small pictures as text, so that a page can carry them: WebP in data addresses."""
+"""Small pictures as text, so that a page can contain them: WebP in data addresses."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ import numpy as np
 from metrics.contract import Image
 
 SIDES = (128, 96, 64)
-"""Longest sides in pixels; the largest is taken with which all pictures stay within the budget."""
+"""Longest sides in pixels; the largest for which all pictures stay within the budget is used."""
 
 MOST_BYTES = 10_000_000
-"""Room for all pictures of a page, as text."""
+"""Most bytes for all pictures of a page, as text."""
 
 _QUALITY = 75
 _PROBES = 16
@@ -26,7 +26,7 @@ _PROBES = 16
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture: its address, which holds all of it, and its size in pixels."""
+    """A small picture: its address, which contains all of it, and its size in pixels."""
 
     address: str
     width: int
@@ -34,16 +34,16 @@ class Thumbnail:
 
 
 def thumbnails(paths: Iterable[Path]) -> dict[Path, Thumbnail]:
-    """The small copy of each picture; a picture that cannot be read has none.
+    """Return the small copy of each picture; a picture that cannot be read has none.
 
-    Nothing is enlarged: a picture smaller than the side that fits stays as it is.
+    Nothing is enlarged: a picture smaller than the side that fits keeps its size.
     """
     wanted = list(dict.fromkeys(paths))
-    # OpenCV lets go of the interpreter while it decodes and encodes.
+    # OpenCV releases the interpreter lock while it decodes and encodes.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         side = _fitting_side(wanted)
         made = pool.map(lambda path: _thumbnail(path, side), wanted)
-        return {path: one for path, one in zip(wanted, made, strict=True) if one}
+        return {path: small for path, small in zip(wanted, made, strict=True) if small}
 
 
 def _thumbnail(path: Path, side: int) -> Thumbnail | None:
@@ -56,7 +56,7 @@ def _thumbnail(path: Path, side: int) -> Thumbnail | None:
 
 
 def _fitting_side(paths: Sequence[Path]) -> int:
-    """The largest of SIDES with which the pictures fit, judged by some of them."""
+    """Return the largest of SIDES with which the pictures fit, estimated from some of them."""
     places = np.linspace(0, len(paths) - 1, min(_PROBES, len(paths))).round().astype(int)
     read = [_read(paths[place]) for place in places]
     probes = [picture for picture in read if picture is not None]
@@ -68,7 +68,7 @@ def _fitting_side(paths: Sequence[Path]) -> int:
 
 
 def _read(path: Path) -> Image | None:
-    """The picture in OpenCV's order of channels; None where there is none to read."""
+    """Return the picture in OpenCV's order of channels; None if it cannot be read."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError:

@@ -1,7 +1,7 @@
-"""One training run: every setting that a search may try, checked when it is made.
+"""Settings of one training run: every setting that a search may try, checked when it is made.
 
-The fields are the keys of `train:` in a search space; each one's description is the sentence
-"allowed: ..." of its error line. Values are checked strictly: text is no number, true is not 1.
+The fields are the keys of `train:` in a search space; each description is the sentence "allowed:
+..." of its error line. Values are checked strictly: text is no number, true is not 1.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tuner.errors import ConfigError
 from tuner.sizes import SIZE_RULE, parse_size
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""Names that become files, folders or prompt words: no path can be made of them."""
+"""Names that become files, folders or prompt words; none of them can be a path."""
 
 NAME_RULE = "1 to 64 characters A-Z a-z 0-9 . _ -, the first a letter or digit"
 
@@ -33,13 +33,13 @@ _SHARE = "a number in [0, 1]"
 
 
 class StrictModel(BaseModel):
-    """A configuration that cannot change, knows all of its keys, and guesses no types."""
+    """A configuration that is immutable, refuses unknown keys, and converts no types."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class TrainConfig(StrictModel):
-    """One training run. The keys are those of `train:` in a search space."""
+    """Settings of one training run. The keys are those of `train:` in a search space."""
 
     method: Literal["lora", "dreambooth"] = Field(default="lora", description="lora, dreambooth")
     data: str | None = Field(default=None, description="the name of one of the folders in data")
@@ -125,12 +125,12 @@ class TrainConfig(StrictModel):
 
     @property
     def lora_alpha(self) -> float:
-        """The LoRA's alpha, as `alpha` or the rank gives it."""
+        """The LoRA's alpha: `alpha`, or the rank if that is null."""
         return float(self.rank) if self.alpha is None else self.alpha
 
     @property
     def file_alpha(self) -> float:
-        """The alpha that a file has to name, where a LoRA acts with the strength alpha / rank.
+        """The alpha to write to a file, where a LoRA acts with the strength alpha / rank.
 
         With `use_rslora` it acts with alpha / sqrt(rank) (Kalajdzievski 2023).
         """
@@ -138,7 +138,7 @@ class TrainConfig(StrictModel):
 
     @property
     def captions_vary(self) -> bool:
-        """Whether a picture's caption may be another one each time."""
+        """True if a picture's caption may differ each time it is used."""
         return self.shuffle_tags or self.tag_dropout > 0
 
     @property
@@ -148,14 +148,14 @@ class TrainConfig(StrictModel):
 
 
 def to_yaml(config: TrainConfig) -> str:
-    """The parameters of a trial as `train.yaml` keeps them; `read_yaml` reads them back."""
+    """Return the parameters of a trial as the text of `train.yaml`; `read_yaml` reads it back."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
 def read_yaml(path: Path) -> TrainConfig:
-    """The parameters that `train.yaml` at `path` keeps.
+    """Return the parameters in the `train.yaml` at `path`.
 
-    Raises ConfigError when it is missing or no longer what a trial wrote.
+    Raises ConfigError if it is missing or not as a trial wrote it.
     """
     try:
         return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import metrics
 from metrics.contract import Measure, Sample
-from tuner.alias_leak import asks, leak_measures
+from tuner.alias_leak import has_alias, leak_measures
 from tuner.collapse import hard_failure
 from tuner.events import Event, Phase, Progress
 from tuner.files import write_text
@@ -124,6 +124,6 @@ def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:
 def _alias_leak(
     bench: Workbench, config: TrainConfig, lora: Path, samples: Sequence[Sample]
 ) -> list[Measure]:
-    if config.alias is None or bench.base_scored is None or asks(bench.suite, config.alias):
+    if config.alias is None or bench.base_scored is None or has_alias(bench.suite, config.alias):
         return []
     return leak_measures(bench.base, bench.suite, config.alias, lora, (samples, bench.base_scored))

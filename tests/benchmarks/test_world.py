@@ -12,7 +12,7 @@ from PIL import Image
 from world_arms import ALL, BASE, EFFECTS, FEW, GENDER, LONG, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES, Memory, collapsed, copies, measure
 from world_plots import plot_effect
-from world_report import Difference, Found, best_known, compare, paired, report, verdict
+from world_report import Found, best_known, compare, paired, report, verdict
 from world_runs import (
     FIRST_JUDGES,
     Run,
@@ -30,6 +30,7 @@ from metrics.contract import Prompt, Sample, Score, ScoredSample
 from metrics.models import cache_folder
 from tuner import shipped
 from tuner.mannequin.dataset import VARIANTS, VERSION, write_dataset
+from tuner.verdicts import SeedDifference
 
 SCALE = Scale()
 ARMS = {arm.name: arm for effect in EFFECTS for arm in effect.arms}
@@ -202,9 +203,11 @@ def test_the_paired_interval_is_students() -> None:
 def test_the_verdict(expected: str, interval: tuple[float, float], told: str) -> None:
     low, high = interval
     one = Comparison(ALL, BASE, "pose", expected)  # type: ignore[arg-type]
-    assert verdict(one, Difference((low + high) / 2, low, high, 0.01, 5)) == told
+    assert verdict(one, SeedDifference((low + high) / 2, low, high, 0.01, 5)) == told
     assert verdict(one, None) == "not run"
-    assert verdict(one, Difference(0.2, -math.inf, math.inf, 1.0, 1)) == "one seed shows nothing"
+    assert (
+        verdict(one, SeedDifference(0.2, -math.inf, math.inf, 1.0, 1)) == "one seed shows nothing"
+    )
 
 
 def drawn(number: int, prompt: Prompt, blur: float = 0.3, **scores: float | None) -> ScoredSample:

@@ -88,11 +88,11 @@ def test_no_more_than_a_third_of_the_suite_is_drawn_again(seeds: int, count: int
 
 
 def test_the_alias_is_put_as_in_training_and_the_noise_stays(base: BaseModel) -> None:
-    asked = with_alias(SUITE, "mi_cv")
-    assert [one.text for one in asked.prompts] == ["mi_cv, 1girl", "mi_cv, 1boy"]
-    assert asked.prompts[0].sex == "female"
+    aliased = with_alias(SUITE, "mi_cv")
+    assert [one.text for one in aliased.prompts] == ["mi_cv, 1girl", "mi_cv, 1boy"]
+    assert aliased.prompts[0].sex == "female"
     for index in range(len(SUITE.cells())):
-        assert torch.equal(noise(base.pipeline, SUITE, index), noise(base.pipeline, asked, index))
+        assert torch.equal(noise(base.pipeline, SUITE, index), noise(base.pipeline, aliased, index))
 
 
 def test_distance_of_pictures_by_hand() -> None:

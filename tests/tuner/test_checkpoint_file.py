@@ -32,9 +32,9 @@ def sized(context: int, first: int = 320, channels: int = 4) -> dict[str, tuple[
 
 
 def test_a_first_stable_diffusion_takes_the_shipped_configuration(tmp_path: Path) -> None:
-    found = read_checkpoint(checkpoint(tmp_path, sized(768)))
-    assert found.config == STABLE_DIFFUSION_15
-    arguments = opening(found)
+    file = read_checkpoint(checkpoint(tmp_path, sized(768)))
+    assert file.config == STABLE_DIFFUSION_15
+    arguments = opening(file)
     assert arguments["config"] == str(STABLE_DIFFUSION_15)
     assert len(arguments["tokenizer"]) == 49408
 

@@ -94,7 +94,7 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
     assert found is not None
     assert found.verdict is not None
     assert found.verdict.noise.keys() == {"pose", "quality"}
-    assert {one.candidate.trial for one in found.verdict.standings} == {0, 1}
+    assert {one.candidate.trial for one in found.verdict.ranked} == {0, 1}
     assert [one[0] for one in store.phases(1)] == ["confirm", "confirm"]
 
 
@@ -241,7 +241,7 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
     assert found is not None
     assert found.verdict is not None
     assert found.verdict.noise == {}
-    assert all(one.failed == ("diverged: the loss is nan",) for one in found.verdict.standings)
+    assert all(one.failed == ("diverged: the loss is nan",) for one in found.verdict.ranked)
     assert list(confirming(bench, folder, store, plan)) == []
 
 

@@ -28,8 +28,8 @@ def rung(number: int, step: int, **values: float) -> RungRow:
 
 
 def test_the_hypervolume_is_the_dominated_share() -> None:
-    found = hypervolumes([[0.5, 0.5], [0.2, 0.2], [0.5, 1.0], [1.0, 0.1]])
-    assert found == pytest.approx([0.25, 0.25, 0.5, 0.55], abs=2e-3)
+    volumes = hypervolumes([[0.5, 0.5], [0.2, 0.2], [0.5, 1.0], [1.0, 0.1]])
+    assert volumes == pytest.approx([0.25, 0.25, 0.5, 0.55], abs=2e-3)
     assert hypervolumes([[0.8] * 4]) == pytest.approx([0.8**4], abs=5e-3)
     assert hypervolumes([[float("nan"), 1.0], [0.0, 0.0], [1.0, 1.0]]) == [0, 0, 1]
     assert hypervolumes([]) == []
@@ -62,24 +62,29 @@ def test_rungs_that_turn_the_order_round_are_weak() -> None:
     # Done again as another trial.
     rungs[96] = [rung(96, 10, pose=0.5, gender=0.5)]
     trials.append(trial(96, "interrupted"))
-    (found,) = agreements(trials, rungs, ["pose", "gender"])
-    assert (found.step, found.reached, found.stopped, found.trials) == (10, 15, 1, 12)
-    assert found.weak == ["pose"]
-    assert found.correlations["gender"] is not None
-    assert found.correlations["gender"].value == pytest.approx(1.0)
+    (agreement,) = agreements(trials, rungs, ["pose", "gender"])
+    assert (agreement.step, agreement.reached, agreement.stopped, agreement.trials) == (
+        10,
+        15,
+        1,
+        12,
+    )
+    assert agreement.weak == ["pose"]
+    assert agreement.correlations["gender"] is not None
+    assert agreement.correlations["gender"].value == pytest.approx(1.0)
     # At the first rung each beats the one before it, at the last all are on one front.
-    assert found.order is None
-    assert found.foretells == pytest.approx(0.0)
-    assert found.warning == (
-        "step 10 says little about the last rung (rank correlation 0.00 over 12 trials): raise it "
+    assert agreement.order is None
+    assert agreement.foretells == pytest.approx(0.0)
+    assert agreement.warning == (
+        "step 10 predicts the last rung badly (rank correlation 0.00 over 12 trials): raise it "
         "in budget.rungs, or let all trials go on with budget.keep: 1"
     )
-    lines = rung_lines([found])
+    lines = rung_lines([agreement])
     assert lines[0] == (
         "step 10: 15 trials, 1 stopped there; rank correlation with the last rung: pose -1.00, "
         "gender +1.00 (over 12 trials)"
     )
-    assert lines[1:] == [f"warning: {found.warning}"]
+    assert lines[1:] == [f"warning: {agreement.warning}"]
 
 
 def test_the_order_counts_where_it_is_known() -> None:
@@ -88,15 +93,15 @@ def test_the_order_counts_where_it_is_known() -> None:
         n: [rung(n, 10, pose=value, gender=value), rung(n, 20, pose=value, gender=0.9 * value)]
         for n, value in enumerate(values)
     }
-    (found,) = agreements(whole(rungs), rungs, ["pose", "gender"])
-    assert found.order is not None
-    assert found.foretells == found.order.value == pytest.approx(1.0)
-    assert found.warning is None
+    (agreement,) = agreements(whole(rungs), rungs, ["pose", "gender"])
+    assert agreement.order is not None
+    assert agreement.foretells == agreement.order.value == pytest.approx(1.0)
+    assert agreement.warning is None
     rungs = {n: [of[0], rung(n, 20, pose=0.1 + n % 3, gender=n % 3)] for n, of in rungs.items()}
-    (found,) = agreements(whole(rungs, "infeasible"), rungs, ["pose", "gender"])
-    assert found.order is not None
-    assert found.warning is not None
-    assert f"{found.order.value:.2f} over 10 trials" in found.warning
+    (agreement,) = agreements(whole(rungs, "infeasible"), rungs, ["pose", "gender"])
+    assert agreement.order is not None
+    assert agreement.warning is not None
+    assert f"{agreement.order.value:.2f} over 10 trials" in agreement.warning
 
 
 def test_rungs_are_held_against_each_trials_own_last() -> None:
@@ -111,13 +116,17 @@ def test_rungs_are_held_against_each_trials_own_last() -> None:
 
 def test_rungs_of_few_trials_say_nothing() -> None:
     rungs = {n: [rung(n, 10, pose=n / 4), rung(n, 20, pose=n / 4)] for n in range(4)}
-    (found,) = agreements(whole(rungs), rungs, ["pose"])
-    assert (found.correlations["pose"], found.order, found.warning) == (None, None, None)
-    assert "too few trials have both" in rung_lines([found])[0]
+    (agreement,) = agreements(whole(rungs), rungs, ["pose"])
+    assert (agreement.correlations["pose"], agreement.order, agreement.warning) == (
+        None,
+        None,
+        None,
+    )
+    assert "too few trials have both" in rung_lines([agreement])[0]
     backwards = {n: [rung(n, 10, pose=n / 7), rung(n, 20, pose=-n / 7)] for n in range(7)}
-    (found,) = agreements(whole(backwards), backwards, ["pose"])
-    assert found.correlations["pose"] is not None
-    assert found.warning is None
+    (agreement,) = agreements(whole(backwards), backwards, ["pose"])
+    assert agreement.correlations["pose"] is not None
+    assert agreement.warning is None
     assert agreements([], {}, ["pose"]) == []
     once = {n: [rung(n, 20, pose=n / 7)] for n in range(7)}
     assert agreements([*whole(once), trial(9, "failed")], once, ["pose"]) == []
@@ -128,18 +137,18 @@ def test_a_measure_without_a_number_is_left_out() -> None:
     rungs = {n: [rung(n, 10, pose=n / 9), rung(n, 20, pose=n / 9)] for n in range(9)}
     rungs[0][0] = rung(0, 10)
     rungs[1][1] = rung(1, 20, pose=float("nan"))
-    (found,) = agreements(whole(rungs), rungs, ["pose"])
-    assert found.correlations["pose"] is not None
-    assert found.correlations["pose"].value == pytest.approx(1.0)
+    (agreement,) = agreements(whole(rungs), rungs, ["pose"])
+    assert agreement.correlations["pose"] is not None
+    assert agreement.correlations["pose"].value == pytest.approx(1.0)
 
 
 def test_seconds_add_up_by_phase() -> None:
-    found = phase_seconds([("train", 2.0), ("score", 5.0), ("train", 4.0)])
-    assert list(found.items()) == [("train", 6.0), ("score", 5.0)]
+    seconds = phase_seconds([("train", 2.0), ("score", 5.0), ("train", 4.0)])
+    assert list(seconds.items()) == [("train", 6.0), ("score", 5.0)]
 
 
 def test_causes_forget_the_numbers_of_one_trial() -> None:
-    found = causes(
+    grouped = causes(
         [
             trial(0),
             trial(1, "pruned", "collapsed: 40 of 52 samples show nothing but one colour"),
@@ -152,7 +161,7 @@ def test_causes_forget_the_numbers_of_one_trial() -> None:
             trial(8, "stopped", "behind at step 10: place 5 of 6, the best 3 go on"),
         ]
     )
-    assert [(one.state, one.words, one.trials) for one in found] == [
+    assert [(one.state, one.words, one.trials) for one in grouped] == [
         ("pruned", "collapsed", (1, 2)),
         ("stopped", "behind at step 10", (7, 8)),
         ("failed", "ValueError: odd", (4,)),

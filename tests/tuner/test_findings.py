@@ -18,7 +18,7 @@ def test_every_judge_has_its_question() -> None:
 
 
 def test_what_is_wrong_is_told_in_words_the_surest_first() -> None:
-    found = findings(
+    result = findings(
         scores(
             Score("limbs", 0.3, None, {"worst": "missing arm"}),
             Score("gender", 0.1),
@@ -30,7 +30,7 @@ def test_what_is_wrong_is_told_in_words_the_surest_first() -> None:
         ),
         "female",
     )
-    assert [one.words for one in found] == [
+    assert [one.words for one in result] == [
         "3 persons",
         "not female",
         "explicit: male genitalia exposed",
@@ -46,10 +46,10 @@ def test_a_judge_of_another_version_is_told_by_its_name() -> None:
 def test_a_limb_too_many_is_drawn_with_the_skeleton_and_its_box() -> None:
     limbs = Score("limbs", 0.1, None, {"worst": "extra limb", "part": [0.1, 0.2, 0.3, 0.4]})
     pose = Score("pose_readable", 1.0, None, {"people": 1, "joints": JOINTS})
-    found = drawing(scores(limbs, pose))
-    assert len(found.bones) == 13
-    assert found.bones[1] == ((0.06, 0.09), (0.12, 0.15))  # the shoulders
-    assert found.boxes == ((0.1, 0.2, 0.3, 0.4),)
+    result = drawing(scores(limbs, pose))
+    assert len(result.bones) == 13
+    assert result.bones[1] == ((0.06, 0.09), (0.12, 0.15))  # the shoulders
+    assert result.boxes == ((0.1, 0.2, 0.3, 0.4),)
     missing = Score("limbs", 0.1, None, {"worst": "missing arm", "part": [0.1, 0.2, 0.3, 0.4]})
     assert drawing(scores(missing, pose)).boxes == ()
 

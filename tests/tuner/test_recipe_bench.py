@@ -79,13 +79,13 @@ def parts(
     trained: list[str | None] = []
     train = trial.train
 
-    def told(*given: Any) -> Any:
+    def counted(*given: Any) -> Any:
         trained.append(given[2][0].alias)
         return train(*given)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "score", by_brightness)
-        patch.setattr(trial, "train", told)
+        patch.setattr(trial, "train", counted)
         first = run_part(base, training_set, root / "a", 0)
         of_first = list(trained)
         second = run_part(base, training_set, root / "b", 1)
@@ -141,7 +141,7 @@ def test_parts_with_other_seeds_count_together_and_can_be_joined(
         paths = [row.path for one in store.trials() for row in store.samples(one.number, 2)]
     assert len(set(paths)) == 6 * 4
     assert all(path.is_file() for path in paths)
-    assert "What the runs say" in write_report(whole).read_text(encoding="utf-8")
+    assert "What the runs show" in write_report(whole).read_text(encoding="utf-8")
     with pytest.raises(ConfigError, match="with training seed 0 twice"):
         read_series([parts.first, whole])
 

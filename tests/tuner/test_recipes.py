@@ -57,7 +57,7 @@ def test_a_recipe_is_the_studys_settings_with_its_own(tmp_path: Path) -> None:
     assert set(config.tried("rank")) == {8, 4}
 
 
-def test_a_recipe_with_an_alias_is_asked_with_it_unless_it_says_no(tmp_path: Path) -> None:
+def test_a_recipe_with_an_alias_is_sampled_with_it_unless_it_says_no(tmp_path: Path) -> None:
     config = read(tmp_path)
     assert recipe_suite(config, "one") == config.suite
     assert recipe_suite(config, "once") == config.suite
@@ -102,7 +102,7 @@ def test_more_seeds_and_other_claims_are_the_same_study(tmp_path: Path) -> None:
     assert space_hash(other) != space_hash(config)
 
 
-def asked(folder: StudyFolder, config: StudyConfig, run: object) -> None:
+def run_all(folder: StudyFolder, config: StudyConfig, run: object) -> None:
     folder.create()
     with opened(config, folder, DATA) as memory, Store(folder.results_db) as store:
         record_study(config, folder, store, DATA)
@@ -113,27 +113,27 @@ def asked(folder: StudyFolder, config: StudyConfig, run: object) -> None:
 
 def done(folder: StudyFolder) -> list[tuple[object, object, str]]:
     with Store(folder.results_db) as store:
-        told = store.trials()
-    return [(one.parameters["recipe"], one.parameters["training_seed"], one.state) for one in told]
+        rows = store.trials()
+    return [(row.parameters["recipe"], row.parameters["training_seed"], row.state) for row in rows]
 
 
 def test_every_run_is_done_once_also_after_a_break(tmp_path: Path) -> None:
     config, folder = read(tmp_path), StudyFolder(tmp_path / "pose")
     with pytest.raises(KeyboardInterrupt):
-        asked(folder, config, raising(folder, KeyboardInterrupt(), at=2))
+        run_all(folder, config, raising(folder, KeyboardInterrupt(), at=2))
     assert done(folder)[2] == ("once", 0, "interrupted")
-    asked(folder, config, good(folder))
+    run_all(folder, config, good(folder))
     complete = [row[:2] for row in done(folder) if row[2] == "complete"]
     assert complete == [("one", 0), ("two", 0), ("once", 0), ("one", 1), ("two", 1)]
 
 
 def test_a_run_that_failed_is_tried_again_and_more_seeds_go_on(tmp_path: Path) -> None:
     config, folder = read(tmp_path), StudyFolder(tmp_path / "pose")
-    asked(folder, config, raising(folder, RuntimeError("no luck"), at=1))
+    run_all(folder, config, raising(folder, RuntimeError("no luck"), at=1))
     states = done(folder)
     assert states[1] == ("two", 0, "failed")
     assert states[2] == ("two", 0, "complete")
-    asked(folder, read(tmp_path, SPACE.replace("seeds: 2", "seeds: 3", 1)), good(folder))
+    run_all(folder, read(tmp_path, SPACE.replace("seeds: 2", "seeds: 3", 1)), good(folder))
     assert {row[:2] for row in done(folder)} == {
         *((name, seed) for name in ("one", "two") for seed in range(3)),
         ("once", 0),
@@ -141,7 +141,7 @@ def test_a_run_that_failed_is_tried_again_and_more_seeds_go_on(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("captions: gender}", "caption: gender}", "recipes.one.caption: unknown key"),
         ("captions: gender}", "rank: 0}", "recipes.one.rank: found 0, allowed"),
@@ -166,9 +166,9 @@ def test_a_run_that_failed_is_tried_again_and_more_seeds_go_on(tmp_path: Path) -
         ("recipes:", "start_from: [{rank: 8}]\nrecipes:", "start_from: is for searches"),
     ],
 )
-def test_mistakes_are_told(tmp_path: Path, old: str, new: str, told: str) -> None:
+def test_mistakes_are_reported(tmp_path: Path, old: str, new: str, message: str) -> None:
     assert old in SPACE
-    with pytest.raises(ConfigError, match=re.escape(told)):
+    with pytest.raises(ConfigError, match=re.escape(message)):
         read(tmp_path, SPACE.replace(old, new, 1))
 
 

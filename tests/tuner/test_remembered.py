@@ -40,10 +40,10 @@ def test_a_training_set_is_embedded_once(training_set: TrainingSet, tmp_path: Pa
 def test_other_data_another_model_or_size_are_embedded_anew(
     training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    asked: list[int] = []
+    batches: list[int] = []
 
     def counted(images: Sequence[Image]) -> Floats:
-        asked.append(len(images))
+        batches.append(len(images))
         return colours(images)
 
     file = tmp_path / "data.safetensors"
@@ -54,10 +54,10 @@ def test_other_data_another_model_or_size_are_embedded_anew(
         (replace(training_set, sha256="other"), "n", (16, 16)),
     ):
         assert remembered(data, counted, model, size, file) is not None
-    assert asked == [12] * 4
+    assert batches == [12] * 4
     file.write_bytes(b"spoilt")
     assert remembered(training_set, counted, "m", SIZE, file) is not None
-    assert len(asked) == 5
+    assert len(batches) == 5
 
 
 def test_too_few_pictures_are_nothing_to_go_by(training_set: TrainingSet, tmp_path: Path) -> None:

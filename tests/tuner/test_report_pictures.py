@@ -56,12 +56,12 @@ def test_the_wall_has_the_base_and_the_front_and_the_rest_share_the_room(
     data = read_study_data(folder)
     monkeypatch.setattr(report_pictures, "MOST_ROWS", 2)
     monkeypatch.setattr(report_pictures, "MOST_PICTURES", 26)
-    found = pictures(data, data.front[0])
-    assert list(found.wall) == [None, *data.front[:2]]
-    assert all(len(of) == 6 for of in found.wall.values())
-    assert set(found.others) == set(range(6)) - set(found.wall)
-    assert {len(of) for of in found.others.values()} == {(26 - 18) // len(found.others)}
-    assert all(one.picture for of in found.wall.values() for one in of)
+    shown = pictures(data, data.front[0])
+    assert list(shown.wall) == [None, *data.front[:2]]
+    assert all(len(of) == 6 for of in shown.wall.values())
+    assert set(shown.others) == set(range(6)) - set(shown.wall)
+    assert {len(of) for of in shown.others.values()} == {(26 - 18) // len(shown.others)}
+    assert all(one.picture for of in shown.wall.values() for one in of)
     # Another rule may name a trial that is not the front's first.
     assert list(pictures(data, data.front[-1]).wall)[1] == data.front[-1]
 

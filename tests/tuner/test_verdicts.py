@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from tuner.recipes import BASE, Expected, Hypothesis
-from tuner.verdicts import Difference, Runs, compare, decide, difference, holm, overall
+from tuner.verdicts import Runs, SeedDifference, compare, decide, difference, holm, overall
 
 
 def hypothesis(number: int = 1, against: str = "b", decides: bool = True) -> Hypothesis:
@@ -42,7 +42,7 @@ def test_a_difference_is_that_of_scipys_t_test() -> None:
 
 
 def test_one_seed_shows_nothing_and_equal_differences_are_certain() -> None:
-    assert difference([0.3]) == Difference(0.3, -math.inf, math.inf, 1.0, 1)
+    assert difference([0.3]) == SeedDifference(0.3, -math.inf, math.inf, 1.0, 1)
     assert difference([0.0, 0.0]).p == 1
     assert difference([0.25, 0.25]).p == 0
 
@@ -82,24 +82,24 @@ def test_holm_keeps_the_rate_of_any_false_alarm() -> None:
     ],
 )
 def test_the_rule(expected: Expected, low: float, high: float, p: float, verdict: str) -> None:
-    found = Difference((low + high) / 2, low, high, p, 5)
-    assert decide(expected, 0.05, found, p) == verdict
+    apart = SeedDifference((low + high) / 2, low, high, p, 5)
+    assert decide(expected, 0.05, apart, p) == verdict
 
 
 def test_fewer_than_five_seeds_decide_nothing() -> None:
-    assert decide("higher", 0.05, Difference(0.2, 0.1, 0.3, 1e-4, 4), 1e-4) == "undecided"
+    assert decide("higher", 0.05, SeedDifference(0.2, 0.1, 0.3, 1e-4, 4), 1e-4) == "undecided"
     assert decide("higher", 0.05, None, 1.0) == "undecided"
 
 
 def test_runs_are_paired_by_their_seed() -> None:
-    found = {
+    of = {
         ("a", None): {seed: {"pose_bare": 0.8 + seed / 100} for seed in range(5)},
         ("b", None): {seed: {"pose_bare": 0.6 + seed / 100} for seed in (4, 2, 0, 1, 3)},
     }
-    found["b", None][7] = {"pose_bare": 0.0}  # a run that `a` lacks
-    found["a", None][8] = {"pose_bare": 0.0}
-    found["a", None][7] = {"pose_bare": None}  # nothing could be judged
-    (one,) = compare([hypothesis()], found)
+    of["b", None][7] = {"pose_bare": 0.0}  # a run that `a` lacks
+    of["a", None][8] = {"pose_bare": 0.0}
+    of["a", None][7] = {"pose_bare": None}  # nothing could be judged
+    (one,) = compare([hypothesis()], of)
     assert one.difference is not None
     assert one.difference.n == 5
     assert one.difference.low == pytest.approx(0.2)
@@ -108,8 +108,8 @@ def test_runs_are_paired_by_their_seed() -> None:
 
 
 def test_the_base_stands_against_every_seed() -> None:
-    found = {**runs(a=[0.7, 0.8, 0.9, 0.8, 0.8]), (BASE, None): {-1: {"pose_bare": 0.5}}}
-    (one,) = compare([hypothesis(against=BASE)], found)
+    of = {**runs(a=[0.7, 0.8, 0.9, 0.8, 0.8]), (BASE, None): {-1: {"pose_bare": 0.5}}}
+    (one,) = compare([hypothesis(against=BASE)], of)
     assert one.difference is not None
     assert one.difference.value == pytest.approx(0.3)
     assert one.difference.n == 5
@@ -118,9 +118,9 @@ def test_the_base_stands_against_every_seed() -> None:
 def test_a_comparison_that_does_not_decide_is_not_corrected_for() -> None:
     values = runs(a=[0.7, 0.8, 0.9, 0.8, 0.8], b=[0.5, 0.55, 0.45, 0.5, 0.52])
     alone = compare([hypothesis()], values)[0]
-    first, told = compare([hypothesis(), hypothesis(decides=False)], values)
+    first, second = compare([hypothesis(), hypothesis(decides=False)], values)
     assert first == alone
-    assert (told.holm, told.verdict) == (None, None)
+    assert (second.holm, second.verdict) == (None, None)
     both = compare([hypothesis(), hypothesis(2)], values)
     assert both[0].holm == pytest.approx(2 * (alone.holm or 0))
 

@@ -15,11 +15,11 @@ from tuner.winner import (
     Candidate,
     Entry,
     Noise,
-    Verdict,
+    Ranking,
     is_kept,
     noise_floors,
-    recipe,
-    verdict,
+    rank,
+    retrained,
 )
 
 GOOD = USUAL | {"limbs": 0.97, "dressed": 0.97}
@@ -30,55 +30,55 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def decide(entries: list[Entry], base: object, limits: dict[str, float] = LIMITS) -> Verdict:
-    return verdict(entries, base, NAMES, limits)  # type: ignore[arg-type]
+def decide(entries: list[Entry], base: object, limits: dict[str, float] = LIMITS) -> Ranking:
+    return rank(entries, base, NAMES, limits)  # type: ignore[arg-type]
 
 
 def test_a_better_trial_is_the_single_winner(rng: np.random.Generator) -> None:
-    found = decide(*study(rng, [USUAL, GOOD, USUAL]))
-    assert found.winner is not None
-    assert found.winner.candidate == Candidate(1, 300)
-    assert found.single
-    assert found.winner.best is not None
-    assert found.winner.best > 0.95
-    leads = [one.lead for one in found.standings[1:]]
+    ranking = decide(*study(rng, [USUAL, GOOD, USUAL]))
+    assert ranking.winner is not None
+    assert ranking.winner.candidate == Candidate(1, 300)
+    assert ranking.single
+    assert ranking.winner.best is not None
+    assert ranking.winner.best > 0.95
+    leads = [one.lead for one in ranking.ranked[1:]]
     assert all(lead is not None and lead.low > 0 for lead in leads)
-    assert found.gain is not None
-    assert found.gain.low > 0
-    assert sum(one.best or 0 for one in found.standings) == pytest.approx(1)
+    assert ranking.gain is not None
+    assert ranking.gain.low > 0
+    assert sum(one.best or 0 for one in ranking.ranked) == pytest.approx(1)
 
 
 def test_the_winner_has_the_highest_lower_bound(rng: np.random.Generator) -> None:
-    found = decide(*study(rng, [USUAL] * 3))
-    lows = [one.strength.low for one in found.standings]
+    ranking = decide(*study(rng, [USUAL] * 3))
+    lows = [one.strength.low for one in ranking.ranked]
     assert lows == sorted(lows, reverse=True)
-    assert found.winner is found.standings[0]
-    assert found.winner.lead is None
+    assert ranking.winner is ranking.ranked[0]
+    assert ranking.winner.lead is None
 
 
 def test_equal_samples_are_a_tie(rng: np.random.Generator) -> None:
     entries, base = study(rng, [USUAL])
     twin = replace(entries[0], candidate=Candidate(7, 150))
-    found = decide([*entries, twin], base)
-    assert {one.candidate.trial for one in found.standings} == {0, 7}
-    assert found.tied == found.standings[1:]
-    assert not found.single
-    assert found.winner is not None
-    assert found.winner.best == pytest.approx(0.5, abs=0.05)
-    assert found.standings[1].lead is not None
-    assert found.standings[1].lead.value == 0
-    assert found.standings[1].lead.low < 0 < found.standings[1].lead.high
+    ranking = decide([*entries, twin], base)
+    assert {one.candidate.trial for one in ranking.ranked} == {0, 7}
+    assert ranking.tied == ranking.ranked[1:]
+    assert not ranking.single
+    assert ranking.winner is not None
+    assert ranking.winner.best == pytest.approx(0.5, abs=0.05)
+    assert ranking.ranked[1].lead is not None
+    assert ranking.ranked[1].lead.value == 0
+    assert ranking.ranked[1].lead.low < 0 < ranking.ranked[1].lead.high
 
 
 def test_a_trial_that_does_nothing_never_wins(rng: np.random.Generator) -> None:
     entries, base = study(rng, [GOOD, USUAL])
     still = Measure("effect", 0.015, 0.012, 0.021, 104, 104)
     entries[0] = replace(entries[0], own=replace(entries[0].own, effect=still))
-    found = decide(entries, base)
-    assert found.winner is not None
-    assert found.winner.candidate.trial == 1
-    assert found.single
-    first, last = found.standings
+    ranking = decide(entries, base)
+    assert ranking.winner is not None
+    assert ranking.winner.candidate.trial == 1
+    assert ranking.single
+    first, last = ranking.ranked
     assert last.does_nothing
     assert last.best is None
     assert first.best == 1.0
@@ -90,11 +90,11 @@ def test_a_trial_that_does_nothing_never_wins(rng: np.random.Generator) -> None:
 
 def test_a_trial_that_breaks_a_limit_on_fresh_samples_never_wins(rng: np.random.Generator) -> None:
     bare = GOOD | {"dressed": 0.4}
-    found = decide(*study(rng, [bare, USUAL | {"dressed": 0.98}]))
-    assert [one.candidate.trial for one in found.standings] == [1, 0]
-    assert found.standings[1].broken == ("undressed_rate",)
-    assert found.standings[1].unshown == ("undressed_rate",)
-    assert found.standings[0].unshown == ()
+    ranking = decide(*study(rng, [bare, USUAL | {"dressed": 0.98}]))
+    assert [one.candidate.trial for one in ranking.ranked] == [1, 0]
+    assert ranking.ranked[1].broken == ("undressed_rate",)
+    assert ranking.ranked[1].unshown == ("undressed_rate",)
+    assert ranking.ranked[0].unshown == ()
 
 
 def test_a_limit_is_held_only_by_an_upper_bound_on_enough_samples() -> None:
@@ -108,9 +108,9 @@ def test_a_limit_is_held_only_by_an_upper_bound_on_enough_samples() -> None:
 
 
 def test_no_confirmed_trial_is_no_winner(rng: np.random.Generator) -> None:
-    found = decide([], judged(samples(rng, USUAL), None))
-    assert found.winner is None
-    assert found.standings == ()
+    ranking = decide([], judged(samples(rng, USUAL), None))
+    assert ranking.winner is None
+    assert ranking.ranked == ()
 
 
 def test_the_noise_floor_is_the_spread_over_training_seeds(rng: np.random.Generator) -> None:
@@ -119,7 +119,7 @@ def test_the_noise_floor_is_the_spread_over_training_seeds(rng: np.random.Genera
     own = entries[0].own
     values = [0.70, 0.76, 0.73]
     runs = [
-        replace(own, judged=replace(own.judged, objectives=told(own.judged.objectives, value)))
+        replace(own, judged=replace(own.judged, objectives=with_pose(own.judged.objectives, value)))
         for value in values
     ]
     entry = Entry(Candidate(0, 300), runs[0], tuple(runs[1:]))
@@ -135,7 +135,7 @@ def test_the_noise_floor_is_the_spread_over_training_seeds(rng: np.random.Genera
     assert decide([entry], base).winner is not None
 
 
-def told(objectives: object, pose: float) -> dict[str, Objective]:
+def with_pose(objectives: object, pose: float) -> dict[str, Objective]:
     return {**objectives, "pose": replace(objectives["pose"], value=pose)}  # type: ignore
 
 
@@ -153,8 +153,8 @@ def test_the_recipes_interval_holds_over_training_seeds_too(rng: np.random.Gener
     before = samples(rng, USUAL)
     runs = [run(samples(rng, USUAL), before) for _ in range(2)]
     base = judged(before, None)
-    quiet = recipe(runs, base, "pose", Noise(0.0, 6))
-    loud = recipe(runs, base, "pose", Noise(0.1, 6))
+    quiet = retrained(runs, base, "pose", Noise(0.0, 6))
+    loud = retrained(runs, base, "pose", Noise(0.1, 6))
     assert quiet.value == loud.value == np.mean([r.judged.objectives["pose"].value for r in runs])
     assert loud.high - loud.low > quiet.high - quiet.low > 0.1
     assert 0 <= loud.low < loud.value < loud.high <= 1
@@ -175,8 +175,8 @@ def test_what_one_more_training_gives_lies_in_the_recipes_interval() -> None:
             for number in range(3)
         ]
         noise = noise_floors(entries, ("pose",))["pose"]
-        found = recipe(entries[0].repeats, judged(before, None), "pose", noise)
-        inside.append(found.low <= truth(trained())["pose"] <= found.high)
+        expected = retrained(entries[0].repeats, judged(before, None), "pose", noise)
+        inside.append(expected.low <= truth(trained())["pose"] <= expected.high)
     assert np.mean(inside) >= 0.93
 
 
@@ -185,9 +185,9 @@ def test_equal_trials_have_no_winner_beyond_ties_and_true_intervals() -> None:
     """120 studies over nothing but equal trials."""
     single, true, wanted = [], [], truth(USUAL)
     for number in range(120):
-        found = decide(*study(np.random.default_rng(number), [USUAL] * 3))
-        single.append(found.single)
-        true.append(holds(found, wanted))
+        ranking = decide(*study(np.random.default_rng(number), [USUAL] * 3))
+        single.append(ranking.single)
+        true.append(holds(ranking, wanted))
     assert np.mean(single) <= 0.07
     assert np.mean(true) >= 0.93
 
@@ -202,13 +202,13 @@ def test_the_named_winners_interval_holds_its_truth_among_unequal_trials() -> No
             USUAL | {"limbs": rng.uniform(0.6, 0.95), "dressed": rng.uniform(0.7, 1.0)}
             for _ in range(3)
         ]
-        found = decide(*study(rng, chances))  # type: ignore[arg-type]
-        if found.winner is not None:
-            true.append(holds(found, truth(chances[found.winner.candidate.trial])))
+        ranking = decide(*study(rng, chances))  # type: ignore[arg-type]
+        if ranking.winner is not None:
+            true.append(holds(ranking, truth(chances[ranking.winner.candidate.trial])))
     assert len(true) > 90
     assert np.mean(true) >= 0.93
 
 
-def holds(found: Verdict, wanted: dict[str, float]) -> bool:
-    first = found.standings[0].objectives
+def holds(ranking: Ranking, wanted: dict[str, float]) -> bool:
+    first = ranking.ranked[0].objectives
     return all(first[name].low <= value <= first[name].high for name, value in wanted.items())

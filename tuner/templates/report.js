@@ -141,12 +141,12 @@ function showSample(key, cell) {
   const [prompt, seed] = facts.cells[cell];
   byId("sample-title").textContent = called(key);
   byId("sample-prompt").textContent = `${prompt || "empty prompt"}, seed ${seed}`;
-  byId("sample-found").textContent = sample.f || "";
+  byId("sample-faults").textContent = sample.f || "";
   byId("sample-picture").replaceChildren(image(key, cell), ...overlay(sample));
   byId("sample-scores").replaceChildren(...facts.judges.map((name, place) => {
     const row = element("tr"), value = sample.v[place];
-    const told = value === null || value === undefined ? "abstained" : value.toFixed(2);
-    row.append(element("th", name, { scope: "row" }), element("td", told));
+    const shown = value === null || value === undefined ? "abstained" : value.toFixed(2);
+    row.append(element("th", name, { scope: "row" }), element("td", shown));
     return row;
   }));
   if (!byId("sample").open) byId("sample").showModal();
