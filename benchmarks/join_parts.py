@@ -15,11 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tuner.files import write_text
-from tuner.recipe_results import read_series
-from tuner.space import load_study
-from tuner.space_text import to_yaml
-from tuner.study_folder import StudyFolder
+from tuner.results import read_series
+from tuner.space import load_study, to_yaml
+from tuner.storage import StudyFolder
+from tuner.storage.files import write_text
 
 OF_A_TRIAL = ("rungs", "samples", "scores", "measures", "features")
 PATHS = {"rungs": ("lora", "grid"), "samples": ("path",)}

@@ -26,12 +26,13 @@ from metrics import open_detectors, score
 from metrics.contract import Image, Prompt, Sample
 from metrics.detectors import Detectors
 from metrics.preprocess import detector_picture
-from tuner.base_model import load_base
-from tuner.files import write_text
-from tuner.judge_models import judge_settings
-from tuner.mannequin.render import draw, random_figure
-from tuner.sample import draw as draw_samples
-from tuner.suite_config import SuiteConfig
+from tuner.judging.models import judge_settings
+from tuner.mannequin import draw
+from tuner.mannequin.render import random_figure
+from tuner.models import draw as draw_samples
+from tuner.models import load_base
+from tuner.space import SuiteConfig
+from tuner.storage.files import write_text
 
 RESULT = Path(__file__).parent / "results" / "judges.md"
 GOAL = 4.0

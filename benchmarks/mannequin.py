@@ -19,15 +19,16 @@ from PIL import Image as Pictures
 from metrics import open_detectors, score
 from metrics.contract import Image, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
-from metrics.gender import GROUPS
 from metrics.intervals import wilson
-from tuner import shipped
-from tuner.base_model import load_base
-from tuner.judge_models import mannequin_judges
-from tuner.mannequin.build import redraw
-from tuner.mannequin.render import draw, random_figure
-from tuner.sample import draw as draw_samples
-from tuner.suite_config import SuiteConfig
+from metrics.judges.gender import GROUPS
+from tuner.judging.models import mannequin_judges
+from tuner.mannequin import draw
+from tuner.mannequin.building.build import redraw
+from tuner.mannequin.render import random_figure
+from tuner.models import draw as draw_samples
+from tuner.models import load_base
+from tuner.space import SuiteConfig
+from tuner.storage import shipped
 
 RESULT = Path(__file__).parent / "results" / "mannequin.md"
 BARE = (Prompt("1girl", "female"), Prompt("1boy", "male"))

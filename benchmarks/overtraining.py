@@ -22,14 +22,14 @@ from world_arms import GENDER, Arm, Scale
 
 from metrics import open_detectors
 from metrics.contract import Measure, Objective
-from metrics.effect import effect
 from metrics.objectives import objectives
-from tuner.base_model import load_base
+from metrics.sets.effect import effect
 from tuner.errors import DivergedError
-from tuner.files import write_text
-from tuner.grid import write_grid
-from tuner.judge_models import mannequin_judges
-from tuner.train import Checkpoint, train
+from tuner.judging.models import mannequin_judges
+from tuner.models import load_base
+from tuner.storage.files import write_text
+from tuner.training import Checkpoint, train
+from tuner.trial.grid import write_grid
 
 RESULT = Path(__file__).parent / "results" / "overtraining.md"
 SCALE = Scale(steps=300, noise_seeds=4)

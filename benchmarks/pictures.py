@@ -13,10 +13,10 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tuner.results_table import Result, read_results, recommended
-from tuner.rows import RungRow
-from tuner.store import Store
-from tuner.study_folder import StudyFolder
+from tuner.results import read_results
+from tuner.results.results import Result, recommended
+from tuner.storage import Store, StudyFolder
+from tuner.storage.rows import RungRow
 from tuner.text import interval, words
 
 CELL, LABEL, HEADER = 96, 130, 84

@@ -19,15 +19,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from tuner.confirmed import chosen
-from tuner.export_model import export_trial
-from tuner.files import write_text
-from tuner.recipe_results import read_series
-from tuner.recipes import RECIPE, TRAINING_SEED
-from tuner.results_table import read_results
+from tuner.export import export_trial
+from tuner.report.verdicts import markdown, values_csv
+from tuner.results import read_results, read_series
+from tuner.results.confirmation import chosen
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder
-from tuner.verdict_page import markdown, values_csv
+from tuner.space.recipes import RECIPE, TRAINING_SEED
+from tuner.storage import StudyFolder
+from tuner.storage.files import write_text
 
 QUALITY = 80
 START, END = "<!-- verdicts -->\n", "<!-- end of verdicts -->"

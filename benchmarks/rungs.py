@@ -33,17 +33,15 @@ from pathlib import Path
 from scipy import stats
 
 from metrics.contract import Objective
-from tuner.config import StudyConfig
-from tuner.confirm import Asked, NothingToConfirmError, run_confirm
-from tuner.confirmed import read_confirmation
-from tuner.course import agreements, hypervolumes, rung_lines
-from tuner.files import write_text
-from tuner.live import View, recall, show
-from tuner.results_table import Results, front, read_results
-from tuner.space import load_study
-from tuner.store import Store
-from tuner.study import run_study
-from tuner.study_folder import StudyFolder
+from tuner.cli.live import View, recall, show
+from tuner.results import read_confirmation, read_results
+from tuner.results.course import agreements, hypervolumes, rung_lines
+from tuner.results.results import Results, front
+from tuner.space import StudyConfig, load_study
+from tuner.storage import Store, StudyFolder
+from tuner.storage.files import write_text
+from tuner.study import run_confirm, run_study
+from tuner.study.confirm import Asked, NothingToConfirmError
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "look.yaml"

@@ -30,20 +30,17 @@ from world_arms import Scale
 from metrics import open_detectors
 from metrics.contract import Objective, ScoredSample
 from metrics.objectives import objectives, rates
-from tuner.base_model import load_base
-from tuner.config import StudyConfig
 from tuner.events import TrialEnded
-from tuner.files import write_text
-from tuner.grid import write_grid
-from tuner.judge_models import mannequin_judges
-from tuner.optuna_study import opened
-from tuner.outcomes import Rung
-from tuner.space import load_study
-from tuner.sqlite import write_ahead
-from tuner.store import Store
-from tuner.study import Session, search
-from tuner.study_folder import StudyFolder
-from tuner.train_config import TrainConfig
+from tuner.judging.models import mannequin_judges
+from tuner.models import load_base
+from tuner.space import StudyConfig, TrainConfig, load_study
+from tuner.storage import Store, StudyFolder
+from tuner.storage.files import write_text
+from tuner.storage.sqlite import write_ahead
+from tuner.study.optuna_study import opened
+from tuner.study.study import Session, search
+from tuner.trial import Rung
+from tuner.trial.grid import write_grid
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"

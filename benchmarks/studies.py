@@ -26,12 +26,13 @@ from world_arms import Scale
 from metrics import open_detectors
 from metrics.contract import Objective
 from metrics.objectives import Difference, objectives, paired_difference
-from tuner.base_model import load_base
-from tuner.files import write_text
-from tuner.judge_models import mannequin_judges
-from tuner.results_table import Result, Results, front, read_results, strength
-from tuner.study_folder import StudyFolder
-from tuner.suite_config import SuiteConfig
+from tuner.judging.models import mannequin_judges
+from tuner.models import load_base
+from tuner.results import read_results
+from tuner.results.results import Result, Results, front, strength
+from tuner.space import SuiteConfig
+from tuner.storage import StudyFolder
+from tuner.storage.files import write_text
 from tuner.text import interval, words
 
 RESULT = Path(__file__).parent / "results" / "studies.md"

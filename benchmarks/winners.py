@@ -24,16 +24,15 @@ from world_arms import Scale
 from metrics import open_detectors
 from metrics.contract import Objective
 from metrics.objectives import objectives
-from tuner.base_model import load_base
-from tuner.confirmed import read_confirmation
-from tuner.files import write_text
-from tuner.judge_models import mannequin_judges
-from tuner.results_table import Results, read_results
-from tuner.space import load_study
-from tuner.study_folder import StudyFolder
-from tuner.suite_config import SuiteConfig
+from tuner.judging.models import mannequin_judges
+from tuner.models import load_base
+from tuner.results import read_confirmation, read_results
+from tuner.results.results import Results
+from tuner.results.winner import Ranked
+from tuner.space import SuiteConfig, load_study
+from tuner.storage import StudyFolder
+from tuner.storage.files import write_text
 from tuner.text import interval
-from tuner.winner import Ranked
 
 RESULT = Path(__file__).parent / "results" / "winners.md"
 FIRST_SEED = 30_000

@@ -46,18 +46,17 @@ from world_runs import (
 from metrics import open_detectors, score
 from metrics.contract import ScoredSample
 from metrics.detectors import Detectors
-from tuner import shipped
-from tuner.base_model import BaseModel, load_base
-from tuner.data.folder import TrainingSet, read_folder
+from tuner.data import TrainingSet, read_folder
 from tuner.errors import DivergedError
-from tuner.files import write_text
-from tuner.grid import write_grid
-from tuner.judge_models import mannequin_judges
+from tuner.judging.models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
-from tuner.sample import sample
-from tuner.study_folder import RungFolder
-from tuner.suite_config import SuiteConfig
-from tuner.train import Checkpoint, train
+from tuner.models import BaseModel, load_base, sample
+from tuner.space import SuiteConfig
+from tuner.storage import shipped
+from tuner.storage.files import write_text
+from tuner.storage.folder import RungFolder
+from tuner.training import Checkpoint, train
+from tuner.trial.grid import write_grid
 
 RESULTS = Path(__file__).parent / "results"
 

@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tuner.alias_leak import with_alias
-from tuner.suite_config import SuiteConfig
-from tuner.train_config import TrainConfig
+from tuner.space import SuiteConfig, TrainConfig
+from tuner.trial.alias_leak import with_alias
 
 ALIAS = "mi_cv"
 DEFAULTS: Mapping[str, object] = {

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from metrics import objectives
 from metrics.contract import Image, ScoredSample
-from metrics.ground import rim_deviation
-from tuner.alias_leak import picture_distance
-from tuner.data.cache import fitted
-from tuner.data.folder import TrainingSet
+from metrics.sets.ground import rim_deviation
+from tuner.data import TrainingSet
 from tuner.mannequin.dataset import VARIANTS, pictures
-from tuner.run_measures import blur, mean, sex_right, undressed
+from tuner.results.run_measures import blur, mean, sex_right, undressed
+from tuner.training.latents import fitted
+from tuner.trial.alias_leak import picture_distance
 
 Floats = npt.NDArray[np.float64]
 

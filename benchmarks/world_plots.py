@@ -15,8 +15,8 @@ from world_arms import DEFAULTS, Arm, Effect
 from world_measures import MEASURES
 from world_report import Found, values_of
 
-from tuner.files import replacing
-from tuner.verdicts import difference
+from tuner.results.verdicts import difference
+from tuner.storage import replacing
 
 _PANELS = 3
 _RUN, _MEAN, _BASE = "#9aa5b1", "#1f4e79", "#b5651d"

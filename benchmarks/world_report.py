@@ -9,7 +9,7 @@ from world_arms import DEFAULTS, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES
 from world_runs import Measures
 
-from tuner.verdicts import SeedDifference, difference
+from tuner.results.verdicts import SeedDifference, difference
 
 Found = dict[str, dict[int, Measures]]
 """The measures of each arm, by its name, and of each of its training seeds."""

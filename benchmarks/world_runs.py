@@ -13,9 +13,9 @@ from world_arms import Arm, Effect, Scale
 
 from metrics.scoring import JUDGES
 from metrics.version import judge_version
-from tuner.files import write_text
-from tuner.judge_models import mannequin_judges
+from tuner.judging.models import mannequin_judges
 from tuner.mannequin.dataset import VERSION
+from tuner.storage.files import write_text
 
 Measures = Mapping[str, float | None]
 FIRST_JUDGES = "first"

@@ -20,9 +20,9 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from tuner.cli import app
-from tuner.config import StudyConfig, TrainConfig
-from tuner.recipes import MEASURES
+from tuner.cli.app import app
+from tuner.space import StudyConfig, TrainConfig
+from tuner.space.recipes import MEASURES
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent

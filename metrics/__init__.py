@@ -25,7 +25,7 @@ __all__ = ["JudgeSettings", "open_detectors", "score"]
 def open_detectors(settings: JudgeSettings) -> Iterator[Detectors]:
     """Open the networks behind the judges: each loads on first use, all close at the end.
 
-    Scoring with them raises metrics.models.ModelUnavailableError when a model is missing.
+    Scoring with them raises ModelUnavailableError when a model is missing.
     """
     from metrics.detectors import Detectors
 
@@ -39,7 +39,7 @@ def open_detectors(settings: JudgeSettings) -> Iterator[Detectors]:
 def score(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
     """Return each sample with the score of every judge, in the order given.
 
-    Raises metrics.models.ModelUnavailableError when a model is missing and cannot be fetched.
+    Raises ModelUnavailableError when a model is missing and cannot be fetched.
     """
     from metrics.scoring import score_samples
 

@@ -85,7 +85,7 @@ class Features:
     """The numbers kept of one sample to measure whole sets of samples.
 
     `box` (4,): left, top, right, bottom of the main figure; `joints` (13, 2): x and y of
-    metrics.features.JOINTS, outside 0 to 1 where they lie outside the frame; both as shares of the
+    `sets.features.JOINTS`, outside 0 to 1 where they lie outside the frame; both as shares of the
     picture, None where no figure is read. `embedding` (d,): open_clip's unit vector of the figure's
     crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1.
     """
@@ -153,12 +153,12 @@ class JudgeSettings:
     `person_model` is a `.pt` file of ultralytics, or a folder that holds `yolo.yaml` and
     `yolo.safetensors`; None: persons are not counted.
 
-    `traits`: the names in metrics.prompt_fit.TRAITS that the gender model is used for; None: all.
+    `traits`: the names in `judges.prompt_fit.TRAITS` that the gender model is used for; None: all.
     Name those that the model was measured to recognise. With `nobody` among them, or None, the
     gender judge also checks whether there is anybody at all.
 
     `sex_margin` is the least difference of the two sexes' probabilities, 0 to 1, that counts as an
-    answer; None: that of metrics.gender. Give the margin that a model was measured to need.
+    answer; None: that of metrics.judges.gender. Give the margin that a model was measured to need.
 
     `sex_threshold`, between 0 and 1, is the probability of a woman above which the figure counts as
     a woman; None: one half. At the threshold that `tuner selfcheck` prints, women and men are

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrics.body import Body, read_body
 from metrics.contract import FramingClass, Image, JudgeSettings, Sample, Score
-from metrics.figure import NOSE, Figure, read_figure
-from metrics.framing_class import framing_class
-from metrics.posture import pose_evidence
+from metrics.figure.body import Body, read_body
+from metrics.figure.figure import NOSE, Figure, read_figure
+from metrics.figure.framing_class import framing_class
+from metrics.figure.posture import pose_evidence
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
 
 if TYPE_CHECKING:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metrics import (
+from metrics.contract import Sample, ScoredSample
+from metrics.detectors import Detectors
+from metrics.evidence import Evidence, Judge
+from metrics.judges import (
     artefacts,
     clothing,
     framing,
@@ -17,10 +20,7 @@ from metrics import (
     red_eyes,
     sharpness,
 )
-from metrics.contract import Sample, ScoredSample
-from metrics.detectors import Detectors
-from metrics.evidence import Evidence, Judge
-from metrics.features import read_features
+from metrics.sets.features import read_features
 from metrics.version import judge_version
 
 JUDGES: tuple[Judge, ...] = (

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from metrics.detectors.models import BUNDLES
 from metrics.evidence import Judge
 from metrics.logistic import CALIBRATION, coefficients
-from metrics.models import BUNDLES
 
 _ASIDE = {"metrics", "contract", "models", "bundles", "version"}
 """Modules of this package that compute no score: plain data, and where weight files come from."""

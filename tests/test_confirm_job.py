@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.pose_study import ROOT, tuner
-from tuner.lora_file import read_file
-from tuner.study_folder import StudyFolder
+from tuner.models import read_file
+from tuner.storage import StudyFolder
 
 ASKED = ("--trials", "2", "--samples", "13", "--training-seeds", "1", "--plain")
 PARTS = [(-1, 0), (0, 0), (0, 1), (1, 0), (1, 1)]

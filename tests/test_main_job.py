@@ -12,10 +12,9 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from tests.pose_study import SMALL, SPACE, tuner
-from tuner import shipped
-from tuner.sample import draw
+from tuner.models import draw
 from tuner.space import load_study
-from tuner.study_folder import StudyFolder
+from tuner.storage import StudyFolder, shipped
 
 pytestmark = pytest.mark.slow
 

@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from tuner.events import TrialEnded
-from tuner.export_verify import stored_cells
+from tuner.export.verify import stored_cells
+from tuner.mannequin import draw
 from tuner.mannequin.figure import common_figure
-from tuner.mannequin.render import draw
-from tuner.report_page import write_report
-from tuner.results_table import front, read_results
+from tuner.report import write_report
+from tuner.results import read_results
+from tuner.results.results import front
 from tuner.space import load_study
-from tuner.store import Store
+from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
-from tuner.study_folder import StudyFolder
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metrics.contract import Image, JudgeSettings
-from metrics.models import fetch
+from metrics.detectors.models import fetch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Detectors:
     """The detectors of one set of judges. Each property opens its network on first use.
 
-    Opening raises metrics.models.ModelUnavailableError when a model is missing and cannot be
+    Opening raises ModelUnavailableError when a model is missing and cannot be
     fetched.
     """
 

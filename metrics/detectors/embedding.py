@@ -27,8 +27,8 @@ from torchvision.models import resnet50
 from torchvision.transforms.functional import normalize, pil_to_tensor, resize
 
 from metrics.contract import Image
+from metrics.detectors.models import ModelUnavailableError
 from metrics.detectors.open_clip import CONFIG_FILE, ZeroShotClassifier
-from metrics.models import ModelUnavailableError
 
 BATCH = 32
 SSCD_SIDE = 320

@@ -66,7 +66,7 @@ class PoseLandmarker:
     """Pose landmarker for up to three figures in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
-        """Open `model`, a task bundle as metrics.models.fetch returns it."""
+        """Open `model`, a task bundle as metrics.detectors.models.fetch returns it."""
         options = vision.PoseLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model)),
             running_mode=vision.RunningMode.IMAGE,
@@ -106,7 +106,7 @@ class HandLandmarker:
     """Hand landmarker for up to eight hands in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
-        """Open `model`, a task bundle as metrics.models.fetch returns it."""
+        """Open `model`, a task bundle as metrics.detectors.models.fetch returns it."""
         options = vision.HandLandmarkerOptions(
             base_options=BaseOptions(model_asset_path=str(model)),
             running_mode=vision.RunningMode.IMAGE,

@@ -17,7 +17,7 @@ import torch
 from PIL import Image as Pillow
 
 from metrics.contract import Image
-from metrics.models import ModelUnavailableError
+from metrics.detectors.models import ModelUnavailableError
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHTS_FILE = "open_clip_model.safetensors"

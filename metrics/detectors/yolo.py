@@ -25,7 +25,7 @@ from PIL import Image as Pillow
 from safetensors.torch import load_file
 
 from metrics.contract import Image
-from metrics.models import ModelUnavailableError
+from metrics.detectors.models import ModelUnavailableError
 from metrics.preprocess import Box, analysis_picture
 
 if TYPE_CHECKING:

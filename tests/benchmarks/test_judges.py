@@ -11,9 +11,9 @@ from metrics import open_detectors
 from metrics.contract import Prompt, Sample
 from metrics.evidence import Evidence
 from metrics.scoring import JUDGES
-from tuner.judge_models import judge_settings
+from tuner.judging.models import judge_settings
+from tuner.mannequin import draw
 from tuner.mannequin.figure import Figure
-from tuner.mannequin.render import draw
 
 
 def test_a_detector_is_asked_once_however_many_judges_ask() -> None:

@@ -6,7 +6,7 @@ import pytest
 import rungs
 
 from tests.tuner.report_studies import new_study, put_trial
-from tuner.study_folder import StudyFolder
+from tuner.storage import StudyFolder
 
 
 def arm(seconds: float, fresh: float) -> rungs.Arm:

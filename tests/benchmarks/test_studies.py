@@ -9,8 +9,9 @@ import winners
 
 import studies
 from tests.pose_study import tuner
-from tuner.results_table import front, read_results
-from tuner.study_folder import StudyFolder
+from tuner.results import read_results
+from tuner.results.results import front
+from tuner.storage import StudyFolder
 
 pytestmark = pytest.mark.slow
 

@@ -27,10 +27,10 @@ from world_runs import (
 )
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from metrics.models import cache_folder
-from tuner import shipped
+from metrics.detectors.models import cache_folder
 from tuner.mannequin.dataset import VARIANTS, VERSION, write_dataset
-from tuner.verdicts import SeedDifference
+from tuner.results.verdicts import SeedDifference
+from tuner.storage import shipped
 
 SCALE = Scale()
 ARMS = {arm.name: arm for effect in EFFECTS for arm in effect.arms}

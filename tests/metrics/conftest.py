@@ -17,8 +17,9 @@ from metrics.contract import Image, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.scoring import with_features
-from tuner import shipped
-from tuner.mannequin.render import draw, random_figure
+from tuner.mannequin import draw
+from tuner.mannequin.render import random_figure
+from tuner.storage import shipped
 
 TINY_CLIP = {
     "embed_dim": 32,

@@ -9,8 +9,8 @@ from metrics.contract import Image, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import WHOLE, Evidence
 from metrics.preprocess import overlap
+from tuner.mannequin import draw
 from tuner.mannequin.figure import random_figure
-from tuner.mannequin.render import draw
 
 Drawn = Callable[..., list[Image]]
 Sampled = Callable[..., Sample]

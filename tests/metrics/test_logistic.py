@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from metrics import limbs, pose, version
+from metrics import version
+from metrics.judges import limbs, pose
 from metrics.logistic import CALIBRATION, coefficients, from_coefficients, read_logistic
 from metrics.scoring import JUDGES
 from metrics.version import judge_version

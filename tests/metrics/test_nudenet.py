@@ -11,7 +11,7 @@ from skimage import data
 
 from metrics.contract import Image
 from metrics.detectors import Detectors
-from metrics.figure import limb_likeness, read_figure
+from metrics.figure.figure import limb_likeness, read_figure
 from metrics.preprocess import detector_picture, lab
 
 
@@ -41,7 +41,7 @@ def test_the_parts_are_those_of_the_library_to_the_bit(
 def test_limb_likeness_is_a_distance_to_the_nearest_colour(
     detectors: Detectors, rendered: Callable[..., list[Image]]
 ) -> None:
-    from metrics.figure import _WEIGHTS, _limb_palette
+    from metrics.figure.figure import _WEIGHTS, _limb_palette
 
     for image in rendered(4, 5):
         figure = read_figure(image, detectors.pose(image)[0])

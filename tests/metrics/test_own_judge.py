@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 import metrics
+from tuner.mannequin import draw
 from tuner.mannequin.figure import Figure
-from tuner.mannequin.render import draw
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "own_judge.md").read_text(encoding="utf-8")

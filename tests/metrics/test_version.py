@@ -93,8 +93,10 @@ def test_what_a_detector_does_is_part_of_the_version(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(version, "_source", lambda name: read.append(name) or source(name))
     version._version.cache_clear()
     judge_version(next(judge for judge in JUDGES if judge.name == "limbs"))
-    assert {"metrics.limbs", "metrics.figure", "metrics.detectors.mediapipe"} <= set(read)
-    assert "metrics.models" not in read
+    assert {"metrics.judges.limbs", "metrics.figure.figure", "metrics.detectors.mediapipe"} <= set(
+        read
+    )
+    assert "metrics.detectors.models" not in read
 
 
 def test_scores_carry_the_version(detectors: Detectors, sampled: Callable[..., Sample]) -> None:

@@ -16,9 +16,9 @@ from diffusers import (
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from tuner.base_model import BaseModel, load_base
-from tuner.clip_tokenizer import all_merges, clip_tokenizer
-from tuner.data.folder import TrainingSet, read_folder
+from tuner.data import TrainingSet, read_folder
+from tuner.models import BaseModel, load_base
+from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 
 torch.set_num_threads(1)
 
@@ -30,7 +30,7 @@ MERGES = 2000
 def own_selfchecks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests neither read nor write what selfchecks of this machine's user found."""
     monkeypatch.setattr(
-        "tuner.calibration.home_file", lambda: tmp_path / "home" / "selfchecks.json"
+        "tuner.judging.calibration.home_file", lambda: tmp_path / "home" / "selfchecks.json"
     )
 
 

@@ -10,17 +10,14 @@ import numpy as np
 from PIL import Image as Picture
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
-from tuner.collapse import hard_failure
-from tuner.config import StudyConfig
 from tuner.events import Event, Phase, Progress, TrialEnded
-from tuner.optuna_study import opened
-from tuner.outcomes import Rung
-from tuner.space import load_study
-from tuner.store import Store
-from tuner.study import RunTrial, Session
-from tuner.study_folder import StudyFolder
-from tuner.study_record import record_study
-from tuner.train_config import TrainConfig
+from tuner.space import StudyConfig, TrainConfig, load_study
+from tuner.storage import Store, StudyFolder
+from tuner.study.optuna_study import opened
+from tuner.study.record import record_study
+from tuner.study.study import RunTrial, Session
+from tuner.trial import Rung
+from tuner.trial.collapse import hard_failure
 
 SPACE = """
 study: pose

@@ -17,12 +17,11 @@ from PIL import Image as Picture
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
 from metrics.objectives import objectives, rates
-from tuner.findings import ASKS
+from tuner.mannequin import draw
 from tuner.mannequin.figure import random_figure
-from tuner.mannequin.render import draw
-from tuner.rows import RungRow, StudyRow
-from tuner.store import Store
-from tuner.study_folder import StudyFolder
+from tuner.report.findings import ASKS
+from tuner.storage import Store, StudyFolder
+from tuner.storage.rows import RungRow, StudyRow
 
 NAMES = ("pose", "gender", "clothing", "quality")
 PROMPTS = (

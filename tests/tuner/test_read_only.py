@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tuner.cli import app
+from tuner.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 SEARCH = ROOT / "studies" / "pose" / "published"
@@ -70,7 +70,7 @@ def test_reading_recipes_changes_nothing(closed: Path) -> None:
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write")
 @pytest.mark.parametrize("closed", [SEARCH], indirect=True)
 def test_a_report_that_cannot_be_written_names_the_option(closed: Path) -> None:
-    script = "from tuner.cli import main; main()"
+    script = "from tuner.cli.app import main; main()"
     command = [shutil.which("python") or "python", "-c", script, "report", str(closed)]
     if os.geteuid() == 0:
         command = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", *command]

@@ -15,23 +15,20 @@ import PIL.Image
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
 from metrics.scoring import JUDGES
-from tuner.base_model import BaseModel
-from tuner.config import BudgetConfig, StudyConfig
-from tuner.confirm import Asked, measure, planned
-from tuner.data.folder import TrainingSet
+from tuner.data import TrainingSet
 from tuner.events import Event, RepeatEnded
-from tuner.fresh_rows import BASE, FreshSample, PlanRow
-from tuner.outcomes import Rung
-from tuner.repeats import run_repeat
-from tuner.rows import RungRow
-from tuner.store import Store
-from tuner.study_folder import RungFolder, StudyFolder
-from tuner.study_record import record_study
-from tuner.suite_config import SuiteConfig
-from tuner.train_config import TrainConfig
-from tuner.trial import run_trial
-from tuner.trial_bench import Workbench
-from tuner.workbench import base_scored
+from tuner.models import BaseModel
+from tuner.space import StudyConfig, SuiteConfig, TrainConfig
+from tuner.space.config import BudgetConfig
+from tuner.storage import Store, StudyFolder
+from tuner.storage.folder import RungFolder
+from tuner.storage.fresh_rows import BASE, FreshSample, PlanRow
+from tuner.storage.rows import RungRow
+from tuner.study.confirm import Asked, measure, planned
+from tuner.study.record import record_study
+from tuner.trial import Rung, Workbench, run_trial
+from tuner.trial.repeat import run_repeat
+from tuner.trial.setup import base_scored
 
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2

@@ -13,15 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.clothing import no_explicit_parts
 from metrics.contract import Image, Prompt, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
+from metrics.judges.clothing import no_explicit_parts
 from tuner.data.captions import FRAMING_TAGS, GENDER_TAGS, apply_policy, tags_of
 from tuner.data.folder import TrainingImage, TrainingSet, load_pixels
 from tuner.data.near_copies import Fingerprint, fingerprint, near_copies
 from tuner.data.picture_file import LONGEST
-from tuner.prompt_words import read_prompt
+from tuner.data.prompt_words import read_prompt
 
 SEXES = ("woman", "man", "several", "unnamed")
 FRAMINGS = ("full", "half", "face", "unnamed")

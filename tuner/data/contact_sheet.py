@@ -11,7 +11,7 @@ from tuner.data.audit import FRAMINGS, SEXES, Audit
 from tuner.data.folder import TrainingImage, load_pixels
 from tuner.data.picture_file import pixelated
 from tuner.errors import ConfigError
-from tuner.files import replacing
+from tuner.storage import replacing
 
 _CELL = 128
 _COLUMNS = 8

@@ -37,7 +37,8 @@ from tuner.data.prepare_record import (
     Row,
 )
 from tuner.errors import ConfigError
-from tuner.files import replacing, write_text
+from tuner.storage import replacing
+from tuner.storage.files import write_text
 
 _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 

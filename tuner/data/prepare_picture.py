@@ -11,8 +11,8 @@ from PIL import ImageColor
 from metrics.contract import Image
 from metrics.detectors.mediapipe import PoseLandmarker
 from metrics.detectors.yolo import PersonDetector
+from metrics.judges.sharpness import BLURRED, blur_effect
 from metrics.preprocess import Box, analysis_picture
-from metrics.sharpness import BLURRED, blur_effect
 from tuner.data.adults import forbidden_words
 from tuner.data.crops import (
     Square,

@@ -18,7 +18,8 @@ import numpy as np
 from tuner.data.folder import ORIGINALS_FOLDER
 from tuner.data.near_copies import Fingerprint, first_near
 from tuner.errors import ConfigError
-from tuner.files import replacing, write_text
+from tuner.storage import replacing
+from tuner.storage.files import write_text
 
 IMAGES = "images"
 LINES = "prepared.jsonl"

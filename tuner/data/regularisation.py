@@ -1,7 +1,7 @@
 """Regularisation pictures: a run that sees them beside its own keeps what the base knew.
 
 They are a folder of captioned pictures, the whole pictures that `tuner data prepare` cut its
-crops from, or samples of the base (`tuner.prior_pictures`).
+crops from, or samples of the base (`tuner.trial.prior_pictures`).
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from metrics.preprocess import Box, square_crop
 from tuner.errors import ConfigError
 from tuner.mannequin.figure import Figure, Ground, common_figure
 from tuner.mannequin.render import draw, truth
-from tuner.shipped import DATA_VARIANTS, cache_folder, data_variant
+from tuner.storage.shipped import DATA_VARIANTS, cache_folder, data_variant
 
 COUNT = 400
 SIZE = 128  # px; training uses smaller and larger sizes too

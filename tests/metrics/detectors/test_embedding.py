@@ -13,7 +13,7 @@ from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 from metrics import open_detectors
 from metrics.contract import JudgeSettings
 from metrics.detectors.embedding import PictureEmbedding
-from metrics.models import ModelUnavailableError
+from metrics.detectors.models import ModelUnavailableError
 
 PICTURES = [
     np.random.default_rng(seed).integers(0, 256, (60, 80, 3), dtype=np.uint8) for seed in range(3)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from metrics.detectors.models import ModelUnavailableError
 from metrics.detectors.open_clip import ZeroShotClassifier
-from metrics.models import ModelUnavailableError
 
 GROUPS = {"a": ("1girl", "a woman"), "b": ("1boy",), "c": ("a tree",)}
 

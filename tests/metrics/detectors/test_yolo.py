@@ -16,12 +16,13 @@ import yaml
 
 from metrics.contract import Image, JudgeSettings
 from metrics.detectors import Detectors
+from metrics.detectors.models import ModelUnavailableError
 from metrics.detectors.yolo import PersonDetector, _contained, load_yolo
-from metrics.models import ModelUnavailableError
-from tuner import shipped
-from tuner.mannequin.render import draw, random_figure
+from tuner.mannequin import draw
+from tuner.mannequin.building.train_yolo import NETWORK, save_yolo
+from tuner.mannequin.render import random_figure
 from tuner.mannequin.scene import random_scene
-from tuner.mannequin.train_yolo import NETWORK, save_yolo
+from tuner.storage import shipped
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
 

@@ -23,9 +23,9 @@ from tuner.mannequin.dataset import (
     write_dataset,
 )
 from tuner.mannequin.figure import Figure
-from tuner.shipped import DATA_VARIANTS, data_variant
 from tuner.space import load_study
-from tuner.study_record import read_data
+from tuner.storage.shipped import DATA_VARIANTS, data_variant
+from tuner.study.record import read_data
 
 FIRST_TWENTY = "9a17267399c60c7e852c50615b37f502971afe9d87b521c3739f28f47379409a"
 """SHA-256 over the pixels and captions of the default set's first 20 pictures. If they change on

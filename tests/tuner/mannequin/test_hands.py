@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from metrics.detectors.mediapipe import HandLandmarker
-from metrics.models import ModelUnavailableError, fetch
-from tuner.mannequin.render import FINGER_SIZE, Figure, Truth, draw, random_figure, truth
+from metrics.detectors.models import ModelUnavailableError, fetch
+from tuner.mannequin import draw
+from tuner.mannequin.render import FINGER_SIZE, Figure, Truth, random_figure, truth
 
 
 def hand_middles(facts: Truth) -> list[np.ndarray]:

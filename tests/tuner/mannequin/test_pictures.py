@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuner.mannequin.render import Figure, draw, random_figure, truth
+from tuner.mannequin import draw
+from tuner.mannequin.render import Figure, random_figure, truth
 
 SIZES = (32, 48, 64, 64, 96, 100, 128)
 SPECIAL: tuple[dict[str, Any], ...] = (

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tuner.mannequin import draw
 from tuner.mannequin.figure import ARM_POSES, CLOTH_COLOURS, SKINS
-from tuner.mannequin.render import Figure, draw, random_figure, truth
+from tuner.mannequin.render import Figure, random_figure, truth
 
 
 @pytest.mark.parametrize("size", [48, 64, 256])

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from metrics.detectors.mediapipe import PoseLandmarker
-from metrics.models import ModelUnavailableError, fetch
+from metrics.detectors.models import ModelUnavailableError, fetch
+from tuner.mannequin import draw
 from tuner.mannequin.corpus import make_corpus
 from tuner.mannequin.figure import ARM_POSES, CLOTH_COLOURS, HAIR_COLOURS, SKINS, TOPS
-from tuner.mannequin.render import Figure, draw, random_figure, truth
+from tuner.mannequin.render import Figure, random_figure, truth
 from tuner.mannequin.shades import CLOTH_SHADES, HAIR_SHADES, SKIN_SHADES
 
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tuner.mannequin import draw
 from tuner.mannequin.figure import random_figure
-from tuner.mannequin.render import draw, draw_ground
+from tuner.mannequin.render import draw_ground
 from tuner.mannequin.unreadable import KINDS, STRENGTHS, unreadable
 
 

@@ -1,0 +1,1 @@
+"""Room tests.metrics.figure."""

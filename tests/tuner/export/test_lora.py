@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors import safe_open
+
+from metrics.contract import Objective, Prompt, ScoredSample
+from tuner.errors import TunerError
+from tuner.export.lora import Names, export
+from tuner.export.verify import MOST_DIFFERENCE, ExportError
+from tuner.models import BaseModel, adapter, load_base, read_file, sample
+from tuner.models.lora_file import LoraFile, LoraModule, payload_sha256, write_file
+from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
+from tuner.space.config import BudgetConfig
+from tuner.space.train_config import to_yaml as train_yaml
+from tuner.storage import Store, StudyFolder
+from tuner.storage.files import write_text
+from tuner.storage.rows import RungRow
+from tuner.trial.keep import keep
+
+TRAIN = TrainConfig(rank=2, alpha=5.0, text_encoder_ratio=0.5, alias="mi_cv")
+PROMPTS = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green", "black", "white"))
+
+
+@pytest.fixture
+def study(base: BaseModel, tiny_base: Path, training_set: object, tmp_path: Path) -> StudyFolder:
+    """A study of the tiny base with trial 4, whose LoRA changes the pictures clearly."""
+    folder = StudyFolder(tmp_path / "small")
+    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
+    config = StudyConfig(
+        study="small",
+        base=str(tiny_base),
+        data=str(tmp_path),
+        budget=BudgetConfig(rungs=(7,)),
+        suite=suite,
+    )
+    write_text(folder.study_yaml, to_yaml(config))
+    trial = folder.trial(4)
+    write_text(trial.train_yaml, train_yaml(TRAIN))
+    files = trial.rung(7)
+    adapter.attach(base, TRAIN, "strong")
+    torch.manual_seed(0)
+    for weight in adapter.parameters(base, "strong"):
+        weight.data = torch.randn(weight.shape) * 0.3
+    adapter.save(base, "strong", files.lora, {})
+    adapter.detach(base, "strong")
+    *_, samples = sample(base, suite, files.lora, files)
+    assert isinstance(samples, list)
+    scored = keep([ScoredSample(each, {}) for each in samples], files, base.name)
+    remember(folder, scored, files.lora, files.grid)
+    return folder
+
+
+def remember(folder: StudyFolder, scored: list[ScoredSample], lora: Path, grid: Path) -> None:
+    pose = {"pose": Objective("pose", 0.5, 0.25, 0.75, 4, 5)}
+    with Store(folder.results_db) as store:
+        store.begin_trial(4, {})
+        row = RungRow(4, 7, pose, {}, lora, grid)
+        store.put_rung(row, scored)
+
+
+@pytest.mark.parametrize("names", ["kohya", "diffusers"])
+def test_the_exported_file_draws_what_the_study_drew(
+    study: StudyFolder, tmp_path: Path, names: Names
+) -> None:
+    out = tmp_path / "out" / "pose.safetensors"
+    report = export(study, 4, out, names)
+    assert report.path == out
+    assert (report.modules, report.cells) == (40, 4)
+    assert report.diffusers_difference is not None
+    assert report.merged_difference is not None
+    assert max(report.diffusers_difference, report.merged_difference) <= MOST_DIFFERENCE
+    assert "40 of 40" in report.lines[0]
+    assert [path.name for path in out.parent.iterdir()] == ["pose.safetensors"]
+    there, own = read_file(out).modules, read_file(study.trial(4).rung(7).lora).modules
+    assert there.keys() == own.keys()
+    for name, module in own.items():
+        assert there[name].alpha == 5.0
+        assert torch.equal(there[name].down, module.down)
+        assert torch.equal(there[name].up, module.up)
+
+
+@pytest.mark.parametrize("names", ["kohya", "diffusers"])
+def test_a_fresh_base_with_the_file_draws_the_studys_samples(
+    study: StudyFolder, tiny_base: Path, tmp_path: Path, names: Names
+) -> None:
+    """As a user would, with nothing of ours but the noise."""
+    from tuner.models import draw
+
+    out = tmp_path / "pose.safetensors"
+    export(study, 4, out, names)
+    fresh = load_base(str(tiny_base), "cpu")
+    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
+    without = draw(fresh.pipeline, suite, [2])[0].astype(int)
+    fresh.pipeline.load_lora_weights(str(out))
+    drawn = draw(fresh.pipeline, suite, [2])[0].astype(int)
+    with Image.open(study.trial(4).rung(7).sample(2)) as picture:
+        kept = np.asarray(picture).astype(int)
+    assert np.abs(drawn - kept).max() / 255 <= MOST_DIFFERENCE
+    assert np.abs(without - kept).max() / 255 > 5 * MOST_DIFFERENCE
+
+
+def test_the_metadata_say_what_other_programs_look_for(study: StudyFolder, tmp_path: Path) -> None:
+    out = tmp_path / "pose.safetensors"
+    export(study, 4, out)
+    with safe_open(out, "pt") as opened:
+        metadata = opened.metadata()
+    expected = {
+        "ss_v2": "False",
+        "ss_base_model_version": "sd_v1",
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": "2",
+        "ss_network_alpha": "5.0",
+        "ss_output_name": "pose",
+        "ss_steps": "7",
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.trigger_phrase": "mi_cv",
+        "modelspec.hash_sha256": f"0x{payload_sha256(out)}",
+        "tuner.trial": "4",
+        "tuner.pose": "0.5000 [0.2500, 0.7500]",
+    }
+    assert expected.items() <= metadata.items()
+    assert not any(str(tmp_path) in value or value.startswith("/") for value in metadata.values())
+    assert metadata["ss_sd_model_name"] == "tiny"
+
+
+def test_a_file_that_draws_something_else_is_not_written(
+    study: StudyFolder, tmp_path: Path
+) -> None:
+    """The alpha lost on the way is what other exporters do."""
+    lora = read_file(study.trial(4).rung(7).lora)
+    spoilt = {name: LoraModule(m.down, m.up, float(m.rank)) for name, m in lora.modules.items()}
+    write_file(study.trial(4).rung(7).lora, LoraFile(spoilt))
+    out = tmp_path / "out" / "pose.safetensors"
+    with pytest.raises(ExportError, match="loaded by diffusers"):
+        export(study, 4, out)
+    assert not list(out.parent.iterdir())
+
+
+def test_a_file_is_written_over_only_by_force(study: StudyFolder, tmp_path: Path) -> None:
+    out = tmp_path / "pose.safetensors"
+    out.write_text("precious")
+    with pytest.raises(TunerError, match="--force"):
+        export(study, 4, out)
+    assert out.read_text() == "precious"
+    export(study, 4, out, force=True)
+    assert read_file(out).modules
+
+
+def test_samples_that_are_gone_are_said_to_be_gone(study: StudyFolder, tmp_path: Path) -> None:
+    for picture in study.trial(4).rung(7).samples.iterdir():
+        picture.unlink()
+    report = export(study, 4, tmp_path / "pose.safetensors")
+    assert report.diffusers_difference is None
+    assert "gone" in report.lines[1]
+
+
+def test_a_trial_without_a_lora_is_told_with_those_that_have_one(
+    study: StudyFolder, tmp_path: Path
+) -> None:
+    with pytest.raises(TunerError, match=r"trials that have: 4"):
+        export(study, 2, tmp_path / "pose.safetensors")
+    with pytest.raises(TunerError, match=r"\.safetensors"):
+        export(study, 4, tmp_path / "pose.ckpt")

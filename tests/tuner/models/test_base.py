@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuner.errors import ConfigError, MissingModelError
+from tuner.models import BaseModel, load_base
+
+
+def test_the_native_size_is_the_latent_size_times_the_vae_factor(base: BaseModel) -> None:
+    assert base.native_size == 64
+    assert base.dtype == torch.float32
+
+
+def test_every_part_is_frozen_and_there_is_no_safety_checker(base: BaseModel) -> None:
+    parts = (base.pipeline.unet, base.pipeline.vae, base.pipeline.text_encoder)
+    assert not any(weight.requires_grad for part in parts for weight in part.parameters())
+    assert base.pipeline.safety_checker is None
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("no such base", "give `mannequin`"),
+        ("nobody/no-such-model", "HF_HUB_OFFLINE"),
+    ],
+)
+def test_a_base_that_is_nowhere_is_missing(
+    name: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingModelError, match=words):
+        load_base(name)
+
+
+def test_a_folder_without_weights_is_missing(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "hollow")
+    for weights in (tmp_path / "hollow" / "unet").glob("*.safetensors"):
+        weights.unlink()
+    with pytest.raises(MissingModelError, match="no readable diffusers folder"):
+        load_base(str(tmp_path / "hollow"))
+
+
+def test_an_empty_folder_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(MissingModelError, match="no readable diffusers folder"):
+        load_base(str(tmp_path))
+
+
+def test_a_broken_single_file_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    (tmp_path / "model.safetensors").write_bytes(b"nothing")
+    with pytest.raises(MissingModelError, match="single file"):
+        load_base(str(tmp_path / "model.safetensors"))
+
+
+def test_pickled_weights_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"cos\nsystem\n")
+    with pytest.raises(ConfigError, match="pickled"):
+        load_base(str(tmp_path / "model.ckpt"))
+
+
+def test_another_architecture_is_refused(tiny_base: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_base, tmp_path / "other")
+    index = tmp_path / "other" / "model_index.json"
+    index.write_text(
+        json.dumps(json.loads(index.read_text()) | {"_class_name": "StableDiffusionXLPipeline"})
+    )
+    with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
+        load_base(str(tmp_path / "other"))

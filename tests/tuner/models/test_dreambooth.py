@@ -1,0 +1,215 @@
+"""DreamBooth: trained whole, sampled from its file, exported in three forms, the base untouched."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from diffusers import StableDiffusionPipeline
+from safetensors import safe_open
+
+from metrics.contract import Prompt
+from tests.tuner.export.test_lora import remember
+from tests.tuner.models.test_adapter import outputs, same
+from tests.tuner.training.test_loop import run
+from tuner.data import TrainingSet
+from tuner.errors import TunerError
+from tuner.export import export_trial
+from tuner.export.low_rank import extracted
+from tuner.export.model import ModelReport
+from tuner.models import BaseModel, dreambooth, load_base, method, read_file, sample
+from tuner.results.confirmation import Choice
+from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
+from tuner.space.config import BudgetConfig
+from tuner.space.train_config import to_yaml as train_yaml
+from tuner.storage import StudyFolder
+from tuner.storage.files import write_text
+from tuner.training import Checkpoint, train
+from tuner.trial.keep import keep
+
+WHOLE = TrainConfig(
+    method="dreambooth", batch_size=2, learning_rate=1e-3, resolution=32, text_encoder_ratio=0.5
+)
+
+
+def test_the_whole_model_is_trained_and_the_base_stays_as_it_was(
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    before = outputs(base)
+    with closing(train(base, training_set, [WHOLE], (2, 4), [tmp_path])) as steps:
+        found = []
+        for outcome in steps:
+            if isinstance(outcome, Checkpoint):
+                found.append(outcome)
+                assert same(outputs(base), before)
+                with method.loaded(base, outcome.paths[0]):
+                    assert not same(outputs(base), before)
+                assert same(outputs(base), before)
+    first, last = (one.paths[0] for one in found)
+    assert last.name == "weights.safetensors"
+    assert not first.exists()  # only the last rung's are kept
+    assert last.is_file()
+    assert not any(one.requires_grad for one in base.pipeline.unet.parameters())
+    weights = dreambooth.read(last)
+    for part in ("unet", "text_encoder"):
+        own = getattr(base.pipeline, part).state_dict()
+        assert set(weights[part]) == {name for name in own if own[name].is_floating_point()}
+        moved = [
+            name for name, one in weights[part].items() if (one - own[name]).abs().max() > 1e-4
+        ]
+        assert len(moved) > 0.8 * len(weights[part])
+    with safe_open(last, framework="pt") as opened:
+        metadata = opened.metadata()
+    assert metadata["tuner.method"] == "dreambooth"
+    assert "ss_network_dim" not in metadata
+
+
+def test_without_a_ratio_the_unet_alone_is_trained_and_learns(
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    config = WHOLE.model_copy(update={"text_encoder_ratio": 0.0, "batch_size": 4})
+    first, last = run(base, training_set, [config], [tmp_path], rungs=(5, 25))
+    assert set(dreambooth.read(last.paths[0])) == {"unet"}
+    assert last.losses[0] < 0.95 * first.losses[0]
+
+
+def test_dreambooth_trains_alone(
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="only LoRAs"):
+        run(base, training_set, [WHOLE, WHOLE], [tmp_path, tmp_path])
+
+
+def test_a_base_in_half_precision_is_trained_in_float32(
+    tiny_base: Path, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    half = load_base(str(tiny_base), "cpu")
+    half.pipeline.to(torch.bfloat16)
+    for name, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
+        AcceleratorState._reset_state(reset_partial_state=True)
+        config = WHOLE.model_copy(update={"method": name, "rank": 2, **more})
+        (found,) = run(half, training_set, [config], [tmp_path / method], rungs=(2,))
+        assert 0 < found.losses[0] < 10
+        assert {one.dtype for one in half.pipeline.unet.parameters()} == {torch.bfloat16}
+        with method.loaded(half, found.paths[0]), torch.no_grad():
+            drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
+            assert drawn.dtype == torch.bfloat16
+            assert drawn.isfinite().all()
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def test_weights_of_another_base_are_refused_and_leave_no_trace(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    before = outputs(base)
+    path = tmp_path / "weights.safetensors"
+    dreambooth.save({"unet": torch.nn.Linear(2, 2)}, path, {})
+    refused = pytest.raises(dreambooth.WeightsError, match="another base")
+    with refused, method.loaded(base, path):
+        pass
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(dreambooth.WeightsError, match="no whole file"):
+        dreambooth.put_on(base, path)
+    assert same(outputs(base), before)
+
+
+@pytest.fixture(scope="module")
+def study(
+    base: BaseModel,
+    tiny_base: Path,
+    training_set: TrainingSet,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> StudyFolder:
+    """A study of the tiny base with trial 4, a DreamBooth that changes the pictures clearly."""
+    root = tmp_path_factory.mktemp("study")
+    folder = StudyFolder(root / "small")
+    prompts = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green"))
+    suite = SuiteConfig(prompts=prompts, seeds=1, steps=3)
+    config = StudyConfig(
+        study="small",
+        base=str(tiny_base),
+        data=str(training_set.root),
+        budget=BudgetConfig(rungs=(7,)),
+        suite=suite,
+    )
+    write_text(folder.study_yaml, to_yaml(config))
+    trial, hot = folder.trial(4), WHOLE.model_copy(update={"learning_rate": 0.02})
+    write_text(trial.train_yaml, train_yaml(hot))
+    (checkpoint,) = run(base, training_set, [hot], [trial.root], rungs=(7,))
+    files = trial.rung(7)
+    *_, samples = sample(base, suite, checkpoint.paths[0], files)
+    *_, bare = sample(base, suite, None, files)
+    assert isinstance(samples, list)
+    assert isinstance(bare, list)
+    assert abs(samples[0].image.astype(int) - bare[0].image.astype(int)).max() > 30
+    from metrics.contract import ScoredSample
+
+    scored = keep([ScoredSample(each, {}) for each in samples], files, base.name)
+    remember(folder, scored, checkpoint.paths[0], files.grid)
+    return folder
+
+
+def test_it_is_exported_as_one_file_in_the_original_layout(
+    study: StudyFolder, tiny_base: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "model.safetensors"
+    report = export_trial(study, Choice(4, None, ()), out)
+    assert isinstance(report, ModelReport)
+    assert "3 samples drawn anew differ by at most 0.0" in report.lines[1]
+    assert [one.name for one in tmp_path.iterdir()] == [out.name]
+    with safe_open(out, framework="pt") as opened:
+        assert opened.metadata()["tuner.trial"] == "4"
+    with pytest.raises(TunerError, match="exists"):
+        export_trial(study, Choice(4, None, ()), out)
+
+
+def test_it_is_exported_as_a_folder_that_diffusers_opens(
+    study: StudyFolder, tmp_path: Path
+) -> None:
+    out = tmp_path / "model"
+    export_trial(study, Choice(4, None, ()), out)
+    pipeline = StableDiffusionPipeline.from_pretrained(out, local_files_only=True)
+    weights = dreambooth.read(study.trial(4).rung(7).weights)
+    for name, tensor in pipeline.unet.state_dict().items():
+        assert torch.equal(tensor.half(), weights["unet"][name])
+    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+
+
+def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
+    small, large = (
+        export_trial(study, Choice(4, None, ()), tmp_path / f"{rank}.safetensors", lora_rank=rank)
+        for rank in (1, 64)
+    )
+    shares = [float(report.lines[0].split("holds ")[1].split("%")[0]) for report in (small, large)]
+    assert 0 < shares[0] < shares[1] <= 100.1
+    lora = read_file(tmp_path / "64.safetensors")
+    assert {name.split("_")[1] for name in lora.modules} == {"unet", "te"}
+    assert lora.metadata["ss_network_dim"] == "64"
+    with pytest.raises(TunerError, match="folder NAME"):
+        export_trial(study, Choice(4, None, ()), tmp_path / "folder", lora_rank=4)
+
+
+def test_a_change_of_low_rank_is_held_whole() -> None:
+    generator = torch.Generator().manual_seed(0)
+    weights = {
+        "to_q": torch.randn(40, 30, generator=generator),
+        "conv1": torch.randn(200, 50, 3, 3, generator=generator),  # by random projection
+    }
+    low = {
+        name: one + (torch.randn(len(one), 3) @ torch.randn(3, one[0].numel())).reshape(one.shape)
+        for name, one in weights.items()
+    }
+    lora, share = extracted({"unet": weights}, {"unet": low}, 3, {})
+    assert share == pytest.approx(1.0, abs=1e-4)
+    for name, one in weights.items():
+        update = lora.modules[f"lora_unet_{name}"].update().reshape(one.shape)
+        torch.testing.assert_close(one + update, low[name], atol=1e-3, rtol=1e-3)
+    _, part = extracted({"unet": weights}, {"unet": low}, 1, {})
+    assert 0 < part < 0.9
+    nothing, none = extracted({"unet": weights}, {"unet": weights}, 1, {})
+    assert not nothing.modules
+    assert np.isnan(none)

@@ -1,0 +1,234 @@
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from metrics.contract import Prompt, Sample
+from tuner.errors import DivergedError
+from tuner.events import Progress
+from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
+from tuner.models.sampling import noise
+from tuner.space import SuiteConfig, TrainConfig
+from tuner.space.suite import Denoiser
+from tuner.storage.folder import RungFolder
+from tuner.trial.grid import grid
+
+PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
+SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
+
+
+def drawn(
+    base: BaseModel, folder: Path, suite: SuiteConfig = SUITE, lora: Path | None = None
+) -> list[Sample]:
+    *progress, samples = sample(base, suite, lora, RungFolder(folder))
+    assert all(isinstance(each, Progress) for each in progress)
+    assert isinstance(samples, list)
+    return samples
+
+
+@pytest.fixture
+def lora(base: BaseModel, tmp_path: Path) -> Path:
+    """A LoRA that changes pictures clearly."""
+    path = tmp_path / "lora.safetensors"
+    adapter.attach(base, TrainConfig(rank=2, text_encoder_ratio=1.0), "strong")
+    torch.manual_seed(0)
+    for weight in adapter.parameters(base, "strong"):
+        weight.data = torch.randn(weight.shape) * 0.5
+    adapter.save(base, "strong", path, {})
+    adapter.detach(base, "strong")
+    return path
+
+
+def test_samples_come_in_the_suites_order_with_their_places_on_the_disk(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    samples = drawn(base, tmp_path)
+    assert [(each.prompt, each.seed) for each in samples] == list(SUITE.cells())
+    folder = RungFolder(tmp_path)
+    for index, each in enumerate(samples):
+        assert each.path == folder.sample(index)
+        assert each.image.shape == (64, 64, 3)
+    assert len({each.image.tobytes() for each in samples}) == len(samples)
+    assert not list(tmp_path.rglob("*.png")), "kept only once they are scored"
+
+
+def test_the_noise_is_a_matter_of_prompt_place_and_seed_alone(base: BaseModel) -> None:
+    longer = SUITE.model_copy(update={"seeds": 3})
+    # cell 2 of two seeds is (prompt 1, seed 0), which is cell 3 of three seeds
+    assert torch.equal(noise(base.pipeline, SUITE, 2), noise(base.pipeline, longer, 3))
+    cells = torch.stack([noise(base.pipeline, longer, index) for index in range(9)])
+    assert len(torch.unique(cells.flatten(1), dim=0)) == 9
+    assert cells.mean().abs() < 0.05
+    assert (cells.std() - 1).abs() < 0.05
+
+
+def test_a_picture_does_not_depend_on_its_batch(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = drawn(base, tmp_path / "a")
+    monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
+    *progress, apart = sample(base, SUITE, None, RungFolder(tmp_path / "b"))
+    assert [(each.done, each.total) for each in progress if isinstance(each, Progress)] == [
+        (4, 6),
+        (6, 6),
+    ]
+    assert isinstance(apart, list)
+    for one, other in zip(together, apart, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+
+
+def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = drawn(base, tmp_path / "a")
+    sizes, decode = [], base.pipeline.vae.decode
+
+    def starved(latents: torch.Tensor, **asked: object) -> object:
+        sizes.append(len(latents))
+        if len(latents) > 1:
+            torch.empty(2**60)
+        return decode(latents, **asked)
+
+    monkeypatch.setattr(base.pipeline.vae, "decode", starved)
+    fewer = drawn(base, tmp_path / "b")
+    assert sizes[0] == len(whole)
+    assert sizes[-len(whole) :] == [1] * len(whole)
+    for one, other in zip(whole, fewer, strict=True):
+        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+
+
+def test_a_lora_changes_the_pictures_and_the_base_stays(
+    base: BaseModel, tmp_path: Path, lora: Path
+) -> None:
+    before = drawn(base, tmp_path / "before")
+    changed = drawn(base, tmp_path / "lora", lora=lora)
+    after = drawn(base, tmp_path / "after")
+    for one, other, last in zip(before, changed, after, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() > 5
+        assert np.array_equal(one.image, last.image)
+
+
+def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
+    base: BaseModel,
+) -> None:
+    scheduler = base.pipeline.scheduler
+    assert SuiteConfig().sampler == "dpm++"
+    drawn = {
+        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 8}), [0])[0]
+        for name in get_args(Denoiser)
+    }
+    assert len({one.tobytes() for one in drawn.values()}) == len(drawn) == 7
+    assert base.pipeline.scheduler is scheduler
+    # All solve the same equation from the same noise, but for the one that adds noise on its way.
+    for name, one in drawn.items():
+        gap = np.abs(one.astype(int) - drawn["dpm++"].astype(int)).mean()
+        assert name == "euler_a" or gap < 12, name
+
+
+@pytest.mark.parametrize("sampler", get_args(Denoiser))
+def test_no_sampler_lets_a_picture_depend_on_its_batch(base: BaseModel, sampler: str) -> None:
+    suite = SUITE.model_copy(update={"sampler": sampler})
+    together = draw(base.pipeline, suite, [0, 3, 5])
+    for index, image in zip((0, 3, 5), together, strict=True):
+        alone = draw(base.pipeline, suite, [index])[0]
+        assert np.abs(image.astype(int) - alone.astype(int)).max() <= 1
+
+
+@contextlib.contextmanager
+def room_for(base: BaseModel, pictures: int) -> Iterator[list[int]]:
+    """The UNet asks for more memory than there is when more than so many are drawn at once.
+
+    What it then raises is the allocator's own error. Yields the batches that were tried.
+    """
+    tried: list[int] = []
+
+    def hook(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        guided = len(arguments[0])
+        tried.append(guided // 2)
+        if guided > 2 * pictures:
+            torch.empty(2**60)
+
+    handle = base.pipeline.unet.register_forward_pre_hook(hook)
+    try:
+        yield tried
+    finally:
+        handle.remove()
+
+
+@pytest.mark.parametrize(("room", "batches"), [(6, [6]), (4, [3, 3]), (2, [1] * 6), (1, [1] * 6)])
+def test_a_batch_is_halved_where_memory_is_out(
+    base: BaseModel, tmp_path: Path, room: int, batches: list[int]
+) -> None:
+    whole = drawn(base, tmp_path / "whole")
+    with room_for(base, room) as tried:
+        *progress, samples = sample(base, SUITE, None, RungFolder(tmp_path / "parts"))
+    steps = [each.done for each in progress if isinstance(each, Progress)]
+    assert np.diff([0, *steps]).tolist() == batches
+    assert tried[0] == 6, "it begins with what it thinks fits"
+    assert isinstance(samples, list)
+    for one, other in zip(whole, samples, strict=True):
+        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+        assert (one.prompt, one.seed) == (other.prompt, other.seed)
+
+
+def test_memory_that_does_not_hold_one_picture_ends_the_trial(
+    base: BaseModel, tmp_path: Path
+) -> None:
+    with room_for(base, 0) as tried, pytest.raises(RuntimeError, match="DefaultCPUAllocator"):
+        drawn(base, tmp_path)
+    assert tried == [6, 3, 1]
+
+
+def test_another_error_is_not_tried_again(base: BaseModel, tmp_path: Path) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shape mismatch")
+
+    handle = base.pipeline.unet.register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(RuntimeError, match="shape"):
+            drawn(base, tmp_path)
+    finally:
+        handle.remove()
+
+
+def test_wide_pictures_are_drawn_wide(base: BaseModel) -> None:
+    suite = SUITE.model_copy(update={"size": "96x64"})
+    assert draw(base.pipeline, suite, [0])[0].shape == (64, 96, 3)
+
+
+def test_pictures_that_are_no_numbers_are_told_and_not_written(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    broken = load_base(str(tiny_base), "cpu")
+    broken.pipeline.unet.conv_out.bias.data.fill_(torch.nan)
+    with pytest.raises(DivergedError, match="not finite"):
+        drawn(broken, tmp_path)
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_seed() -> None:
+    colours = {(0, 0): 10, (0, 1): 80, (1, 0): 160, (1, 1): 240}
+    samples = [
+        Sample(PROMPTS[row], seed, np.full((64, 32, 3), shade, dtype=np.uint8))
+        for (row, seed), shade in colours.items()
+    ]
+    picture = np.asarray(grid(samples))
+    assert picture.shape[0] == 2 * 132
+    right = picture[:, -2 * 68 :]
+    assert [int(right[66 + 132 * row, 32 + 68 * seed, 0]) for row, seed in colours] == list(
+        colours.values()
+    )
+    label = picture[:132, : -2 * 68]
+    assert label.min() < 100
+
+
+@pytest.mark.parametrize("size", [(512, 768), (1024, 640)])
+def test_large_pictures_are_made_smaller_for_the_grid(size: tuple[int, int]) -> None:
+    picture = grid([Sample(PROMPTS[0], 0, np.zeros((*size, 3), dtype=np.uint8))])
+    assert picture.height <= 260

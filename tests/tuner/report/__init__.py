@@ -1,0 +1,1 @@
+"""Room tests.tuner.report."""

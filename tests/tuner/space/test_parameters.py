@@ -1,0 +1,56 @@
+"""What a parameter may take, and how values are written into error lines."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuner.space.parameters import (
+    Choices,
+    Fixed,
+    FloatRange,
+    IntRange,
+    Parameter,
+    Value,
+    contains,
+    describe,
+    extremes,
+)
+from tuner.text import show
+
+
+@pytest.mark.parametrize(
+    ("parameter", "inside", "outside"),
+    [
+        (Fixed(8), (8,), (8.0, 9, "8", True, None)),
+        (Choices((None, "a", 1)), (None, "a", 1), ("b", 1.0, True, 0)),
+        (IntRange(2, 8), (2, 5, 8), (1, 9, 5.0, True, None, "5")),
+        (IntRange(1, 9, step=4), (1, 5, 9), (2, 4)),
+        (FloatRange(0.1, 0.5), (0.1, 0.3, 0.5), (0.0, 0.51, True, None, "0.3", float("nan"))),
+        (FloatRange(0.1, 0.7, step=0.1), (0.1, 0.3, 0.7), (0.35,)),
+        (FloatRange(0.0, 2.0), (0, 1, 2), (3,)),
+    ],
+)
+def test_contains(
+    parameter: Parameter, inside: tuple[Value, ...], outside: tuple[Value, ...]
+) -> None:
+    assert all(contains(parameter, value) for value in inside)
+    assert not any(contains(parameter, value) for value in outside)
+
+
+def test_every_parameter_is_told_in_words() -> None:
+    assert describe(Fixed(None)) == "null (fixed)"
+    assert describe(Choices(("a", 2, True))) == "one of 'a', 2, true"
+    assert describe(IntRange(1, 9, step=4)) == "a whole number from 1 to 9 in steps of 4"
+    assert describe(FloatRange(1e-4, 0.5)) == "a number from 0.0001 to 0.5"
+
+
+def test_extremes() -> None:
+    assert extremes(Choices((3, 1))) == (3, 1)
+    assert extremes(IntRange(1, 9)) == (1, 9)
+    assert extremes(Fixed(None)) == (None,)
+
+
+def test_values_are_shown_as_a_file_writes_them() -> None:
+    assert show({"a": [1, None, True, "x"]}) == "{a: [1, null, true, 'x']}"
+    assert show("two\nlines") == "'two lines'"
+    assert len(show("x" * 500)) == 80

@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tuner.data import TrainingSet
+from tuner.models import BaseModel, load_base
+from tuner.space import TrainConfig
+from tuner.storage.tensor_cache import Shelf, weights_digest
+from tuner.training import latents, texts
+from tuner.training.latents import latents_of
+from tuner.training.texts import texts_of
+
+SIZE = (64, 64)
+
+
+def fresh(base: BaseModel, folder: Path | None) -> BaseModel:
+    """The base as another object, of which nothing is known yet, with its shelf in `folder`."""
+    other = replace(base, shelf=None)
+    if folder is not None:
+        other.keep_at(folder)
+    return other
+
+
+@pytest.fixture
+def networks_forbidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    def forbidden(*asked: object, **more: object) -> None:
+        raise AssertionError("a network was asked")
+
+    monkeypatch.setattr(latents, "_encode", forbidden)
+    monkeypatch.setattr(texts, "states", forbidden)
+    return monkeypatch
+
+
+def test_what_another_process_made_is_read_and_no_network_asked(
+    tiny_base: Path,
+    base: BaseModel,
+    training_set: TrainingSet,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+) -> None:
+    plain = fresh(base, None)
+    first = fresh(base, tmp_path)
+    made = latents_of(first, training_set, SIZE), texts_of(first, training_set, TrainConfig())
+    request.getfixturevalue("networks_forbidden")
+    second = load_base(str(tiny_base), "cpu")
+    second.keep_at(tmp_path)
+    read = latents_of(second, training_set, SIZE), texts_of(second, training_set, TrainConfig())
+    request.getfixturevalue("networks_forbidden").undo()
+    own = latents_of(plain, training_set, SIZE), texts_of(plain, training_set, TrainConfig())
+    for one in (made, read):
+        assert torch.equal(one[0].mean, own[0].mean)
+        assert torch.equal(one[0].std, own[0].std)
+        assert one[1].hidden is not None
+        assert own[1].hidden is not None
+        assert torch.equal(one[1].hidden, own[1].hidden)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 2
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"captions": "gender"},
+        {"captions": "none"},
+        {"captions": {"keep": ["red shirt"]}},
+        {"captions": {"drop": [".* skirt"]}},
+        {"alias": "mi_cv"},
+        {"clip_skip": 2},
+    ],
+    ids=str,
+)
+def test_a_changed_policy_never_meets_old_embeddings(
+    changed: dict[str, object], base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    config = TrainConfig.model_validate(changed)
+    texts_of(fresh(base, tmp_path), training_set, TrainConfig())
+    kept = texts_of(fresh(base, tmp_path), training_set, config)
+    own = texts_of(fresh(base, None), training_set, config)
+    assert kept.hidden is not None
+    assert own.hidden is not None
+    assert torch.equal(kept.hidden, own.hidden)
+    assert len(list(tmp_path.glob("text_encoder-*"))) == 2
+
+
+def test_other_captions_pictures_sizes_and_weights_are_others(
+    tiny_base: Path, base: BaseModel, training_set: TrainingSet, tmp_path: Path
+) -> None:
+    def made(base: BaseModel, data: TrainingSet, size: tuple[int, int] = SIZE) -> set[str]:
+        before = {one.name for one in tmp_path.iterdir()} if tmp_path.exists() else set()
+        latents_of(base, data, size)
+        texts_of(base, data, TrainConfig())
+        return {one.name.partition("-")[0] for one in tmp_path.iterdir() if one.name not in before}
+
+    own, images = fresh(base, tmp_path), training_set.images
+    assert made(own, training_set) == {"vae", "text_encoder"}
+    assert made(fresh(base, tmp_path), training_set) == set()
+    assert made(own, training_set, (48, 64)) == {"vae"}
+    assert made(own, replace(training_set, images=images[::-1])) == {"vae", "text_encoder"}
+    renamed = tuple(replace(one, caption=f"{one.caption}, smile") for one in images)
+    assert made(own, replace(training_set, images=renamed)) == {"text_encoder"}
+    other = load_base(str(tiny_base), "cpu")
+    with torch.no_grad():
+        next(other.pipeline.vae.parameters())[0] += 1e-3
+    other.keep_at(tmp_path)
+    assert made(other, training_set) == {"vae"}
+
+
+@pytest.mark.parametrize("harm", ["cut", "other key", "no file of that kind"])
+def test_a_file_that_is_not_what_it_should_be_is_made_again(harm: str, tmp_path: Path) -> None:
+    shelf = Shelf(tmp_path, {"vae": "digest"})
+    asked: list[int] = []
+
+    def make() -> dict[str, torch.Tensor]:
+        asked.append(1)
+        return {"mean": torch.arange(6.0).reshape(2, 3).T}
+
+    shelf.tensors("vae", [1], make)
+    (file,) = tmp_path.iterdir()
+    if harm == "cut":
+        file.write_bytes(file.read_bytes()[:-4])
+    elif harm == "other key":
+        shelf.tensors("vae", [2], make)
+        (second,) = set(tmp_path.iterdir()) - {file}
+        second.replace(file)
+    else:
+        file.write_bytes(b"no such thing")
+    before = len(asked)
+    for _ in range(2):
+        assert torch.equal(shelf.tensors("vae", [1], make)["mean"], make()["mean"])
+    assert len(asked) == before + 1 + 2
+
+
+def test_a_digest_tells_weights_from_others() -> None:
+    torch.manual_seed(0)
+    one, other = (torch.nn.Linear(3, 2) for _ in range(2))
+    assert weights_digest(one) != weights_digest(other)
+    other.load_state_dict(one.state_dict())
+    assert weights_digest(one) == weights_digest(other)
+    assert weights_digest(one) != weights_digest(one.half())

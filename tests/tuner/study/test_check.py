@@ -1,0 +1,301 @@
+"""`tuner check`: what can run passes with estimates, what cannot is told with its exit code."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tuner.errors import ConfigError, DiskError, MissingModelError
+from tuner.space import StudyConfig, load_study
+from tuner.space.templates import shipped_spaces
+from tuner.storage import shipped
+from tuner.study import check_study
+from tuner.study.cost import estimate
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """The outside of a diffusers folder of 64 pixels; check reads no weights."""
+    folder = tmp_path / "base"
+    files = {
+        "model_index.json": {"_class_name": "StableDiffusionPipeline"},
+        "unet/config.json": {"sample_size": 16},
+        "vae/config.json": {"block_out_channels": [8, 8, 8]},
+    }
+    for name, values in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(values))
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for number in range(20):
+        pixels = np.full((16, 16, 3), number, dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text("1girl, child" if number == 3 else "1girl")
+    return folder
+
+
+@pytest.fixture
+def clip(tmp_path: Path) -> Path:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
+        (folder / name).write_text("{}")
+    return folder
+
+
+def _study(base: object, data: object, clip: object, *settings: str) -> StudyConfig:
+    values = [f"judges.gender_model={clip}", *settings]
+    space = shipped_spaces()["pose"]
+    return load_study(space, base=str(base), data=str(data), set_values=values)
+
+
+def test_a_study_that_can_run_is_told_with_its_cost(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    report = check_study(_study(base, data, clip), tmp_path / "new" / "studies")
+    text = "\n".join(report.lines)
+    assert "study pose: 12 trials scored at steps 150, 300" in text
+    assert "13 prompts x 4 seeds = 52 samples" in text
+    assert "19 pictures to train on, 0 held out, 1 set aside, 1 of them for naming a child" in text
+    assert "two processor cores" in text
+    assert 300 < report.seconds < 2400
+    assert 2**20 < report.disk_bytes < 2**30
+    assert 2**30 < report.vram_bytes < 6 * 2**30
+    assert not (tmp_path / "new").exists()
+
+
+def test_all_that_has_to_be_mended_is_told_at_once(tmp_path: Path, clip: Path) -> None:
+    (tmp_path / "weights.ckpt").write_text("pickle")
+    config = _study(
+        "owner/name",
+        tmp_path / "none",
+        clip,
+        f"base={tmp_path}/weights.ckpt",
+        "train.resolution=512",
+        "suite.size=512",
+    )
+    with pytest.raises(ConfigError) as caught:
+        check_study(config, tmp_path)
+    first, second = str(caught.value).splitlines()
+    assert "pickled weights can run code" in first
+    assert "is not there" in second
+
+
+def test_persons_are_counted_only_where_a_detector_is_set(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    report = check_study(_study(base, data, clip), tmp_path)
+    assert "persons: not counted, judges.person_model is not set" in report.lines
+    for name in ("yolo.yaml", "yolo.safetensors"):
+        (clip / name).write_text("x")
+    for model in (clip, clip / "detector.pt"):
+        if model.suffix:
+            model.write_text("x")
+        report = check_study(_study(base, data, clip, f"judges.person_model={model}"), tmp_path)
+        assert f"persons: counted by {model}" in report.lines
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("clip", "clip lacks yolo.yaml, yolo.safetensors"), ("none.pt", "none.pt: no such file")],
+)
+def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
+    tmp_path: Path, base: Path, data: Path, clip: Path, name: str, message: str
+) -> None:
+    (clip / "open_clip_config.json").unlink()
+    with pytest.raises(MissingModelError) as caught:
+        check_study(_study(base, data, clip, f"judges.person_model={tmp_path / name}"), tmp_path)
+    gender, person = str(caught.value).splitlines()
+    assert gender.endswith("lacks open_clip_config.json")
+    assert person.startswith("person judge ")
+    assert message in person
+
+
+def test_a_missing_model_for_copies_is_told(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    for model in ("facebook/dinov2-small", str(clip)):
+        check_study(_study(base, data, clip, f"judges.copy_model={model}"), tmp_path)
+    with pytest.raises(MissingModelError, match=r"sscd\.safetensors: no such file or folder"):
+        check_study(
+            _study(base, data, clip, f"judges.copy_model={tmp_path}/sscd.safetensors"), tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no model_index")],
+)
+def test_a_folder_that_is_no_base_is_refused(
+    tmp_path: Path, base: Path, data: Path, clip: Path, kind: str | None, message: str
+) -> None:
+    index = base / "model_index.json"
+    index.write_text(json.dumps({"_class_name": kind})) if kind else index.unlink()
+    with pytest.raises(ConfigError, match=message):
+        check_study(_study(base, data, clip), tmp_path)
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, data: Path, clip: Path) -> None:
+    (tmp_path / "notes.txt").write_text("x")
+    sizes = ("train.resolution=512", "suite.size=512")
+    config = _study(f"{tmp_path}/notes.txt", data, clip, *sizes)
+    with pytest.raises(ConfigError, match=r"found a .txt file, allowed: .safetensors"):
+        check_study(config, tmp_path)
+
+
+def test_a_base_that_is_not_there_is_a_missing_model(
+    tmp_path: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = ("train.resolution=512", "suite.size=512")
+    config = _study(f"{tmp_path}/none", data, clip, *sizes)
+    with pytest.raises(MissingModelError, match="is not there"):
+        check_study(config, tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(MissingModelError, match="HF_HUB_OFFLINE"):
+        check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    report = check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
+    assert "will be fetched from the hub" in "\n".join(report.lines)
+
+
+def test_the_mannequin_without_weights_is_a_missing_model(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shipped, "BASE", tmp_path / "no-base")
+    monkeypatch.setattr(shipped, "CLIP", tmp_path / "no-clip")
+    monkeypatch.setattr(shipped, "YOLO", tmp_path / "no-yolo")
+    config = load_study(shipped_spaces()["pose"], data=str(data))
+    with pytest.raises(MissingModelError) as caught:
+        check_study(config, tmp_path)
+    first, second, third = str(caught.value).splitlines()
+    assert "tuner build-mannequin" in first
+    assert "lacks open_clip_config.json, open_clip_model.safetensors" in second
+    assert "lacks yolo.yaml, yolo.safetensors" in third
+
+
+def test_no_room_on_the_disk_is_told_with_numbers(
+    tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = SimpleNamespace(free=2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(DiskError, match=r"1 MiB free, the study needs about \d+ MiB") as caught:
+        check_study(_study(base, data, clip), tmp_path)
+    assert caught.value.exit_code == 74
+
+
+def test_studies_below_a_file_cannot_be_written(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(DiskError, match="cannot be written to"):
+        check_study(_study(base, data, clip), tmp_path / "file" / "studies")
+
+
+def test_eight_bits_without_a_gpu_are_told_before_the_run(
+    tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = _study(base, data, clip, "train.optimizer={choices: [adamw, adamw8bit]}")
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    with pytest.raises(ConfigError, match="adamw8bit needs an NVIDIA GPU"):
+        check_study(both, tmp_path)
+    lines = check_study(_study(base, data, clip, "train.optimizer=lion"), tmp_path).lines
+    assert "optimizer: lion" in lines
+
+
+def test_regularisation_pictures_are_counted(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    weight = "train.prior_weight=1.0"
+    prior = tmp_path / "prior"
+    shutil.copytree(data, prior)
+    for path in prior.glob("*.png"):
+        path.write_bytes(path.read_bytes() + b" ")  # other pictures than the held-out ones
+    for source, told in (
+        (str(prior), f"regularisation {prior}: 19 pictures"),
+        ("base", "regularisation: pictures of the base, drawn at the first run"),
+    ):
+        study = _study(base, data, clip, f"regularisation={source}", weight)
+        assert told in check_study(study, tmp_path).lines
+    with pytest.raises(ConfigError, match=r"regularisation originals: .* is not there"):
+        check_study(_study(base, data, clip, "regularisation=originals", weight), tmp_path)
+    with pytest.raises(ConfigError, match="mannequin's data have none"):
+        check_study(_study(base, "mannequin", clip, "regularisation=originals", weight), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "seconds", "disk", "memory"),
+    [
+        ("budget.trials=24", True, True, False),
+        ("budget.rungs=[100, 200, 300]", True, True, False),
+        ("budget.confirm=3", True, True, False),
+        ("suite.seeds=8", True, True, False),
+        ("suite.steps=40", True, False, False),
+        ("train.rank=256", False, True, False),
+        ("train.batch_size=32", True, False, True),
+        ("train.resolution=128", True, False, True),
+        ("train.steps=900", True, True, False),
+        ("train.gradient_accumulation=2", True, False, False),
+        ("train.target_modules=attention+feed_forward", False, True, False),
+        ("train.method=dreambooth", False, True, True),
+        ("budget.keep=0.5", False, False, False),
+        ("suite.also_at=[train, 96]", True, True, False),
+    ],
+)
+def test_the_estimate_grows_with_what_costs(
+    setting: str, seconds: bool, disk: bool, memory: bool
+) -> None:
+    space = shipped_spaces()["pose"]
+    less, more = estimate(load_study(space)), estimate(load_study(space, set_values=[setting]))
+    assert (more.seconds > less.seconds) == seconds
+    assert (more.disk_bytes > less.disk_bytes) == disk
+    assert (more.vram_bytes > less.vram_bytes) == memory
+
+
+def test_the_estimate_of_the_small_world_is_the_measured_one() -> None:
+    settings = ["train.resolution=64", "budget.rungs=[100]", "budget.trials=1"]
+    cost = estimate(load_study(shipped_spaces()["pose"], set_values=settings))
+    # Loading, the base's suite, 100 steps of 0.155 s, and one suite: 6.7 s drawn, 4.2 s judged.
+    assert cost.seconds == pytest.approx(20 + 10.9 + 15.5 + 10.9)
+
+
+def test_the_estimate_knows_what_rungs_save() -> None:
+    space = shipped_spaces()["pose"]
+    shape = ["train.resolution=64", "budget.rungs=[100, 300]", "budget.trials=13"]
+    whole = estimate(load_study(space, set_values=shape))
+    assert whole.kept_seconds == whole.seconds
+    stopped = ["budget.keep=0.5", "budget.low_rung_seeds=2"]
+    cost = estimate(load_study(space, set_values=shape + stopped))
+    # A suite takes 10.9 s, the two seeds of four at the low rung half of it.
+    low, last = 15.5 + 10.9 / 2, 31.0 + 10.9
+    assert cost.seconds == pytest.approx(20 + 10.9 + 13 * (low + last))
+    # Three are compared with too few, and of the ten others a half goes on.
+    assert cost.kept_seconds == pytest.approx(20 + 10.9 + 13 * low + 8 * last)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "told"),
+    [
+        ("[150, 300]", "if only the share 0.5 goes on at each rung below the last (150)"),
+        ("[300]", "nobody"),
+    ],
+)
+def test_what_stopping_saves_is_told(
+    tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, told: str
+) -> None:
+    config = _study(base, data, clip)
+    budget = config.budget.model_copy(update={"keep": 0.5, "rungs": tuple(json.loads(rungs))})
+    lines = check_study(config.model_copy(update={"budget": budget}), tmp_path).lines
+    assert told in "\n".join(lines)
+    assert "time: at most about" in "\n".join(lines)
+    assert not any(line.startswith("rungs:") for line in check_study(config, tmp_path).lines)

@@ -1,0 +1,137 @@
+"""Every sampler asks, learns and goes on after a break; conditions and priors are kept."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+
+from tuner.space import StudyConfig, load_study, to_yaml
+from tuner.storage import StudyFolder
+from tuner.study.optuna_study import ask, complete, opened
+from tuner.study.samplers import chosen_values, sampler_of
+from tuner.study.suggest import suggest
+
+HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
+SPACE = """
+objectives: [pose, gender]
+train:
+  rank: {choices: [4, 8, 16, 32]}
+  learning_rate: {low: 1.0e-4, high: 1.0e-2, log: true}
+  empty_prompt: {low: 0.0, high: 0.4, step: 0.1}
+"""
+
+
+def config_of(tmp_path: Path, text: str, trials: int = 24) -> StudyConfig:
+    path = tmp_path / "x.yaml"
+    path.write_text(HEAD.replace("trials: 24", f"trials: {trials}") + text)
+    return load_study(path)
+
+
+def asked(config: StudyConfig, folder: Path, trials: int) -> list[dict[str, object]]:
+    """The parameters of `trials` more trials, of which low rates are the better ones."""
+    study_folder = StudyFolder(folder)
+    study_folder.create()
+    found: list[dict[str, object]] = []
+    with opened(config, study_folder, {}) as study:
+        for _ in range(trials):
+            trial = ask(study, config)
+            train = suggest(trial, config)
+            value = -math.log10(train.learning_rate) / 4
+            complete(study, trial, (value, 1 - train.empty_prompt), {})
+            found.append(dict(trial.params))
+    return found
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random"])
+def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
+    tmp_path: Path, name: str
+) -> None:
+    config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
+    through = asked(config, tmp_path / "through", 9)
+    broken = asked(config, tmp_path / "broken", 4) + asked(config, tmp_path / "broken", 5)
+    assert through == broken
+    # A child of NSGA-II may be its parent again.
+    assert len({str(one) for one in through}) >= (6 if name == "nsga2" else 9)
+
+
+@pytest.mark.parametrize("name", ["tpe", "gp"])
+def test_a_sampler_that_learns_goes_where_it_is_good(tmp_path: Path, name: str) -> None:
+    config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
+    rates = [float(one["learning_rate"]) for one in asked(config, tmp_path / "s", 18)]  # type: ignore[arg-type]
+    assert np.median(rates[-6:]) < 5e-4
+
+
+def test_a_grid_visits_every_point_once(tmp_path: Path) -> None:
+    text = """
+objectives: [pose, gender]
+sampler: grid
+train:
+  rank: {choices: [4, 8, 16]}
+  learning_rate: 1.0e-3
+  empty_prompt: {low: 0.0, high: 0.3, step: 0.1}
+"""
+    config = config_of(tmp_path, text, trials=12)
+    points = asked(config, tmp_path / "s", 5) + asked(config, tmp_path / "s", 7)
+    assert len({(one["rank"], round(float(one["empty_prompt"]), 6)) for one in points}) == 12  # type: ignore[arg-type]
+
+
+def test_a_condition_leaves_a_parameter_to_those_that_ask_for_it(tmp_path: Path) -> None:
+    text = """
+objectives: [pose, gender]
+train:
+  captions: {choices: [all, none]}
+  shuffle_tags: {choices: [true, false]}
+  tag_dropout: {low: 0.1, high: 0.5, when: {captions: all}}
+"""
+    config = config_of(tmp_path, text)
+    found = asked(config, tmp_path / "s", 20)
+    assert {("tag_dropout" in one) == (one["captions"] == "all") for one in found} == {True}
+    assert {one["captions"] for one in found} == {"all", "none"}
+    again = tmp_path / "again.yaml"
+    again.write_text(to_yaml(config))
+    assert load_study(again) == config
+
+
+def test_what_a_condition_leaves_out_has_its_default(tmp_path: Path) -> None:
+    text = "train:\n  captions: {choices: [all, none]}\n"
+    text += "  tag_dropout: {low: 0.1, high: 0.5, when: {captions: [all]}}\n"
+    config = config_of(tmp_path, text)
+    trial = optuna.trial.FixedTrial({"captions": "none"})
+    trial.set_user_attr("first_try", 0)
+    assert suggest(trial, config).tag_dropout == 0.0  # type: ignore[arg-type]
+
+
+PRIOR = """
+objectives: [pose, gender]
+train:
+  learning_rate: {low: 1.0e-5, high: 1.0e-1, log: true, prior: {centre: 1.0e-3, width: 2}}
+  rank: {low: 4, high: 64, step: 4, prior: {centre: 32, width: 6}}
+"""
+
+
+def test_a_prior_is_what_the_first_trials_are_drawn_from(tmp_path: Path) -> None:
+    config = config_of(tmp_path, PRIOR)
+    drawn = [chosen_values(config, 0, number) for number in range(5)]
+    assert chosen_values(config, 0, 6) == {}
+    trials = asked(config, tmp_path / "s", 5)
+    assert trials == drawn
+    many = [
+        chosen_values(config.model_copy(update={"sampler": "random"}), 0, number)
+        for number in range(300)
+    ]
+    logs = np.log([float(one["learning_rate"]) for one in many])  # type: ignore[arg-type]
+    assert np.mean(logs) == pytest.approx(math.log(1e-3), abs=0.15)
+    assert np.std(logs) == pytest.approx(math.log(2), abs=0.1)
+    ranks = [one["rank"] for one in many]
+    assert {int(rank) % 4 for rank in ranks} == {0}  # type: ignore[arg-type]
+    assert np.mean(ranks) == pytest.approx(32, abs=2)  # type: ignore[arg-type]
+
+
+def test_samplers_are_made_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    for name in ("tpe", "gp", "nsga2", "random"):
+        sampler_of(config_of(tmp_path, SPACE + f"sampler: {name}\n"), 0, 3)
+    assert not recwarn.list

@@ -1,0 +1,181 @@
+"""Several trials at a time: plain generators first, then real workers."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.samplers import TPESampler
+from optuna.trial import TrialState
+
+from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
+from tests.tuner.tiny_space import write_space
+from tuner.cli.live import View, panel, plain_lines
+from tuner.errors import TooManyFailuresError
+from tuner.events import Event, Phase, Progress, TrialEnded, TrialStarted
+from tuner.results import read_results
+from tuner.space import StudyConfig, TrainConfig, load_study
+from tuner.storage import StudyFolder
+from tuner.study import run_study
+from tuner.study.samplers import sampler_of
+from tuner.study.study import RunTrial, search
+from tuner.trial.outcomes import Idle, Outcome
+from tuner.worker.process import Share, device_of
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> StudyConfig:
+    return study_config(tmp_path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StudyFolder:
+    return new_folder(tmp_path)
+
+
+def slowly(run: RunTrial) -> RunTrial:
+    """The trial with nothing new for a while before each thing that happens."""
+
+    def slow(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        for outcome in run(number, train):
+            yield from [Idle()] * 3
+            yield outcome
+
+    return slow
+
+
+def most_running(events: list[Event]) -> int:
+    running, most = set(), 0
+    for event in events:
+        if isinstance(event, TrialStarted):
+            running.add(event.trial)
+        if isinstance(event, TrialEnded):
+            running.remove(event.trial)
+        most = max(most, len(running))
+    return most
+
+
+@pytest.mark.parametrize(("trials", "runs", "most"), [(5, 2, 2), (5, 3, 3), (2, 4, 2), (1, 3, 1)])
+def test_a_budget_is_spent_to_the_last_trial_and_no_further(
+    trials: int, runs: int, most: int, config: StudyConfig, folder: StudyFolder
+) -> None:
+    budget = config.budget.model_copy(update={"trials": trials})
+    config = config.model_copy(update={"budget": budget})
+    with session(config, folder) as study:
+        events = list(search(study, *[slowly(good(folder))] * runs))
+        assert [one.state for one in study.memory.trials] == [TrialState.COMPLETE] * trials
+        assert [name for name, _ in study.store.phases(trials - 1)] == ["train", "sample"]
+    assert sorted(one.number for one in read_results(folder).trials) == list(range(trials))
+    assert most_running(events) == most
+    assert not [one for one in events if isinstance(one, Idle)]
+    told = {one.trial for one in events if isinstance(one, Progress)}
+    assert told == set(range(trials))
+
+
+def test_a_slow_trial_keeps_no_other_waiting(config: StudyConfig, folder: StudyFolder) -> None:
+    def slow_first(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        yield from [Idle()] * (200 if number == 0 else 0)
+        yield from good(folder)(number, train)
+
+    with session(config, folder) as study:
+        events = list(search(study, slow_first, slow_first))
+    assert [trial for trial, *_ in ends(events)] == [1, 2, 0]
+
+
+def test_what_stops_one_trial_queues_all_that_ran_again(
+    config: StudyConfig, folder: StudyFolder
+) -> None:
+    with session(config, folder) as study, pytest.raises(KeyboardInterrupt):
+        list(search(study, slowly(good(folder)), raising(folder, KeyboardInterrupt(), at=1)))
+    with session(config, folder) as study:
+        before = study.memory.trials
+        states = [one.state for one in before]
+        assert states == [TrialState.FAIL] * 2 + [TrialState.WAITING] * 2
+        again = [one.system_attrs["fixed_params"] for one in before[2:]]
+        assert sorted(map(str, again)) == sorted(str(one.params) for one in before[:2])
+        list(search(study, good(folder), good(folder)))
+        complete = [one for one in study.memory.trials if one.state == TrialState.COMPLETE]
+        assert len(complete) == 3
+    assert read_results(folder).finished == 3
+
+
+def test_three_failures_in_a_row_end_the_others_too(
+    config: StudyConfig, folder: StudyFolder
+) -> None:
+    def broken(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        yield Phase("train", number)
+        raise RuntimeError("no such thing")
+
+    def endless(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        while True:
+            yield Idle()
+
+    with session(config, folder) as study:
+        with pytest.raises(TooManyFailuresError, match="3 trials in a row failed"):
+            list(search(study, endless, broken))
+        states = [one.state for one in study.memory.trials]
+    assert TrialState.RUNNING not in states
+
+
+def test_trees_keep_away_from_trials_that_still_run(config: StudyConfig) -> None:
+    beside, alone = (sampler_of(config, 0, 0, beside=one) for one in (True, False))
+    assert isinstance(beside, TPESampler)
+    assert isinstance(alone, TPESampler)
+    assert (beside._constant_liar, alone._constant_liar) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("place", "seen", "device"),
+    [(0, "0,1", "0"), (1, "0,1", "1"), (2, "0,1", "0"), (1, "3, 5", "5"), (1, "GPU-a", "GPU-a")],
+)
+def test_each_worker_sees_one_device(place: int, seen: str, device: str) -> None:
+    assert device_of(Share(place, 3), seen) == device
+
+
+def test_each_trial_has_a_bar_of_its_own() -> None:
+    view = View("pose", 12, ("pose",))
+    told: list[Event] = [Phase("load")]
+    for number in (0, 1):
+        told += [TrialStarted(number, {}), Phase("train", number)]
+    told += [Progress(5, 20, 2.0, 0.5, trial=0), Progress(9, 20, 2.0, 0.25, trial=1)]
+    clock = iter(range(0, 1000, 31))
+    lines = list(plain_lines(view, told, now=lambda: float(next(clock))))
+    assert lines[1:3] == ["trial 0 (1/12): ", "trial 1 (2/12): "]
+    assert lines[3:] == [
+        "trial 0, training, 5/20 steps, 2.0 a s, loss 0.500",
+        "trial 1, training, 9/20 steps, 2.0 a s, loss 0.250",
+    ]
+    assert [doing.progress and doing.progress.done for doing in view.now.values()] == [5, 9]
+    panel(view)
+    view.saw(TrialEnded(0, "complete"))
+    assert list(view.now) == [1]
+
+
+@pytest.mark.slow
+def test_two_workers_give_what_one_gives_though_one_of_them_is_killed(tmp_path: Path) -> None:
+    space = write_space(tmp_path)
+    config = load_study(space, trials=3, set_values=["sampler=random"])
+    found, killed = {}, []
+    for workers in (1, 2):
+        folder = StudyFolder(tmp_path / f"with_{workers}" / "faults")
+        alive, events = 0, []
+        for event in run_study(config, folder, workers=workers):
+            events.append(event)
+            children = multiprocessing.active_children()
+            alive = max(alive, len(children))
+            if len(children) == 2 and not killed and most_running(events) == 2:
+                killed.append(children[0])
+                children[0].kill()
+        assert alive == workers
+        assert most_running(events) == workers
+        assert multiprocessing.active_children() == []
+        assert sorted(state for _, state, _ in ends(events)) == ["complete"] * 3
+        results = read_results(folder)
+        told = {
+            one.number: f"{one.parameters} {results.rungs[one.number]}" for one in results.trials
+        }
+        found[workers] = {k: v.replace(str(folder.root), "") for k, v in told.items()}
+    assert killed
+    assert found[1] == found[2]

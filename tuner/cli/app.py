@@ -1,0 +1,97 @@
+"""The command line: parse, call one function, print.
+
+Results go to stdout, progress and errors to stderr. What loads a network or a chart is imported
+inside the command that needs it: `tuner --help` and `tuner check` start without torch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner import __version__
+from tuner.cli.data import data as data_verbs
+from tuner.cli.errors import told
+from tuner.cli.pictures import pictures
+from tuner.cli.study import commands as study_commands
+
+app = typer.Typer(
+    name="tuner",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Search for the LoRA training settings that make people in Stable Diffusion better.",
+    epilog="Example: tuner run search_spaces/pose.yaml",
+)
+
+_ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "YOLO_AUTOINSTALL": "false",
+    "ULTRALYTICS_SAFE_LOAD": "1",
+    "GLOG_minloglevel": "2",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TOKENIZERS_PARALLELISM": "false",
+    # Threads that spin while they wait take the cores from everybody else, themselves included.
+    "OMP_WAIT_POLICY": "PASSIVE",
+}
+"""Read by the libraries when they are imported; what the user has set stays."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def prepare(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and stop."
+        ),
+    ] = False,
+) -> None:
+    """Set the libraries' environment for every command, and answer --version."""
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+files = typer.Typer()
+
+
+@files.command(epilog="Example: tuner models")
+def models() -> None:
+    """List every weight file that is read or fetched: its licence, and where it is or belongs."""
+    with told():
+        from tuner.models.catalogue import model_lines
+
+        for line in model_lines():
+            print(line)
+
+
+@files.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
+def build_mannequin(
+    fast: Annotated[bool, typer.Option("--fast", help="A minute, and nothing learned.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("build/mannequin"),
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Make the mannequin's weights from nothing; a stopped run goes on where it was."""
+    with told():
+        from tuner.mannequin import build
+
+        build(out=out, fast=fast, seed=seed)
+
+
+for commands in (study_commands, pictures, data_verbs, files):
+    app.add_typer(commands)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,121 @@
+"""Commands for existing pictures: judge them, label them, measure the judges.
+
+As in cli.py, slow imports are inside the command that needs them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tuner.cli.errors import told
+from tuner.storage.files import check_outputs
+from tuner.storage.folder import DEFAULT_STUDIES, existing_study
+from tuner.terminal import plain_warnings, say, tracked
+
+pictures = typer.Typer()
+
+GenderModel = Annotated[str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")]
+PersonModel = Annotated[
+    str | None, typer.Option(help="A .pt file, a folder or mannequin; else none.")
+]
+
+
+@pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
+def score(  # noqa: PLR0913 - one argument per option
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one.")],
+    prompt: Annotated[
+        str | None, typer.Option(help="The prompt of all; else each one's own.")
+    ] = None,
+    gender_model: GenderModel = None,
+    person_model: PersonModel = None,
+    csv: Annotated[Path | None, typer.Option(help="A table to write, one row a picture.")] = None,
+    json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
+) -> None:
+    """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
+    with told():
+        from tuner.judging import Trust, score_folder, score_report
+        from tuner.judging.calibration import known_calibrations
+        from tuner.judging.models import model_names
+
+        check_outputs(csv, json)
+        found_pictures = score_folder.find_pictures(path, prompt, recursive)
+        say(f"pictures to judge: {len(found_pictures.prompted)}; the models load first")
+        opened = score_folder.open_judges(found_pictures.names_sex, gender_model, person_model)
+        with plain_warnings(), opened as judges:
+            judged = score_folder.judge(found_pictures, judges)
+            scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
+            trust = Trust(known_calibrations(), None, model_names(judges.settings))
+            score_report.print_scores(found_pictures, scored, trust)
+        score_report.write_rows(found_pictures, scored, (csv, json), trust)
+
+
+@pictures.command(epilog="Example: tuner label outputs --out labels.csv")
+def label(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
+    out: Annotated[Path | None, typer.Option(help="The table; else DIR/labels.csv.")] = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 8082,
+    no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
+    recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
+) -> None:
+    """Label pictures with keys, on a page of this machine only; each key is saved at once."""
+    with told():
+        from tuner.judging.label_server import serve
+
+        table = out or folder / "labels.csv"
+        serve(folder, table, port, recursive=recursive, browser=not no_open)
+
+
+@pictures.command(epilog="Example: tuner selfcheck --data photos")
+def selfcheck(  # noqa: PLR0913 - one argument per option
+    count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
+    size: Annotated[
+        int | None,
+        typer.Option(min=32, max=1024, help="Their side in px; else the study's or 256."),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="A labels.csv of tuner label, instead.")
+    ] = None,
+    gender_model: GenderModel = None,
+    person_model: PersonModel = None,
+    study: Annotated[
+        str | None,
+        typer.Option(help="A study: its base drew the pictures, it keeps the result."),
+    ] = None,
+    studies: Annotated[
+        Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
+    ] = DEFAULT_STUDIES,
+    save: Annotated[
+        Path | None, typer.Option(help="The file for the result; else the study's or TUNER_HOME's.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="A file for all measurements, as JSON.")] = None,
+) -> None:
+    """Measure the judges on pictures whose faults are known, and save the result."""
+    with told():
+        from tuner.judging import judge_reports, keep_calibration, score_cases, truth
+        from tuner.judging.selfcheck_report import print_reports, write_reports
+
+        check_outputs(None, save)
+        check_outputs(None, json)
+        folder = existing_study(studies, study) if study else None
+        rendered = data is None and labels is None
+        options = keep_calibration.selfcheck_options(rendered, folder, (gender_model, person_model))
+        known = truth.read_truths(count, size or options.size, data, labels)
+        say("\n".join(known.lines))
+        opened = truth.open_judges(known, options.gender_model, options.person_model)
+        with plain_warnings(), opened as judges:
+            cases = tracked(truth.make_cases(known, judges), None, "pictures judged")
+            reports = judge_reports(list(score_cases(cases, judges)))
+        print_reports(reports)
+        calibrations = keep_calibration.make_calibrations(
+            reports, known, options.base, judges.settings
+        )
+        say("\n".join(keep_calibration.save_calibration(calibrations, save or options.file)))
+        if json:
+            write_reports(reports, known.lines, json)

@@ -1,0 +1,117 @@
+"""Settings of a selfcheck, and its results as calibrations that scores are compared with."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metrics.contract import JudgeSettings
+from metrics.scoring import JUDGES
+from metrics.version import judge_version
+from tuner.errors import ConfigError
+from tuner.judging import calibration
+from tuner.judging.calibration import MIN_SOUND, Calibration, read_calibrations, write_calibrations
+from tuner.judging.models import model_names
+from tuner.judging.rendered_cases import GROUPS
+from tuner.judging.selfcheck import JudgeReport
+from tuner.judging.truth import Truths
+from tuner.space import load_study
+from tuner.space.config import MANNEQUIN
+from tuner.storage import StudyFolder
+from tuner.storage.store import utc_now
+
+_FIGURE_SIDE = 256
+"""Default side of rendered figures, in pixels, without a study."""
+
+_LIBRARIES = (
+    *("mediapipe", "nudenet", "onnxruntime", "open_clip_torch"),
+    *("ultralytics", "opencv-contrib-python", "numpy"),
+)
+
+
+@dataclass(frozen=True)
+class SelfcheckOptions:
+    """Base, size and models of a selfcheck, and the file for its calibrations.
+
+    `base` is None for pictures of unknown origin, `size` the side of rendered figures in pixels.
+    """
+
+    base: str | None
+    size: int
+    gender_model: str | None
+    person_model: str | None
+    file: Path
+
+
+def selfcheck_options(
+    rendered: bool, study: StudyFolder | None, models: tuple[str | None, str | None]
+) -> SelfcheckOptions:
+    """Return the options of a selfcheck on rendered figures or on the user's pictures.
+
+    A study gives its base, its smallest size, and its models where `models` (gender, person) has
+    None. Raises ConfigError for rendered figures with another base than the mannequin, and for a
+    file that does not hold calibrations.
+    """
+    gender, person = models
+    base, size, file = MANNEQUIN if rendered else None, _FIGURE_SIDE, calibration.home_file()
+    if study:
+        config = load_study(study.study_yaml)
+        if rendered and config.base != MANNEQUIN:
+            raise ConfigError(
+                f"study {study.name} has the base {config.base}, and rendered "
+                "figures say nothing about it; give pictures with --data or --labels"
+            )
+        base, size, file = config.base, min(config.suite.image_size), study.calibration
+        gender = gender or config.judges.gender_model_for(base)
+        person = person or config.judges.person_model_for(base)
+    read_calibrations(file)
+    return SelfcheckOptions(base, size, gender, person, file)
+
+
+def make_calibrations(
+    reports: Sequence[JudgeReport], truths: Truths, base: str | None, settings: JudgeSettings
+) -> list[Calibration]:
+    """Return a calibration for each report; of rendered figures only for those of the first style.
+
+    The mannequin draws in the first style, so reports on the second say nothing about its samples.
+    """
+    names = model_names(settings)
+    libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
+    judges = {judge.name: judge for judge in JUDGES}
+    now = utc_now()
+    return [
+        Calibration(
+            judge=report.judge,
+            version=judge_version(judges[report.judge]),
+            models={name: names[name] for name in judges[report.judge].models},
+            base=base,
+            group=report.group,
+            sides=report.sides,
+            auc=report.auc,
+            found=report.found,
+            false_alarms=report.false_alarms,
+            cut=report.cut,
+            abstained=report.abstained,
+            asked=report.asked,
+            about=truths.lines[0],
+            data=report.data,
+            measured=now,
+            libraries=libraries,
+        )
+        for report in reports
+        if not truths.rendered or report.group == GROUPS["first"]
+    ]
+
+
+def save_calibration(calibrations: Sequence[Calibration], file: Path) -> list[str]:
+    """Write the calibrations to the file, and return lines that report it to the user."""
+    write_calibrations(calibrations, file)
+    lines = [f"saved in {file}"]
+    if few := [one.judge for one in calibrations if one.false_alarms.n < MIN_SOUND]:
+        lines.append(
+            f"{', '.join(few)} judged fewer than {MIN_SOUND} sound pictures: their scores "
+            "stay marked as uncalibrated"
+        )
+    return lines

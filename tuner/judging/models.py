@@ -1,0 +1,73 @@
+"""The models of the judges; the word `mannequin` stands for those shipped with the tool."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from metrics.contract import JudgeSettings
+from tuner.space import StudyConfig
+from tuner.space.config import MANNEQUIN
+from tuner.storage import shipped
+
+_DIGITS = 12
+
+
+def judge_settings(
+    gender_model: str | None, person_model: str | None, copy_model: str | None = None
+) -> JudgeSettings:
+    """Return judge settings in which `mannequin` is replaced by the shipped folders.
+
+    A judge whose model is None does not judge.
+    """
+    return JudgeSettings(
+        gender_model=str(shipped.CLIP) if gender_model == MANNEQUIN else gender_model,
+        person_model=str(shipped.YOLO) if person_model == MANNEQUIN else person_model,
+        traits=shipped.CLIP_TRAITS if gender_model == MANNEQUIN else None,
+        sex_margin=shipped.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
+        copy_model=str(shipped.CLIP) if copy_model == MANNEQUIN else copy_model,
+    )
+
+
+def mannequin_judges(weights: Path = shipped.WEIGHTS) -> JudgeSettings:
+    """Return the settings of a study on the mannequin, with models in the folder `weights`."""
+    own = judge_settings(MANNEQUIN, MANNEQUIN)
+    clip, yolo = str(weights / "clip"), str(weights / "yolo")
+    return replace(own, gender_model=clip, person_model=yolo)
+
+
+def study_judges(config: StudyConfig) -> JudgeSettings:
+    """Return the judge settings of a study."""
+    chosen = config.judges
+    settings = judge_settings(
+        chosen.gender_model_for(config.base),
+        chosen.person_model_for(config.base),
+        chosen.copy_model,
+    )
+    return replace(settings, sex_threshold=chosen.sex_threshold)
+
+
+def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
+    """Return model names by setting, as saved selfchecks hold them: the same on every machine.
+
+    A file or folder becomes its name and the digest of its content, `yolov8n.pt@31e20dde3def`; an
+    open_clip model keeps its name.
+    """
+    models = {name: model for name, model in asdict(settings).items() if name.endswith("_model")}
+    return {name: None if model is None else _with_digest(model) for name, model in models.items()}
+
+
+@functools.cache
+def _with_digest(model: str) -> str:
+    path = Path(model).expanduser()
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    if not all(file.is_file() for file in files):
+        return model
+    digest = hashlib.sha256()
+    for file in files:
+        with file.open("rb") as stream:
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return f"{path.absolute().name}@{digest.hexdigest()[:_DIGITS]}"

@@ -1,0 +1,186 @@
+"""Judge any folder of pictures: find them, read their prompts, run every judge.
+
+The folder is only read. Pictures that cannot be judged are named or counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+import metrics
+from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.detectors.models import ModelUnavailableError
+from tuner.data import forbidden_words
+from tuner.data.picture_file import (
+    SUFFIXES,
+    UnusableError,
+    decoded_size,
+    opened,
+    read_pixels,
+    too_thin,
+)
+from tuner.data.prompt_words import read_prompt
+from tuner.errors import ConfigError, MissingModelError
+from tuner.judging.image_prompt import prompts_of
+from tuner.judging.models import judge_settings
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+
+
+@dataclass(frozen=True)
+class FoundPictures:
+    """The pictures at a path: those to judge, each with its prompt, and those left out.
+
+    The prompt is empty for a picture without one. `refused` counts the pictures whose prompt names
+    a child or an age under 18.
+    """
+
+    root: Path
+    prompted: tuple[tuple[Path, Prompt], ...]
+    unreadable: tuple[tuple[Path, str], ...]
+    refused: int
+
+    @property
+    def names_sex(self) -> bool:
+        """True if any prompt names a sex."""
+        return any(prompt.sex is not None for _, prompt in self.prompted)
+
+    def name(self, path: Path) -> str:
+        """Return a picture's path relative to the folder, safe to print on a terminal."""
+        text = os.fsencode(path.relative_to(self.root)).decode("utf-8", "replace")
+        return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False) -> FoundPictures:
+    """Find the pictures of a folder, or a single picture, and decode each once.
+
+    `prompt` is used for all of them; without it, each picture's own prompt is read. Raises
+    ConfigError if there is nothing to judge, and for a prompt that names a child.
+    """
+    if prompt is not None and (words := forbidden_words(prompt)):
+        raise ConfigError(f"--prompt names a child or an age under 18 ({', '.join(words)})")
+    paths = _paths(path, recursive)
+    given = None if prompt is None else read_prompt(prompt)
+    prompted: list[tuple[Path, Prompt]] = []
+    unreadable: list[tuple[Path, str]] = []
+    refused = 0
+    for file in paths:
+        try:
+            own = _own_prompts(file)
+        except UnusableError as reason:
+            unreadable.append((file, str(reason)))
+            continue
+        if any(forbidden_words(text) for text in own):
+            refused += 1
+        else:
+            prompted.append((file, given or read_prompt(own[0] if own else "")))
+    root = path if os.path.isdir(path) else path.parent
+    pictures = FoundPictures(root, tuple(prompted), tuple(unreadable), refused)
+    if not prompted:
+        raise ConfigError(f"{path}: nothing to judge; " + "; ".join(left_out(pictures)))
+    return pictures
+
+
+def left_out(pictures: FoundPictures, shown: int = 10) -> list[str]:
+    """Return a line for the unreadable pictures, naming up to `shown`, and one for the refused."""
+    lines = []
+    if pictures.unreadable:
+        named = [f"{pictures.name(path)} ({why})" for path, why in pictures.unreadable[:shown]]
+        more = ", ..." if len(pictures.unreadable) > shown else ""
+        lines.append(f"{len(pictures.unreadable)} cannot be judged: {', '.join(named)}{more}")
+    if pictures.refused:
+        lines.append(f"{pictures.refused} left out: the prompt names a child or an age under 18")
+    return lines
+
+
+@contextlib.contextmanager
+def open_judges(
+    needs_gender: bool, gender_model: str | None, person_model: str | None
+) -> Iterator[Detectors]:
+    """Open the judges' networks; models that the user named are loaded at once.
+
+    Without `gender_model`, the default model is loaded if a prompt names a sex (`needs_gender`). If
+    it is not available, a warning says so and gender is not judged. Raises MissingModelError if a
+    named model is not available.
+    """
+    default = JudgeSettings().gender_model if needs_gender else None
+    settings = judge_settings(gender_model or default, person_model)
+    with contextlib.ExitStack() as opened_judges:
+        judges = opened_judges.enter_context(metrics.open_detectors(settings))
+        try:
+            if gender_model or needs_gender:
+                _open_gender(judges)
+        except ModelUnavailableError as error:
+            if gender_model:
+                raise MissingModelError(str(error)) from error
+            warnings.warn(
+                f"gender is not judged: {error}; `tuner models` says where to put the model, "
+                "--gender-model names another",
+                stacklevel=1,  # the caller's line would be in contextlib
+            )
+            settings = replace(settings, gender_model=None)
+            judges = opened_judges.enter_context(metrics.open_detectors(settings))
+        if person_model:
+            _ = judges.persons
+        yield judges
+
+
+def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:
+    """Yield each picture with its scores; a file that was removed meanwhile is skipped.
+
+    The samples keep their prompt, path and size, but their pixels are black: the pixels of a whole
+    folder would not fit in memory. Raises ModelUnavailableError for a missing model.
+    """
+    for index, (path, prompt) in enumerate(pictures.prompted):
+        try:
+            pixels = np.asarray(read_pixels(path), np.uint8)
+        except OSError:
+            continue
+        (scored,) = metrics.score([Sample(prompt, index, pixels, path)], judges)
+        black = np.broadcast_to(np.uint8(0), pixels.shape)  # one byte of memory
+        yield replace(scored, sample=replace(scored.sample, image=black))
+
+
+def _paths(path: Path, recursive: bool) -> Sequence[Path]:
+    if os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
+        return [path]
+    if not os.path.isdir(path):
+        raise ConfigError(f"{path} is not there; name a folder of pictures, or one picture")
+    files: list[Path] = []
+    for folder, subfolders, names in os.walk(path):
+        subfolders[:] = sorted(n for n in subfolders if recursive and not n.startswith("."))
+        files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
+    pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
+    if not pictures:
+        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
+        hint = "" if recursive else "; --recursive searches its subfolders too"
+        raise ConfigError(f"{path} has no pictures ({kinds}){hint}")
+    return pictures
+
+
+def _own_prompts(path: Path) -> list[str]:
+    with opened(path) as image:
+        width, height = decoded_size(image)
+        if too_thin(width, height):
+            raise UnusableError(f"{width} x {height}: too long and thin")
+        return prompts_of(path, image)
+
+
+def _open_gender(judges: Detectors) -> None:
+    """Load the gender model without the Hub's log, which reports each of its attempts."""
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        _ = judges.zero_shot
+    finally:
+        logging.disable(before)

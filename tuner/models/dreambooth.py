@@ -1,0 +1,137 @@
+"""DreamBooth: the whole UNet, and the text encoder where asked, trained as copies of the base's.
+
+The base itself never changes while a run trains. Trained weights are kept as float16 under the
+names of diffusers, `unet.NAME` and `text_encoder.NAME`, and are put on the base to sample it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+
+from tuner.errors import TunerError
+from tuner.models.base import BaseModel
+from tuner.space import TrainConfig
+from tuner.storage import replacing
+
+_CONTENTS_KEY, _CONTENTS = "tuner.contents", "weights"
+"""What the metadata of a file of whole weights say of it."""
+
+_PARTS = ("unet", "text_encoder")
+
+
+class WeightsError(TunerError):
+    """A file of whole weights that is missing, broken, or made for another base."""
+
+
+def copies(base: BaseModel, config: TrainConfig) -> dict[str, torch.nn.Module]:
+    """The parts of the base that `config` trains, copied, in float32 and with gradients.
+
+    The text encoder is among them where its ratio is above 0.
+    """
+    names = _PARTS if config.text_encoder_ratio > 0 else _PARTS[:1]
+    found = {}
+    for name in names:
+        part = copy.deepcopy(getattr(base.pipeline, name)).float()
+        found[name] = part.requires_grad_(True)
+    return found
+
+
+def groups(parts: Mapping[str, torch.nn.Module], config: TrainConfig) -> list[dict[str, Any]]:
+    """The optimizer's parameter groups: each part's weights with its rate."""
+    rates = {"unet": 1.0, "text_encoder": config.text_encoder_ratio}
+    return [
+        {"params": list(part.parameters()), "lr": config.learning_rate * rates[name]}
+        for name, part in parts.items()
+    ]
+
+
+def save(parts: Mapping[str, torch.nn.Module], path: Path, metadata: Mapping[str, str]) -> None:
+    """Write the trained parts as float16, whole or not at all."""
+    tensors = {
+        f"{name}.{key}": value.detach().to("cpu", torch.float16).contiguous()
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
+        if value.is_floating_point()
+    }
+    with replacing(path) as temporary:
+        temporary.write_bytes(to_bytes(tensors, metadata={**metadata, _CONTENTS_KEY: _CONTENTS}))
+
+
+def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
+    """The weights of each part that a file holds, by part and name, as float16.
+
+    Raises WeightsError for a file that is missing or broken.
+    """
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise WeightsError(f"{path} is no whole file of trained weights: {error}") from error
+    found: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in tensors.items():
+        part, _, name = key.partition(".")
+        if part not in _PARTS or not name:
+            raise WeightsError(f"{path}: key {key!r} belongs to no part of a Stable Diffusion")
+        found.setdefault(part, {})[name] = value
+    return found
+
+
+def put_on(base: BaseModel, path: Path) -> None:
+    """Write the weights of the file at `path` over the base's, for good.
+
+    Raises WeightsError for a file that is broken or of another base; the base is as it was then.
+    """
+    weights = read(path)
+    for part, tensors in weights.items():
+        own = getattr(base.pipeline, part).state_dict()
+        wrong = [name for name, one in tensors.items() if _shape(own, name) != one.shape]
+        if wrong:
+            raise WeightsError(
+                f"{path.name}: {part} has no {wrong[0]} of shape {tuple(tensors[wrong[0]].shape)} "
+                f"in base {base.name}: it was trained on another base"
+            )
+    for part, tensors in weights.items():
+        getattr(base.pipeline, part).load_state_dict(tensors, strict=False)
+
+
+@contextmanager
+def loaded(base: BaseModel, path: Path) -> Iterator[None]:
+    """The weights of the file at `path` are the base's for a while; its own come back unchanged.
+
+    They wait in the machine's memory, so that a GPU holds one set only. Errors are those of
+    `put_on`.
+    """
+    before = {
+        part: {
+            name: value.to("cpu", copy=True)
+            for name, value in getattr(base.pipeline, part).state_dict().items()
+        }
+        for part in _PARTS
+    }
+    try:
+        put_on(base, path)
+        yield
+    finally:
+        for part, tensors in before.items():
+            getattr(base.pipeline, part).load_state_dict(tensors)
+
+
+def is_whole(path: Path) -> bool:
+    """Whether the file at `path` holds whole weights, by what its metadata say."""
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return (opened.metadata() or {}).get(_CONTENTS_KEY) == _CONTENTS
+    except (SafetensorError, OSError):
+        return False  # what reads it as a LoRA tells what is wrong
+
+
+def _shape(own: Mapping[str, torch.Tensor], name: str) -> torch.Size | None:
+    return own[name].shape if name in own else None

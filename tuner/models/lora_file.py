@@ -1,0 +1,295 @@
+"""Read, check, write and merge LoRA files. No peft, and no LoRA code of diffusers.
+
+In memory a LoRA has the module names of kohya's trainer, which A1111, Forge and ComfyUI read
+(`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers reads
+too; the weight update of a module is `alpha / rank * up @ down`. Files may also have the names of
+diffusers and PEFT.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from tuner.errors import TunerError
+from tuner.storage import replacing
+
+Component = Literal["unet", "text_encoder"]
+COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
+
+_KOHYA_KEY = re.compile(
+    r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
+)
+_PEFT_KEY = re.compile(
+    r"(unet|text_encoder)\.([\w.]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
+)
+_PEFT_PARTS = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
+_PEFT_METADATA = "lora_adapter_metadata"
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32)
+
+
+class LoraFileError(TunerError):
+    """A LoRA file that is missing, broken, or made for another model."""
+
+
+@dataclass(frozen=True)
+class LoraModule:
+    """The update of one layer: down (rank, in, ...), up (out, rank, ...).
+
+    `magnitude` (out,) is that of DoRA (Liu et al. 2024, equation 5): the length of each row of the
+    updated weight. None: a plain LoRA.
+    """
+
+    down: torch.Tensor
+    up: torch.Tensor
+    alpha: float
+    magnitude: torch.Tensor | None = None
+
+    @property
+    def rank(self) -> int:
+        """The number of rows of `down`."""
+        return int(self.down.shape[0])
+
+    def update(self) -> torch.Tensor:
+        """Return the float32 matrix (out, in * ...) that is added to the layer's weight."""
+        scale = self.alpha / self.rank
+        return scale * (self.up.float().flatten(1) @ self.down.float().flatten(1))
+
+    def updated(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the updated `weight` (out, in, ...) as a float32 matrix (out, in * ...).
+
+        Rows are along the output axis, as in peft; LyCORIS calls this `wd_on_out`.
+        """
+        whole = weight.float().flatten(1) + self.update().to(weight.device)
+        if self.magnitude is None:
+            return whole
+        length = self.magnitude.float().to(weight.device).flatten() / whole.norm(dim=1)
+        lengthened: torch.Tensor = whole * length[:, None]
+        return lengthened
+
+
+@dataclass(frozen=True)
+class LoraFile:
+    """A whole LoRA: its modules by kohya name, and the metadata of the header."""
+
+    modules: Mapping[str, LoraModule]
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+def kohya_name(component: str, module: str) -> str:
+    """Return the kohya name of the layer `module` (a dotted name) of the UNet or the text encoder.
+
+    transformers dropped the level `text_model.` of CLIPTextModel in 5.6; the files keep it.
+    """
+    if component == "unet":
+        return "lora_unet_" + module.replace(".", "_")
+    return "lora_te_text_model_" + module.removeprefix("text_model.").replace(".", "_")
+
+
+def read_file(path: Path) -> LoraFile:
+    """Read a LoRA in kohya's or PEFT's names and check all of it.
+
+    Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys, a
+    missing half, ranks that disagree, and values that are not finite.
+    """
+    if path.suffix != ".safetensors":
+        raise LoraFileError(f"{path.name}: a LoRA is read from .safetensors only")
+    if not path.is_file():
+        raise LoraFileError(f"no LoRA file {path}")
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = dict(opened.metadata() or {})
+            tensors = {key: opened.get_tensor(key) for key in opened.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, RuntimeError) as error:
+        raise LoraFileError(f"{path.name} is no whole safetensors file: {error}") from error
+    halves = _by_module(path, tensors, metadata)
+    modules = {name: _module(path, name, parts) for name, parts in halves.items()}
+    return LoraFile(modules, metadata)
+
+
+def write_file(path: Path, lora: LoraFile) -> None:
+    """Write `lora` in kohya names as float16, atomically."""
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in lora.modules.items():
+        tensors[f"{name}.lora_down.weight"] = _half(module.down)
+        tensors[f"{name}.lora_up.weight"] = _half(module.up)
+        tensors[f"{name}.alpha"] = torch.tensor(float(module.alpha))
+        if module.magnitude is not None:
+            column = module.magnitude.reshape(-1, *[1] * (module.down.ndim - 1))
+            tensors[f"{name}.dora_scale"] = _single(column)
+    with replacing(path) as temporary:
+        # Not save_file: only the owner may read its files.
+        temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
+
+
+def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
+    """Write `lora` in the names of diffusers and PEFT as float16, atomically.
+
+    `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. Alpha goes
+    into the metadata; without it such a file is read as alpha = rank.
+    """
+    tensors: dict[str, torch.Tensor] = {}
+    for name, module in lora.modules.items():
+        tensors[f"{dotted[name]}.lora_A.weight"] = _half(module.down)
+        tensors[f"{dotted[name]}.lora_B.weight"] = _half(module.up)
+        if module.magnitude is not None:
+            # peft keeps a row for a convolution and a plain vector for a matrix.
+            flat = module.magnitude.flatten()
+            shape = flat.shape if module.down.ndim == 2 else (1, -1, 1, 1)
+            # transformers expects another key in the text encoder than peft does elsewhere.
+            ending = ".weight" if dotted[name].startswith("text_encoder.") else ""
+            key = f"{dotted[name]}.lora_magnitude_vector{ending}"
+            tensors[key] = _single(flat.reshape(shape))
+    metadata = {**lora.metadata, _PEFT_METADATA: json.dumps(_peft_metadata(lora, dotted))}
+    with replacing(path) as temporary:
+        temporary.write_bytes(to_bytes(tensors, metadata=metadata))
+
+
+def payload_sha256(path: Path) -> str:
+    """Return the SHA-256 in hex of the tensors of a safetensors file, without its header."""
+    with path.open("rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+        file.seek(8 + header)
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
+    """Return the dotted name of every layer of `model` that has a weight, by its kohya name."""
+    return {
+        kohya_name(component, name): name
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "weight", None), torch.Tensor)
+    }
+
+
+@torch.no_grad()
+def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
+    """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`, then DoRA.
+
+    An independent way to load a LoRA, used to check the others. Raises LoraFileError if a module of
+    the file has no layer of its shape.
+    """
+    targets = {
+        name: model.get_submodule(dotted)
+        for component, model in models.items()
+        for name, dotted in layers(component, model).items()
+    }
+    strangers = sorted(set(lora.modules) - set(targets))
+    if strangers:
+        raise LoraFileError(
+            f"{len(strangers)} of {len(lora.modules)} modules are not in this base, "
+            f"first: {strangers[0]}"
+        )
+    for name, module in lora.modules.items():
+        weight = targets[name].weight
+        assert isinstance(weight, torch.Tensor)
+        update = module.update()
+        if update.numel() != weight.numel() or update.shape[0] != weight.shape[0]:
+            raise LoraFileError(
+                f"{name}: the file updates {tuple(update.shape)}, the base has "
+                f"{tuple(weight.shape)}; the LoRA was made for another base"
+            )
+        weight.copy_(module.updated(weight).reshape(weight.shape))
+
+
+def _by_module(
+    path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
+) -> dict[str, dict[str, torch.Tensor]]:
+    adapter = json.loads(metadata.get(_PEFT_METADATA, "{}"))
+    halves: dict[str, dict[str, torch.Tensor]] = {}
+    for key, tensor in tensors.items():
+        if kohya := _KOHYA_KEY.fullmatch(key):
+            name = kohya[1].replace("lora_te1_", "lora_te_", 1)
+            part = kohya[2].split(".")[0].removeprefix("lora_")
+            part = "magnitude" if part == "dora_scale" else part
+            halves.setdefault(name, {})[part] = tensor
+        elif peft := _PEFT_KEY.fullmatch(key):
+            parts = halves.setdefault(kohya_name(peft[1], peft[2]), {})
+            parts[_PEFT_PARTS[peft[3]]] = tensor
+            if (alpha := _peft_alpha(adapter, peft[1], peft[2])) is not None:
+                parts["alpha"] = torch.tensor(alpha)
+        else:
+            raise LoraFileError(
+                f"{path.name}: key {key!r} is no LoRA of a Stable Diffusion 1.x or 2.x "
+                "(expected lora_unet_... or lora_te_... with lora_down, lora_up and alpha)"
+            )
+    if not halves:
+        raise LoraFileError(f"{path.name} holds no LoRA")
+    return halves
+
+
+def _module(path: Path, name: str, parts: Mapping[str, torch.Tensor]) -> LoraModule:
+    if "down" not in parts or "up" not in parts:
+        raise LoraFileError(f"{path.name}: {name} has only {' and '.join(sorted(parts))}")
+    down, up = parts["down"], parts["up"]
+    if down.ndim < 2 or up.ndim < 2 or up.shape[1] != down.shape[0]:
+        raise LoraFileError(
+            f"{path.name}: {name} has down {tuple(down.shape)} and up {tuple(up.shape)}: "
+            "their ranks disagree"
+        )
+    alpha = parts.get("alpha", torch.tensor(float(down.shape[0])))
+    magnitude = parts.get("magnitude")
+    if magnitude is not None and magnitude.numel() != up.shape[0]:
+        raise LoraFileError(
+            f"{path.name}: {name} has a DoRA magnitude of {tuple(magnitude.shape)}, expected "
+            f"{up.shape[0]} values, one for each output; those along the inputs are unknown"
+        )
+    for part in (down, up, alpha, *([] if magnitude is None else [magnitude])):
+        if not part.isfinite().all():
+            raise LoraFileError(f"{path.name}: {name} holds values that are not finite")
+    if down.dtype not in _FLOATS or up.dtype not in _FLOATS or alpha.numel() != 1:
+        raise LoraFileError(f"{path.name}: {name} is not made of floats with one alpha")
+    return LoraModule(down, up, float(alpha), None if magnitude is None else magnitude.flatten())
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().to("cpu", torch.float16).contiguous()
+
+
+def _single(tensor: torch.Tensor) -> torch.Tensor:
+    # float32: one number per output costs little, and it scales all weights of its row.
+    return tensor.detach().to("cpu", torch.float32).contiguous()
+
+
+def _peft_alpha(adapter: Mapping[str, object], component: str, module: str) -> float | None:
+    pattern = adapter.get(f"{component}.alpha_pattern")
+    alpha = adapter.get(f"{component}.lora_alpha")
+    if isinstance(pattern, dict) and module in pattern:
+        alpha = pattern[module]
+    return float(alpha) if isinstance(alpha, int | float) else None
+
+
+def _peft_metadata(lora: LoraFile, dotted: Mapping[str, str]) -> dict[str, object]:
+    """Return peft's LoraConfig of each component, as diffusers packs it: `unet.r`, ..."""
+    metadata: dict[str, object] = {}
+    for component in COMPONENTS:
+        own = {
+            dotted[name].removeprefix(f"{component}."): module
+            for name, module in lora.modules.items()
+            if dotted[name].startswith(f"{component}.")
+        }
+        if not own:
+            continue
+        first = next(iter(own.values()))
+        metadata |= {
+            f"{component}.r": first.rank,
+            f"{component}.lora_alpha": first.alpha,
+            f"{component}.use_dora": first.magnitude is not None,
+            f"{component}.target_modules": sorted(own),
+            f"{component}.rank_pattern": {
+                name: module.rank for name, module in own.items() if module.rank != first.rank
+            },
+            f"{component}.alpha_pattern": {
+                name: module.alpha for name, module in own.items() if module.alpha != first.alpha
+            },
+        }
+    return metadata

@@ -1,0 +1,99 @@
+"""Metadata of a LoRA file, in the keys that other programs read.
+
+`ss_*` are kohya's keys, which A1111, Forge and SD.Next show; `modelspec.*` is Stability AI's
+ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Tags, folders and pictures of the training
+set are left out: they reveal who is on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuner import __version__
+from tuner.models.base import BaseModel
+from tuner.space import TrainConfig
+
+_OPTIMIZERS = {
+    "adamw": "torch.optim.AdamW",
+    "adamw8bit": "bitsandbytes.optim.AdamW8bit",
+    "prodigy": "prodigyopt.Prodigy",
+    "lion": "tuner.training.optimizers.Lion",
+}
+
+
+def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[str, str]:
+    """Return the metadata of a file of `config` after `step` optimizer steps on `base`."""
+    width, height = config.size
+    text_encoder_rate = config.learning_rate * config.text_encoder_ratio
+    second = base.pipeline.unet.config.cross_attention_dim == 1024
+    family = f"stable-diffusion-{'v2-512' if second else 'v1'}"
+    return (_network(config) if config.method == "lora" else {}) | {
+        "ss_v2": str(second),
+        "ss_base_model_version": "sd_v2" if second else "sd_v1",
+        "ss_sd_model_name": base_name(base),
+        "ss_learning_rate": str(config.learning_rate),
+        "ss_unet_lr": str(config.learning_rate),
+        "ss_text_encoder_lr": str(text_encoder_rate),
+        "ss_optimizer": _OPTIMIZERS[config.optimizer],
+        "ss_lr_scheduler": _scheduler(config),
+        "ss_lr_warmup_steps": str(config.warmup_steps),
+        "ss_gradient_accumulation_steps": str(config.gradient_accumulation),
+        "ss_gradient_checkpointing": str(config.gradient_checkpointing is True),
+        "ss_min_snr_gamma": str(config.min_snr_gamma),
+        "ss_noise_offset": str(config.noise_offset or None),
+        "ss_clip_skip": str(config.clip_skip if config.clip_skip > 1 else None),
+        "ss_prior_loss_weight": str(config.prior_weight),
+        "ss_steps": str(step),
+        "ss_max_train_steps": str(step),
+        "ss_total_batch_size": str(config.batch_size),
+        "ss_enable_bucket": str(config.buckets),
+        "ss_resolution": f"({width}, {height})",
+        "ss_seed": str(config.seed),
+        "modelspec.sai_model_spec": "1.0.1",
+        "modelspec.architecture": family + ("/lora" if config.method == "lora" else ""),
+        "modelspec.implementation": "diffusers",
+        "modelspec.resolution": f"{width}x{height}",
+        "modelspec.prediction_type": _prediction_type(base),
+        "modelspec.encoder_layer": str(config.clip_skip),
+        "tuner.version": __version__,
+        "tuner.captions": config.captions.partition(":")[0],  # not the tags that it lists
+        "tuner.empty_prompt": str(config.empty_prompt),
+        "tuner.method": config.method,
+    }
+
+
+def clip_skip_in(metadata: Mapping[str, str]) -> int:
+    """Return the layer of the text encoder, from the last (1), that a file was trained with.
+
+    kohya's key has it, or None for the last layer; a file without the key means the last too.
+    """
+    text = metadata.get("ss_clip_skip", "")
+    return int(text) if text.isdecimal() and int(text) > 0 else 1
+
+
+def base_name(base: BaseModel) -> str:
+    """Return the last part of the base's name: a path of this machine is private."""
+    return base.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _network(config: TrainConfig) -> dict[str, str]:
+    return {
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": str(config.rank),
+        "ss_network_alpha": str(config.file_alpha),
+        "ss_network_args": "{}",
+        "ss_network_dropout": str(config.lora_dropout or None),
+        "tuner.target_modules": config.target_modules,
+        "tuner.use_dora": str(config.use_dora),
+        "tuner.use_rslora": str(config.use_rslora),
+    }
+
+
+def _scheduler(config: TrainConfig) -> str:
+    warmed = config.schedule == "constant" and config.warmup_steps > 0
+    return "constant_with_warmup" if warmed else config.schedule
+
+
+def _prediction_type(base: BaseModel) -> str:
+    kind = base.pipeline.scheduler.config.get("prediction_type", "epsilon")
+    return "v" if kind == "v_prediction" else str(kind)

@@ -1,0 +1,217 @@
+"""Draw the suite with the base, or with what a file that was trained on it makes of it.
+
+The noise of a cell is a matter of its prompt's place and its seed alone: every trial begins from
+the same noise, whatever the batches, so that differences between trials are paired.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    HeunDiscreteScheduler,
+    StableDiffusionPipeline,
+    UniPCMultistepScheduler,
+)
+
+from metrics.contract import Image, Sample
+from tuner.errors import DivergedError
+from tuner.events import Progress
+from tuner.models import method
+from tuner.models.base import BaseModel
+from tuner.models.memory_errors import is_out_of_memory
+from tuner.models.text_encoder import states, tokenized
+from tuner.space import SuiteConfig
+from tuner.storage.folder import RungFolder
+
+_LARGEST_BATCH = 26
+"""More gains nothing on two cores or on a large GPU, and Progress comes between batches."""
+
+_BYTES_PER_UNIT = 800
+"""Memory of one guided picture for each latent place and channel of the UNet's first level,
+the VAE's decoding included: about 1 GB for Stable Diffusion 1.5 at 512 x 512."""
+
+_CPU_BYTES = 4 * 2**30
+
+_DPM = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+_SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
+    "ddim": (DDIMScheduler, {}),  # Song et al. 2021
+    "dpm++": (DPMSolverMultistepScheduler, _DPM),  # Lu et al. 2022, A1111's DPM++ 2M
+    "dpm++_karras": (DPMSolverMultistepScheduler, _DPM | {"use_karras_sigmas": True}),
+    "euler": (EulerDiscreteScheduler, {}),  # Karras et al. 2022, algorithm 2 without churn
+    "euler_a": (EulerAncestralDiscreteScheduler, {}),
+    "heun": (HeunDiscreteScheduler, {}),  # Karras et al. 2022; two predictions a step
+    "unipc": (UniPCMultistepScheduler, {}),  # Zhao et al. 2023
+}
+"""The suite's samplers: diffusers' scheduler of each and what is set beside the base's own."""
+
+
+def sample(
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: Path | None,
+    folder: RungFolder,
+    seeds: int | None = None,
+) -> Generator[Progress | list[Sample], None, None]:
+    """Draw the suite, or each prompt's first `seeds` seeds of it; the last item is the list of
+    samples, in the suite's order.
+
+    `lora` is the file that is sampled, as written, a LoRA or whole weights; None draws the base.
+    The samples' paths lie in `folder`, each cell's under its place in the whole suite;
+    they are written there once they are scored. Raises DivergedError for pictures that are
+    not finite numbers (they would be saved as black), LoraFileError or WeightsError for a file
+    that does not fit.
+    """
+    cells, places = suite.cells(), suite.places(seeds)
+    samples: list[Sample] = []
+    start = time.monotonic()
+    with closing(draw_cells(base, suite, lora, places)) as batches:
+        for images in batches:
+            for image in images:
+                place = places[len(samples)]
+                samples.append(Sample(*cells[place], image, folder.sample(place)))
+            speed = len(samples) / (time.monotonic() - start)
+            yield Progress(len(samples), len(places), speed)
+    yield samples
+
+
+def drawn(
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: Path | None,
+    folder: RungFolder,
+    seeds: int | None = None,
+) -> Generator[Progress, None, list[Sample]]:
+    """What `sample` draws, returned; to be read with `yield from`."""
+    samples: list[Sample] = []
+    with closing(sample(base, suite, lora, folder, seeds)) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, list):
+                samples = outcome
+            else:
+                yield outcome
+    return samples
+
+
+def draw_cells(
+    base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
+) -> Generator[list[Image], None, None]:
+    """The pictures of the suite's cells `indices`, in batches as large as memory bears.
+
+    Where memory is out a batch is halved, down to one picture; beyond that the error goes up.
+    `lora` and what else is raised are those of `sample`.
+    """
+    batch = min(batch_size(base, suite.image_size), len(indices))
+    clip_skip = method.clip_skip(base, lora)
+    drawn = 0
+    with method.loaded(base, lora):
+        while drawn < len(indices):
+            try:
+                images = draw(base.pipeline, suite, indices[drawn : drawn + batch], clip_skip)
+            except Exception as error:
+                if batch == 1 or not is_out_of_memory(error):
+                    raise
+                batch //= 2  # a cell's noise does not depend on its batch
+                continue
+            drawn += len(images)
+            yield images
+
+
+def draw(
+    pipeline: StableDiffusionPipeline,
+    suite: SuiteConfig,
+    indices: Sequence[int],
+    clip_skip: int = 1,
+) -> list[Image]:
+    """The pictures of the suite's cells `indices` in one batch, by the pipeline as it is.
+
+    Prompts are read from the text encoder's layer `clip_skip`, counted from the last (1).
+    """
+    cells = suite.cells()
+    prompts = [cells[index][0].text for index in indices]
+    width, height = suite.image_size
+    asked: dict[str, Any] = {
+        "prompt": prompts,
+        "negative_prompt": [suite.negative] * len(prompts),
+    }
+    if clip_skip > 1:
+        asked = {
+            "prompt_embeds": _embedded(pipeline, asked["prompt"], clip_skip),
+            "negative_prompt_embeds": _embedded(pipeline, asked["negative_prompt"], clip_skip),
+        }
+    pictures = _with_sampler(pipeline, suite.sampler)(
+        **asked,
+        latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
+        generator=[_generator(suite, index, 1) for index in indices],
+        width=width,
+        height=height,
+        num_inference_steps=suite.steps,
+        guidance_scale=suite.guidance_scale,
+        output_type="pt",
+    ).images
+    if not pictures.isfinite().all():
+        raise DivergedError("a sample is not finite: the LoRA gives no picture")
+    pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
+    return list(pixels.numpy())
+
+
+@torch.no_grad()
+def _embedded(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int
+) -> torch.Tensor:
+    """What the UNet sees of `prompts`, the negative ones too, as A1111 has it.
+
+    diffusers' own `clip_skip` does not skip for negative prompts, and fails with transformers 5.
+    """
+    encoder = pipeline.text_encoder
+    tokens = tokenized(pipeline.tokenizer, prompts).to(encoder.device)
+    return states(encoder, tokens, clip_skip).to(pipeline.unet.dtype)
+
+
+def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> torch.Tensor:
+    """The latent noise (channels, height, width) that cell `index` of the suite begins from."""
+    width, height = suite.image_size
+    factor = int(pipeline.vae_scale_factor)
+    shape = (int(pipeline.unet.config.in_channels), height // factor, width // factor)
+    generator = _generator(suite, index)
+    return torch.randn(shape, generator=generator).to(pipeline.unet.dtype)
+
+
+def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
+    """Numbers that depend on the cell's prompt and seed alone; `more` gives others, such as those
+    that `euler_a` adds at every step."""
+    _, seed = suite.cells()[index]
+    entropy = [index // suite.seeds, seed, *more]
+    mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(mixed >> 1))
+
+
+def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
+    """How many pictures of `size` (width, height) are drawn at a time, by the memory there is."""
+    factor = int(base.pipeline.vae_scale_factor)
+    places = (size[0] // factor) * (size[1] // factor)
+    channels = int(base.pipeline.unet.config.block_out_channels[0])
+    free = _CPU_BYTES
+    if base.device.type == "cuda":
+        free = torch.cuda.mem_get_info(base.device)[0] // 2
+    return max(1, min(_LARGEST_BATCH, free // (places * channels * _BYTES_PER_UNIT)))
+
+
+def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiffusionPipeline:
+    """The same parts with another sampler: the base's own scheduler stays what it is."""
+    kind, settings = _SAMPLERS[sampler]
+    scheduler = kind.from_config(pipeline.scheduler.config, **settings)
+    parts = {**pipeline.components, "scheduler": scheduler}
+    sampling = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    sampling.set_progress_bar_config(disable=True)
+    return sampling

@@ -1,0 +1,201 @@
+"""The study in optuna-dashboard: each trial with its grids and a note, the objectives by name.
+
+The dashboard has no password: it listens on this machine only, unless it is told otherwise in so
+many words, and answers only requests that name this machine, so that no web page can reach it
+under a name of its own.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import optuna
+from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
+from optuna_dashboard import get_note, save_note, wsgi  # type: ignore[import-untyped]
+from optuna_dashboard.artifact import get_artifact_path  # type: ignore[import-untyped]
+
+from metrics.contract import Objective
+from tuner.errors import ConfigError, TunerError
+from tuner.judging.calibration import ABOUT, MARK, marked, study_marks
+from tuner.report.tables import measured
+from tuner.results import read_results
+from tuner.results.results import Results
+from tuner.storage import Store, StudyFolder, replacing
+from tuner.storage.rows import RungRow, TrialRow
+from tuner.study.optuna_study import attach_picture, existing, storage
+from tuner.text import interval, words
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_REFRESH_SECONDS = 20.0
+
+_Start = Callable[..., Any]
+_App = Callable[[dict[str, Any], _Start], Iterable[bytes]]
+
+
+def prepare(study: optuna.Study, folder: StudyFolder) -> None:
+    """Give each trial that is over a note with its numbers and its last grid, and the study one
+    with the base's.
+
+    What is there already stays, also notes that the user changed.
+    """
+    results, marks = read_results(folder), study_marks(folder)
+    if results.base and not get_note(study):
+        if not get_all_artifact_meta(study):
+            attach_picture(study, results.base.grid, "base.png", folder.artifacts)
+        grid = _addresses(study, folder, [results.base.grid])
+        save_note(study, f"# {results.study.name}\n\n{_body(results.base, results, marks, grid)}")
+    over = {one.number: one for one in study.get_trials(deepcopy=False) if one.state.is_finished()}
+    for row in results.trials:
+        if row.number in over:
+            trial = optuna.Trial(study, over[row.number]._trial_id)
+            _describe(trial, folder, row, results, marks)
+
+
+def _describe(
+    trial: optuna.Trial,
+    folder: StudyFolder,
+    row: TrialRow,
+    results: Results,
+    marks: frozenset[str],
+) -> None:
+    with Store(folder.results_db, read_only=True) as store:
+        rungs = store.rungs(row.number)
+    grid = _addresses(trial, folder, [rung.grid for rung in rungs])
+    if get_note(trial):
+        return
+    head = f"# Trial {row.number}: {row.state}\n\n"
+    if row.reason:
+        head += f"{row.reason}\n\n"
+    head += f"{words(row.parameters)}\n\n"
+    body = _body(rungs[-1], results, marks, grid) if rungs else "It was never scored.\n"
+    save_note(trial, head + body)
+
+
+def _addresses(
+    owner: optuna.Study | optuna.Trial, folder: StudyFolder, grids: Sequence[Path]
+) -> str | None:
+    """The address in the dashboard of the last of `grids`, which are in the order of their names.
+
+    Optuna notes an artifact before it writes it: a disk that was full leaves the note alone, and
+    the dashboard answers such a trial with an error. A file that is missing is put back here.
+    """
+    known = sorted(get_all_artifact_meta(owner), key=lambda meta: meta.filename)
+    for meta, grid in zip(known, grids, strict=False):
+        kept = folder.artifacts / meta.artifact_id
+        if not kept.is_file() and grid.is_file():
+            with replacing(kept) as temporary:
+                shutil.copyfile(grid, temporary)
+    return get_artifact_path(owner, known[-1].artifact_id) if known else None
+
+
+def _body(rung: RungRow, results: Results, marks: frozenset[str], grid: str | None) -> str:
+    """A table of the rung's numbers, with the base's beside them, and the grid."""
+    base = results.base
+    lines = ["| | value and 95 % interval | judged | base |", "|---|---|---|---|"]
+    for found, before in (
+        (rung.objectives, base.objectives if base else {}),
+        (rung.rates, base.rates if base else {}),
+    ):
+        lines += [_line(one, before.get(name), marks) for name, one in found.items()]
+    before_lora = base.measures if base else {}
+    lines += [
+        f"| {name} | {measured(one)} | {one.n} of {one.total} | {measured(before_lora.get(name))} |"
+        for name, one in rung.measures.items()
+        if name not in rung.objectives
+    ]
+    if marks & {*rung.objectives, *rung.rates}:
+        lines += ["", ABOUT.replace(MARK, f"\\{MARK}")]
+    where = "without LoRA" if rung.trial is None else f"step {rung.step}"
+    picture = f"\n\n![grid]({grid})\n" if grid else "\n"
+    return f"{where}\n\n" + "\n".join(lines) + picture
+
+
+def _line(one: Objective, before: Objective | None, marks: frozenset[str]) -> str:
+    base = interval(before) if before else "-"
+    name = marked(one.name, marks).replace(MARK, f"\\{MARK}")  # Markdown would make it emphasis
+    return f"| {name} | {interval(one)} | {one.n} of {one.total} | {base} |"
+
+
+def serve_dashboard(
+    folder: StudyFolder, host: str = "127.0.0.1", port: int = 8080, expose: bool = False
+) -> None:
+    """Run the dashboard until Ctrl-C; trials that end meanwhile get their grids and notes.
+
+    Raises ConfigError for a host that others can reach without `expose`, and TunerError for a
+    port that is taken.
+    """
+    if host not in LOOPBACK and not expose:
+        raise ConfigError(
+            f"the dashboard has no password, and on {host} everyone who reaches this machine "
+            "could change or delete the study; add --expose if that is meant"
+        )
+    _refuse_taken(host, port)
+    with storage(folder) as memory:
+        study = existing(memory, folder)
+        prepare(study, folder)
+        store = FileSystemArtifactStore(folder.artifacts)
+        app: _App = wsgi(memory, artifact_store=store)
+        if not expose:
+            app = only_named(app, (*LOOPBACK, host))
+        with make_server(host, port, app, _ThreadedServer, _SilentHandler) as server:
+            stop = threading.Event()
+            thread = threading.Thread(target=_refresh, args=(folder, stop), daemon=True)
+            thread.start()
+            shown = f"[{host}]" if ":" in host else host
+            print(f"http://{shown}:{port}/ (Ctrl-C stops it)", flush=True)
+            try:
+                server.serve_forever()
+            finally:
+                stop.set()
+                thread.join(timeout=5)
+
+
+def only_named(app: _App, names: Iterable[str]) -> _App:
+    """`app`, answering only requests whose Host header is one of `names`."""
+    allowed = set(names)
+
+    def guarded(environ: dict[str, Any], start: _Start) -> Iterable[bytes]:
+        host = str(environ.get("HTTP_HOST", ""))
+        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
+        if name.strip("[]") in allowed:
+            return app(environ, start)
+        start("403 Forbidden", [("Content-Type", "text/plain")])
+        return [b"this dashboard answers only on this machine's own name\n"]
+
+    return guarded
+
+
+def _refresh(folder: StudyFolder, stop: threading.Event) -> None:
+    while not stop.wait(_REFRESH_SECONDS):
+        try:
+            with storage(folder) as memory:
+                prepare(existing(memory, folder), folder)
+        except (TunerError, optuna.exceptions.StorageInternalError):
+            # The run that writes the study holds the database: the next round comes soon.
+            continue
+
+
+def _refuse_taken(host: str, port: int) -> None:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except (OSError, OverflowError) as error:
+        raise TunerError(f"port {port} on {host} cannot be used ({error}); try --port") from error
+
+
+class _ThreadedServer(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+class _SilentHandler(WSGIRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        """Requests are not worth a line each."""

@@ -1,0 +1,111 @@
+"""Print a study on the terminal: its state, its front, its trials, and what to do next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tuner.judging.calibration import ABOUT, study_marks
+from tuner.report.tables import (
+    front_table,
+    measure_notes,
+    measures_tables,
+    parameter_lines,
+    print_extras,
+    trials_table,
+)
+from tuner.results import read_confirmation, read_results
+from tuner.results.confirmation import later, sentences, unconfirmed
+from tuner.results.course import agreements, rung_lines
+from tuner.results.results import Results, front
+from tuner.space.config import MANNEQUIN
+from tuner.space.recipes import RECIPE
+from tuner.storage import StudyFolder
+from tuner.storage.folder import DEFAULT_STUDIES, study_name
+from tuner.storage.lock import runner
+from tuner.terminal import console
+
+
+def print_status(folder: StudyFolder, plain: bool = False) -> None:
+    """Print all that is known of one study: state, front, confirmation, measures, extras, trials.
+
+    Raises ConfigError for a folder in which no study was begun.
+    """
+    results, marks = read_results(folder), study_marks(folder)
+    print(state_line(folder, results))
+    print_front(folder, results, marks, plain)
+    print_confirmation(folder, results)
+    for table in measures_tables(results, plain):
+        console().print(table)
+    for line in measure_notes(results):
+        print(line)
+    print_extras(folder, results, plain)
+    print_rungs(results)
+    console().print(trials_table(results, plain, marks))
+
+
+def state_line(folder: StudyFolder, results: Results) -> str:
+    """Return one line: trials done, size of the front, whether the study is running."""
+    done, budget = results.finished, results.study.budget
+    owner = runner(folder.lock)
+    state = "finished" if done >= budget else "not running"
+    if owner:
+        state = f"running (process {owner['pid']})"
+    return f"{folder.name}: {done} of {budget} trials, {len(front(results))} on the front, {state}"
+
+
+def print_front(
+    folder: StudyFolder, results: Results, marks: frozenset[str], plain: bool = False
+) -> None:
+    """Print the Pareto front with intervals, the base's row, and each trial's parameters.
+
+    `marks` are the objectives and rates whose judges have no selfcheck for this base.
+    """
+    console().print(front_table(results, plain, marks))
+    if marks & {*results.study.objectives, *results.study.constraints}:
+        name = folder.name if folder.root.parent == DEFAULT_STUDIES else str(folder.root)
+        pictures = "" if results.study.base == MANNEQUIN else " --labels TABLE (or --data PHOTOS)"
+        print(f"{ABOUT};\n  tuner selfcheck --study {name}{pictures} makes one\n")
+    for line in parameter_lines(results):
+        print(line)
+
+
+def print_rungs(results: Results) -> None:
+    """Print how many trials each rung stopped, and how well it predicts the last one."""
+    for line in rung_lines(agreements(results.trials, results.rungs, results.study.objectives)):
+        print(line)
+
+
+def print_confirmation(folder: StudyFolder, results: Results) -> None:
+    """Print what fresh noise showed of the strongest trials; nothing where none is complete."""
+    if not front(results) or of_recipes(results):
+        return
+    confirmation = read_confirmation(folder, results)
+    if confirmation is None or confirmation.verdict is None:
+        lines = [unconfirmed(folder, confirmation)]
+    else:
+        lines = [*sentences(confirmation), *later(confirmation, folder)]
+    print()
+    for line in lines:
+        print(line)
+
+
+def of_recipes(results: Results) -> bool:
+    """Return True if the study compares named recipes, which have no best trial to look for."""
+    return any(RECIPE in trial.parameters for trial in results.trials)
+
+
+def print_next(folder: StudyFolder, results: Results, default: Path) -> None:
+    """Print where the study is and the commands that follow; `default` is the studies' folder."""
+    name = study_name(folder, default)
+    print(f"\nstudy folder: {folder.root}")
+    if folder.report.is_file():
+        print(f"report: {folder.report}")
+    print("next:")
+    print(f"  tuner dashboard {name}")
+    if of_recipes(results):
+        print(f"  tuner verdicts {name}")
+        return
+    confirmation = read_confirmation(folder, results)
+    if front(results) and (confirmation is None or confirmation.verdict is None):
+        print(f"  tuner confirm {name}")
+    print(f"  tuner export {name} -o {folder.name}.safetensors")

@@ -1,0 +1,223 @@
+"""The configuration of a study and of one training run, checked when it is made.
+
+Every field's description is the sentence "allowed: ..." of its error line. Values are checked
+strictly: text is no number, and true is not 1. Reading files is the work of `tuner.space.load`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, StringConstraints, ValidationInfo, field_validator
+
+from metrics.contract import OBJECTIVES, SET_OBJECTIVES
+from tuner.space.parameters import Parameter, Value, extremes
+from tuner.space.recipes import Hypothesis, Recipe
+from tuner.space.suite import SuiteConfig
+from tuner.space.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
+from tuner.storage import shipped
+
+MANNEQUIN = "mannequin"
+"""The word for the shipped base, data set and judge."""
+
+ORIGINALS, OF_BASE = "originals", "base"
+"""The words of `regularisation` that name no folder: what crops were cut from; the base's own."""
+
+ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
+RATES = ("undressed_rate", "explicit_rate")
+
+_Name = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+_Base = Annotated[str, StringConstraints(min_length=1)]
+
+
+class BudgetConfig(StrictModel):
+    """How many trials, the optimizer steps at which each is sampled and scored, who goes on there.
+
+    At a rung below a trial's last the best share `keep` of those that reached it so far goes on,
+    once there are `keep_from` of them; 1 lets all go on. `low_rung_seeds` is how many noise seeds
+    of each prompt are sampled there (None: all of the suite's); the last rung has the whole suite.
+    `confirm`: so many of the strongest are confirmed on fresh noise when the trials are done.
+    """
+
+    trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
+    rungs: tuple[int, ...] = Field(
+        strict=False, min_length=1, description="a list of ascending whole numbers from 1"
+    )
+    keep: float = Field(
+        default=1.0, gt=0, le=1, description="a number in (0, 1]; 1 stops no trial for being poor"
+    )
+    keep_from: int = Field(default=4, ge=2, description="a whole number from 2")
+    low_rung_seeds: int | None = Field(
+        default=None, ge=1, description="null (all) or a whole number from 1 to suite.seeds"
+    )
+    confirm: int = Field(default=0, ge=0, le=100, description="a whole number from 0 to 100")
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _ascend(cls, value: object) -> object:
+        if not isinstance(value, list | tuple) or any(type(step) is not int for step in value):
+            raise ValueError("not whole numbers")
+        if list(value) != sorted(set(value)) or any(step < 1 for step in value):
+            raise ValueError("not ascending")
+        return value
+
+
+class JudgeConfig(StrictModel):
+    """Which models the judges use.
+
+    `gender_model` is `NAME/PRETRAINED` as open_clip names them, a folder with an open_clip model,
+    or `mannequin`; None takes the mannequin's own for the mannequin, else ViT-L-14/openai.
+    `person_model` is a folder with a YOLO as the mannequin's, a `.pt` file of ultralytics, or
+    `mannequin`; None takes the mannequin's own for the mannequin, else persons are not counted.
+    `copy_model` is what copies of training images are sought with, as metrics.detectors.embedding
+    names models; None takes the gender model. `sex_threshold` is the probability of a woman from
+    which the gender model means one, as `tuner selfcheck` finds it; None: one half.
+    """
+
+    gender_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, NAME/PRETRAINED or a folder"
+    )
+    person_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, a folder or a .pt file"
+    )
+    copy_model: str | None = Field(
+        default=None, min_length=1, description="null, mannequin, a model's name, folder or file"
+    )
+
+    sex_threshold: float | None = Field(
+        default=None, gt=0, lt=1, description="null (one half) or a number between 0 and 1"
+    )
+
+    def gender_model_for(self, base: str) -> str:
+        """The gender judge's model for a study on `base`."""
+        if self.gender_model is not None:
+            return self.gender_model
+        return MANNEQUIN if base == MANNEQUIN else "ViT-L-14/openai"
+
+    def person_model_for(self, base: str) -> str | None:
+        """The person detector for a study on `base`; None where there is none."""
+        if self.person_model is not None:
+            return self.person_model
+        return MANNEQUIN if base == MANNEQUIN else None
+
+
+Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
+"""Who chooses the parameters of the next trial; tuner.study.samplers has them."""
+
+
+class StudyConfig(StrictModel):
+    """A whole study: what `load_study` makes of a search space and its overrides."""
+
+    study: _Name = Field(description=f"{NAME_RULE}; no name of a device, no dot at the end")
+    base: str = Field(
+        min_length=1,
+        description="mannequin, a hub id OWNER/NAME, a diffusers folder or a .safetensors file",
+    )
+    data: str | dict[str, str] = Field(
+        description="mannequin, mannequin:VARIANT "
+        f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
+    )
+    also_sample_on: tuple[_Base, ...] = Field(
+        default=(), strict=False, description="a list of further bases, none of them twice"
+    )
+    regularisation: str | None = Field(
+        default=None, min_length=1, description="null, originals, base, or a folder as in data"
+    )
+    budget: BudgetConfig = Field(
+        description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm}"
+    )
+    objectives: tuple[str, ...] = Field(
+        default=OBJECTIVES, strict=False, description=f"a list of {', '.join(ALL_OBJECTIVES)}"
+    )
+    constraints: dict[str, float] = Field(
+        default={}, description=f"each of {', '.join(RATES)} with its limit in [0, 1]"
+    )
+    suite: SuiteConfig = Field(default_factory=SuiteConfig, description="keys and values")
+    train: dict[str, Parameter] = Field(default={}, description="training keys and their values")
+    start_from: tuple[dict[str, Value], ...] = Field(
+        default=(), description="a list of starting points"
+    )
+    recipes: dict[str, Recipe] = Field(default={}, description="{name: {training key: value}}")
+    training_seeds: tuple[int, ...] = Field(
+        default=(),
+        strict=False,
+        description="a whole number from 1 to 1000, or a list of ascending whole numbers from 0",
+    )
+    hypotheses: tuple[Hypothesis, ...] = Field(default=(), description="a list of hypotheses")
+    sampler: Sampler = Field(default="tpe", description=", ".join(get_args(Sampler)))
+    seed: int = Field(
+        default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
+    )
+    judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
+
+    @field_validator("data")
+    @classmethod
+    def _data_names(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+        names = [value] if isinstance(value, str) else [*value, *value.values()]
+        if not names or not all(names):
+            raise ValueError("no folder")
+        if isinstance(value, dict) and not all(NAME.fullmatch(name) for name in value):
+            raise ValueError("not a name")
+        for each in [value] if isinstance(value, str) else value.values():
+            shipped.data_variant(each)
+        return value
+
+    @field_validator("also_sample_on")
+    @classmethod
+    def _other_bases(cls, value: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
+        if len({*value, others.data.get("base")}) <= len(value):
+            raise ValueError("a base stands there twice")
+        return value
+
+    @field_validator("regularisation")
+    @classmethod
+    def _is_source(cls, value: str | None) -> str | None:
+        if value is not None:
+            shipped.data_variant(value)
+        return value
+
+    @field_validator("objectives")
+    @classmethod
+    def _known_objectives(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if not value or len(set(value)) < len(value) or not set(value) <= set(ALL_OBJECTIVES):
+            raise ValueError("unknown, doubled or none")
+        return value
+
+    @field_validator("constraints")
+    @classmethod
+    def _known_rates(cls, value: dict[str, float]) -> dict[str, float]:
+        if not set(value) <= set(RATES) or not all(0 <= limit <= 1 for limit in value.values()):
+            raise ValueError("unknown or out of [0, 1]")
+        return value
+
+    @field_validator("training_seeds", mode="before")
+    @classmethod
+    def _are_seeds(cls, value: object) -> object:
+        if type(value) is int and 1 <= value <= 1000:
+            return tuple(range(value))
+        if not isinstance(value, list | tuple) or any(type(seed) is not int for seed in value):
+            raise ValueError("no seeds")
+        if list(value) != sorted(set(value)) or any(not 0 <= seed < 10**6 for seed in value):
+            raise ValueError("not ascending")
+        return value
+
+    def tried(self, name: str) -> tuple[Value, ...]:
+        """The values of the training key `name` that trials may have; of a range its two ends."""
+        common = extremes(self.train[name]) if name in self.train else ()
+        own = [one.train[name] for one in self.recipes.values() if name in one.train]
+        return tuple(dict.fromkeys([*common, *own])) or (TrainConfig.model_fields[name].default,)
+
+    @property
+    def data_folders(self) -> dict[str | None, str]:
+        """The folders by the name that `train.data` calls them by; None where there is one."""
+        return {None: self.data} if isinstance(self.data, str) else dict(self.data.items())
+
+
+def rung_steps(train: TrainConfig, budget: BudgetConfig) -> tuple[int, ...]:
+    """The optimizer steps at which a run of `train` is scored; the last one ends it.
+
+    These are the budget's rungs, or, where `train.steps` is set, those below it and then it.
+    """
+    if train.steps is None:
+        return budget.rungs
+    return (*(rung for rung in budget.rungs if rung < train.steps), train.steps)

@@ -1,0 +1,136 @@
+"""From a search-space file to a checked study, and from its ranges to one training run.
+
+Everything that is wrong with a file is told at once, before any model is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuner.errors import ConfigError
+from tuner.space.config import StudyConfig
+from tuner.space.file import Tree, assignment, load_tree, overlay
+from tuner.space.parameters import Fixed
+from tuner.space.paths import data_path as data_word
+from tuner.space.paths import model_path
+from tuner.space.problems import Problem, check_model
+from tuner.space.recipe_rules import read_recipe_keys, with_recipes
+from tuner.space.rules import (
+    grid_problems,
+    other_base_problems,
+    prior_problems,
+    read_constraints,
+    read_prompts,
+    read_starts,
+    read_train,
+    seed_problems,
+    size_problems,
+)
+from tuner.space.sizes import native_size
+from tuner.space.train_config import TrainConfig
+
+if TYPE_CHECKING:
+    pass
+
+
+def load_study(
+    path: str | Path,
+    *,
+    base: str | None = None,
+    data: str | None = None,
+    trials: int | None = None,
+    seed: int | None = None,
+    set_values: Sequence[str] = (),
+) -> StudyConfig:
+    """The study that a search-space file describes, with the overrides of the command line.
+
+    `base`, `data`, `trials` and `seed` are the options of that name; paths in them and in
+    `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
+    at the file's. A parameter that `set_values` names is dropped from `start_from`.
+
+    Raises ConfigError with one line for each problem.
+    """
+    options = _option_trees(base, data, trials, seed)
+    settings = [assignment(text) for text in set_values]
+    tree = load_tree(Path(path))
+    for over in (*options, *settings):
+        tree = overlay(tree, over)
+    _drop_set_starts(tree, settings)
+    _fill_defaults(tree)
+    config, problems = _build(tree)
+    if config is None or problems:
+        lines = [tree.line(problem) for problem in (*tree.problems, *problems)]
+        raise ConfigError("\n".join(dict.fromkeys(lines)))
+    return config
+
+
+def _option_trees(
+    base: str | None, data: str | None, trials: int | None, seed: int | None
+) -> list[Tree]:
+    trees = []
+    if base is not None:
+        trees.append(Tree({"base": model_path(base, Path())}, {("base",): "--base"}))
+    if data is not None:
+        trees.append(Tree({"data": data_word(data, Path())}, {("data",): "--data"}))
+    if trials is not None:
+        trees.append(Tree({"budget": {"trials": trials}}, {("budget", "trials"): "--trials"}))
+    if seed is not None:
+        trees.append(Tree({"seed": seed}, {("seed",): "--seed"}))
+    return trees
+
+
+def _drop_set_starts(tree: Tree, settings: Sequence[Tree]) -> None:
+    """Takes parameters that `--set` names out of the recipes: the user decided otherwise."""
+    named: set[str] = set()
+    for setting in settings:
+        train = setting.values.get("train")
+        named |= set(train) if isinstance(train, Mapping) else set()
+    starts = tree.values.get("start_from")
+    if not named or not isinstance(starts, list):
+        return
+    tree.values["start_from"] = [
+        {k: v for k, v in start.items() if k not in named} if isinstance(start, dict) else start
+        for start in starts
+    ]
+
+
+def _fill_defaults(tree: Tree) -> None:
+    """The sizes that a file leaves out are the base's own."""
+    base = tree.values.get("base")
+    native = native_size(base) if isinstance(base, str) else None
+    for section, key in (("train", "resolution"), ("suite", "size")):
+        values = {} if tree.values.get(section) is None else tree.values[section]
+        tree.values[section] = values
+        if native is not None and isinstance(values, dict):
+            values.setdefault(key, native)
+
+
+def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
+    values = dict(tree.values)
+    train, problems = read_train(values.pop("train"), values.get("data"))
+    starts, start_problems = read_starts(values.pop("start_from", None), train)
+    recipes, hypotheses, recipe_problems = read_recipe_keys(values, train, starts)
+    problems += recipe_problems
+    values["suite"], suite_problems = read_prompts(values["suite"])
+    values["constraints"], unknown_rates = read_constraints(values.get("constraints"))
+    problems += start_problems + suite_problems + unknown_rates
+    problems += check_model(StudyConfig, values)
+    budget = values.get("budget")
+    trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
+    problems += grid_problems(values.get("sampler"), train, trials, len(starts))
+    problems += prior_problems(values.get("regularisation"), with_recipes(train, recipes))
+    problems += size_problems(values.get("base"), train, values["suite"])
+    problems += other_base_problems(values.get("also_sample_on"), values["suite"])
+    problems += seed_problems(values.get("budget"), values["suite"])
+    if problems or tree.problems:
+        return None, problems
+    values |= {"train": train, "start_from": starts, "recipes": recipes, "hypotheses": hypotheses}
+    return StudyConfig.model_validate(values), []
+
+
+def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:
+    """One training run of the recipe `name`."""
+    fixed = {key: one.value for key, one in config.train.items() if isinstance(one, Fixed)}
+    return TrainConfig.model_validate({**fixed, **config.recipes[name].train, "seed": seed})

@@ -1,0 +1,152 @@
+"""The suite of a study: the prompts and seeds that every trial is sampled with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Literal, get_args
+
+from pydantic import Field, PrivateAttr, StringConstraints, field_validator
+from pydantic import model_validator as check
+
+from metrics.contract import Prompt, Sex
+from tuner.space.sizes import SIZE_RULE, as_text, parse_size
+from tuner.space.train_config import NAME, NAME_RULE, StrictModel
+from tuner.text import show
+
+TRAIN_SIZE = "train"
+"""The word of `suite.also_at` for the size that a trial trains at."""
+
+Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", "unipc"]
+"""Names of the samplers in `tuner.models.sampling`, which denoise a sample."""
+
+
+def _bare(sex: Sex) -> tuple[Prompt, ...]:
+    """Five prompts that say nothing of clothes, so that the model's habit shows."""
+    word = "girl" if sex == "female" else "boy"
+    return (
+        Prompt(f"1{word}", sex),
+        Prompt(f"1{word}, solo", sex),
+        Prompt(f"a {word}", sex),
+        Prompt(f"1{word}, solo, full body", sex, "full"),
+        Prompt(f"1{word}, solo, upper body", sex, "half"),
+    )
+
+
+PERSONS: tuple[Prompt, ...] = (
+    *_bare("female"),
+    *_bare("male"),
+    Prompt(
+        "1girl, solo, full body, arms at sides, standing, black hair, long hair, green dress, "
+        "plain background",
+        "female",
+        "full",
+        names_clothes=True,
+    ),
+    Prompt(
+        "1boy, solo, upper body, hands on hips, black hair, short hair, red shirt, "
+        "blue trousers, cluttered background",
+        "male",
+        "half",
+        names_clothes=True,
+    ),
+    Prompt(
+        "1girl, solo, full body, arms up, standing, brown hair, short hair, yellow shirt, "
+        "purple skirt, plain background",
+        "female",
+        "full",
+        names_clothes=True,
+    ),
+)
+"""Five women, five men, three long prompts, as in the grids of the hand-run series.
+
+The words are those of the taggers that write training captions (WD14), of which the mannequin's
+captions are made too, so that one suite serves every base."""
+
+SUITES: Mapping[str, tuple[Prompt, ...]] = {"persons": PERSONS}
+
+
+class SuiteConfig(StrictModel):
+    """The prompts and seeds that every trial is sampled with, and how.
+
+    Without `prompts` the shipped suite called `name` is meant. `also_at` are further sizes,
+    `train` for the trial's own, at which a trial's last rung is sampled as well, and
+    `also_with_alias` samples it with the trial's alias before each prompt: both are told and
+    never optimised.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")] = Field(
+        default="persons", description=NAME_RULE
+    )
+    prompts: tuple[Prompt, ...] = Field(
+        default=(), min_length=1, description="a list of {text, sex, framing, names_clothes}"
+    )
+    negative: str = Field(default="", description="text; the negative prompt of all samples")
+    seeds: int = Field(default=4, ge=1, le=1000, description="a whole number from 1 to 1000")
+    size: int | str = Field(default=64, description=SIZE_RULE)
+    steps: int = Field(default=20, ge=1, le=1000, description="a whole number from 1 to 1000")
+    guidance_scale: float = Field(default=3.0, ge=1, le=50, description="a number in [1, 50]")
+    sampler: Denoiser = Field(default="dpm++", description=", ".join(get_args(Denoiser)))
+    also_at: tuple[int | str, ...] = Field(
+        default=(), strict=False, description=f"a list of sizes, each {TRAIN_SIZE}, or {SIZE_RULE}"
+    )
+    also_with_alias: bool = Field(default=False, description="true, false")
+    _first_seed: int = PrivateAttr(default=0)
+
+    @check(mode="before")
+    @classmethod
+    def _shipped_prompts(cls, data: object) -> object:
+        if not isinstance(data, Mapping) or "prompts" in data:
+            return data
+        name = data.get("name", "persons")
+        if name not in SUITES:
+            known = ", ".join(SUITES)
+            raise ValueError(f"no shipped suite {show(name)} (known: {known}); give it prompts")
+        return {**data, "prompts": SUITES[name]}
+
+    @field_validator("size")
+    @classmethod
+    def _is_size(cls, value: int | str) -> int | str:
+        parse_size(value)
+        return value
+
+    @field_validator("also_at")
+    @classmethod
+    def _are_sizes(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        named = [one if one == TRAIN_SIZE else as_text(parse_size(one)) for one in value]
+        if len(set(named)) < len(named):
+            raise ValueError("a size stands there twice")
+        return value
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Width and height in pixels of the samples."""
+        return parse_size(self.size)
+
+    def cells(self) -> tuple[tuple[Prompt, int], ...]:
+        """Return every prompt with every seed: (p0, 0), (p0, 1), ..., (p1, 0), (p1, 1), ..."""
+        seeds = range(self._first_seed, self._first_seed + self.seeds)
+        return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
+
+    @property
+    def first_seed(self) -> int:
+        """The first noise seed of each prompt; 0 but for a fresh suite."""
+        return self._first_seed
+
+    def fresh(self, seeds: int, first_seed: int | None = None) -> SuiteConfig:
+        """Return the suite with `seeds` noise seeds for each prompt from `first_seed` on.
+
+        By default they follow the suite's own, so that no trial was sampled with them.
+        """
+        suite = self.model_copy(update={"seeds": seeds})
+        suite._first_seed = self.seeds if first_seed is None else first_seed
+        return suite
+
+    def seeds_for(self, samples: int) -> int:
+        """Return how many seeds of each prompt give at least `samples` samples."""
+        return math.ceil(samples / len(self.prompts))
+
+    def places(self, seeds: int | None = None) -> list[int]:
+        """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""
+        kept = self.seeds if seeds is None else seeds
+        return [place for place in range(len(self.cells())) if place % self.seeds < kept]

@@ -1,0 +1,114 @@
+"""A study written back as a search-space file, from which `tuner.space.load` reads an equal one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import yaml
+
+from tuner.space.config import StudyConfig
+from tuner.space.file import plain_scalar
+from tuner.space.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
+from tuner.space.train_config import TrainConfig
+
+
+def to_yaml(config: StudyConfig) -> str:
+    """The whole study as a search-space file: `load_study` reads an equal one from it."""
+    return yaml.dump(
+        plain_values(config),
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
+
+
+_CHANGES_NO_RESULT = {
+    "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses"},
+    "budget": {"trials", "keep", "keep_from", "confirm"},
+    "suite": {"also_at", "also_with_alias"},
+    "judges": set(),
+}
+"""Keys by section that may change while a study goes on: how many trials there are, which of them
+go on, and what is reported beside them."""
+
+
+def space_hash(config: StudyConfig) -> str:
+    """Return the SHA-256, in hex, of all settings that change what a result means.
+
+    Settings that have their default are left out, so that a later version with more settings reads
+    the same study. The contents of the data folders are not in it: `TrainingSet.sha256` has them.
+    """
+    sections = {"": config, "budget": config.budget, "suite": config.suite, "judges": config.judges}
+    plain: dict[str, Any] = {}
+    for name, section in sections.items():
+        left_out = _CHANGES_NO_RESULT[name] | ({"train", *sections} if section is config else set())
+        plain[name] = section.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
+    defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
+    plain["train"] = {
+        name: _plain_parameter(parameter)
+        for name, parameter in config.train.items()
+        if parameter != Fixed(defaults[name])
+    }
+    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes all text that our grammar would read as something else."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text_node(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = None if isinstance(plain_scalar(text), str) else "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _text_node)
+
+
+def plain_values(config: StudyConfig) -> dict[str, Any]:
+    """The study as plain values in the order of a search-space file."""
+    plain = config.model_dump(
+        mode="json", exclude={"train", "start_from", "recipes", "training_seeds", "hypotheses"}
+    )
+    plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
+    plain["start_from"] = [dict(start) for start in config.start_from]
+    first = ("study", "base", "also_sample_on", "data", "regularisation", "budget", "objectives")
+    then = ("constraints", "suite", "train", "start_from", "sampler", "seed", "judges")
+    return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)
+
+
+def _plain_recipes(config: StudyConfig) -> dict[str, Any]:
+    """What a study of recipes has beside the others."""
+    if not config.recipes:
+        return {}
+    told = {
+        name: {**one.train, **one.model_dump(mode="json", exclude={"train"}, exclude_defaults=True)}
+        for name, one in config.recipes.items()
+    }
+    asked = [one.model_dump(mode="json", exclude_defaults=True) for one in config.hypotheses]
+    seeds = list(config.training_seeds)
+    return {"recipes": told, "training_seeds": seeds, "hypotheses": asked}
+
+
+def _plain_parameter(parameter: Parameter) -> object:
+    match parameter:
+        case Fixed(value):
+            return value
+        case Choices(choices):
+            plain: dict[str, Any] = {"choices": list(choices)}
+        case FloatRange(low, high, log, None):
+            plain = {"low": low, "high": high, "log": log}
+        case FloatRange(low, high, log, step) | IntRange(low, high, log, step):
+            plain = {"low": low, "high": high, "log": log, "step": step}
+    if not isinstance(parameter, Choices) and parameter.prior is not None:
+        plain["prior"] = {"centre": parameter.prior.centre, "width": parameter.prior.width}
+    if parameter.when:
+        plain["when"] = {name: list(values) for name, values in parameter.when}
+    return plain

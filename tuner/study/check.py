@@ -1,0 +1,265 @@
+"""Whether a study can run here, and what it will cost, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import huggingface_hub
+
+from metrics.detectors.models import BUNDLES, available
+from tuner.data import TrainingSet, read_folder
+from tuner.data.regularisation import with_regularisation
+from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
+from tuner.judging.models import judge_settings
+from tuner.models.checkpoint import read_checkpoint
+from tuner.space import StudyConfig
+from tuner.space.config import MANNEQUIN, OF_BASE, ORIGINALS
+from tuner.space.parameters import Fixed
+from tuner.space.sizes import native_size
+from tuner.storage import shipped
+from tuner.study.cost import StudyCost, estimate
+from tuner.text import byte_size, duration
+
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+_YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What was found, a line each, and the estimates of `tuner.study.cost`."""
+
+    lines: tuple[str, ...]
+    seconds: float
+    disk_bytes: int
+    vram_bytes: int
+
+
+def check_study(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
+    """Look at everything that a study needs; its results would go below `studies`.
+
+    Raises ConfigError with a line for each thing that has to be mended; where there is none,
+    MissingModelError for models that are neither here nor to be fetched, then DiskError.
+    """
+    cost = estimate(config)
+    lines = [_space_line(config)]
+    errors: list[TunerError] = []
+    parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
+    parts += [partial(_other_base_line, base) for base in config.also_sample_on]
+    parts += [partial(_data_line, path) for path in config.data_folders.values()]
+    parts += [partial(_prior_line, config)] if config.regularisation else []
+    parts += [partial(_optimizer_line, config)]
+    parts += [partial(_judge_line, config), partial(_person_line, config)]
+    parts.append(partial(_disk_line, cost, studies))
+    for part in parts:
+        try:
+            lines.append(part())
+        except TunerError as error:
+            errors.append(error)
+    for kind in (ConfigError, MissingModelError, DiskError):
+        if told := [str(error) for error in errors if isinstance(error, kind)]:
+            raise kind("\n".join(told))
+    lines += _cost_lines(config, cost)
+    return CheckReport(tuple(lines), cost.seconds, cost.disk_bytes, cost.vram_bytes)
+
+
+def _space_line(config: StudyConfig) -> str:
+    searched = [name for name, each in config.train.items() if not isinstance(each, Fixed)]
+    suite = config.suite
+    what = f"searches {', '.join(searched) or 'nothing'}; {len(config.start_from)} recipes first"
+    if config.recipes:
+        seeds = ", ".join(map(str, config.training_seeds))
+        what = f"{len(config.recipes)} recipes with the training seeds {seeds}"
+    return (
+        f"study {config.study}: {config.budget.trials} trials scored at steps "
+        f"{', '.join(map(str, config.budget.rungs))}; {what}; suite "
+        f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
+        f"{len(suite.cells())} samples"
+    )
+
+
+def _base_line(base: str) -> str:
+    if base == MANNEQUIN:
+        if not (shipped.BASE / "model_index.json").is_file():
+            raise MissingModelError(
+                "base mannequin: no weights; `tuner build-mannequin` makes them"
+            )
+        return "base mannequin: shipped"
+    path = Path(base)
+    if path.suffix in _PICKLES:
+        raise ConfigError(f"base {base}: pickled weights can run code; give a .safetensors file")
+    if os.path.isfile(path):
+        if path.suffix != ".safetensors":
+            raise ConfigError(
+                f"base {base}: found a {path.suffix or 'plain'} file, allowed: .safetensors"
+            )
+        read_checkpoint(path)
+        return f"base {base}: a single file"
+    if os.path.isdir(path):
+        _check_layout(path)
+        return f"base {base}: a folder, {native_size(base)} px"
+    if path.is_absolute():
+        raise MissingModelError(
+            f"base {base} is not there; give mannequin, OWNER/NAME of a hub, a diffusers folder "
+            "or a .safetensors file"
+        )
+    return _hub_line(base)
+
+
+def _other_base_line(base: str) -> str:
+    return f"also sampled on {_base_line(base)}"
+
+
+def _check_layout(folder: Path) -> None:
+    index = folder / "model_index.json"
+    try:
+        kind = json.loads(index.read_text("utf-8")).get("_class_name")
+    except (OSError, ValueError, AttributeError):
+        raise ConfigError(
+            f"base {folder}: no diffusers folder, it has no model_index.json"
+        ) from None
+    if kind != "StableDiffusionPipeline":
+        raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")
+
+
+def _hub_line(base: str) -> str:
+    cached = huggingface_hub.try_to_load_from_cache(base, "model_index.json")
+    if isinstance(cached, str):
+        return f"base {base}: in the hub's cache"
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise MissingModelError(
+            f"base {base} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it once, or "
+            "give a diffusers folder or a .safetensors file"
+        )
+    return f"base {base}: will be fetched from the hub, some 4 GB, at the first run"
+
+
+def _judge_line(config: StudyConfig) -> str:
+    model = config.judges.gender_model_for(config.base)
+    place = judge_settings(model, None).gender_model
+    if place is not None and os.path.isabs(place):
+        _need("gender judge", model, Path(place), _CLIP_FILES)
+    copied = judge_settings(None, None, config.judges.copy_model).copy_model
+    if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
+        raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
+    to_fetch = [name for name in BUNDLES if available(name) is None]
+    later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
+    return f"judges: gender by {model}; MediaPipe models: {later}"
+
+
+def _person_line(config: StudyConfig) -> str:
+    model = config.judges.person_model_for(config.base)
+    place = judge_settings(None, model).person_model
+    if model is None or place is None:
+        return "persons: not counted, judges.person_model is not set"
+    if os.path.isdir(place) or not place.endswith(".pt"):
+        _need("person judge", model, Path(place), _YOLO_FILES)
+    elif not os.path.isfile(place):
+        raise MissingModelError(f"person judge {model}: no such file")
+    return f"persons: counted by {model}"
+
+
+def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise MissingModelError(f"{judge} {model}: {folder} lacks {', '.join(missing)}")
+
+
+def _data_line(folder: str) -> str:
+    if shipped.data_variant(folder) is not None:
+        return f"data {folder}: drawn at the first run"
+    data = read_folder(Path(folder))
+    return f"data {folder}: {_counts(data)}"
+
+
+def _prior_line(config: StudyConfig) -> str:
+    prior = str(config.regularisation)
+    if prior == OF_BASE:
+        return "regularisation: pictures of the base, drawn at the first run"
+    if shipped.data_variant(prior) is not None:
+        return f"regularisation {prior}: drawn at the first run"
+    own = [folder for folder in config.data_folders.values() if not _is_drawn(folder)]
+    if prior == ORIGINALS and len(own) < len(config.data_folders):
+        raise ConfigError("regularisation originals: the mannequin's data have none; take base")
+    place = None if prior == ORIGINALS else Path(prior)
+    if place is not None and not own:
+        return f"regularisation {prior}: {_counts(read_folder(place))}"
+    sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
+    counts = [len(one.regularisation.images) for one in sets if one.regularisation]
+    return f"regularisation {prior}: {', '.join(map(str, counts))} pictures"
+
+
+def _is_drawn(folder: str) -> bool:
+    return shipped.data_variant(folder) is not None
+
+
+def _optimizer_line(config: StudyConfig) -> str:
+    """Torch is not asked, which takes seconds to start; the run asks it."""
+    names = list(map(str, config.tried("optimizer")))
+    if "adamw8bit" in names:
+        if shutil.which("nvidia-smi") is None:
+            raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none is here; take adamw")
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise ConfigError(
+                "optimizer adamw8bit needs bitsandbytes: pip install 'tuner[8bit]', or take adamw"
+            )
+    return f"optimizer: {', '.join(names)}"
+
+
+def _counts(data: TrainingSet) -> str:
+    text = f"{len(data.images)} pictures to train on, {len(data.held_out)} held out"
+    if not data.set_aside:
+        return text
+    first = "; ".join(f"{path.name}: {reason}" for path, reason in data.set_aside[:3])
+    more = "; ..." if len(data.set_aside) > 3 else ""
+    return (
+        f"{text}, {len(data.set_aside)} set aside, {data.refused} of them for naming a child or "
+        f"an age under 18 ({first}{more})"
+    )
+
+
+def _disk_line(cost: StudyCost, studies: Path) -> str:
+    place = studies.absolute()
+    while not os.path.exists(place):
+        place = place.parent
+    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+        raise DiskError(f"{studies}: cannot be written to, because of {place}")
+    free = shutil.disk_usage(place).free
+    if free < cost.disk_bytes:
+        raise DiskError(
+            f"{studies}: {byte_size(free)} free, the study needs about "
+            f"{byte_size(cost.disk_bytes)}; make room, or name another place with --studies"
+        )
+    return f"disk: about {byte_size(cost.disk_bytes)} of {byte_size(free)} free"
+
+
+def _cost_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
+    small = native_size(config.base) <= 128
+    where = "on two processor cores" if small else "on one consumer GPU"
+    lines = [
+        f"time: at most about {duration(cost.seconds)} {where}",
+        *_rung_lines(config, cost),
+        f"memory: about {byte_size(cost.vram_bytes)}" + ("" if small else " of video memory"),
+    ]
+    if not small and shutil.which("nvidia-smi") is None:
+        lines.append("no NVIDIA GPU was found; on a processor this takes about 100 times as long")
+    return lines
+
+
+def _rung_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
+    keep = config.budget.keep
+    if keep == 1:
+        return []
+    if len(config.budget.rungs) == 1:
+        return [f"rungs: keep {keep:g} stops nobody, there is no rung below the last"]
+    return [
+        f"rungs: about {duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
+        f"rung below the last ({', '.join(map(str, config.budget.rungs[:-1]))})"
+    ]

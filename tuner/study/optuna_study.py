@@ -1,0 +1,299 @@
+"""Optuna's side of a study: open optuna.db, ask for parameters, report how a trial ended.
+
+A trial that fails because of its own parameters (not finite, collapsed, out of memory) ends as
+PRUNED with a constraint above 0: Optuna's samplers learn nothing from FAIL and would try the same
+region again and again. FAIL is for causes outside the parameters, which are then queued again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import sqlite3
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.trial import FrozenTrial, TrialState
+
+from tuner.errors import ConfigError
+from tuner.space import StudyConfig, space_hash
+from tuner.storage import StudyFolder
+from tuner.storage.lock import lives, this_process
+from tuner.storage.rows import RungRow
+from tuner.storage.sqlite import BUSY_SECONDS, database_error
+from tuner.study.samplers import chosen_values, sampler_of
+from tuner.study.suggest import start_parameters
+
+MOST_DEATHS = 3
+"""A trial in which the process died this often is taken to be the cause, and is pruned."""
+
+SOUND = "sound"
+"""Constraint of every trial: 1 for a pruned trial, in (0, 1] for one that was stopped at a rung
+(how far behind it was), 0 for a trial that reached its last rung. Pruned and stopped trials share
+it because Optuna's Gaussian process needs the same number of constraints in all trials."""
+
+_HASH, _DATA = "space_hash", "data"
+_FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@contextlib.contextmanager
+def opened(
+    config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
+) -> Iterator[optuna.Study]:
+    """Open the Optuna study in `folder`, or create it with its starting points queued.
+
+    `data` has the hash of each training set by name. Raises ConfigError when the folder holds a
+    study of another space, of other data or of other objectives, and TunerError when the database
+    cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    with _database_errors(folder), storage(folder) as memory:
+        study = optuna.create_study(
+            storage=memory,
+            study_name=config.study,
+            directions=["maximize"] * len(config.objectives),
+            load_if_exists=True,
+        )
+        _refuse_changed(study, config, folder, data)
+        if _HASH not in study.user_attrs:
+            _begin(study, config, data)
+        yield study
+
+
+@contextlib.contextmanager
+def storage(folder: StudyFolder) -> Iterator[optuna.storages.RDBStorage]:
+    """Open optuna.db for reading and writing, and close it at the end."""
+    url = sqlalchemy.URL.create("sqlite", database=str(folder.optuna_db.resolve()))
+    memory = optuna.storages.RDBStorage(
+        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
+    )
+    try:
+        yield memory
+    finally:
+        memory.remove_session()
+        memory.engine.dispose()
+
+
+def existing(memory: optuna.storages.RDBStorage, folder: StudyFolder) -> optuna.Study:
+    """Return the Optuna study of `folder`. Raises ConfigError when there is none."""
+    names = optuna.get_all_study_names(memory)
+    if not names:
+        raise ConfigError(f"no study was begun in {folder.root}")
+    return optuna.load_study(study_name=names[0], storage=memory)
+
+
+def _begin(study: optuna.Study, config: StudyConfig, data: Mapping[str, str]) -> None:
+    for parameters in start_parameters(config):
+        study.enqueue_trial(parameters, skip_if_exists=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.set_metric_names(list(config.objectives))
+    study.set_user_attr(_DATA, dict(data))
+    study.set_user_attr("objectives", list(config.objectives))
+    # Written last: without it the study counts as not begun, and all of the above is done again.
+    study.set_user_attr(_HASH, space_hash(config))
+
+
+def _refuse_changed(
+    study: optuna.Study, config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
+) -> None:
+    known = study.user_attrs
+    if _HASH not in known:
+        return
+    another = f"give this one another name (`study:` in its file), or move {folder.root} away"
+    objectives = list(config.objectives)
+    if known["objectives"] != objectives or len(study.directions) != len(objectives):
+        raise ConfigError(
+            f"{folder.root} was begun with the objectives {known['objectives']}, not "
+            f"{objectives}; {another}"
+        )
+    if known[_HASH] != space_hash(config):
+        raise ConfigError(
+            f"{folder.root} was begun with another search space (it is in "
+            f"{folder.study_yaml.name} there); results of two spaces cannot be mixed: {another}"
+        )
+    changed = sorted(name for name, sha in data.items() if known[_DATA].get(name) != sha)
+    if changed:
+        raise ConfigError(
+            f"the training pictures of {', '.join(changed)} changed since {folder.root} was "
+            f"begun; put them back, or {another}"
+        )
+
+
+def settle_dead(study: optuna.Study) -> list[tuple[int, str]]:
+    """End the trials whose process is gone and queue their parameters again.
+
+    The caller holds the study's lock, so a trial that is marked as running in this very process
+    was lost earlier. Returns the trials that were ended, each with the reason.
+    """
+    settled = []
+    for frozen in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        owner = frozen.user_attrs.get("owner")
+        if owner is not None and owner != this_process() and lives(owner):
+            continue
+        deaths = int(frozen.user_attrs.get("deaths", 0)) + 1
+        trial = optuna.Trial(study, frozen._trial_id)
+        if deaths >= MOST_DEATHS:
+            reason = f"the process died {deaths} times in this trial"
+            prune(study, trial, reason)
+        else:
+            reason = "the process died"
+            requeue(study, trial, reason, deaths)
+        settled.append((frozen.number, reason))
+    return settled
+
+
+def remaining(study: optuna.Study, trials: int) -> int:
+    """Count how many of `trials` are still to be finished, that is completed or pruned."""
+    return max(0, trials - len(study.get_trials(deepcopy=False, states=_FINISHED)))
+
+
+def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optuna.Trial:
+    """Return the next trial, marked with this process as its owner.
+
+    `beside` says that other trials may be running. The sampler is seeded for each trial with the
+    number of trials before it (retries not counted): a study that was stopped and continued asks
+    for the same parameters as one that ran through, and does not repeat its first random points.
+    """
+    trials = study.get_trials(deepcopy=False)
+    queued = [trial for trial in trials if trial.state == TrialState.WAITING]
+    before = sum("retry_of" not in trial.user_attrs for trial in trials if trial not in queued)
+    tried = [trial.params for trial in trials if trial.state in (*_FINISHED, TrialState.RUNNING)]
+    starts = len(start_parameters(config))
+    study.sampler = sampler_of(config, starts, before, beside)
+    if not queued and (chosen := chosen_values(config, starts, before, tried)):
+        study.enqueue_trial(chosen)
+    trial = study.ask()
+    trial.set_user_attr("owner", this_process())
+    return trial
+
+
+def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
+    """Attach a rung to the running trial: its grid as an artifact, and its objectives and rates.
+
+    Each number is kept as [value, low, high, judged samples, all samples] under its name. Optuna
+    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists.
+    """
+    measured = [*rung.objectives.values(), *rung.rates.values()]
+    numbers = {
+        rate.name: [rate.value, rate.low, rate.high, rate.n, rate.total] for rate in measured
+    }
+    trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
+    attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)
+
+
+def attach_picture(
+    owner: optuna.Trial | optuna.Study, picture: Path, name: str, artifacts: Path
+) -> None:
+    """Copy `picture` (PNG) below `artifacts` and attach it to a trial or study as `name`."""
+    artifacts.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=artifacts, prefix=".") as own:
+        copy = shutil.copyfile(picture, Path(own) / name)
+        upload_artifact(
+            artifact_store=FileSystemArtifactStore(artifacts),
+            file_path=str(copy),
+            study_or_trial=owner,
+            mimetype="image/png",
+        )
+
+
+def complete(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    values: Sequence[float],
+    constraints: Mapping[str, float],
+    reason: str | None = None,
+    behind: float = 0.0,
+) -> None:
+    """End a trial with its objectives and constraints (above 0: broken, for `reason`).
+
+    A trial that was stopped at a rung has `behind` above 0. That keeps it off the front, Optuna's
+    and the dashboard's alike, and makes it worse to the sampler than every trial that was not.
+    """
+    if reason is not None:
+        trial.set_user_attr("reason", reason)
+    set_constraints(trial, {**constraints, SOUND: behind})
+    study.tell(trial, list(values))
+
+
+def prune(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    """End a trial that failed because of its parameters."""
+    trial.set_user_attr("reason", reason)
+    set_constraints(trial, {SOUND: 1.0})
+    study.tell(trial, state=TrialState.PRUNED)
+
+
+def fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
+    """End a trial that failed for a reason outside its parameters."""
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, state=TrialState.FAIL)
+
+
+def requeue(
+    study: optuna.Study, trial: optuna.Trial, reason: str, deaths: int | None = None
+) -> None:
+    """End a trial that was interrupted and queue its parameters again, once."""
+    if deaths is None:
+        deaths = int(trial.user_attrs.get("deaths", 0))
+    # Parameters that were queued and not yet read by `suggest` are not in `params`.
+    queued = trial.storage.get_trial_system_attrs(trial._trial_id).get("fixed_params", {})
+    parameters = {**queued, **trial.params}
+    others = study.get_trials(deepcopy=False)
+    if all(other.user_attrs.get("retry_of") != trial.number for other in others):
+        first = trial.user_attrs.get("first_try", trial.number)
+        attributes = {"retry_of": trial.number, "first_try": first, "deaths": deaths}
+        study.enqueue_trial(parameters, attributes)
+    fail(study, trial, reason)
+
+
+def set_constraints(trial: optuna.Trial, constraints: Mapping[str, float]) -> None:
+    """Store how far each constraint is broken, for Optuna and for the dashboard.
+
+    optuna-dashboard 0.21 reads only the list that Optuna used before version 5, so the values are
+    stored there as well. Optuna then counts each twice, which changes neither which trials are
+    feasible nor the order of the others. A test fails once the dashboard reads the new ones.
+    """
+    for name, value in constraints.items():
+        trial.set_constraint(name, value)
+    trial.storage.set_trial_system_attr(
+        trial._trial_id, "constraints", [float(value) for value in constraints.values()]
+    )
+
+
+def ended(study: optuna.Study) -> dict[int, str]:
+    """Return the state of each finished trial by number, in the words of `tuner.events`."""
+    finished = (trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished())
+    return {trial.number: _state(trial) for trial in finished}
+
+
+def reasons(study: optuna.Study) -> dict[int, str]:
+    """Return the reason of each trial that did not complete, by number, where Optuna has one."""
+    trials = [trial for trial in study.get_trials(deepcopy=False) if "reason" in trial.user_attrs]
+    return {trial.number: trial.user_attrs["reason"] for trial in trials}
+
+
+def _state(trial: FrozenTrial) -> str:
+    if trial.state != TrialState.COMPLETE:
+        return "pruned" if trial.state == TrialState.PRUNED else "failed"
+    if trial.constraints.get(SOUND, 0.0) > 0:
+        return "stopped"
+    return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "complete"
+
+
+@contextlib.contextmanager
+def _database_errors(folder: StudyFolder) -> Iterator[None]:
+    """Turn an error of the database below Optuna into one line for the user."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__ or getattr(cause, "orig", None)
+        if cause is None:
+            raise
+        raise database_error(cause, folder.optuna_db) from error

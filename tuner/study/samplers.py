@@ -1,0 +1,121 @@
+"""Samplers, which choose the parameters of the next trial: Optuna's, by their name in the space.
+
+A sampler is built for each trial from the study's seed and the number of trials before it, so that
+a study that was stopped and continued asks for the same parameters as one that ran through.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import optuna
+from optuna.samplers import (
+    BaseSampler,
+    GPSampler,
+    NSGAIISampler,
+    RandomSampler,
+    TPESampler,
+)
+from scipy import stats
+
+from tuner.space import StudyConfig
+from tuner.space.parameters import Fixed, FloatRange, IntRange, Prior, Value, grid_points, is_bound
+from tuner.space.recipes import next_run
+
+_SEED_STRIDE = 10_007
+_LARGEST_POPULATION = 50
+
+
+def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
+    """Return the study's sampler for the next trial, after `before` ones.
+
+    `starts` of those were given by `start_from`. The samplers are Tree-structured Parzen
+    estimators (Bergstra et al. 2011; several objectives: Ozaki et al. 2022), a Gaussian process,
+    NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`, the Parzen estimators keep
+    away from the parameters of trials that are still running.
+    """
+    seed = (config.seed * _SEED_STRIDE + before) % 2**32
+    startup = startup_trials(config, starts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        match "random" if config.recipes else config.sampler:
+            case "tpe":
+                # Grouped, parameters that some trials lack are still modelled together.
+                grouped = any(is_bound(parameter) for parameter in config.train.values())
+                return TPESampler(
+                    multivariate=True,
+                    group=grouped,
+                    seed=seed,
+                    n_startup_trials=startup,
+                    constant_liar=beside,
+                )
+            case "gp":
+                return GPSampler(seed=seed, n_startup_trials=startup)
+            case "nsga2":
+                size = max(4, min(_LARGEST_POPULATION, config.budget.trials // 4))
+                return NSGAIISampler(population_size=size, seed=seed)
+            case "random" | "grid":
+                # Optuna's own grid stops a study, which works inside `optimize` alone.
+                return RandomSampler(seed=seed)
+
+
+def startup_trials(config: StudyConfig, starts: int) -> int:
+    """Count the trials before a sampler learns: `starts` given ones, then random ones."""
+    return starts + max(4, config.budget.trials // 4)
+
+
+def chosen_values(
+    config: StudyConfig,
+    starts: int,
+    before: int,
+    tried: Iterable[Mapping[str, object]] = (),
+) -> dict[str, Value]:
+    """Return the values that the next trial takes regardless of the sampler.
+
+    In a study of recipes that is the next run that is not in `tried`, in a grid a whole point,
+    otherwise a value for each parameter that has a prior. `starts` and `before` are as in
+    `sampler_of`. Priors hold until the sampler has trials to learn from, and throughout a random
+    search. A parameter whose `when` condition is not met is drawn all the same.
+    """
+    if config.recipes:
+        return next_run(config.recipes, config.training_seeds, tried)
+    if config.sampler == "grid":
+        return _grid_point(config, before - starts)
+    learns = config.sampler != "random"
+    if learns and before >= startup_trials(config, starts):
+        return {}
+    random = np.random.default_rng([config.seed, before])
+    return {
+        name: _from_prior(parameter, parameter.prior, random)
+        for name, parameter in config.train.items()
+        if isinstance(parameter, FloatRange | IntRange) and parameter.prior is not None
+    }
+
+
+def _grid_point(config: StudyConfig, index: int) -> dict[str, Value]:
+    """Return point `index` of the grid in a random order fixed by the study's seed; it wraps."""
+    searched = {k: v for k, v in config.train.items() if not isinstance(v, Fixed)}
+    axes = [grid_points(parameter) or () for parameter in searched.values()]
+    shape = [len(axis) for axis in axes]
+    order = np.random.default_rng(config.seed).permutation(math.prod(shape))
+    places = np.unravel_index(order[index % len(order)], shape)
+    values = (axis[int(place)] for axis, place in zip(axes, places, strict=True))
+    return dict(zip(searched, values, strict=True))
+
+
+def _from_prior(
+    range_: FloatRange | IntRange, prior: Prior, random: np.random.Generator
+) -> float | int:
+    low, high, step = range_.low, range_.high, range_.step
+    into, back = (math.log, math.exp) if range_.log else (float, float)
+    width = math.log(prior.width) if range_.log else prior.width
+    centre = into(prior.centre)
+    ends = (into(low) - centre) / width, (into(high) - centre) / width
+    value = back(stats.truncnorm.rvs(*ends, loc=centre, scale=width, random_state=random))
+    if step is not None and not range_.log:
+        value = low + round((value - low) / step) * step
+    value = min(max(value, low), high)
+    return round(value) if isinstance(range_, IntRange) else float(value)

@@ -1,0 +1,83 @@
+"""Samples of the base as regularisation pictures: drawn once for a study and kept in its folder."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from PIL import Image as Pictures
+
+import metrics
+from metrics.contract import Sample
+from tuner.data import TrainingSet, read_folder
+from tuner.errors import ConfigError
+from tuner.events import Progress
+from tuner.models.sampling import draw_cells
+from tuner.space import SuiteConfig
+from tuner.space.config import MANNEQUIN
+from tuner.storage.files import write_text
+from tuner.trial.keep import is_flagged
+from tuner.trial.workbench import Workbench
+
+COUNT = 100
+"""Pictures; Ruiz et al. (2023) draw some 200 x the training pictures, diffusers' script 100."""
+
+_BATCH = 20
+
+
+def prior_pictures(bench: Workbench, folder: Path) -> Iterator[Progress | TrainingSet]:
+    """Draw the suite's bare prompts with the base into `folder`, or read what is there.
+
+    The last item is the set; its captions are the prompts. The noise is that of seeds beyond the
+    suite's own, so that no judged picture is trained on. On a real base a picture that a judge of
+    clothing flags is not kept. Raises ConfigError where none is left.
+    """
+    if not folder.is_dir():
+        part = folder.with_name(f"{folder.name}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        yield from _drawn(bench, part)
+        part.rename(folder)
+    found = read_folder(folder)
+    # Nothing is judged by them: all are trained on.
+    yield TrainingSet(folder, (*found.images, *found.held_out), (), (), found.sha256)
+
+
+def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
+    suite, chosen = _cells(bench.suite)
+    cells = suite.cells()
+    kept, start = 0, time.monotonic()
+    for first in range(0, len(chosen), _BATCH):
+        indices = chosen[first : first + _BATCH]
+        with closing(draw_cells(bench.base, suite, None, indices)) as batches:
+            images = [image for batch in batches for image in batch]
+        pairs = zip(indices, images, strict=True)
+        samples = [Sample(*cells[index], image, folder / "unused") for index, image in pairs]
+        for one in metrics.score(samples, bench.judges):
+            if bench.base.name != MANNEQUIN and is_flagged(one.scores):
+                continue
+            path = folder / f"{kept:04d}.png"
+            write_text(path.with_suffix(".txt"), one.sample.prompt.text + "\n")
+            Pictures.fromarray(one.sample.image).save(path)
+            kept += 1
+        done = first + len(indices)
+        yield Progress(done, len(chosen), done / (time.monotonic() - start))
+    if not kept:
+        raise ConfigError(
+            "regularisation base: the judges flagged every picture of the base as undressed; "
+            "name a folder of pictures"
+        )
+
+
+def _cells(suite: SuiteConfig) -> tuple[SuiteConfig, Sequence[int]]:
+    """The suite with more seeds, and its COUNT cells of bare prompts beyond the suite's own."""
+    bare = [number for number, one in enumerate(suite.prompts) if not one.names_clothes]
+    bare = bare or list(range(len(suite.prompts)))
+    more = -(-COUNT // len(bare))
+    longer = suite.model_copy(update={"seeds": suite.seeds + more})
+    chosen = [
+        number * longer.seeds + seed for seed in range(suite.seeds, longer.seeds) for number in bare
+    ]
+    return longer, chosen[:COUNT]

@@ -1,0 +1,99 @@
+"""One part of a confirmation on the device: a LoRA, trained anew where it has to be, sampled on
+fresh noise and scored."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import metrics
+from metrics.contract import ScoredSample
+from tuner.events import Event, Phase
+from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.sampling import drawn
+from tuner.space import TrainConfig
+from tuner.space.train_config import read_yaml, to_yaml
+from tuner.storage import Store, StudyFolder
+from tuner.storage.files import write_text
+from tuner.storage.folder import RungFolder, TrialFolder
+from tuner.storage.fresh_rows import BASE
+from tuner.storage.rows import without_pixels
+from tuner.training import Checkpoint, train
+from tuner.trial.keep import keep
+from tuner.trial.outcomes import Rung
+from tuner.trial.work import RepeatWork
+from tuner.trial.workbench import Workbench, look_at
+
+
+def run_repeat(
+    bench: Workbench, folder: StudyFolder, work: RepeatWork
+) -> Generator[Event | Rung, None, None]:
+    """Train the LoRA of `work` where it needs it, sample it on fresh noise and score it.
+
+    Yields what happens and one Rung, whose `lora` is the file that was sampled. Raises what
+    `tuner.trial.run_trial` raises. Any LoRA is held against the base's fresh samples, which have
+    to be in results.db.
+    """
+    trial, step = work.part.trial, work.part.step
+    bench = replace(bench, suite=bench.suite.fresh(work.seeds))
+    base = None if work.part == BASE else _base_on_fresh_noise(folder)
+    with naming_memory_errors():
+        lora = yield from _lora(bench, folder, work)
+        scored = yield from _scored(
+            bench, trial, lora, folder.fresh_rung(trial, step, work.part.repeat)
+        )
+        found = look_at(bench, scored, scored if base is None else base)
+    yield Rung(step, lora, without_pixels(scored), found.objectives, found.rates, found.measures)
+
+
+def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
+    with Store(folder.results_db, read_only=True) as store:
+        return [row.scored() for row in store.fresh_samples(BASE)]
+
+
+def _lora(
+    bench: Workbench, folder: StudyFolder, asked: RepeatWork
+) -> Generator[Event, None, Path | None]:
+    """The file to sample: the trial's own, or one of a training with another seed."""
+    trial, step, repeat = asked.part.trial, asked.part.step, asked.part.repeat
+    if trial is None:
+        return None
+    config = read_yaml(folder.trial(trial).train_yaml)
+    if repeat == 0:
+        return folder.trial(trial).rung(step).trained(config.method)
+    again = config.model_copy(update={"seed": asked.training_seed})
+    into = folder.repeat(trial, step, repeat)
+    yield from _trained(bench, asked, again, into)
+    return into.rung(step).trained(config.method)
+
+
+def _trained(
+    bench: Workbench, asked: RepeatWork, config: TrainConfig, into: TrialFolder
+) -> Iterator[Event]:
+    """Train, unless the same training's file is there: a file is written whole or not at all."""
+    trial, step = asked.part.trial, asked.part.step
+    text, known = to_yaml(config), into.train_yaml
+    file = into.rung(step).trained(config.method)
+    if file.is_file() and known.is_file() and known.read_text("utf-8") == text:
+        return
+    file.unlink(missing_ok=True)
+    write_text(known, text)
+    yield Phase("train", trial)
+    training_set, rungs = bench.training_sets[config.data], sorted({step, asked.steps})
+    training = train(bench.base, training_set, [config], rungs, [into.root])
+    with contextlib.closing(training) as outcomes:
+        for outcome in outcomes:
+            if isinstance(outcome, Checkpoint):
+                return  # at `step`, as far into its schedule and stages as the trial was
+            yield outcome
+
+
+def _scored(
+    bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
+) -> Generator[Event, None, list[ScoredSample]]:
+    yield Phase("sample", trial)
+    samples = yield from drawn(bench.base, bench.suite, lora, folder)
+    yield Phase("score", trial)
+    return keep(metrics.score(samples, bench.judges), folder, bench.base.name)

@@ -1,0 +1,181 @@
+"""What every trial of a study shares: the data, the base, the judges, and the base's own scores.
+
+The base without LoRA is sampled and scored once per study, and read back from the study folder
+after that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+import metrics
+from metrics.contract import Image as Picture
+from metrics.contract import Prompt, Sample, ScoredSample
+from metrics.scoring import with_features
+from metrics.sets.memory import Memory
+from tuner.data import TrainingSet, TrainingSets
+from tuner.data.folder import load_pixels
+from tuner.data.picture_file import too_thin
+from tuner.data.prompt_words import read_prompt
+from tuner.errors import TunerError
+from tuner.events import Event, Phase
+from tuner.judging.models import study_judges
+from tuner.models import load_base
+from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.sampling import drawn
+from tuner.space import StudyConfig
+from tuner.space.config import OF_BASE
+from tuner.space.parameters import Fixed
+from tuner.storage import Store, StudyFolder
+from tuner.storage.folder import RungFolder
+from tuner.storage.rows import without_pixels
+from tuner.training.optimizers import require
+from tuner.trial.copies import remembered
+from tuner.trial.keep import keep
+from tuner.trial.outcomes import Rung
+from tuner.trial.prior_pictures import prior_pictures
+from tuner.trial.workbench import Workbench, copy_measures, ground_of, look_at
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+
+MOST_REFERENCE = 200
+"""Held-out pictures that layout and likeness are measured against: more would only take longer."""
+
+
+def open_bench(
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event | Rung, None, Workbench]:
+    """Load the base and the judges and score the base, whose Rung is yielded unless it is kept.
+
+    The judges stay open until `models` is closed. Raises MissingModelError for a base that is
+    not there, OutOfMemoryError for one that does not fit.
+    """
+    with naming_memory_errors():
+        bench = yield from _opened(config, folder, data, models)
+    return bench
+
+
+def _opened(
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+) -> Generator[Event | Rung, None, Workbench]:
+    yield Phase("load")
+    require(config.tried("optimizer"))
+    base = load_base(config.base)
+    match config.train.get("clip_skip"):
+        case Fixed(int(layer)):  # where it is searched, the base is drawn as it was made
+            base.clip_skip = layer
+    base.keep_at(folder.kept)
+    judges = models.enter_context(metrics.open_detectors(study_judges(config)))
+    memories = {
+        name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()
+    }
+    bench = Workbench(
+        base,
+        data,
+        config.suite,
+        judges,
+        reference=held_out_features(data.values(), judges),
+        objectives=config.objectives,
+        memories=memories,
+        low_rung_seeds=config.budget.low_rung_seeds,
+    )
+    bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
+    if config.regularisation == OF_BASE:
+        bench = yield from _with_prior(bench, folder)
+    return bench
+
+
+def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:
+    yield Phase("base")
+    sets = dict(bench.training_sets)
+    for outcome in prior_pictures(bench, folder.regularisation):
+        if isinstance(outcome, TrainingSet):
+            sets = {n: replace(one, regularisation=outcome) for n, one in sets.items()}
+        else:
+            yield outcome
+    return replace(bench, training_sets=sets)
+
+
+def _memory(
+    config: StudyConfig, training_set: TrainingSet, judges: Detectors, file: Path
+) -> Memory | None:
+    if judges.embedding is None:
+        return None
+    model = config.judges.copy_model or config.judges.gender_model_for(config.base)
+    return remembered(training_set, judges.embedding, model, config.suite.image_size, file)
+
+
+def base_scored(
+    bench: Workbench, folder: StudyFolder
+) -> Generator[Event | Rung, None, list[ScoredSample]]:
+    """The suite without LoRA, sampled, scored and yielded as a Rung, or read back where it is
+    complete."""
+    kept = kept_base(folder)
+    if kept is not None:
+        return kept
+    yield Phase("base")
+    rung = RungFolder(folder.base)
+    samples = yield from drawn(bench.base, bench.suite, None, rung)
+    yield Phase("score")
+    kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
+    found = look_at(bench, kept, kept)
+    # Of several training sets none is the one that the base would copy.
+    copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
+    told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
+    yield Rung(0, None, without_pixels(kept), found.objectives, found.rates, told)
+    return kept
+
+
+def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[ScoredSample]:
+    """The features of the pictures that no training set trains on, at most MOST_REFERENCE.
+
+    Their captions say which sex they show; what else a caption says is asked of nobody. Pictures
+    that cannot be read any more or are too long and thin to be judged are passed over.
+    """
+    sets = list(sets)
+    trained = {image.sha256 for one in sets for image in one.images}
+    held = {image.sha256: image for one in sets for image in one.held_out}
+    unseen = [held[sha256] for sha256 in sorted(held) if sha256 not in trained]
+    unseen = [each for each in unseen if not too_thin(each.width, each.height)]
+    seen = []
+    for index, image in enumerate(unseen[:MOST_REFERENCE]):
+        with contextlib.suppress(OSError):
+            pixels = np.asarray(load_pixels(image), np.uint8)
+            prompt = Prompt(image.caption, read_prompt(image.caption).sex)
+            one = with_features(Sample(prompt, index, pixels), judges)
+            # Its pixels have been looked at: those of 200 photographs would not fit in memory.
+            seen.append(replace(one, sample=replace(one.sample, image=pixels[:0])))
+    return seen
+
+
+def kept_base(folder: StudyFolder) -> list[ScoredSample] | None:
+    """The base's scored samples from the study folder; None before they were all kept."""
+    with Store(folder.results_db, read_only=True) as store:
+        if not store.rungs(None):
+            return None
+        rows = store.samples(None, 0)
+    if not all(row.path.is_file() for row in rows):
+        return None
+    return [row.scored(_read(row.path)) for row in rows]
+
+
+def _read(path: Path) -> Picture:
+    try:
+        with Image.open(path) as picture:
+            return np.asarray(picture.convert("RGB"), np.uint8)
+    except OSError as error:
+        raise TunerError(f"{path} cannot be read; delete it to have it drawn anew") from error
