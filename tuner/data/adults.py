@@ -1,12 +1,12 @@
 """The refusal list: words for children and ages under 18, in the languages that taggers use.
 
 The people in the data are adults. The booru count tags (`1girl`, `2boys`) and the words girl and
-boy by themselves stand for adults there and pass; everything below does not. A false alarm costs
-one picture, a miss costs more, so that a doubtful word is refused, but for the phrases in
-`_HARMLESS`, which are about clothes, colours, hair and the like.
+boy alone mean adults there and pass; everything below is refused. A false alarm costs one picture,
+a miss costs more: doubtful words are refused too, except in the phrases of `_HARMLESS`, which are
+about clothes, colours, hair and the like.
 """
 
-# ruff: noqa: RUF001  the words of other alphabets look like ours and are meant
+# ruff: noqa: RUF001  letters of other alphabets that look like Latin ones are intended
 from __future__ import annotations
 
 import re
@@ -49,7 +49,7 @@ _WORDS = {
     r"|девоч\w*|мальчи\w*|подрост\w*|несовершеннолетн\w*|школьни\w*|лоли(?:та)?|лоликон|шота(?:кон)?",
 }
 
-# Scripts without spaces between words: found anywhere. 女孩子 and 男孩子 only mean girl and boy.
+# Scripts without spaces between words: matched anywhere. 女孩子 and 男孩子 only mean girl and boy.
 _ANYWHERE = (
     r"幼女|ロリ|ショタ|子供|子ども|こども|赤ちゃん|赤ん坊|児童|幼児|園児|少女|少年|[小中高]学生|高校生"
     r"|女子高生|女子中学生|未成年|儿童|兒童|小孩|(?<![女男])孩子|婴儿|嬰兒|幼童|萝莉|蘿莉|正太|[初高]中生"
@@ -57,7 +57,7 @@ _ANYWHERE = (
     r"|여중생|로리|쇼타|소녀|소년|(?<![가-힣])아이(?:들|가|는|를|의|와)?(?![가-힣])"
 )
 
-# `minor` and German `kind` are also harmless words: refused as a tag of their own.
+# `minor` and German `kind` are also harmless words: refused only as a whole tag.
 _TAG = r"(?:(?<=^)|(?<=[,;\n]))\s*(?:a |the )?(?:minor|kind)(?=\s*(?:[,;.\n]|$))"
 _A_MINOR = r"(?<![a-z])(?:a|the|is) minor(?=\s*(?:[,;.\n]|$))"
 
@@ -79,7 +79,7 @@ _AGES = (
 
 
 def _whole_words(alternatives: Iterable[str]) -> str:
-    """Bounded by letters alone, so that digits (`2kids`) and signs do not hide a word."""
+    """Return a pattern bounded by letters only: digits (`2kids`) and signs hide no word."""
     letter = r"[a-zà-ÿœа-яё]"
     return rf"(?<!{letter})(?:{'|'.join(alternatives)})(?!{letter})"
 
@@ -91,13 +91,13 @@ _FORBIDDEN = re.compile(
 
 
 def forbidden_words(text: str) -> tuple[str, ...]:
-    """The words of `text` that name a child or an age under 18, each once, as they were read.
+    """Return the words of `text` that name a child or an age under 18, each once, in lower case.
 
-    Case, width, underscores and hyphens make no difference. An empty answer means that nothing
-    was found, not that the text is harmless.
+    Case, width, underscores and hyphens make no difference. An empty result means that nothing
+    matched, not that the text is harmless.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     plain = re.sub(r"[_\-‐-―]+", " ", plain)
     plain = _EXEMPT.sub(" ", plain)
-    found = (match.group().strip() for match in _FORBIDDEN.finditer(plain))
-    return tuple(dict.fromkeys(found))
+    words = (match.group().strip() for match in _FORBIDDEN.finditer(plain))
+    return tuple(dict.fromkeys(words))

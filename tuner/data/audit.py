@@ -1,7 +1,7 @@
-"""What a training set can and cannot teach, before a GPU second is spent on it.
+"""The audit: what a training set can and cannot teach, before any GPU time is spent on it.
 
-Sex and framing are read from the captions, copies and explicit parts from the pictures. What is
-found does not stop anybody: it is said.
+Sex and framing are read from captions, copies and explicit parts from pictures. Nothing is refused
+here, only reported.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HALF = FRAMING_TAGS - _FULL - _FACE - {"head out of frame", "feet out of frame"
 
 _ALWAYS = 0.95
 _BOUND_FROM, _BOUND_CHANCE = 5, 0.001
-_FEW_PICTURES = 10  # below it, nothing is said of what tags have in common
+_FEW_PICTURES = 10  # below it, nothing is reported about tags of all or of one sex
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen in one picture itself."""
+    """Findings in one picture's pixels."""
 
     image: TrainingImage
     fingerprint: Fingerprint
@@ -54,10 +54,10 @@ class Look:
 
 @dataclass(frozen=True)
 class SizeFit:
-    """How the pictures fit a training size (width, height).
+    """Fit of the pictures to a training size (width, height).
 
-    `enlarged` of them are smaller than it, the smallest by the factor `most`; `cut` is the share of
-    a picture that lies outside the centre cut, in the mean.
+    `enlarged` pictures are smaller, the smallest by the factor `most`; `cut` is the mean share of a
+    picture outside the centre cut.
     """
 
     size: tuple[int, int]
@@ -68,11 +68,11 @@ class SizeFit:
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found, over the pictures to train on; copies over the held-out ones too.
+    """Findings over the pictures to train on; copies also over the held-out ones.
 
     `groups` has the pictures by sex and framing (words of SEXES and FRAMINGS). `always` are tags
-    of nearly every caption; `bound` has the tags that come with one sex alone, with that sex and
-    their number. `copies` has (first, near copy).
+    of nearly every caption; `bound` are tags that occur with one sex only, as (tag, sex, count).
+    `copies` has (first, near copy).
     """
 
     data: TrainingSet
@@ -87,12 +87,12 @@ class Audit:
 
     @property
     def people(self) -> Mapping[tuple[str, str], int]:
-        """How many pictures there are of each group."""
+        """Number of pictures in each group."""
         return {key: len(images) for key, images in self.groups.items()}
 
 
 def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
-    """Look at every picture, held-out ones last; a file that has gone meanwhile is passed over."""
+    """Examine every picture, held-out ones last; files deleted meanwhile are skipped."""
     for image in (*data.images, *data.held_out):
         try:
             pixels = np.asarray(load_pixels(image), np.uint8)
@@ -104,8 +104,8 @@ def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
 
 
 def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
-    """Everything that captions and looks tell of the data."""
-    seen = list(looks)
+    """Combine captions and looks into the audit of the data."""
+    examined = list(looks)
     groups: dict[tuple[str, str], list[TrainingImage]] = {}
     for image in data.images:
         groups.setdefault((sex_of(image.caption), framing_of(image.caption)), []).append(image)
@@ -118,15 +118,15 @@ def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
         bound=_bound(data.images),
         empty_captions=sum(not tags_of(image.caption) for image in data.images),
         copies=tuple(
-            (seen[first].image.path, seen[copy].image.path)
-            for first, copy in near_copies([one.fingerprint for one in seen])
+            (examined[first].image.path, examined[copy].image.path)
+            for first, copy in near_copies([each.fingerprint for each in examined])
         ),
-        explicit=tuple(one.image.path for one in seen if one.explicit),
+        explicit=tuple(each.image.path for each in examined if each.explicit),
     )
 
 
 def sex_of(caption: str) -> str:
-    """One of SEXES: whom the caption names."""
+    """Return one of SEXES: whom the caption names."""
     tags = set(apply_policy(caption, "gender").split(", ")) - {"solo", ""}
     if not tags:
         return "unnamed"
@@ -136,7 +136,7 @@ def sex_of(caption: str) -> str:
 
 
 def framing_of(caption: str) -> str:
-    """One of FRAMINGS: how much of the person the caption says the picture shows."""
+    """Return one of FRAMINGS: how much of the person the picture shows, by its caption."""
     tags = set(tags_of(caption))
     for name, words in (("full", _FULL), ("half", _HALF), ("face", _FACE)):
         if tags & words:
@@ -145,7 +145,7 @@ def framing_of(caption: str) -> str:
 
 
 def _not_too_long(image: Image) -> Image:
-    """The middle of a picture that is longer than the detectors bear."""
+    """Return the middle of a picture that is too long for the detectors, else all of it."""
     height, width = image.shape[:2]
     tall, wide = min(height, LONGEST * width), min(width, LONGEST * height)
     top, left = (height - tall) // 2, (width - wide) // 2
@@ -153,8 +153,8 @@ def _not_too_long(image: Image) -> Image:
 
 
 def _fit(images: Sequence[TrainingImage], size: tuple[int, int]) -> SizeFit:
-    scales = np.array([max(size[0] / one.width, size[1] / one.height) for one in images])
-    areas = np.array([one.width * one.height for one in images])
+    scales = np.array([max(size[0] / image.width, size[1] / image.height) for image in images])
+    areas = np.array([image.width * image.height for image in images])
     kept = size[0] * size[1] / (areas * scales**2)
     most = float(scales.max())
     return SizeFit(size, int((scales > 1).sum()), max(1.0, most), float(1 - kept.mean()))
@@ -165,14 +165,16 @@ def _always(images: Sequence[TrainingImage]) -> tuple[str, ...]:
         return ()
     counts = Counter(tag for image in images for tag in tags_of(image.caption))
     least = _ALWAYS * len(images)
-    return tuple(t for t, n in counts.most_common() if n >= least and t not in GENDER_TAGS)
+    return tuple(
+        tag for tag, count in counts.most_common() if count >= least and tag not in GENDER_TAGS
+    )
 
 
 def _bound(images: Sequence[TrainingImage]) -> tuple[tuple[str, str, int], ...]:
-    """Tags that come with one sex alone, where chance alone would hardly have it so.
+    """Return the tags that occur with one sex only and hardly by chance, as (tag, sex, count).
 
-    With a share s of that sex, n pictures with a tag that has nothing to do with it are all of
-    that sex with the probability s ** n.
+    If a share s of the pictures shows that sex, the n pictures with an unrelated tag all show it
+    with probability s ** n.
     """
     sexes = [(sex_of(image.caption), tags_of(image.caption)) for image in images]
     single = [(sex, tags) for sex, tags in sexes if sex in ("woman", "man")]

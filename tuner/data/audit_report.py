@@ -1,4 +1,4 @@
-"""What is told of an audit: lines and warnings for a person, JSON for programs."""
+"""The report of an audit: lines and warnings for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tuner.data.folder import HELD_OUT_FROM
 
 _SHOWN = 8
 _RARE = 0.05
-"""Share of the pictures below which the data lack what a prompt asks for."""
+"""Share of the pictures below which the data lack a sex or framing of the prompts."""
 
 _ENLARGED, _CUT = 0.1, 0.25
 
@@ -20,63 +20,65 @@ _SEX_WORDS: dict[Sex, str] = {"female": "woman", "male": "man"}
 _FRAMING_WORDS: dict[Framing, str] = {"full": "full-body", "half": "half-body"}
 
 
-def lines(found: Audit) -> list[str]:
-    """What the data are: counts, sizes, tags, copies."""
-    data = found.data
-    told = [
+def lines(audit: Audit) -> list[str]:
+    """Describe the data: counts, sizes, tags, copies."""
+    data = audit.data
+    text = [
         f"{data.root}: {len(data.images)} pictures to train on, {len(data.held_out)} held out, "
         f"{len(data.set_aside)} set aside"
     ]
     repeats = sorted({image.repeats for image in data.images})
     if len(repeats) > 1:
-        told.append(f"repeats: {repeats[0]} to {repeats[-1]}")
-    told += ["", *_people(found), ""]
-    told += [_fit_line(fit, len(data.images)) for fit in found.fits]
-    told.append(f"in nearly every caption: {', '.join(found.always) or 'no tag'}")
-    bound = [f"{tag} ({sex}, {count})" for tag, sex, count in found.bound[:_SHOWN]]
-    more = len(found.bound) - len(bound)
+        text.append(f"repeats: {repeats[0]} to {repeats[-1]}")
+    text += ["", *_people(audit), ""]
+    text += [_fit_line(fit, len(data.images)) for fit in audit.fits]
+    text.append(f"in nearly every caption: {', '.join(audit.always) or 'no tag'}")
+    bound = [f"{tag} ({sex}, {count})" for tag, sex, count in audit.bound[:_SHOWN]]
+    more = len(audit.bound) - len(bound)
     rest = f" and {more} more" if more else ""
-    told.append(f"with one sex only: {', '.join(bound) or 'no tag'}{rest}")
-    told.append(f"near copies: {_named(found, [copy for _, copy in found.copies])}")
-    told.append(f"with explicit parts: {_named(found, found.explicit)}")
-    return told
+    text.append(f"with one sex only: {', '.join(bound) or 'no tag'}{rest}")
+    text.append(f"near copies: {_named(audit, [copy for _, copy in audit.copies])}")
+    text.append(f"with explicit parts: {_named(audit, audit.explicit)}")
+    return text
 
 
-def warnings(found: Audit) -> list[str]:
-    """What the data lack for what is asked of them, and what is wrong with them."""
-    data = found.data
-    told = [*_lacking(found), *_fit_warnings(found)]
-    if found.empty_captions:
-        told.append(f"{found.empty_captions} captions are empty: only the empty prompt sees those")
+def warnings(audit: Audit) -> list[str]:
+    """Report what the data lack for the wanted prompts and sizes, and their defects."""
+    data = audit.data
+    messages = [*_lacking(audit), *_fit_warnings(audit)]
+    if audit.empty_captions:
+        messages.append(
+            f"{audit.empty_captions} captions are empty: those pictures only train the empty prompt"
+        )
     held = {image.path for image in data.held_out}
-    if across := sum((first in held) != (copy in held) for first, copy in found.copies):
-        told.append(f"{across} held-out pictures are near copies of ones that are trained on")
-    if found.copies:
-        told.append(f"{len(found.copies)} near copies: the LoRA may learn them by heart")
-    if found.explicit:
-        told.append(f"{len(found.explicit)} pictures show explicit parts: so will the LoRA")
+    if across := sum((first in held) != (copy in held) for first, copy in audit.copies):
+        messages.append(f"{across} held-out pictures are near copies of training pictures")
+    if audit.copies:
+        messages.append(f"{len(audit.copies)} near copies: the LoRA may memorise them")
+    if audit.explicit:
+        messages.append(f"{len(audit.explicit)} pictures show explicit parts: so will the LoRA")
     if data.set_aside:
         named = "; ".join(f"{path.name}: {reason}" for path, reason in data.set_aside[:3])
         more = "; ..." if len(data.set_aside) > 3 else ""
-        told.append(f"{len(data.set_aside)} files are set aside ({named}{more})")
+        messages.append(f"{len(data.set_aside)} files are set aside ({named}{more})")
     if len(data.images) < HELD_OUT_FROM:
-        told.append(f"fewer than {HELD_OUT_FROM} pictures: none is held out for the judges")
-    return told
+        messages.append(f"fewer than {HELD_OUT_FROM} pictures: none is held out for the judges")
+    return messages
 
 
-def as_json(found: Audit) -> str:
+def as_json(audit: Audit) -> str:
     """Return the whole audit with its warnings as JSON."""
-    data = found.data
+    data = audit.data
     whole = {
         "data": str(data.root),
         "sha256": data.sha256,
         "pictures": len(data.images),
-        "held_out": [_name(found, image.path) for image in data.held_out],
-        "set_aside": [{"file": _name(found, at), "reason": why} for at, why in data.set_aside],
+        "held_out": [_name(audit, image.path) for image in data.held_out],
+        "set_aside": [{"file": _name(audit, path), "reason": why} for path, why in data.set_aside],
         "refused": data.refused,
         "people": [
             {"sex": sex, "framing": framing, "pictures": count}
-            for (sex, framing), count in sorted(found.people.items())
+            for (sex, framing), count in sorted(audit.people.items())
         ],
         "sizes": [
             {
@@ -85,27 +87,27 @@ def as_json(found: Audit) -> str:
                 "most": fit.most,
                 "cut": fit.cut,
             }
-            for fit in found.fits
+            for fit in audit.fits
         ],
-        "tags_always": list(found.always),
+        "tags_always": list(audit.always),
         "tags_of_one_sex": [
-            {"tag": tag, "sex": sex, "pictures": count} for tag, sex, count in found.bound
+            {"tag": tag, "sex": sex, "pictures": count} for tag, sex, count in audit.bound
         ],
-        "empty_captions": found.empty_captions,
+        "empty_captions": audit.empty_captions,
         "near_copies": [
-            {"file": _name(found, copy), "of": _name(found, first)} for first, copy in found.copies
+            {"file": _name(audit, copy), "of": _name(audit, first)} for first, copy in audit.copies
         ],
-        "explicit": [_name(found, at) for at in found.explicit],
-        "warnings": warnings(found),
+        "explicit": [_name(audit, path) for path in audit.explicit],
+        "warnings": warnings(audit),
     }
     return json.dumps(whole, indent=1) + "\n"
 
 
-def _people(found: Audit) -> list[str]:
-    """A table of sexes by framings, with sums."""
+def _people(audit: Audit) -> list[str]:
+    """Return a table of sexes by framings, with sums."""
     rows: list[tuple[str, ...]] = [("", *FRAMINGS, "all")]
     for sex in SEXES:
-        counts = [found.people.get((sex, framing), 0) for framing in FRAMINGS]
+        counts = [audit.people.get((sex, framing), 0) for framing in FRAMINGS]
         if sum(counts):
             rows.append((sex, *map(str, counts), str(sum(counts))))
     return [f"{row[0]:<8}" + "".join(f"{cell:>9}" for cell in row[1:]) for row in rows]
@@ -119,48 +121,56 @@ def _fit_line(fit: SizeFit, total: int) -> str:
     )
 
 
-def _lacking(found: Audit) -> list[str]:
-    total = len(found.data.images)
-    told = []
-    for sex in dict.fromkeys(prompt.sex for prompt in found.wanted.prompts if prompt.sex):
+def _lacking(audit: Audit) -> list[str]:
+    total = len(audit.data.images)
+    messages = []
+    for sex in dict.fromkeys(prompt.sex for prompt in audit.wanted.prompts if prompt.sex):
         word = _SEX_WORDS[sex]
-        count = sum(n for (who, _), n in found.people.items() if who == word)
+        count = sum(n for (group, _), n in audit.people.items() if group == word)
         if count < _RARE * total:
-            told.append(f"the suite asks for a {word}, the data have {count} of {total} pictures")
-    named = sum(n for (_, framing), n in found.people.items() if framing != "unnamed")
-    asked = dict.fromkeys(prompt.framing for prompt in found.wanted.prompts if prompt.framing)
-    if asked and not named:
-        told.append("no caption says how much of the person is seen: `full body`, `upper body`")
-        return told
-    for framing in asked:
-        count = sum(n for (_, how), n in found.people.items() if how == framing)
-        if count < _RARE * named:
-            told.append(
-                f"the suite asks for {_FRAMING_WORDS[framing]} pictures, the data have {count} of "
-                f"{named} that name their framing: do not prompt for what they lack"
+            messages.append(
+                f"the suite prompts for a {word}, but only {count} of {total} pictures show one"
             )
-    return told
+    named = sum(n for (_, framing), n in audit.people.items() if framing != "unnamed")
+    framings = dict.fromkeys(prompt.framing for prompt in audit.wanted.prompts if prompt.framing)
+    if framings and not named:
+        messages.append(
+            "no caption says how much of the person is visible: `full body`, `upper body`"
+        )
+        return messages
+    for framing in framings:
+        count = sum(n for (_, group), n in audit.people.items() if group == framing)
+        if count < _RARE * named:
+            messages.append(
+                f"the suite prompts for {_FRAMING_WORDS[framing]} pictures, but only {count} of "
+                f"{named} captions with a framing name it: do not prompt for what the data lack"
+            )
+    return messages
 
 
-def _fit_warnings(found: Audit) -> list[str]:
-    total = len(found.data.images)
-    told = []
-    for fit in found.fits:
+def _fit_warnings(audit: Audit) -> list[str]:
+    total = len(audit.data.images)
+    messages = []
+    for fit in audit.fits:
         where = f"at {fit.size[0]} x {fit.size[1]}"
         if fit.enlarged > _ENLARGED * total:
-            told.append(f"{where} {fit.enlarged} of {total} pictures have to be enlarged: blur")
+            messages.append(
+                f"{where} {fit.enlarged} of {total} pictures must be enlarged, which blurs them"
+            )
         if fit.cut > _CUT:
-            told.append(f"{where} the centre cut loses {fit.cut:.0%}: heads and feet may be gone")
-    return told
+            messages.append(
+                f"{where} the centre cut loses {fit.cut:.0%}: heads and feet may be gone"
+            )
+    return messages
 
 
-def _named(found: Audit, paths: Sequence[Path]) -> str:
-    names = ", ".join(_name(found, path) for path in paths[:_SHOWN])
+def _named(audit: Audit, paths: Sequence[Path]) -> str:
+    names = ", ".join(_name(audit, path) for path in paths[:_SHOWN])
     return f"{len(paths)}" + (
         f" ({names}{', ...' if len(paths) > _SHOWN else ''})" if paths else ""
     )
 
 
-def _name(found: Audit, path: Path) -> str:
-    text = path.relative_to(found.data.root).as_posix()
+def _name(audit: Audit, path: Path) -> str:
+    text = path.relative_to(audit.data.root).as_posix()
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")

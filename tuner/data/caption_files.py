@@ -1,4 +1,4 @@
-"""Where captions lie: a `.txt` or `.caption` file beside each picture, or one `metadata.jsonl`."""
+"""Caption files: a `.txt` or `.caption` beside each picture, or one `metadata.jsonl`."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from tuner.data.picture_file import UnusableError
 from tuner.errors import ConfigError
 
 SIDECARS = (".txt", ".caption")
-"""What a caption file beside its picture ends in, the one that is taken first."""
+"""Suffixes of a caption file beside its picture; the first that exists is used."""
 
 METADATA = "metadata.jsonl"
-"""A line of JSON for each picture, as the Hugging Face image folders have it."""
+"""A file with a line of JSON for each picture, as in Hugging Face image folders."""
 
 _FILE_KEY = "file_name"
 _TEXT_KEYS = ("text", "caption", "prompt")
@@ -23,16 +23,16 @@ CaptionSource = Path | str
 
 
 def sidecar(picture: Path) -> Path | None:
-    """The caption file beside a picture, None where there is none."""
+    """Return the caption file beside a picture, or None."""
     files = (picture.with_suffix(suffix) for suffix in SIDECARS)
     return next((file for file in files if file.is_file()), None)
 
 
 def read_metadata(folder: Path) -> dict[Path, str]:
-    """The captions in the folder's `metadata.jsonl` by the path of their picture; none is {}.
+    """Read the captions in the folder's `metadata.jsonl` by picture path; {} without that file.
 
-    A line is `{"file_name": "a.png", "text": "1girl, solo"}`; `caption` and `prompt` stand for
-    `text` too. Raises ConfigError, with the number of the line, for one that is otherwise.
+    A line is `{"file_name": "a.png", "text": "1girl, solo"}`; `caption` and `prompt` mean the same
+    as `text`. Raises ConfigError, with the line's number, for any other line.
     """
     path = folder / METADATA
     if not path.is_file():
@@ -63,12 +63,12 @@ def _entry(line: str, where: str) -> tuple[str, str]:
 
 
 def caption_of(source: CaptionSource) -> str:
-    """The caption, stripped. Raises UnusableError where it is no text, or far too long."""
+    """Return the caption, stripped. Raises UnusableError if it is not text or is too long."""
     return _checked(source.strip()) if isinstance(source, str) else read_caption(source)
 
 
 def read_caption(path: Path) -> str:
-    """The text of a caption file. Raises UnusableError where it is no text, or far too long."""
+    """Read a caption file, stripped. Raises UnusableError if it is not text or is too long."""
     try:
         with path.open("rb") as file:
             text = file.read(_MAX_CAPTION * 4 + 1).decode("utf-8-sig").strip()

@@ -1,7 +1,7 @@
-"""Caption policies: which tags of a caption training sees, and the alias before them.
+"""Caption policies: the tags of a caption that training uses, and the alias before them.
 
-The captions on disk stay as they are; the policy is applied when the data are read. Tags are
-divided by commas or line ends; space and underscore, upper and lower case are alike; a WD14 score
+Captions on disk never change; the policy is applied when training reads them. Tags are separated by
+commas or line ends; space and underscore, upper and lower case are equal; a WD14 score
 (`(1girl:0.98)`) is dropped. A policy is text, so that a search can choose among several: `all`,
 `gender`, `gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
 """
@@ -29,7 +29,7 @@ GENDER_TAGS = frozenset(
         *(f"{count}{'boy' if count == '1' else 'boys'}" for count in ("1", *"2345", "6+")),
     }
 )
-"""The count tags of the taggers: they say who is there, and nothing of clothes or pose."""
+"""Count tags of the taggers: they name persons, but no clothes or pose."""
 
 FRAMING_TAGS = frozenset(
     {
@@ -49,7 +49,7 @@ FRAMING_TAGS = frozenset(
         "upper half",
     }
 )
-"""How much of the person the picture shows."""
+"""Tags for how much of the person the picture shows."""
 
 _SCORED = re.compile(r"\(\s*(\S.*?)\s*:\s*\d*\.?\d+\s*\)|(\S.*?)\s*:\s*[01]?\.\d+")
 _WORDS = (
@@ -61,10 +61,10 @@ _WORDS = (
 
 
 def policy_text(policy: object) -> str:
-    """The policy as text, from that text or from `{keep: [...]}` or `{drop: [...]}` as YAML has it.
+    """Return the policy as text, from that text or from YAML's `{keep: [...]}` or `{drop: [...]}`.
 
-    Raises ValueError for what is no policy, for a pattern that is no regular expression, and for
-    a tag that names a child.
+    Raises ValueError for anything else, for an invalid regular expression and for a tag that names
+    a child.
     """
     if isinstance(policy, str):
         if policy not in NAMED:
@@ -79,13 +79,13 @@ def policy_text(policy: object) -> str:
 
 
 def apply_policy(caption: str, policy: str) -> str:
-    """What `policy` leaves of a caption.
+    """Return the part of a caption that `policy` keeps.
 
-    `all` keeps every tag as written, without scores; `drop` does so too, but for those that one of
+    `all` keeps every tag as written, without scores; so does `drop`, except for tags that one of
     its regular expressions matches from end to end. `gender`, `gender+framing` and `keep` keep the
-    tags of those kinds or of the list, spelt with spaces, in the caption's order. Where a caption
-    has no gender tag, a sentence's words (woman, girl, female, lady; man, boy, male, gentleman; and
-    plurals) stand for `1girl`, `1boy`, `multiple girls`, `multiple boys`; nothing else is read from
+    tags of those kinds or of the list, spelt with spaces, in the caption's order. If a caption has
+    no gender tag, the words of a sentence (woman, girl, female, lady; man, boy, male, gentleman;
+    and plurals) mean `1girl`, `1boy`, `multiple girls`, `multiple boys`; nothing else is read from
     sentences. `none` keeps nothing.
     """
     if policy == "none":
@@ -105,14 +105,14 @@ def apply_policy(caption: str, policy: str) -> str:
 
 
 def tags_of(caption: str) -> tuple[str, ...]:
-    """The tags of a caption, each once, in small letters with spaces, without scores."""
+    """Return the tags of a caption, each once, in lower case with spaces, without scores."""
     return tuple(dict.fromkeys(_plain(tag) for tag in _tags(caption)))
 
 
 def training_caption(caption: str, policy: str, alias: str | None) -> str:
-    """The caption that training sees: the alias, where there is one, then what the policy leaves.
+    """Return the caption for training: the alias, if any, then the part that the policy keeps.
 
-    The empty prompt of training is "" and has no alias; that is the trainer's draw, not made here.
+    The empty prompt of training is "" and has no alias; the trainer draws it, not this function.
     """
     text = apply_policy(caption, policy)
     if alias is None:
@@ -122,10 +122,10 @@ def training_caption(caption: str, policy: str, alias: str | None) -> str:
 
 
 def drawn_caption(text: str, fixed: int, shuffle: bool, dropout: float, random: Random) -> str:
-    """A training caption as one step sees it: the first `fixed` tags stay where they are.
+    """Draw the caption of one training step: the first `fixed` tags stay in place.
 
-    Of the others each is left out with the probability `dropout`; what is left is put into a
-    random order where `shuffle` says so.
+    Each other tag is left out with probability `dropout`; with `shuffle` the rest is in random
+    order.
     """
     tags = text.split(", ")
     first, rest = tags[:fixed], tags[fixed:]
@@ -137,10 +137,10 @@ def drawn_caption(text: str, fixed: int, shuffle: bool, dropout: float, random: 
 
 @cache
 def _listed(policy: str) -> tuple[str, tuple[str, ...]]:
-    """`keep` or `drop` and its list. Raises ValueError where the text is no such policy."""
+    """Return `keep` or `drop` and its list. Raises ValueError if the text is no such policy."""
     kind, colon, listed = policy.partition(":")
     words = json.loads(listed) if colon and kind in LISTED else None
-    if not words or not isinstance(words, list) or not all(isinstance(one, str) for one in words):
+    if not words or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError("no policy")
     if kind == "keep" and forbidden_words(", ".join(words)):
         raise ValueError("a tag names a child")
@@ -173,13 +173,13 @@ def _tags(caption: str) -> list[str]:
 
 def _without_score(tag: str) -> str:
     text = " ".join(tag.split())
-    # Emoticon tags such as `:3` are no scores: nothing stands before the colon.
+    # Emoticon tags such as `:3` are no scores: there is nothing before the colon.
     match = _SCORED.fullmatch(text)
     return (match[1] or match[2]) if match else text
 
 
 def _plain(tag: str) -> str:
-    # Taggers write the brackets of a name as `\(`, which keeps prompts from reading a weight.
+    # Taggers write brackets in names as `\(`, or prompts would read them as a weight.
     return " ".join(tag.casefold().replace("_", " ").replace("\\", "").split())
 
 

@@ -1,4 +1,4 @@
-"""One picture of a training set: a row for each sex and framing, a few pictures in each."""
+"""A contact sheet of a training set: a row for each sex and framing, a few pictures in each."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _FONT_SIZE = 13
 _INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
-def contact_sheet(found: Audit) -> Image.Image:
-    """Up to eight pictures of each kind, evenly spread; explicit ones are pixelated."""
+def contact_sheet(audit: Audit) -> Image.Image:
+    """Draw up to eight pictures of each kind, evenly spread; explicit ones are pixelated."""
     keys = [(sex, framing) for sex in SEXES for framing in FRAMINGS]
-    rows = [(key, found.groups[key]) for key in keys if key in found.groups]
+    rows = [(key, audit.groups[key]) for key in keys if key in audit.groups]
     width = _LABEL_WIDTH + _COLUMNS * (_CELL + _GAP)
     sheet = Image.new("RGB", (width, max(1, len(rows)) * (_CELL + _GAP)), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_SIZE)
-    explicit = frozenset(found.explicit)
+    explicit = frozenset(audit.explicit)
     for number, ((sex, framing), images) in enumerate(rows):
         top = number * (_CELL + _GAP)
         label = f"{sex}\nframing: {framing}\n{len(images)} pictures"
@@ -40,9 +40,9 @@ def contact_sheet(found: Audit) -> Image.Image:
     return sheet
 
 
-def write_sheet(found: Audit, path: Path) -> None:
-    """Write the sheet as PNG, whole or not at all. Raises ConfigError where it cannot be."""
-    sheet = contact_sheet(found)
+def write_sheet(audit: Audit, path: Path) -> None:
+    """Write the sheet as PNG, whole or not at all. Raises ConfigError if that fails."""
+    sheet = contact_sheet(audit)
     try:
         with replacing(path) as temporary:
             sheet.save(temporary, optimize=True)
@@ -59,7 +59,7 @@ def _spread(images: tuple[TrainingImage, ...]) -> list[TrainingImage]:
 def _cell(image: TrainingImage, explicit: bool) -> Image.Image:
     try:
         picture = load_pixels(image)
-    except OSError:  # gone meanwhile
+    except OSError:  # deleted since
         return Image.new("RGB", (_CELL, _CELL), _PAPER)
     if explicit:
         picture = Image.fromarray(pixelated(np.asarray(picture, np.uint8)))

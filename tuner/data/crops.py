@@ -1,4 +1,4 @@
-"""Where to cut: the square around a body or a face, and who else would be in it.
+"""The square to cut around a body or a face, and other persons in it.
 
 Plain geometry, in pixels of the upright picture; y points down.
 """
@@ -14,21 +14,21 @@ from metrics.detectors.mediapipe import Person
 from metrics.preprocess import Box
 
 BODY_MARGIN = 0.15
-"""Room around a body on each side, as a share of its longer side."""
+"""Margin around a body on each side, as a share of its longer side."""
 
 _IN_VIEW = 0.15
-"""Share of another person's box inside a crop from which the crop shows two."""
+"""Share of another person's box inside a crop from which they count as visible."""
 
 _NOSE, _EYES, _EARS, _MOUTH = 0, (2, 5), (7, 8), (9, 10)
 _EYES_TO_MOUTH, _EAR_TO_EAR = 0.3, 0.65  # of a head's height, on a face seen from the front
 _FACE_SIDE = 1.9  # heads: face, hair and the beginning of the shoulders
 _HEAD_BELOW_TOP = 0.1
-_SEEN = 0.5
+_VISIBLE = 0.5
 
 
 @dataclass(frozen=True)
 class Square:
-    """A square in whole pixels; it may leave the picture."""
+    """A square in whole pixels; it may reach outside the picture."""
 
     left: int
     top: int
@@ -41,9 +41,9 @@ class Square:
 
 
 def body_square(box: Box, width: int, height: int) -> Square:
-    """The square around a person's box, moved into a picture of that size as far as it goes.
+    """Return the square around a person's box, moved into a picture of that size if possible.
 
-    The margin shrinks where it alone would leave the picture.
+    The margin shrinks if only the margin would leave the picture.
     """
     left, top, right, bottom = in_pixels(box, width, height)
     longest = max(right - left, bottom - top)
@@ -52,22 +52,22 @@ def body_square(box: Box, width: int, height: int) -> Square:
 
 
 def face_square(person: Person, width: int, height: int) -> Square | None:
-    """The square around a head in a picture of that size; None where no face is seen."""
-    if person.visibility[_NOSE] < _SEEN or not (person.joints[_NOSE] >= 0).all():
+    """Return the square around a head in a picture of that size; None without a visible face."""
+    if person.visibility[_NOSE] < _VISIBLE or not (person.joints[_NOSE] >= 0).all():
         return None
     if (person.joints[_NOSE] > 1).any():
         return None
     joints = person.joints * np.array([width, height], np.float32)
     eyes, mouth = joints[list(_EYES)].mean(axis=0), joints[list(_MOUTH)].mean(axis=0)
     ears = float(np.linalg.norm(joints[_EARS[0]] - joints[_EARS[1]]))
-    # From the side the ears, from above the mouth come too near: the larger is right.
+    # In profile the ears are too close, from above the mouth is: the larger estimate is right.
     head = max(float(np.linalg.norm(mouth - eyes)) / _EYES_TO_MOUTH, ears / _EAR_TO_EAR)
     x, y = eyes + 0.2 * (mouth - eyes)
     return _placed(float(x), float(y), _FACE_SIDE * head, (width, height))
 
 
 def in_view(box: Box, square: Square, width: int, height: int) -> bool:
-    """Whether a crop shows enough of the person in the box to count them."""
+    """Return True if a crop shows enough of the person in the box to count them."""
     left, top, right, bottom = in_pixels(box, width, height)
     x0, y0, x1, y1 = square.corners
     inside = max(0.0, min(right, x1) - max(left, x0)) * max(0.0, min(bottom, y1) - max(top, y0))
@@ -75,7 +75,7 @@ def in_view(box: Box, square: Square, width: int, height: int) -> bool:
 
 
 def head_in_view(box: Box, square: Square, width: int, height: int) -> bool:
-    """Whether the head of a person in the box, high in its middle, lies in the square."""
+    """Return True if the head, at the top middle of a person's box, lies in the square."""
     left, top, right, bottom = in_pixels(box, width, height)
     x, y = (left + right) / 2, top + _HEAD_BELOW_TOP * (bottom - top)
     x0, y0, x1, y1 = square.corners
@@ -83,30 +83,30 @@ def head_in_view(box: Box, square: Square, width: int, height: int) -> bool:
 
 
 def head_box(face: Square, width: int, height: int) -> Box:
-    """The head in the middle of its face square, as shares of a picture of that size."""
+    """Return the box of the head in its face square, as shares of a picture of that size."""
     x0, y0, x1, y1 = face.corners
     edge = face.side * (1 - 1 / _FACE_SIDE) / 2
     return (x0 + edge) / width, (y0 + edge) / height, (x1 - edge) / width, (y1 - edge) / height
 
 
 def faces_in_view(people: tuple[Person, ...], square: Square, width: int, height: int) -> int:
-    """How many of the people read in a picture of that size have their nose in the square."""
+    """Count the detected people of a picture of that size whose nose is in the square."""
     x0, y0, x1, y1 = square.corners
-    noses = [one.joints[_NOSE] * (width, height) for one in people]
+    noses = [person.joints[_NOSE] * (width, height) for person in people]
     return sum(bool(x0 <= x <= x1 and y0 <= y <= y1) for x, y in noses)
 
 
 def inner(image: Image, square: Square) -> Image:
-    """The part of the square that lies in the picture."""
+    """Return the part of the square that lies in the picture."""
     height, width = image.shape[:2]
     x0, y0, x1, y1 = square.corners
     return image[max(0, y0) : min(height, y1), max(0, x0) : min(width, x1)]
 
 
 def cut(image: Image, square: Square) -> tuple[Image, float]:
-    """The square, and the share of it that lies outside the picture.
+    """Cut out the square; return it and the share of it outside the picture.
 
-    What lies outside has the median colour of the edge of what lies inside.
+    The part outside has the median colour of the inner part's edge.
     """
     inside = inner(image, square)
     edge = np.concatenate([inside[0], inside[-1], inside[:, 0], inside[:, -1]])
@@ -118,12 +118,12 @@ def cut(image: Image, square: Square) -> tuple[Image, float]:
 
 
 def in_pixels(box: Box, width: int, height: int) -> Box:
-    """A box of shares in pixels of a picture of that size."""
+    """Convert a box of shares to pixels of a picture of that size."""
     return box[0] * width, box[1] * height, box[2] * width, box[3] * height
 
 
 def within(box: Box, square: Square, width: int, height: int) -> Box:
-    """A box of shares of the picture as shares of the square."""
+    """Convert a box of shares of the picture to shares of the square."""
     left, top, right, bottom = in_pixels(box, width, height)
     return (
         (left - square.left) / square.side,

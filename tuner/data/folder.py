@@ -1,7 +1,7 @@
-"""A folder of captioned pictures becomes a training set: scanned, hashed, some held out.
+"""Training sets: a folder of captioned pictures is scanned, hashed, and some are held out.
 
-Pictures are png, jpg, jpeg, webp or bmp in the folder itself, or, where it has none, in kohya's
-folders `REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the colours.
+Pictures are png, jpg, jpeg, webp or bmp in the folder itself or, if it has none, in kohya's folders
+`REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the pixels.
 """
 
 from __future__ import annotations
@@ -36,23 +36,23 @@ from tuner.errors import ConfigError
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_FROM = 20
-"""Below this many pictures none is held out: a small set needs every one of them."""
+"""Smallest number of pictures with a held-out part: a smaller set needs them all."""
 
 ORIGINALS_FOLDER = "regularisation"
-"""Where `tuner data prepare` puts the whole pictures of its crops, beside their folder."""
+"""Folder of the whole pictures of the crops, which `tuner data prepare` writes beside them."""
 
 REFUSED = "the caption names a child or an age under 18"
 MAX_REPEATS = 1000
 
 _REPEATS = re.compile(r"(\d+)_(.+)")
-"""kohya's folders: how often an epoch sees each picture, and what those without caption show."""
+"""kohya's folder names: repeats per epoch, and the caption of pictures that have none."""
 
 
 @dataclass(frozen=True)
 class TrainingImage:
     """One picture on disk: its caption as written, SHA-256 of the file, upright size in pixels.
 
-    An epoch sees it `repeats` times.
+    It is used `repeats` times in an epoch.
     """
 
     path: Path
@@ -65,10 +65,10 @@ class TrainingImage:
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """The pictures of a folder by name: to train on, held out for judges, set aside with reason.
+    """Pictures of a folder: to train on, held out for judges, set aside with the reason.
 
     `sha256` is over all pictures, captions and repeats used, held out or not. `regularisation`
-    has the pictures that keep the base's knowledge of people, where a study trains with any.
+    has pictures that preserve the base's knowledge of people, if the study trains with any.
     """
 
     root: Path
@@ -80,17 +80,17 @@ class TrainingSet:
 
     @property
     def refused(self) -> int:
-        """How many pictures were set aside because their caption names a child."""
+        """Number of pictures set aside because their caption names a child."""
         return sum(reason.startswith(REFUSED) for _, reason in self.set_aside)
 
 
 TrainingSets = Mapping[str | None, TrainingSet]
-"""The training sets of a study by the name that `train.data` uses; None for an only one."""
+"""Training sets of a study by their name in `train.data`; None for the only one."""
 
 
 @dataclass(frozen=True)
-class _Found:
-    """A picture, where its caption lies (None: nowhere), and what its kohya folder says."""
+class _Candidate:
+    """A picture, the source of its caption (None: there is none), and its kohya folder's data."""
 
     path: Path
     caption: CaptionSource | None
@@ -99,24 +99,24 @@ class _Found:
 
 
 def read_folder(folder: Path) -> TrainingSet:
-    """The training set in `folder`.
+    """Read the training set in `folder`.
 
     A caption is a `.txt` or `.caption` file beside its picture, else a line of `metadata.jsonl`,
-    else, in a folder of kohya's, the folder's NAME. A tenth is held out (none below 20 pictures):
-    those with the lowest hashes, so that the choice depends on the pictures alone, and copies of
-    one picture stay on one side.
+    else, in one of kohya's folders, the folder's NAME. A tenth is held out (none below 20
+    pictures): those with the lowest hashes, so that the choice depends only on the pictures, and
+    copies of one picture stay on the same side.
 
-    Raises ConfigError when the folder is missing or has no usable picture, or captions are missing.
+    Raises ConfigError if the folder or captions are missing or no picture is usable.
     """
-    found = _find(folder)
-    _require_captions(folder, found)
+    candidates = _find(folder)
+    _require_captions(folder, candidates)
     used: list[TrainingImage] = []
-    aside = _other_kinds({one.path.parent for one in found})
-    for one in found:
+    aside = _other_kinds({candidate.path.parent for candidate in candidates})
+    for candidate in candidates:
         try:
-            used.append(_read_image(one))
+            used.append(_read_image(candidate))
         except UnusableError as reason:
-            aside.append((one.path, str(reason)))
+            aside.append((candidate.path, str(reason)))
     if not used:
         raise ConfigError(
             f"{folder}: none of {len(aside)} pictures can be used ("
@@ -134,17 +134,17 @@ def read_folder(folder: Path) -> TrainingSet:
 
 
 def load_pixels(image: TrainingImage) -> Image.Image:
-    """The picture as RGB, turned upright as its EXIF says, transparent parts on white.
+    """Read the picture as RGB, turned upright by its EXIF, transparent parts on white.
 
-    Raises OSError when the file cannot be read any more.
+    Raises OSError if the file can no longer be read.
     """
     return read_pixels(image.path)
 
 
 def epoch(images: Sequence[TrainingImage]) -> tuple[int, ...]:
-    """The pictures of one epoch by their index, each as often as its repeats ask.
+    """Return the pictures of one epoch by index, each as often as its repeats say.
 
-    Repeats are taken in lowest terms: where all are alike, every picture comes once.
+    Repeats are reduced to lowest terms: if all are equal, every picture comes once.
     """
     common = math.gcd(*(image.repeats for image in images))
     return tuple(
@@ -153,7 +153,7 @@ def epoch(images: Sequence[TrainingImage]) -> tuple[int, ...]:
 
 
 def file_hash(path: Path) -> str:
-    """SHA-256 of a file. Raises UnusableError where it cannot be read."""
+    """Compute the SHA-256 of a file. Raises UnusableError if it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -161,19 +161,19 @@ def file_hash(path: Path) -> str:
         raise UnusableError(f"does not open: {error.strerror}") from None
 
 
-def _find(folder: Path) -> list[_Found]:
-    if not os.path.isdir(folder):  # unlike Path.is_dir, it bears names of any length
-        what = "is a file" if os.path.exists(folder) else "is not there"
-        raise ConfigError(f"data folder {folder} {what}; name a folder of pictures with captions")
+def _find(folder: Path) -> list[_Candidate]:
+    if not os.path.isdir(folder):  # unlike Path.is_dir, it accepts names of any length
+        fault = "is a file" if os.path.exists(folder) else "is not there"
+        raise ConfigError(f"data folder {folder} {fault}; name a folder of pictures with captions")
     listed = read_metadata(folder)
     if paths := _pictures(folder):
-        return [_Found(path, sidecar(path) or listed.get(path)) for path in paths]
+        return [_Candidate(path, sidecar(path) or listed.get(path)) for path in paths]
     deeper = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    found = [one for path in deeper for one in _find_repeated(path, listed)]
-    if not found:
+    repeated = [candidate for path in deeper for candidate in _find_repeated(path, listed)]
+    if not repeated:
         kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
         raise ConfigError(f"data folder {folder} has no pictures ({kinds}){_hint(folder, deeper)}")
-    return found
+    return repeated
 
 
 def _hint(folder: Path, deeper: Sequence[Path]) -> str:
@@ -183,7 +183,7 @@ def _hint(folder: Path, deeper: Sequence[Path]) -> str:
     return f"; subfolders are not searched ({names}) unless named like 10_NAME" if deeper else ""
 
 
-def _find_repeated(folder: Path, listed: dict[Path, str]) -> list[_Found]:
+def _find_repeated(folder: Path, listed: dict[Path, str]) -> list[_Candidate]:
     match = _REPEATS.fullmatch(folder.name)
     paths = _pictures(folder) if match else []
     if not match or not paths:
@@ -194,7 +194,9 @@ def _find_repeated(folder: Path, listed: dict[Path, str]) -> list[_Found]:
             f"{folder}: {repeats} repeats of each picture, allowed: 1 to {MAX_REPEATS}; rename it"
         )
     listed = listed | read_metadata(folder)
-    return [_Found(path, sidecar(path) or listed.get(path, name), repeats, name) for path in paths]
+    return [
+        _Candidate(path, sidecar(path) or listed.get(path, name), repeats, name) for path in paths
+    ]
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -202,11 +204,12 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    return (p for p in folder.iterdir() if not p.name.startswith(".") and p.is_file())
+    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return (path for path in paths if path.is_file())
 
 
 def _other_kinds(folders: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Pictures of kinds that are not read, so that nobody wonders where they went."""
+    """Return pictures of kinds that are not read, with the reason, in order to report them."""
     paths = [path for folder in sorted(folders) for path in sorted(_files(folder))]
     return [
         (path, f"{path.suffix.lower()[1:]} is not read; convert it to png or jpg")
@@ -215,26 +218,26 @@ def _other_kinds(folders: Iterable[Path]) -> list[tuple[Path, str]]:
     ]
 
 
-def _require_captions(folder: Path, found: Sequence[_Found]) -> None:
-    missing = [one.path.name for one in found if one.caption is None]
+def _require_captions(folder: Path, candidates: Sequence[_Candidate]) -> None:
+    missing = [candidate.path.name for candidate in candidates if candidate.caption is None]
     if missing:
         first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
         raise ConfigError(
-            f"{folder}: {len(missing)} of {len(found)} pictures have no caption file ({first}); "
-            f"write a .txt of the same name beside each, e.g. {Path(missing[0]).stem}.txt "
+            f"{folder}: {len(missing)} of {len(candidates)} pictures have no caption file ({first})"
+            f"; write a .txt of the same name beside each, e.g. {Path(missing[0]).stem}.txt "
             f"(it may be empty), or a line of {METADATA}"
         )
 
 
-def _read_image(found: _Found) -> TrainingImage:
-    assert found.caption is not None
-    caption = caption_of(found.caption)
-    if words := forbidden_words(f"{found.folder_caption}\n{caption}"):
+def _read_image(candidate: _Candidate) -> TrainingImage:
+    assert candidate.caption is not None
+    caption = caption_of(candidate.caption)
+    if words := forbidden_words(f"{candidate.folder_caption}\n{caption}"):
         raise UnusableError(f"{REFUSED} ({', '.join(words)})")
-    sha256 = file_hash(found.path)
-    with opened(found.path) as image:
+    sha256 = file_hash(candidate.path)
+    with opened(candidate.path) as image:
         width, height = decoded_size(image)
-    return TrainingImage(found.path, caption, sha256, width, height, found.repeats)
+    return TrainingImage(candidate.path, caption, sha256, width, height, candidate.repeats)
 
 
 def _held_out_hashes(images: Sequence[TrainingImage]) -> frozenset[str]:

@@ -1,7 +1,7 @@
-"""`tuner data prepare`: photographs become a folder that `tuner run --data` reads.
+"""Preparation of training data: from photographs to a folder that `tuner run --data` reads.
 
-RAW is only read. OUT gets `images/` with captions, `regularisation/` with the whole pictures that
-crops came from (they teach where the part sits), and a table of what became of each picture.
+RAW is only read. OUT gets `images/` with captions, `regularisation/` with the whole pictures of the
+crops (they teach where the part belongs), and a table with the result of each picture.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 
 @dataclass(frozen=True)
 class Source:
-    """A photograph: its path, its name from RAW on, where its own caption lies."""
+    """A photograph: its path, its name below RAW, the source of its own caption."""
 
     path: Path
     name: str
@@ -53,7 +53,7 @@ class Source:
 
 
 def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source]:
-    """Every picture in RAW, by name. Raises ConfigError where there is none, or captions lack."""
+    """List every picture in RAW by name. Raises ConfigError without pictures or captions."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not there; name a folder of pictures")
     paths = [path for path in (root.rglob("*") if recursive else root.iterdir()) if path.is_file()]
@@ -72,17 +72,17 @@ def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source
     sources = [
         Source(path, _name(path, root), sidecar(path) or listed.get(path)) for path in sorted(kept)
     ]
-    missing = [one.name for one in sources if one.caption is None]
+    missing = [source.name for source in sources if source.caption is None]
     if settings.captions == "own" and missing:
         raise ConfigError(
             f"{root}: {len(missing)} of {len(sources)} pictures have no caption of their own "
-            f"({', '.join(missing[:3])}); ask for --captions wd14, blip, blip+wd14 or none"
+            f"({', '.join(missing[:3])}); choose --captions wd14, blip, blip+wd14 or none"
         )
     return sources
 
 
 def _name(path: Path, root: Path) -> str:
-    """The path from RAW on, as text that every file and terminal takes."""
+    """Return the path below RAW as text that every file and terminal accepts."""
     return os.fsencode(path.relative_to(root).as_posix()).decode("utf-8", "replace")
 
 
@@ -93,9 +93,7 @@ def check_prepare(root: Path, out: Path, settings: Settings) -> None:
     """
     inside, outside = root.resolve(), out.resolve()
     if inside == outside or inside in outside.parents or outside in inside.parents:
-        raise ConfigError(
-            f"{out} and {root} lie in each other; RAW stays as it is, name another OUT"
-        )
+        raise ConfigError(f"{root} and {out} overlap; RAW is only read, name another OUT")
     if settings.crop != "none" and settings.person_model is None:
         raise ConfigError(
             f"--crop {settings.crop} needs a person detector: name a .pt file of ultralytics with "
@@ -110,7 +108,7 @@ def check_prepare(root: Path, out: Path, settings: Settings) -> None:
             ImageColor.getrgb(settings.ground)
         except ValueError:
             raise ConfigError(
-                f"--matte {settings.ground}: no colour; write white, grey or #d0d0d0"
+                f"--matte {settings.ground} is not a colour; write white, grey or #d0d0d0"
             ) from None
 
 
@@ -133,39 +131,39 @@ def prepare_source(source: Source, settings: Settings, tools: Tools, record: Rec
 
     A photograph that cannot be used has its reason in the row.
     """
-    sha256, seen, whole = "", "", ""
+    sha256, hashed, whole = "", "", ""
     try:
         sha256 = file_hash(source.path)
         if (other := record.copy_of(source.name, sha256)) is not None:
             raise UnusableError(f"a copy: of {other}")
         image = _read(source.path)
-        seen = fingerprint(image).tobytes().hex()
+        hashed = fingerprint(image).tobytes().hex()
         own = _own_caption(source)
-        if (other := record.near(source.name, seen)) is not None:
+        if (other := record.near(source.name, hashed)) is not None:
             raise UnusableError(f"a near copy: of {other}")
-        if settings.crop != "none":  # before anything is written: nobody in it may be a child
+        if settings.crop != "none":  # before any file is written: nobody in it may be a child
             whole = caption(image, own, settings, tools)
-        found = list(crops(image, settings, tools))
+        cut = list(crops(image, settings, tools))
     except UnusableError as error:
-        # What looks like a refused picture is refused with it, whatever its own caption says.
-        kept = seen if is_refusal(error) else ""
+        # Near copies of a refused picture are refused with it, whatever their captions say.
+        kept = hashed if is_refusal(error) else ""
         return Row(source.name, sha256, (Result(reason=str(error)),), fingerprint=kept)
     name = f"{_STEM.sub('_', source.path.stem)[:40]}-{sha256[:10]}"
     results = []
-    for number, crop in enumerate(found, 1):
-        file = f"{name}-{number}.png" if len(found) > 1 else f"{name}.png"
+    for number, crop in enumerate(cut, 1):
+        file = f"{name}-{number}.png" if len(cut) > 1 else f"{name}.png"
         results.append(_written(crop, record.out / IMAGES / file, own, settings, tools))
-    if not any(one.file for one in results):
+    if not any(result.file for result in results):
         return Row(source.name, sha256, tuple(results))
     regularisation = None
     if settings.crop != "none":
         regularisation = f"{name}{source.path.suffix.lower()}"
         _copy(source.path, record.out / ORIGINALS_FOLDER / regularisation, whole)
-    return Row(source.name, sha256, tuple(results), regularisation, seen)
+    return Row(source.name, sha256, tuple(results), regularisation, hashed)
 
 
 def _own_caption(source: Source) -> str:
-    """The picture's own caption; it and the name are looked at even where another is written."""
+    """Return the picture's own caption; check it and the name even if another is written."""
     own = "" if source.caption is None else caption_of(source.caption)
     refuse(own)
     refuse(source.name.replace("/", ", "))

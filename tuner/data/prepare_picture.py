@@ -1,4 +1,4 @@
-"""One photograph becomes training pictures: whom it shows, where to cut, what to write under it."""
+"""From one photograph to training pictures: persons, crops and captions."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are made: what is cut out, how large it has to be (pixels), on what ground.
+    """Settings of a preparation; sides are in pixels.
 
-    What is longer than `max_side` is scaled down to it. `ground` is a colour (`white`, `#d0d0d0`),
-    None: the ground stays. The models are named as in the options of the command; `person_model`
-    None: persons are not looked for.
+    Crops smaller than `min_side` are set aside, larger than `max_side` scaled down. `ground` is a
+    colour (`white`, `#d0d0d0`); None: the ground stays. The models are named as in the command's
+    options; `person_model` None: no persons are searched for.
     """
 
     crop: CropKind
@@ -57,13 +57,13 @@ class Settings:
 
     @property
     def needs_pose(self) -> bool:
-        """Whether the pose landmarker is asked: for faces, and for the mask of a figure."""
+        """True if the pose landmarker is needed: for faces and for the mask of a figure."""
         return self.crop == "face" or self.ground is not None
 
 
 @dataclass(frozen=True)
 class Tools:
-    """The networks that the settings ask for, opened; the others are None."""
+    """The opened networks that the settings need; the others are None."""
 
     persons: PersonDetector | None = None
     pose: PoseLandmarker | None = None
@@ -73,21 +73,21 @@ class Tools:
 
 @dataclass(frozen=True)
 class Crop:
-    """A picture to be written; `padding` is the share of it that lay outside the photograph."""
+    """A picture to be written; `padding` is the share of it outside the photograph."""
 
     image: Image
     padding: float
 
 
 def crops(image: Image, settings: Settings, tools: Tools) -> Iterator[Crop | UnusableError]:
-    """The training pictures in a photograph, or why there is none, person by person.
+    """Yield the training pictures in a photograph, or the reason against one, person by person.
 
-    Raises UnusableError where that holds for the whole photograph.
+    Raises UnusableError if the whole photograph cannot be used.
     """
     height, width = image.shape[:2]
     if too_thin(width, height):
         raise UnusableError(f"too long and thin: {width} x {height}")
-    boxes = None if tools.persons is None else [one.box for one in tools.persons(image)]
+    boxes = None if tools.persons is None else [person.box for person in tools.persons(image)]
     if boxes is not None and not boxes:
         raise UnusableError("no person")
     if settings.crop == "none":
@@ -105,33 +105,33 @@ def crops(image: Image, settings: Settings, tools: Tools) -> Iterator[Crop | Unu
 
 
 def caption(image: Image, own: str, settings: Settings, tools: Tools) -> str:
-    """What is written under a picture. Raises UnusableError where it names a child.
+    """Return the caption of a picture. Raises UnusableError if it names a child.
 
-    Tags that are only possible are looked at too: a child missed is worse than a picture lost.
+    Doubtful tags are checked too: a missed child is worse than a lost picture.
     """
     if settings.captions == "own":
         return own
     parts: list[str] = []
-    said: list[str] = []
+    checked: list[str] = []
     if tools.captioner is not None:
         parts.append(tools.captioner(image))
-        said.append(parts[0])
+        checked.append(parts[0])
     if tools.tagger is not None:
         tags = tools.tagger(image)
         parts += chosen_tags(tags)
-        said += doubtful_tags(tags)
-    refuse(", ".join(said))
+        checked += doubtful_tags(tags)
+    refuse(", ".join(checked))
     return ", ".join(part for part in parts if part)
 
 
 def refuse(text: str) -> None:
-    """Raises UnusableError where the text names a child or an age under 18."""
+    """Raise UnusableError if the text names a child or an age under 18."""
     if words := forbidden_words(text):
         raise UnusableError(f"{_REFUSED} ({', '.join(words)})")
 
 
 def is_refusal(error: UnusableError) -> bool:
-    """Whether it was raised by `refuse`."""
+    """Return True if `refuse` raised the error."""
     return str(error).startswith(_REFUSED)
 
 
@@ -146,8 +146,8 @@ def _cropped(image: Image, box: Box, others: list[Box], settings: Settings, tool
     if settings.crop == "face":
         square = _face(image, square, box, others, tools)
         target = head_box(square, width, height)
-    elif seen := sum(in_view(other, square, width, height) for other in others):
-        raise UnusableError(f"several persons: {seen + 1}")
+    elif visible := sum(in_view(other, square, width, height) for other in others):
+        raise UnusableError(f"several persons: {visible + 1}")
     _check(inner(image, square), square.side, settings)
     crop, padding = cut(image, square)
     target = within(target, square, width, height)
@@ -155,7 +155,7 @@ def _cropped(image: Image, box: Box, others: list[Box], settings: Settings, tool
 
 
 def _face(image: Image, body: Square, box: Box, others: list[Box], tools: Tools) -> Square:
-    """The square of the face in the square of its body, in the photograph's pixels."""
+    """Return the square of the face in the square of its body, in the photograph's pixels."""
     assert tools.pose is not None, "a face needs the pose landmarker"
     crop, _ = cut(image, body)
     height, width = image.shape[:2]
@@ -164,19 +164,19 @@ def _face(image: Image, body: Square, box: Box, others: list[Box], tools: Tools)
     face = None if person is None else face_square(person, body.side, body.side)
     if face is None:
         raise UnusableError("no face")
-    found = Square(body.left + face.left, body.top + face.top, face.side)
-    if inner(image, found).size == 0:
+    square = Square(body.left + face.left, body.top + face.top, face.side)
+    if inner(image, square).size == 0:
         raise UnusableError("no face")
-    # The landmarker misses small figures that the detector sees, and the other way round.
+    # The landmarker misses small figures that the detector finds, and the other way round.
     read = faces_in_view(people, face, body.side, body.side)
-    boxed = 1 + sum(head_in_view(other, found, width, height) for other in others)
+    boxed = 1 + sum(head_in_view(other, square, width, height) for other in others)
     if max(read, boxed) > 1:
         raise UnusableError(f"several persons: {max(read, boxed)}")
-    return found
+    return square
 
 
 def _check(inside: Image, side: int, settings: Settings) -> None:
-    """Size and sharpness, the latter at the size that was asked for: more is not trained on."""
+    """Check size and sharpness, the latter at `min_side`: training needs no more."""
     if side < settings.min_side:
         raise UnusableError(f"too small: {side} px, {settings.min_side} are needed")
     longest = max(inside.shape[:2])

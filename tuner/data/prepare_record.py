@@ -1,7 +1,6 @@
-"""What became of each picture that `tuner data prepare` met: a line at once, a table at the end.
+"""The record of `tuner data prepare`: a line for each picture at once, a table at the end.
 
-The lines are what a stopped run goes on from; a picture whose file was deleted by hand stays
-deleted.
+A stopped run continues from the lines; a picture whose file was deleted by hand stays deleted.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ TABLE = "prepared.csv"
 
 @dataclass(frozen=True)
 class Result:
-    """One crop: the file it became, or the reason why it was set aside.
+    """One crop: its file, or the reason why it was set aside.
 
     A reason is `kind` or `kind: details`. `side` is the crop's shorter side in pixels, `padding`
-    the share of it that lay outside the picture.
+    the share of it outside the picture.
     """
 
     file: str | None = None
@@ -42,10 +41,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Row:
-    """One picture: its path from RAW on, SHA-256, its crops, its copy for the regularisation.
+    """One picture: its path below RAW, SHA-256, its crops, its copy for the regularisation.
 
-    `fingerprint` is its hash in hex where near copies of it are set aside: where a training
-    picture was made of it, and where it was refused; else empty.
+    `fingerprint` is its hash in hex if near copies of it are to be set aside: if a training
+    picture was made from it or it was refused; else empty.
     """
 
     source: str
@@ -57,30 +56,30 @@ class Row:
 
 @dataclass
 class Record:
-    """The rows so far, by their source, and the folder they are kept in."""
+    """Rows so far, by source, and the folder of their files."""
 
     out: Path
     rows: dict[str, Row] = field(default_factory=dict)
     _prints: dict[str, Fingerprint] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """The fingerprints are read once: every picture is held against all of them."""
+        """Unpack the fingerprints once: every picture is compared with all of them."""
         for row in self.rows.values():
             self._keep_print(row)
 
-    def near(self, source: str, seen: str) -> str | None:
-        """Another source that a fingerprint (hex) is a near copy of; None where there is none."""
-        others = {name: one for name, one in self._prints.items() if name != source}
-        index = first_near(_unpacked(seen), list(others.values()))
+    def near(self, source: str, fingerprint: str) -> str | None:
+        """Return another source of which a fingerprint (hex) is a near copy, or None."""
+        others = {name: other for name, other in self._prints.items() if name != source}
+        index = first_near(_unpacked(fingerprint), list(others.values()))
         return None if index is None else list(others)[index]
 
     def copy_of(self, source: str, sha256: str) -> str | None:
-        """Another source of the same content; None where there is none."""
+        """Return another source of the same content, or None."""
         same = (row.source for row in self.rows.values() if row.sha256 == sha256)
         return next((other for other in same if other != source), None)
 
     def add(self, row: Row) -> None:
-        """Keep a row, on the disk at once. What its source became before is deleted."""
+        """Store a row, on disk at once. Files of an older row of its source are deleted."""
         if (old := self.rows.get(row.source)) is not None:
             self._delete(old, row)
         with (self.out / LINES).open("a", encoding="utf-8", newline="\n") as file:
@@ -94,8 +93,9 @@ class Record:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["source", "file", "reason", "side", "padding"])
         for row in sorted(self.rows.values(), key=lambda row: row.source):
-            for one in row.results:
-                writer.writerow([row.source, one.file, one.reason, one.side, f"{one.padding:.3f}"])
+            for crop in row.results:
+                cells = [crop.file, crop.reason, crop.side, f"{crop.padding:.3f}"]
+                writer.writerow([row.source, *cells])
         write_text(self.out / TABLE, text.getvalue())
 
     def _keep_print(self, row: Row) -> None:
@@ -105,7 +105,7 @@ class Record:
 
     def _delete(self, old: Row, new: Row) -> None:
         for folder, before, now in (
-            (IMAGES, [one.file for one in old.results], [one.file for one in new.results]),
+            (IMAGES, [crop.file for crop in old.results], [crop.file for crop in new.results]),
             (ORIGINALS_FOLDER, [old.regularisation], [new.regularisation]),
         ):
             for name in set(before) - set(now) - {None}:
@@ -115,14 +115,14 @@ class Record:
 
 
 def open_record(out: Path, settings: dict[str, object]) -> Record:
-    """The record in `out`, begun where there is none.
+    """Read the record in `out`, or begin one.
 
-    Raises ConfigError where `out` holds other things, or what other settings made.
+    Raises ConfigError if `out` has other files or was made with other settings.
     """
     path = out / LINES
     if not path.is_file():
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise ConfigError(f"{out} is not empty, and no run began there; name another folder")
+            raise ConfigError(f"{out} is not empty and no run began there; name another folder")
         write_text(path, json.dumps({"settings": settings}) + "\n")
         return Record(out)
     first, *others = _whole_lines(path)
@@ -130,8 +130,8 @@ def open_record(out: Path, settings: dict[str, object]) -> Record:
     if before != settings:
         differing = [key for key in settings if not before or before.get(key) != settings[key]]
         raise ConfigError(
-            f"{out} was begun with another {', '.join(differing)}; name another folder, or ask for "
-            "the same"
+            f"{out} was begun with another {', '.join(differing)}; name another folder or use the "
+            "same settings"
         )
     rows = [_row(line) for line in others]
     return Record(out, {row.source: row for row in rows})
@@ -142,7 +142,7 @@ def _unpacked(fingerprint: str) -> Fingerprint:
 
 
 def _whole_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of the file; a last one that was cut off is taken out of it."""
+    """Read the lines of the file; remove from it a last line that was cut off."""
     text = path.read_text(encoding="utf-8")
     whole = text[: text.rfind("\n") + 1]
     if whole != text:
@@ -159,7 +159,7 @@ def _whole_lines(path: Path) -> list[dict[str, Any]]:
 
 def _row(line: dict[str, Any]) -> Row:
     try:
-        results = tuple(Result(**one) for one in line.pop("results"))
+        results = tuple(Result(**crop) for crop in line.pop("results"))
         return Row(results=results, **line)
     except (KeyError, TypeError) as error:
         raise ConfigError(f"{LINES} is damaged ({error}); name another folder") from None

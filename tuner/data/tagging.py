@@ -1,6 +1,6 @@
-"""What a picture shows, in words: a BLIP sentence, and the tags of a WD14 tagger.
+"""Automatic captions: a BLIP sentence, and the tags of a WD14 tagger.
 
-Both models come from a hub or a folder, as safetensors and ONNX: neither file can run code.
+Both models come from a hub or a folder, as safetensors and ONNX, which cannot run code.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tuner.data.captions import GENDER_TAGS
 from tuner.errors import MissingModelError
 
 TAGGED = 0.35
-"""Probability from which a tag is written: what the tagger's own demo takes for general tags."""
+"""Smallest probability of a written tag: the default of the tagger's own demo."""
 
 DOUBTFUL = 0.1
-"""Probability from which a tag that names a child sets its picture aside."""
+"""Smallest probability at which a tag that names a child sets its picture aside."""
 
 _TAGGER_FILES = ("model.onnx", "selected_tags.csv")
-_GENERAL = "0"  # its other categories are names of characters (4) and ratings (9)
+_GENERAL = "0"  # the other categories are names of characters (4) and ratings (9)
 _LONGEST_SENTENCE = 40  # tokens
 
 
@@ -37,7 +37,7 @@ class Captioner:
     """A BLIP captioning model (Li et al. 2022): one sentence for a picture."""
 
     def __init__(self, model: str) -> None:
-        """`model` is a folder or a hub id. Raises MissingModelError where it is not to be had."""
+        """Load `model`, a folder or a hub id. Raises MissingModelError if that fails."""
         from transformers import BlipForConditionalGeneration, BlipProcessor
 
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -48,7 +48,7 @@ class Captioner:
 
     @torch.no_grad()
     def __call__(self, image: Image) -> str:
-        """The sentence, without a full stop; it may be empty."""
+        """Describe the picture in a sentence without full stop; it may be empty."""
         pixels = self._processor(images=image, return_tensors="pt").to(self._device)
         tokens = self._network.generate(**pixels, max_new_tokens=_LONGEST_SENTENCE)
         text: str = self._processor.decode(tokens[0], skip_special_tokens=True)
@@ -59,7 +59,7 @@ class Tagger:
     """A WD14 tagger (SmilingWolf's, v2 and v3, ONNX): booru tags with their probabilities."""
 
     def __init__(self, model: str) -> None:
-        """`model` is a folder or a hub id. Raises MissingModelError where it is not to be had."""
+        """Load `model`, a folder or a hub id. Raises MissingModelError if that fails."""
         with _missing(f"WD14 tagger {model}", model, "--tagger"), _quiet():
             network, tags = (_model_file(model, name) for name in _TAGGER_FILES)
             self._session = onnxruntime.InferenceSession(
@@ -72,10 +72,10 @@ class Tagger:
                 raise ValueError(f"{output.shape[-1]} outputs for {len(self._tags)} tags")
 
     def __call__(self, image: Image) -> dict[str, float]:
-        """Every general tag with its probability, as it is written in captions."""
+        """Return every general tag, spelt as in captions, with its probability."""
         side = self._input.shape[1]
-        (found,) = self._session.run(None, {self._input.name: _squared(image, side)[None]})
-        probabilities = [float(one) for one in found[0]]
+        (outputs,) = self._session.run(None, {self._input.name: _squared(image, side)[None]})
+        probabilities = [float(output) for output in outputs[0]]
         return {
             _spelt(name): probability
             for (name, category), probability in zip(self._tags, probabilities, strict=True)
@@ -84,18 +84,18 @@ class Tagger:
 
 
 def chosen_tags(tags: dict[str, float]) -> list[str]:
-    """The tags that are likely enough to be written: who is there first, then the likeliest."""
+    """Return the tags of probability TAGGED and more: persons first, then by probability."""
     likely = [tag for tag, probability in tags.items() if probability >= TAGGED]
     return sorted(likely, key=lambda tag: (tag not in GENDER_TAGS, -tags[tag]))
 
 
 def doubtful_tags(tags: dict[str, float]) -> list[str]:
-    """The tags that might be true: those in which no child may be named."""
+    """Return the tags of probability DOUBTFUL and more, which may not name a child."""
     return [tag for tag, probability in tags.items() if probability >= DOUBTFUL]
 
 
 def _squared(image: Image, side: int) -> np.ndarray[tuple[int, int, int], np.dtype[np.float32]]:
-    """BGR, float32 0 to 255, padded with white to a square: as the taggers were trained."""
+    """Return BGR, float32 0 to 255, padded with white to a square, as in the taggers' training."""
     height, width = image.shape[:2]
     longest = max(height, width)
     square = np.full((longest, longest, 3), 255, np.uint8)
@@ -107,7 +107,7 @@ def _squared(image: Image, side: int) -> np.ndarray[tuple[int, int, int], np.dty
 
 
 def _spelt(name: str) -> str:
-    """With spaces, but for faces such as `^_^`, which have no word in them."""
+    """Replace underscores by spaces, except in emoticons such as `^_^`, which have no word."""
     return name.replace("_", " ") if re.search(r"[a-z]{2}", name) else name
 
 
@@ -124,17 +124,17 @@ def _model_file(model: str, name: str) -> Path:
 def _missing(what: str, model: str, option: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # a hub, and a foreign file, fails in any way it likes
+    except Exception as error:  # hubs and foreign files raise errors of any kind
         reason = " ".join(str(error).split())[:160]
         raise MissingModelError(
-            f"{what} cannot be had ({reason}); `hf download {model}` elsewhere and name its folder "
-            f"with {option}, or ask for other --captions"
+            f"{what} does not load ({reason}); `hf download {model}` elsewhere and name its folder "
+            f"with {option}, or choose other --captions"
         ) from error
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the hub's log of each of its tries and transformers' bars over its weights."""
+    """Silence the hub's log of its retries and transformers' progress bars."""
     from transformers.utils import logging as transformers_logging
 
     before, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()

@@ -1,7 +1,7 @@
 """The latents of a training set at one resolution, computed once per base.
 
-Kept in memory for as long as the base is loaded, and on the disk where the base has a shelf; found
-again by everything that changes them: the base, the pictures (by content and order) and the size.
+They stay in memory as long as the base is loaded, and on disk if the base has a shelf; their key is
+everything that changes them: the base, the pictures (content and order) and the size.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tuner.models import BaseModel
 from tuner.training.buckets import bucket_sizes, nearest
 
 _PIXELS_PER_BATCH = 4 * 512 * 512
-"""Four pictures of 512 x 512 at a time: below what a training step needs."""
+"""Four pictures of 512 x 512 at a time: less memory than a training step needs."""
 
 _LARGEST_BATCH = 32
 
@@ -32,10 +32,10 @@ _kept: WeakKeyDictionary[BaseModel, dict[_Key, Latents]] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Latents:
-    """What the VAE says of each picture: a normal distribution, scaled as the UNet expects it.
+    """The VAE's normal distribution of each picture's latents, scaled as the UNet expects them.
 
-    `mean` and `std` are float32 (pictures, channels, height, width) on the base's device. A step
-    draws from it afresh, as the base saw its own training pictures.
+    `mean` and `std` are float32 (pictures, channels, height, width) on the base's device. Every
+    step draws new latents from it, as in the training of the base.
     """
 
     mean: torch.Tensor
@@ -43,10 +43,10 @@ class Latents:
 
 
 def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]) -> Latents:
-    """The latents of the training set's pictures, in their order, at `size` (width, height).
+    """Encode the training set's pictures, in their order, at `size` (width, height).
 
-    Pictures are scaled to cover `size` and cut at the centre. Raises TunerError when the VAE
-    gives values that are not finite.
+    Pictures are scaled to cover `size` and cut at the centre. Latents of an earlier call are
+    reused. Raises TunerError if the VAE's output is not finite.
     """
     of_base = _kept.setdefault(base, {})
     key = (tuple(image.sha256 for image in training_set.images), size)
@@ -62,17 +62,17 @@ def _kept_or_encoded(
         return _encode(base, images, size)
     scaled = (size, "covered, cut at the centre, Lanczos", PIL.__version__, base.device.type)
     pictures = [image.sha256 for image in images]
-    found = base.shelf.tensors(
+    tensors = base.shelf.tensors(
         "vae", [*scaled, *pictures], lambda: vars(_encode(base, images, size))
     )
-    return Latents(found["mean"].to(base.device), found["std"].to(base.device))
+    return Latents(tensors["mean"].to(base.device), tensors["std"].to(base.device))
 
 
 @dataclass(frozen=True)
 class Bucketed:
-    """The latents of a training set, those of each size together: one size without buckets.
+    """Latents of a training set, grouped by size; without buckets there is one group.
 
-    `bucket` says of each picture in which of `parts` it is, and `row` at which place there.
+    Picture n is row `row[n]` of `parts[bucket[n]]`.
     """
 
     parts: tuple[Latents, ...]
@@ -80,7 +80,7 @@ class Bucketed:
     row: torch.Tensor
 
     def of(self, batch: torch.Tensor) -> Latents:
-        """The latents of the pictures `batch` (indices on the CPU), which are of one bucket."""
+        """Return the latents of the pictures `batch` (indices on the CPU), all of one bucket."""
         part = self.parts[self.bucket[int(batch[0])]]
         rows = self.row[batch].to(part.mean.device)
         return Latents(part.mean[rows], part.std[rows])
@@ -89,30 +89,30 @@ class Bucketed:
 def bucketed(
     base: BaseModel, training_set: TrainingSet, size: tuple[int, int], buckets: bool
 ) -> Bucketed:
-    """The latents of the training set's pictures at `size` (width, height), or with `buckets` each
-    at the size of about that area whose shape is nearest to its own.
+    """Encode the training set's pictures at `size` (width, height), or with `buckets` each at the
+    size of about that area whose shape is nearest to its own.
 
-    They are kept by the size of the bucket, as `latents_of` keeps them. Raises what it raises.
+    Reuses latents and raises like `latents_of`.
     """
     images, sizes = training_set.images, [size] * len(training_set.images)
     if buckets:
         known = bucket_sizes(size, bucket_step(base))
         sizes = [nearest(known, image.width, image.height) for image in images]
     used = sorted(set(sizes))
-    members = [[n for n, one in enumerate(sizes) if one == each] for each in used]
-    sets = [replace(training_set, images=tuple(images[n] for n in of)) for of in members]
+    members = [[n for n, each in enumerate(sizes) if each == bucket] for bucket in used]
+    sets = [replace(training_set, images=tuple(images[n] for n in group)) for group in members]
     row = torch.empty(len(images), dtype=torch.long)
-    for of in members:
-        row[of] = torch.arange(len(of))
+    for group in members:
+        row[group] = torch.arange(len(group))
     return Bucketed(
-        tuple(latents_of(base, one, each) for one, each in zip(sets, used, strict=True)),
-        tuple(used.index(one) for one in sizes),
+        tuple(latents_of(base, part, bucket) for part, bucket in zip(sets, used, strict=True)),
+        tuple(used.index(each) for each in sizes),
         row,
     )
 
 
 def bucket_step(base: BaseModel) -> int:
-    """The pixels by which buckets differ: so that latents are halved evenly to the lowest level.
+    """Return the step between bucket sides in pixels, for latents that halve evenly at each level.
 
     64 for Stable Diffusion 1.5, as in kohya's trainer, 16 for the mannequin.
     """
@@ -121,7 +121,7 @@ def bucket_step(base: BaseModel) -> int:
 
 
 def fitted(image: TrainingImage, size: tuple[int, int]) -> Image.Image:
-    """The RGB picture scaled to cover `size` (width, height) and cut at the centre."""
+    """Return the RGB picture scaled to cover `size` (width, height) and cut at the centre."""
     return ImageOps.fit(load_pixels(image), size, Image.Resampling.LANCZOS)
 
 

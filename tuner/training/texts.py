@@ -1,4 +1,4 @@
-"""The captions of a training set as the text encoder reads them: once for all, or at every step."""
+"""The captions of a training set as tokens and text-encoder states, fixed or new at each step."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tuner.space import TrainConfig
 
 @dataclass(frozen=True)
 class Texts:
-    """The distinct captions of a training set; row 0 is the empty prompt.
+    """Distinct captions of a training set; row 0 is the empty prompt.
 
-    `rows` has the row of each picture and `epoch` the pictures that one epoch sees, by index.
-    `tokens` is (rows, tokens). `hidden` are the text encoder's states (rows, tokens, width), or
-    None where the text encoder is trained or the captions vary.
+    `rows` has the row of each picture and `epoch` the pictures of one epoch, by index. `tokens` is
+    (rows, tokens). `hidden` are the text encoder's states (rows, tokens, width), or None if the
+    text encoder is trained or the captions vary.
     """
 
     captions: tuple[str, ...]
@@ -33,7 +33,7 @@ class Texts:
 
 
 def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) -> Texts:
-    """The captions that `config` leaves of the training set's, on the base's device."""
+    """Apply `config`'s caption policy and alias; return the texts, tensors on the base's device."""
     captions = [
         training_caption(image.caption, config.captions, config.alias)
         for image in training_set.images
@@ -49,7 +49,7 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
 
 
 def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """The states of all `tokens`, from the base's shelf where they were read before."""
+    """Return the states of all `tokens`, from the base's shelf if they were computed before."""
 
     @torch.no_grad()
     def read() -> dict[str, torch.Tensor]:
@@ -59,15 +59,15 @@ def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torc
 
     if base.shelf is None:
         return read()["hidden"]
-    # By the tokens, which a changed policy, alias or tokenizer changes.
-    made_of = (clip_skip, transformers.__version__, base.device.type, tokens.tolist())
-    return base.shelf.tensors("text_encoder", made_of, read)["hidden"].to(base.device)
+    # The tokens are the key: another policy, alias or tokenizer changes them.
+    key = (clip_skip, transformers.__version__, base.device.type, tokens.tolist())
+    return base.shelf.tensors("text_encoder", key, read)["hidden"].to(base.device)
 
 
 def step_tokens(
     base: BaseModel, texts: Texts, rows: torch.Tensor, config: TrainConfig, random: Random
 ) -> torch.Tensor:
-    """The tokens of `rows` (on the CPU) at one step, tags drawn anew where the captions vary.
+    """Return the tokens of `rows` (on the CPU) for one step; captions that vary are drawn anew.
 
     The alias and the first `config.keep_first` tags stay; the empty prompt stays empty.
     """

@@ -185,7 +185,7 @@ def test_wide_letters_and_digits_are_read() -> None:
     assert forbidden_words("\uff11\uff12 years old") == ("12 years old",)
 
 
-def test_each_word_is_told_once_as_it_was_read() -> None:
+def test_each_word_is_returned_once() -> None:
     text = "A Child, loli, child, 12_years_old"
     assert forbidden_words(text) == ("child", "loli", "12 years old")
 

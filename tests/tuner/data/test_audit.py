@@ -46,7 +46,7 @@ def _audit(
     return audit(data, wanted or Wanted(PERSONS, ()), looks or [])
 
 
-def _told(data: TrainingSet, wanted: Wanted | None = None) -> str:
+def _warned(data: TrainingSet, wanted: Wanted | None = None) -> str:
     return "\n".join(warnings(_audit(data, wanted)))
 
 
@@ -67,25 +67,25 @@ def test_sex_and_framing_are_read_from_captions(caption: str, sex: str, framing:
     assert (sex_of(caption), framing_of(caption)) == (sex, framing)
 
 
-def test_what_the_suite_asks_and_the_data_lack_is_warned_of() -> None:
+def test_prompts_that_the_data_lack_are_warned_of() -> None:
     half = ["1girl, upper body"] * 29 + ["1girl, full body"]
-    told = _told(_set(half))
-    assert "asks for a man, the data have 0 of 30" in told
-    assert "asks for full-body pictures, the data have 1 of 30" in told
-    assert "half-body" not in told
+    text = _warned(_set(half))
+    assert "prompts for a man, but only 0 of 30" in text
+    assert "prompts for full-body pictures, but only 1 of 30" in text
+    assert "half-body" not in text
     both = ["1girl, upper body", "1boy, full body"] * 20
-    assert _told(_set(both)) == ""
-    assert "no caption says how much" in _told(_set(["1girl", "1boy"] * 20))
-    assert _told(_set(["1girl"] * 30), Wanted((), ())) == ""
+    assert _warned(_set(both)) == ""
+    assert "no caption says how much" in _warned(_set(["1girl", "1boy"] * 20))
+    assert _warned(_set(["1girl"] * 30), Wanted((), ())) == ""
 
 
 def test_tags_bound_to_a_sex_and_always_present() -> None:
     women = ["1girl, solo, skirt, plain background"] * 30 + ["1girl, plain background, hat"] * 3
     men = ["1boy, solo, beard, plain background"] * 15
-    found = _audit(_set(women + men))
-    assert found.always == ("plain background",)
+    result = _audit(_set(women + men))
+    assert result.always == ("plain background",)
     # Three hats among the larger sex may well be chance; thirty skirts are not.
-    assert found.bound == (("skirt", "woman", 30), ("beard", "man", 15))
+    assert result.bound == (("skirt", "woman", 30), ("beard", "man", 15))
     rare = ["1girl, skirt"] * 60 + ["1boy, tie"] * 2
     assert _audit(_set(rare)).bound == ()
 
@@ -100,24 +100,24 @@ def test_sizes_are_held_against_those_of_the_space(tmp_path: Path) -> None:
     square, wide = _audit(_set(captions, (48, 96)), wanted).fits
     assert (square.enlarged, square.most, square.cut) == (40, pytest.approx(64 / 48), 0.5)
     assert wide.cut == pytest.approx(1 - 32 / 96)
-    told = _told(_set(captions, (48, 96)), wanted)
-    assert "at 64 x 64 40 of 40 pictures have to be enlarged" in told
-    assert "at 64 x 64 the centre cut loses 50%" in told
-    assert _told(_set(captions, (96, 96)), Wanted((), ((64, 64),))) == ""
+    text = _warned(_set(captions, (48, 96)), wanted)
+    assert "at 64 x 64 40 of 40 pictures must be enlarged" in text
+    assert "at 64 x 64 the centre cut loses 50%" in text
+    assert _warned(_set(captions, (96, 96)), Wanted((), ((64, 64),))) == ""
     with pytest.raises(ConfigError):
         read_wanted(tmp_path / "none.yaml")
 
 
-def test_copies_across_the_held_out_are_told() -> None:
+def test_copies_across_the_held_out_are_reported() -> None:
     data = _set(["1girl"] * 22, held=2)
     random = np.random.default_rng(0)
     prints = list(random.integers(0, 256, (22, 32), dtype=np.uint8))
     prints[21] = prints[4]
     everyone = (*data.images, *data.held_out)
-    looks = [Look(image, one, False) for image, one in zip(everyone, prints, strict=True)]
-    found = _audit(data, Wanted((), ()), looks)
-    assert found.copies == ((Path("/data/004.png"), Path("/data/021.png")),)
-    assert "1 held-out pictures are near copies of ones that are trained on" in warnings(found)
+    looks = [Look(image, each, False) for image, each in zip(everyone, prints, strict=True)]
+    result = _audit(data, Wanted((), ()), looks)
+    assert result.copies == ((Path("/data/004.png"), Path("/data/021.png")),)
+    assert "1 held-out pictures are near copies of training pictures" in warnings(result)
 
 
 @pytest.fixture(scope="module")
@@ -154,25 +154,25 @@ def test_the_command_prints_warns_and_writes(folder: Path, tmp_path: Path) -> No
     assert "14 pictures to train on, 0 held out, 2 set aside" in done.stdout
     assert "near copies: 1 (copy.jpg)" in done.stdout
     assert "warning: 2 files are set aside" in done.stdout
-    found = json.loads(table.read_text())
-    assert found["near_copies"] == [{"file": "copy.jpg", "of": "11.png"}]
-    assert found["refused"] == 1
-    assert sum(row["pictures"] for row in found["people"]) == 14
-    assert [row["size"] for row in found["sizes"]] == ["64x64", "96x64"]
-    assert found["explicit"] == []
+    written = json.loads(table.read_text())
+    assert written["near_copies"] == [{"file": "copy.jpg", "of": "11.png"}]
+    assert written["refused"] == 1
+    assert sum(row["pictures"] for row in written["people"]) == 14
+    assert [row["size"] for row in written["sizes"]] == ["64x64", "96x64"]
+    assert written["explicit"] == []
     with Image.open(sheet) as picture:
         assert picture.width > 1000
     assert {path: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_explicit_pictures_are_told_and_never_shown(folder: Path) -> None:
+def test_explicit_pictures_are_reported_and_never_shown(folder: Path) -> None:
     data = read_folder(folder)
     prints = [np.full(32, index * 19, np.uint8) for index in range(len(data.images))]
-    looks = [Look(image, one, True) for image, one in zip(data.images, prints, strict=True)]
+    looks = [Look(image, each, True) for image, each in zip(data.images, prints, strict=True)]
     hidden = _audit(data, looks=looks)
     assert any("14 pictures show explicit parts" in line for line in warnings(hidden))
     assert "with explicit parts: 14 (00.png, " in "\n".join(lines(hidden))
-    shown = _audit(data, looks=[Look(one.image, one.fingerprint, False) for one in looks])
+    shown = _audit(data, looks=[Look(each.image, each.fingerprint, False) for each in looks])
     blurred, clear = (np.asarray(contact_sheet(each), float)[:, 150:] for each in (hidden, shown))
     detail = [np.abs(np.diff(picture, axis=1)).mean() for picture in (blurred, clear)]
     assert detail[0] < 0.7 * detail[1]
@@ -188,8 +188,8 @@ def test_explicit_pictures_are_told_and_never_shown(folder: Path) -> None:
         ["FOLDER", "--json", "audit.csv"],
     ],
 )
-def test_what_cannot_be_audited_is_told_in_a_line(folder: Path, arguments: list[str]) -> None:
-    given = [str(folder) if one == "FOLDER" else one for one in arguments]
+def test_wrong_arguments_are_refused_in_a_line(folder: Path, arguments: list[str]) -> None:
+    given = [str(folder) if word == "FOLDER" else word for word in arguments]
     done = CliRunner().invoke(app, ["data", "audit", *given])
     assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr.startswith("error: ")

@@ -63,7 +63,7 @@ def test_a_caption_that_names_a_child_is_refused_from_every_source(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "message"),
     [
         ("{", "line 2: no JSON"),
         ("[" * 100_000, "line 2: no JSON"),
@@ -74,13 +74,13 @@ def test_a_caption_that_names_a_child_is_refused_from_every_source(tmp_path: Pat
         ('{"file_name": "a.png", "text": 3}', "line 2: write"),
     ],
 )
-def test_a_bad_line_of_metadata_is_told_with_its_number(
-    tmp_path: Path, line: str, told: str
+def test_a_bad_line_of_metadata_is_reported_with_its_number(
+    tmp_path: Path, line: str, message: str
 ) -> None:
     _picture(tmp_path / "a.png")
     text = '{"file_name": "a.png", "text": "1girl"}\n' + line
     (tmp_path / "metadata.jsonl").write_text(text)
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(ConfigError, match=message):
         read_folder(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_kohyas_folders_give_repeats_and_a_caption_to_those_without(tmp_path: Pa
     assert epoch(data.images) == (0,) * 5 + (1,) * 5 + (2,) * 2
 
 
-def test_where_all_repeats_are_alike_an_epoch_sees_each_picture_once(tmp_path: Path) -> None:
+def test_if_all_repeats_are_equal_an_epoch_has_each_picture_once(tmp_path: Path) -> None:
     for seed in range(3):
         _picture(tmp_path / "7_woman" / f"{seed}.png", seed)
     assert epoch(read_folder(tmp_path).images) == (0, 1, 2)
@@ -115,10 +115,10 @@ def test_repeats_change_the_hash(tmp_path: Path) -> None:
     folders = [tmp_path / "plain", tmp_path / "one" / "1_1girl", tmp_path / "two" / "2_1girl"]
     for folder in folders:
         (_picture(folder / "a.png")).with_suffix(".txt").write_text("1girl")
-    plain, one, two = (
+    plain, once, twice = (
         read_folder(folder).sha256 for folder in (folders[0], tmp_path / "one", tmp_path / "two")
     )
-    assert plain == one != two
+    assert plain == once != twice
 
 
 def test_pictures_in_the_folder_itself_come_before_subfolders(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_pictures_in_the_folder_itself_come_before_subfolders(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["0_woman", "2023_holiday"])
-def test_a_number_that_is_no_repeat_is_told(tmp_path: Path, name: str) -> None:
+def test_a_number_that_is_no_repeat_is_refused(tmp_path: Path, name: str) -> None:
     _picture(tmp_path / name / "a.png")
     with pytest.raises(ConfigError, match="repeats of each picture, allowed: 1 to 1000"):
         read_folder(tmp_path)

@@ -213,17 +213,19 @@ def test_lists_in_a_search_space_survive_the_way_to_study_yaml(tmp_path: Path) -
     again = tmp_path / "study.yaml"
     again.write_text(to_yaml(config))
     assert load_study(again) == config
-    one = load_study(again, set_values=["train.captions={drop: [smile]}"])
-    assert one.train["captions"].value == 'drop: ["smile"]'  # type: ignore[union-attr]
+    changed = load_study(again, set_values=["train.captions={drop: [smile]}"])
+    assert changed.train["captions"].value == 'drop: ["smile"]'  # type: ignore[union-attr]
     assert TrainConfig(captions={"drop": ["smile"]}).captions == 'drop: ["smile"]'  # type: ignore[arg-type]
 
 
 def test_the_first_tags_stay_and_the_others_are_shuffled() -> None:
     text = "mi_cv, 1girl, a, b, c, d, e, f"
-    seen = {drawn_caption(text, 2, True, 0.0, random) for random in map(Random, range(30))}
-    assert len(seen) > 20
-    assert all(one.startswith("mi_cv, 1girl, ") for one in seen)
-    assert {tuple(sorted(one.split(", "))) for one in seen} == {tuple(sorted(text.split(", ")))}
+    drawn = {drawn_caption(text, 2, True, 0.0, random) for random in map(Random, range(30))}
+    assert len(drawn) > 20
+    assert all(caption.startswith("mi_cv, 1girl, ") for caption in drawn)
+    assert {tuple(sorted(caption.split(", "))) for caption in drawn} == {
+        tuple(sorted(text.split(", ")))
+    }
     assert drawn_caption(text, 2, False, 0.0, Random(0)) == text
     assert drawn_caption(text, 9, True, 1.0, Random(0)) == text
 

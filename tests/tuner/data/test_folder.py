@@ -148,7 +148,7 @@ def test_captions_that_name_children_are_set_aside_and_counted(tmp_path: Path) -
     assert "toddler" in dict((path.name, reason) for path, reason in data.set_aside)["b.png"]
 
 
-def test_missing_captions_are_told_all_at_once(tmp_path: Path) -> None:
+def test_missing_captions_are_reported_all_at_once(tmp_path: Path) -> None:
     for number in range(5):
         _add(tmp_path, f"{number}.png", None if number else "1girl")
     with pytest.raises(ConfigError, match=r"4 of 5 pictures have no caption file \(1.png, 2.png"):

@@ -26,7 +26,7 @@ def _saved(picture: Image, quality: int) -> Image:
 
 
 def test_different_figures_on_one_ground_are_no_copies(figures: list[Image]) -> None:
-    assert near_copies([fingerprint(one) for one in figures]) == []
+    assert near_copies([fingerprint(figure) for figure in figures]) == []
 
 
 def test_copies_are_found_and_belong_to_the_first_one(figures: list[Image]) -> None:
@@ -36,7 +36,7 @@ def test_copies_are_found_and_belong_to_the_first_one(figures: list[Image]) -> N
         np.clip(figures[9] * 1.15 + 8.0, 0, 255).astype(np.uint8),
         cv2.resize(_saved(figures[3], 75), (384, 384), interpolation=cv2.INTER_CUBIC),
     ]
-    prints = [fingerprint(one) for one in (*figures, *changed)]
+    prints = [fingerprint(figure) for figure in (*figures, *changed)]
     assert near_copies(prints) == [(3, 30), (7, 31), (9, 32), (3, 33)]
     assert first_near(prints[33], prints[:30]) == 3
     assert first_near(prints[5], prints[:5]) is None
@@ -44,7 +44,7 @@ def test_copies_are_found_and_belong_to_the_first_one(figures: list[Image]) -> N
 
 
 def test_the_table_in_pieces_is_the_table_whole() -> None:
-    """More pictures than one piece holds, compared with the plain count of differing bits."""
+    """Compare more pictures than fit in one piece with the plain count of differing bits."""
     random = np.random.default_rng(0)
     prints = list(random.integers(0, 256, (1100, 32), dtype=np.uint8))
     prints[700] = prints[650].copy()

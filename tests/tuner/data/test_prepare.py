@@ -1,4 +1,4 @@
-"""Photographs become training pictures: rendered figures and scenes, with the real detectors."""
+"""Preparation of rendered figures and scenes with the real detectors."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _crowd() -> Picture:
-    """A scene in which the figures stand so near that none can be cut out alone."""
+    """Draw a scene whose figures are too close to be cut out alone."""
     random = np.random.default_rng(3)
     return next(image for image, boxes in (random_scene(random, SIZE) for _ in range(50))
                 if len(boxes) == 3)  # fmt: skip
@@ -67,7 +67,7 @@ def test_each_picture_is_prepared_or_set_aside_with_its_reason(raw: Path, tmp_pa
     assert state(raw) == before
     rows = table(out)
     assert list(rows) == sorted(path.name for path in raw.iterdir() if path.suffix != ".txt")
-    reasons = {name: found[0]["reason"].partition(":")[0] for name, found in rows.items()}
+    reasons = {name: crops[0]["reason"].partition(":")[0] for name, crops in rows.items()}
     assert reasons == {
         "a woman.png": "",
         "b_man.png": "",
@@ -134,17 +134,17 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(
 
     monkeypatch.setattr(module, "prepare_source", stops)
     assert prepare(raw, stopped).exit_code == 130
-    assert sum(len(found) for found in table(stopped).values()) == 4
+    assert sum(len(crops) for crops in table(stopped).values()) == 4
     monkeypatch.setattr(module, "prepare_source", prepared)
     with (stopped / "prepared.jsonl").open("a") as file:
         file.write('{"source": "e_so')  # a line that the machine's end cut off
     again = prepare(raw, stopped)
     assert again.exit_code == 0, again.stderr
     assert "4 pictures were prepared before" in again.stderr
-    one, other = ({n: sha for n, (sha, _) in state(each).items()} for each in (straight, stopped))
-    assert one == other
+    hashes = [{n: sha for n, (sha, _) in state(each).items()} for each in (straight, stopped)]
+    assert hashes[0] == hashes[1]
     times = state(stopped)
-    # What cannot even be hashed or was done before is not done again.
+    # Pictures that were done before, or cannot even be hashed, are not done again.
     assert "13 pictures were prepared before" in prepare(raw, stopped).stderr
     unchanged = {name: time for name, time in times.items() if name != "prepared.csv"}
     assert {n: t for n, t in state(stopped).items() if n != "prepared.csv"} == unchanged
@@ -174,34 +174,34 @@ def test_other_settings_another_folder(raw: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
-        (["RAW", "RAW"], "lie in each other"),
-        (["RAW", "RAW/out"], "lie in each other"),
-        (["RAW", "PARENT"], "lie in each other"),
+        (["RAW", "RAW"], "overlap"),
+        (["RAW", "RAW/out"], "overlap"),
+        (["RAW", "PARENT"], "overlap"),
         (["nowhere", "OUT"], "is not there"),
         (["RAW", "FULL", "--crop", "none"], "is not empty"),
         (["RAW", "OUT", "--crop", "body"], "needs a person detector"),
         (["RAW", "OUT", "--crop=none", "--max-side=100"], "--min-side 512 is more than"),
-        (["RAW", "OUT", "--crop", "none", "--matte", "sky"], "--matte sky: no colour"),
-        (["UNTOLD", "OUT", "--crop", "none"], "1 of 1 pictures have no caption of their own"),
+        (["RAW", "OUT", "--crop", "none", "--matte", "sky"], "--matte sky is not a colour"),
+        (["BARE", "OUT", "--crop", "none"], "1 of 1 pictures have no caption of their own"),
         (["FULL", "OUT", "--crop", "none"], "has no pictures"),
     ],
 )
-def test_what_cannot_be_prepared_is_told_in_a_line(
-    raw: Path, tmp_path: Path, options: list[str], told: str
+def test_wrong_folders_and_options_are_refused_in_a_line(
+    raw: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     before = state(raw)
     full = tmp_path / "full"
     full.mkdir()
     (full / "letter.md").write_text("mine")
-    untold = save(tmp_path / "untold", "a.png", draw(WOMAN, 64), None).parent
-    words = {"RAW": raw, "OUT": tmp_path / "out", "FULL": full, "UNTOLD": untold}
+    bare = save(tmp_path / "bare", "a.png", draw(WOMAN, 64), None).parent
+    words = {"RAW": raw, "OUT": tmp_path / "out", "FULL": full, "BARE": bare}
     words["PARENT"] = raw.parent
-    given = [str(words[one]) if one in words else one.replace("RAW/", f"{raw}/") for one in options]
+    given = [str(words.get(word, word.replace("RAW/", f"{raw}/"))) for word in options]
     done = CliRunner().invoke(app, ["data", "prepare", *given])
     assert (done.exit_code, done.stdout) == (3, ""), done.stderr
-    assert told in done.stderr
+    assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
     assert state(raw) == before
@@ -231,7 +231,7 @@ def test_large_crops_are_scaled_down(tmp_path: Path) -> None:
     assert whole.width == 512
 
 
-def test_whole_pictures_need_no_detector_and_say_so(tmp_path: Path) -> None:
+def test_whole_pictures_need_no_detector_and_the_output_says_so(tmp_path: Path) -> None:
     raw, out = tmp_path / "raw", tmp_path / "out"
     save(raw, "deep/a.png", draw(WOMAN, 96))
     (raw / "deep" / "a.txt").unlink()

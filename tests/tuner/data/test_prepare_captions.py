@@ -32,7 +32,7 @@ def test_captions_are_written_by_both_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["blip", "wd14"])
-def test_a_picture_in_which_a_child_may_be_seen_is_set_aside(how: str, tmp_path: Path) -> None:
+def test_a_picture_that_may_show_a_child_is_set_aside(how: str, tmp_path: Path) -> None:
     raw = tmp_path / "raw"
     save(raw, "a.png", draw(WOMAN, SIZE), None)
     blip = save_tiny_blip(tmp_path / "blip", "toddler")
@@ -60,7 +60,9 @@ def test_a_copy_of_a_refused_picture_is_set_aside_with_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("how", ["blip", "wd14"])
-def test_without_a_network_a_captioner_is_told_in_a_line(how: str, tmp_path: Path) -> None:
+def test_without_a_network_a_missing_captioner_is_reported_in_a_line(
+    how: str, tmp_path: Path
+) -> None:
     raw = tmp_path / "raw"
     save(raw, "a.png", draw(WOMAN, SIZE), None)
     done = prepare(raw, tmp_path / "out", "--captions", how)

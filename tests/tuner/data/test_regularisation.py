@@ -1,4 +1,4 @@
-"""Where regularisation pictures come from: a folder, the originals of crops, the base."""
+"""Regularisation pictures from a folder, from the originals of crops, from the base."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def write(folder: Path, names: list[str], seed: int = 0) -> Path:
 def test_a_folder_lies_beside_the_own_pictures_and_counts_in_the_hash(tmp_path: Path) -> None:
     own = read_folder(write(tmp_path / "own", [f"{n}.png" for n in range(20)]))
     prior = write(tmp_path / "prior", [f"{n}.png" for n in range(30)], seed=1)
-    shutil.copy(own.held_out[0].path, prior / "seen.png")
-    (prior / "seen.txt").write_text("1boy")
+    shutil.copy(own.held_out[0].path, prior / "copy.png")
+    (prior / "copy.txt").write_text("1boy")
     both = with_regularisation(own, prior)
     assert both.regularisation is not None
     # All 30 are trained on, none held out; what is held out of the own pictures stays unseen.
@@ -56,15 +56,15 @@ def test_originals_are_those_that_prepare_wrote_but_not_of_held_out_crops(tmp_pa
     own = read_folder(write(tmp_path / "out" / "images", crops))
     originals = [f"photo{n:02d}-aaaa.png" for n in range(20)] + ["two-bbbb.png"]
     write(tmp_path / "out" / "regularisation", originals, seed=1)
-    found = with_regularisation(own, None).regularisation
-    assert found is not None
+    originals_used = with_regularisation(own, None).regularisation
+    assert originals_used is not None
     held_out = {image.path.stem.removesuffix("-1").removesuffix("-2") for image in own.held_out}
     assert len(held_out) == 2
-    stems = {image.path.stem for image in found.images}
+    stems = {image.path.stem for image in originals_used.images}
     assert stems == {Path(name).stem for name in originals} - held_out
 
 
-def test_data_without_originals_are_told(tmp_path: Path) -> None:
+def test_data_without_originals_are_refused(tmp_path: Path) -> None:
     own = read_folder(write(tmp_path / "own", ["a.png"]))
     with pytest.raises(ConfigError, match="tuner data prepare"):
         with_regularisation(own, None)
@@ -115,16 +115,18 @@ def test_the_base_draws_them_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("tuner.trial.prior_pictures.COUNT", 3)
-    monkeypatch.setattr("metrics.score", lambda samples, judges: [_scored(one) for one in samples])
+    monkeypatch.setattr(
+        "metrics.score", lambda samples, judges: [_scored(sample) for sample in samples]
+    )
     suite = SuiteConfig(prompts=(Prompt("1girl"), Prompt("1boy")), seeds=1, steps=2, size=32)
     bench = Workbench(base, {None: training_set}, suite, judges=None)  # type: ignore[arg-type]
     folder = tmp_path / "regularisation"
-    *progress, found = prior_pictures(bench, folder)
+    *progress, prior = prior_pictures(bench, folder)
     assert isinstance(progress[-1], Progress)
-    assert isinstance(found, TrainingSet)
-    assert [image.caption for image in found.images] == ["1girl", "1boy"]  # one was flagged
+    assert isinstance(prior, TrainingSet)
+    assert [image.caption for image in prior.images] == ["1girl", "1boy"]  # one was flagged
     assert len(list(folder.iterdir())) == 4
-    assert list(prior_pictures(bench, folder)) == [found]  # read, not drawn
+    assert list(prior_pictures(bench, folder)) == [prior]  # read, not drawn
 
 
 def _scored(sample: object) -> object:

@@ -56,13 +56,13 @@ def test_a_tag_that_is_only_possible_is_doubtful(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [Captioner, Tagger])
-def test_a_model_that_is_not_to_be_had_is_told_in_a_line(
+def test_a_missing_model_is_reported_in_a_line(
     kind: type[Captioner] | type[Tagger], tmp_path: Path
 ) -> None:
     """A hub id without a network (the tests run offline), an empty folder."""
     (tmp_path / "empty").mkdir()
     for model in ("someone/not-there", str(tmp_path / "empty")):
-        with pytest.raises(MissingModelError, match="cannot be had") as caught:
+        with pytest.raises(MissingModelError, match="does not load") as caught:
             kind(model)
         assert "\n" not in str(caught.value)
         assert model in str(caught.value)
@@ -75,7 +75,7 @@ def test_pickled_weights_are_not_opened(tmp_path: Path) -> None:
         Captioner(str(folder))
 
 
-def test_a_tagger_whose_tags_do_not_fit_is_told(tmp_path: Path) -> None:
+def test_a_tagger_whose_tags_do_not_fit_is_refused(tmp_path: Path) -> None:
     folder = save_tiny_tagger(tmp_path / "wd14")
     table = folder / "selected_tags.csv"
     table.write_text("\n".join(table.read_text().splitlines()[:-1]))

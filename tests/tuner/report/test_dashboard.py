@@ -21,7 +21,8 @@ from PIL import Image
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.errors import ConfigError, DivergedError, TunerError
 from tuner.events import Event
-from tuner.report.dashboard import only_named, prepare, serve_dashboard
+from tuner.report import serve_dashboard
+from tuner.report.dashboard import only_named, prepare
 from tuner.space import TrainConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow

@@ -208,9 +208,9 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     ("data audit nowhere", fine, "nowhere", CONFIG),
     ("data audit photos --space nowhere.yaml", fine, "nowhere.yaml", CONFIG),
     ("data prepare nowhere out", fine, "nowhere is not there", CONFIG),
-    ("data prepare photos photos/out --crop none", fine, "lie in each other", CONFIG),
+    ("data prepare photos photos/out --crop none", fine, "overlap", CONFIG),
     ("data prepare photos out --crop body", fine, "needs a person detector", CONFIG),
-    ("data prepare photos out --crop none --matte gray50x", fine, "no colour", CONFIG),
+    ("data prepare photos out --crop none --matte gray50x", fine, "not a colour", CONFIG),
     # The other verbs.
     ("status nowhere", fine, "no study 'nowhere'", CONFIG),
     ("report nowhere", fine, "no study 'nowhere'", CONFIG),

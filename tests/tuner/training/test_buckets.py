@@ -1,4 +1,4 @@
-"""Aspect-ratio buckets: their sizes, which picture goes where, and batches of one size."""
+"""Aspect-ratio buckets: their sizes, their pictures, and batches of one size."""
 
 from __future__ import annotations
 
@@ -50,12 +50,14 @@ def test_the_buckets_of_512_are_kohyas() -> None:
 @pytest.mark.parametrize(
     ("size", "step"), [((64, 64), 16), ((48, 48), 16), ((512, 768), 64), ((896, 896), 64)]
 )
-def test_buckets_are_of_the_step_and_no_larger_than_asked(size: tuple[int, int], step: int) -> None:
-    found = bucket_sizes(size, step)
+def test_buckets_are_of_the_step_and_no_larger_than_the_resolution(
+    size: tuple[int, int], step: int
+) -> None:
+    sizes = bucket_sizes(size, step)
     area = size[0] * size[1]
-    assert size in found
-    assert len(found) >= 3
-    for width, height in found:
+    assert size in sizes
+    assert len(sizes) >= 3
+    for width, height in sizes:
         assert width % step == height % step == 0
         assert area * 0.6 <= width * height <= area
         assert area <= 4 * min(width, height) ** 2
@@ -77,17 +79,17 @@ def test_the_step_is_what_the_unet_halves_evenly(base: BaseModel) -> None:
 def test_every_picture_has_the_latents_of_its_own_shape(
     base: BaseModel, shapes: TrainingSet
 ) -> None:
-    found = bucketed(base, shapes, (64, 64), True)
-    assert len(found.parts) == 3
+    latents = bucketed(base, shapes, (64, 64), True)
+    assert len(latents.parts) == 3
     for number, image in enumerate(shapes.images):
         size = nearest(bucket_sizes((64, 64), 8), image.width, image.height)
-        one = found.of(torch.tensor([number]))
-        assert one.mean.shape == (1, 4, size[1] // 4, size[0] // 4)
+        own = latents.of(torch.tensor([number]))
+        assert own.mean.shape == (1, 4, size[1] // 4, size[0] // 4)
         pixels = torch.from_numpy(np.array(fitted(image, size))).permute(2, 0, 1)[None]
         with torch.no_grad():
             mean = base.pipeline.vae.encode(pixels / 127.5 - 1).latent_dist.mean
         expected = mean * base.pipeline.vae.config.scaling_factor
-        torch.testing.assert_close(one.mean, expected, atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(own.mean, expected, atol=1e-4, rtol=1e-3)
 
 
 def test_latents_of_buckets_are_kept_apart_from_those_of_the_square(
@@ -97,31 +99,31 @@ def test_latents_of_buckets_are_kept_apart_from_those_of_the_square(
     assert square.parts == (latents_of(base, shapes, (64, 64)),)
     buckets = bucketed(base, shapes, (64, 64), True)
     again = bucketed(base, shapes, (64, 64), True)
-    assert all(one is other for one, other in zip(buckets.parts, again.parts, strict=True))
-    assert not any(one is square.parts[0] for one in buckets.parts)
+    assert all(first is second for first, second in zip(buckets.parts, again.parts, strict=True))
+    assert not any(part is square.parts[0] for part in buckets.parts)
     # Of equally shaped pictures the bucket of their size and the square are the same latents.
     alike = replace(shapes, images=shapes.images[:4])
-    one, other = (bucketed(base, alike, (64, 64), each) for each in (True, False))
-    assert one.parts[0] is other.parts[0]
+    bucket, cut = (bucketed(base, alike, (64, 64), each) for each in (True, False))
+    assert bucket.parts[0] is cut.parts[0]
 
 
 def test_batches_are_of_one_bucket_and_all_pictures_come_equally_often(
     base: BaseModel, shapes: TrainingSet
 ) -> None:
     ((pictures, _),) = pictures_of(base, shapes, CONFIG, 10)
-    seen: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for _ in range(330):
         batch = pictures.batch(3)
-        assert len({pictures.latents.bucket[one] for one in batch.tolist()}) == 1
-        seen.update(batch.tolist())
-    assert len(seen) == 11
-    assert max(seen.values()) - min(seen.values()) <= 3
+        assert len({pictures.latents.bucket[index] for index in batch.tolist()}) == 1
+        counts.update(batch.tolist())
+    assert len(counts) == 11
+    assert max(counts.values()) - min(counts.values()) <= 3
 
 
 def test_without_buckets_the_order_is_that_of_whole_epochs(
     base: BaseModel, training_set: TrainingSet
 ) -> None:
-    """Bit for bit what runs had before there were buckets: studies go on as they began."""
+    """Check bit for bit against the order without buckets: older studies continue unchanged."""
     plain = CONFIG.model_copy(update={"buckets": False, "seed": 7})
     ((pictures, _),) = pictures_of(base, training_set, plain, 10)
     generator = torch.Generator().manual_seed(7)
@@ -148,4 +150,4 @@ def test_a_run_with_buckets_trains_and_learns_otherwise(
         files.append(load_file(last.paths[0]))
     ours, theirs = files
     assert ours.keys() == theirs.keys()
-    assert any(not torch.equal(one, theirs[name]) for name, one in ours.items())
+    assert any(not torch.equal(weight, theirs[name]) for name, weight in ours.items())

@@ -75,7 +75,7 @@ def test_a_picture_is_scaled_to_cover_and_cut_at_the_centre(tmp_path: Path) -> N
     assert picture[:, 8:-8].min() == 255
 
 
-def test_a_vae_that_overflows_is_told(tiny_base: Path, training_set: TrainingSet) -> None:
+def test_a_vae_that_overflows_is_reported(tiny_base: Path, training_set: TrainingSet) -> None:
     broken = load_base(str(tiny_base), "cpu")
     next(broken.pipeline.vae.encoder.parameters()).data.fill_(torch.inf)
     with pytest.raises(TunerError, match="not finite"):
