@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models.checkpoint import opening, read_checkpoint
 from tuner.storage import shipped
-from tuner.storage.tensor_cache import Shelf, weights_digest
+from tuner.storage.tensor_cache import TensorCache, weights_digest
 
 _HUB_ID = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")
 _PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -39,9 +39,10 @@ class BaseModel:
     """A frozen Stable Diffusion on its device.
 
     `native_size` is the edge in pixels that its UNet was trained at; `clip_skip` the layer of its
-    text encoder, counted from the last (1), from which prompts are read where no file says. `shelf`
-    has what it made of training pictures and captions before, None: nothing is kept. Two bases are
-    equal only when they are the same object, so that caches can be kept by base.
+    text encoder, counted from the last (1), from which prompts are read where no file says.
+    `tensor_cache` has what it made of training pictures and captions before, None: nothing is
+    kept. Two bases are equal only when they are the same object, so that caches can be kept by
+    base.
     """
 
     name: str
@@ -49,12 +50,14 @@ class BaseModel:
     device: torch.device
     native_size: int
     clip_skip: int = 1
-    shelf: Shelf | None = field(default=None, repr=False)
+    tensor_cache: TensorCache | None = field(default=None, repr=False)
 
     def keep_at(self, folder: Path) -> None:
         """Keep latents and text embeddings in `folder`. To be asked before anything is trained."""
         parts = {"vae": self.pipeline.vae, "text_encoder": self.pipeline.text_encoder}
-        self.shelf = Shelf(folder, {name: weights_digest(one) for name, one in parts.items()})
+        self.tensor_cache = TensorCache(
+            folder, {name: weights_digest(one) for name, one in parts.items()}
+        )
 
     @property
     def dtype(self) -> torch.dtype:

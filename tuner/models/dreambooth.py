@@ -1,7 +1,7 @@
-"""DreamBooth: the whole UNet, and the text encoder where asked, trained as copies of the base's.
+"""DreamBooth: train copies of the base's whole UNet and, if wanted, its text encoder.
 
-The base itself never changes while a run trains. Trained weights are kept as float16 under the
-names of diffusers, `unet.NAME` and `text_encoder.NAME`, and are put on the base to sample it.
+The base itself does not change while a run trains. Trained weights are kept as float16 under the
+names of diffusers, `unet.NAME` and `text_encoder.NAME`, and replace the base's for sampling.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tuner.space import TrainConfig
 from tuner.storage import replacing
 
 _CONTENTS_KEY, _CONTENTS = "tuner.contents", "weights"
-"""What the metadata of a file of whole weights say of it."""
+"""The metadata that marks a file of whole weights."""
 
 _PARTS = ("unet", "text_encoder")
 
@@ -33,20 +33,20 @@ class WeightsError(TunerError):
 
 
 def copies(base: BaseModel, config: TrainConfig) -> dict[str, torch.nn.Module]:
-    """The parts of the base that `config` trains, copied, in float32 and with gradients.
+    """Return copies of the parts of the base that `config` trains, in float32 and with gradients.
 
-    The text encoder is among them where its ratio is above 0.
+    The text encoder is included if its ratio is above 0.
     """
     names = _PARTS if config.text_encoder_ratio > 0 else _PARTS[:1]
-    found = {}
+    parts = {}
     for name in names:
         part = copy.deepcopy(getattr(base.pipeline, name)).float()
-        found[name] = part.requires_grad_(True)
-    return found
+        parts[name] = part.requires_grad_(True)
+    return parts
 
 
 def groups(parts: Mapping[str, torch.nn.Module], config: TrainConfig) -> list[dict[str, Any]]:
-    """The optimizer's parameter groups: each part's weights with its rate."""
+    """Return the optimizer's parameter groups: the weights of each part with its rate."""
     rates = {"unet": 1.0, "text_encoder": config.text_encoder_ratio}
     return [
         {"params": list(part.parameters()), "lr": config.learning_rate * rates[name]}
@@ -55,7 +55,7 @@ def groups(parts: Mapping[str, torch.nn.Module], config: TrainConfig) -> list[di
 
 
 def save(parts: Mapping[str, torch.nn.Module], path: Path, metadata: Mapping[str, str]) -> None:
-    """Write the trained parts as float16, whole or not at all."""
+    """Write the trained parts as float16, atomically."""
     tensors = {
         f"{name}.{key}": value.detach().to("cpu", torch.float16).contiguous()
         for name, part in parts.items()
@@ -67,7 +67,7 @@ def save(parts: Mapping[str, torch.nn.Module], path: Path, metadata: Mapping[str
 
 
 def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
-    """The weights of each part that a file holds, by part and name, as float16.
+    """Return the weights in a file, by part and name, as float16.
 
     Raises WeightsError for a file that is missing or broken.
     """
@@ -75,24 +75,24 @@ def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
         tensors = load_file(path)
     except (SafetensorError, OSError, RuntimeError) as error:
         raise WeightsError(f"{path} is no whole file of trained weights: {error}") from error
-    found: dict[str, dict[str, torch.Tensor]] = {}
+    parts: dict[str, dict[str, torch.Tensor]] = {}
     for key, value in tensors.items():
         part, _, name = key.partition(".")
         if part not in _PARTS or not name:
             raise WeightsError(f"{path}: key {key!r} belongs to no part of a Stable Diffusion")
-        found.setdefault(part, {})[name] = value
-    return found
+        parts.setdefault(part, {})[name] = value
+    return parts
 
 
 def put_on(base: BaseModel, path: Path) -> None:
-    """Write the weights of the file at `path` over the base's, for good.
+    """Replace the base's weights by those of the file at `path`, permanently.
 
-    Raises WeightsError for a file that is broken or of another base; the base is as it was then.
+    Raises WeightsError for a file that is broken or of another base; the base is then unchanged.
     """
     weights = read(path)
     for part, tensors in weights.items():
         own = getattr(base.pipeline, part).state_dict()
-        wrong = [name for name, one in tensors.items() if _shape(own, name) != one.shape]
+        wrong = [name for name, value in tensors.items() if _shape(own, name) != value.shape]
         if wrong:
             raise WeightsError(
                 f"{path.name}: {part} has no {wrong[0]} of shape {tuple(tensors[wrong[0]].shape)} "
@@ -104,10 +104,10 @@ def put_on(base: BaseModel, path: Path) -> None:
 
 @contextmanager
 def loaded(base: BaseModel, path: Path) -> Iterator[None]:
-    """The weights of the file at `path` are the base's for a while; its own come back unchanged.
+    """Replace the base's weights by those of the file at `path` for a while.
 
-    They wait in the machine's memory, so that a GPU holds one set only. Errors are those of
-    `put_on`.
+    The base's own weights come back unchanged; until then they are in main memory, so that a GPU
+    holds one set only. Errors are those of `put_on`.
     """
     before = {
         part: {
@@ -125,12 +125,12 @@ def loaded(base: BaseModel, path: Path) -> Iterator[None]:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether the file at `path` holds whole weights, by what its metadata say."""
+    """Return True if the file at `path` holds whole weights, according to its metadata."""
     try:
         with safe_open(path, framework="pt") as opened:
             return (opened.metadata() or {}).get(_CONTENTS_KEY) == _CONTENTS
     except (SafetensorError, OSError):
-        return False  # what reads it as a LoRA tells what is wrong
+        return False  # reading it as a LoRA reports what is wrong
 
 
 def _shape(own: Mapping[str, torch.Tensor], name: str) -> torch.Size | None:

@@ -1,4 +1,4 @@
-"""Every way in which Python and torch say that memory is out, under one name."""
+"""Turn every out-of-memory error of Python and torch into one exception."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import torch
 from tuner.errors import OutOfMemoryError
 
 _ONEDNN = ("could not create a primitive", "could not execute a primitive")
-"""What oneDNN, which multiplies and convolves on a CPU, says where it finds no memory to work in.
-Of shapes that it does not know it says more: "could not create a primitive descriptor for ..."."""
+"""Messages of oneDNN, which multiplies and convolves on a CPU, if it finds no memory to work in.
+
+For shapes that it does not support its message is longer: "could not create a primitive descriptor
+for ...".
+"""
 
 
 @contextmanager
 def naming_memory_errors() -> Iterator[None]:
-    """Raise OutOfMemoryError for every way in which Python and torch say that memory is out."""
+    """Raise OutOfMemoryError for every out-of-memory error of Python and torch."""
     try:
         yield
     except Exception as error:
@@ -26,7 +29,7 @@ def naming_memory_errors() -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """True for the errors of Python, CUDA and torch's CPU kernels when memory is out."""
+    """Return True for the out-of-memory errors of Python, CUDA and torch's CPU kernels."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError | OutOfMemoryError):
         return True
     text = str(error)

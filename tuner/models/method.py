@@ -1,6 +1,6 @@
-"""What a run trains, and how its file is used: a LoRA beside the weights, or the weights anew.
+"""Both training methods behind one interface: a LoRA beside the weights, or new weights.
 
-Everything that trains, samples or measures asks here and does not know the method.
+Code that trains, samples or measures uses this module and does not need to know the method.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from tuner.space import TrainConfig
 
 @dataclass(frozen=True)
 class Trainable:
-    """The models of a run as the training step calls them, and what of them is trained.
+    """The models of a run as the training step calls them, with the trained weights.
 
-    `groups` are the optimizer's; `save` writes what was trained to a file with its metadata.
+    `groups` are the optimizer's; `save` writes the trained weights to a file with its metadata.
     """
 
     unet: Any
@@ -35,12 +35,12 @@ class Trainable:
 
     @property
     def weights(self) -> list[torch.nn.Parameter]:
-        """Everything that the optimizer moves, float32."""
+        """All weights that the optimizer changes, float32."""
         return [weight for group in self.groups for weight in group["params"]]
 
 
 def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
-    """What a run of `config` trains: a LoRA called `name` on the base, or copies of its parts."""
+    """Return what `config` trains: a LoRA called `name` on the base, or copies of its parts."""
     pipeline = base.pipeline
     if config.method == "lora":
         lora = adapter.attach(base, config, name)
@@ -57,7 +57,7 @@ def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
 
 @contextmanager
 def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
-    """The base with what the file at `path` holds; None: the base as it is. Undone afterwards.
+    """Apply the file at `path` to the base for a while; None: the base as it is.
 
     Raises LoraFileError or WeightsError for a file that is broken or does not fit the base.
     """
@@ -70,9 +70,9 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
 
 
 def clip_skip(base: BaseModel, path: Path | None) -> int:
-    """From which layer of the text encoder the file at `path` wants its prompts read, 1 the last.
+    """Return the layer of the text encoder, from the last (1), for prompts of the file at `path`.
 
-    Without a file, what is set for the base.
+    Without a file it is the base's setting.
     """
     if path is None:
         return base.clip_skip
@@ -80,4 +80,4 @@ def clip_skip(base: BaseModel, path: Path | None) -> int:
         with safe_open(path, framework="pt") as opened:
             return clip_skip_in(opened.metadata() or {})
     except (SafetensorError, OSError):
-        return 1  # what loads the file tells what is wrong
+        return 1  # loading the file reports what is wrong

@@ -81,7 +81,11 @@ def effect_points(data: StudyData) -> Plain:
 
 def finished(data: StudyData) -> list[tuple[TrialRow, RungRow]]:
     """Return the finished trials that were scored, each with its last rung."""
-    return [(one.trial, one.rung) for one in data.results.scored if one.trial.state in COUNTED]
+    return [
+        (scored.trial, scored.rung)
+        for scored in data.results.scored
+        if scored.trial.state in COUNTED
+    ]
 
 
 def course_figure(steps: Sequence[Step], base: float | None) -> Plain:
@@ -112,8 +116,8 @@ def course_figure(steps: Sequence[Step], base: float | None) -> Plain:
 
 def _point(key: str, kind: str, rung: RungRow, names: Sequence[str], hover: str) -> Plain:
     numbers: Mapping[str, list[float]] = {
-        name: [one.value, one.low, one.high]
-        for name, one in rung.objectives.items()
+        name: [objective.value, objective.low, objective.high]
+        for name, objective in rung.objectives.items()
         if name in names
     }
     return {"key": key, "kind": kind, "numbers": numbers, "hover": hover}
@@ -131,5 +135,7 @@ def _wrapped(text: str, columns: int = 60) -> list[str]:
 
 def _log(levels: Sequence[object], numeric: bool) -> bool:
     """Return True if the numbers span so much that only their logarithm shows them."""
-    numbers = np.array([one for one in levels if one is not None], np.float64) if numeric else ()
+    numbers = (
+        np.array([level for level in levels if level is not None], np.float64) if numeric else ()
+    )
     return bool(len(numbers) and min(numbers) > 0 and max(numbers) >= 8 * min(numbers))

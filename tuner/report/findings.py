@@ -70,7 +70,7 @@ def findings(scores: Mapping[str, Score], sex: str | None = None) -> list[Findin
         for name, score in scores.items()
         if score.value is not None and score.value < FLAWED
     ]
-    return sorted(faults, key=lambda one: one.value)
+    return sorted(faults, key=lambda finding: finding.value)
 
 
 def drawing(scores: Mapping[str, Score]) -> Drawing:
@@ -131,4 +131,4 @@ def _numbers(kept: object, count: int) -> Sequence[float]:
     """Return the list if it has exactly `count` numbers, else nothing."""
     if not isinstance(kept, list) or len(kept) != count:
         return ()
-    return () if any(not isinstance(one, (int, float)) for one in kept) else kept
+    return () if any(not isinstance(number, (int, float)) for number in kept) else kept

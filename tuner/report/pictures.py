@@ -35,13 +35,13 @@ class Shown:
     def of(self, judge: str) -> Shown:
         """Return the same sample with the findings of one judge only."""
         scores = {name: self.row.scores[name] for name in self.row.scores if name in (judge, READ)}
-        faults = [one for one in self.findings if one.judge == judge]
+        faults = [finding for finding in self.findings if finding.judge == judge]
         return replace(self, findings=faults, drawing=drawing(scores))
 
     @property
     def words(self) -> str:
         """The findings in words."""
-        return "; ".join(one.words for one in self.findings)
+        return "; ".join(finding.words for finding in self.findings)
 
     @property
     def view(self) -> str:
@@ -129,8 +129,8 @@ def spread(rows: Sequence[SampleRow], count: int) -> list[SampleRow]:
     for row in rows:
         turn = turns[row.prompt.text] = turns.get(row.prompt.text, -1) + 1
         placed.append((turn, row.cell, row))
-    kept = sorted(placed, key=lambda one: one[:2])[:count]
-    return [row for _, _, row in sorted(kept, key=lambda one: one[1])]
+    kept = sorted(placed, key=lambda entry: entry[:2])[:count]
+    return [row for _, _, row in sorted(kept, key=lambda entry: entry[1])]
 
 
 def extremes(
@@ -164,7 +164,7 @@ def _wall(data: StudyData, chosen: int | None) -> list[Who]:
     """Return the base, the chosen trial, and the strongest others of the front."""
     rows: list[Who] = [None] if None in data.samples else []
     first = [] if chosen is None else [chosen]
-    return rows + [*first, *(one for one in data.front if one != chosen)][:MOST_ROWS]
+    return rows + [*first, *(trial for trial in data.front if trial != chosen)][:MOST_ROWS]
 
 
 def _furthest(
@@ -176,10 +176,10 @@ def _furthest(
         known = [(sign * value, row) for value, row in judged if value is not None]
         # Among equals each trial gives another prompt: a yes-or-no judge has many.
         of = len(rows)
-        known.sort(key=lambda one: (one[0], (one[1].cell - turn * 5) % of))
+        known.sort(key=lambda entry: (entry[0], (entry[1].cell - turn * 5) % of))
         candidates += [(place, value, who, row) for place, (value, row) in enumerate(known[:EACH])]
-    furthest = sorted(candidates, key=lambda one: (one[0], one[1]))[:EACH]
-    return [(who, row) for _, _, who, row in sorted(furthest, key=lambda one: one[1])]
+    furthest = sorted(candidates, key=lambda entry: (entry[0], entry[1]))[:EACH]
+    return [(who, row) for _, _, who, row in sorted(furthest, key=lambda entry: entry[1])]
 
 
 def _valued(

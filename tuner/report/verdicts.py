@@ -129,7 +129,7 @@ def _mean_lines(series: Series) -> list[str]:
         if _is_last(series, name, step):
             continue
         known = [
-            [value for one in of.values() if (value := one.get(measure)) is not None]
+            [value for measures in of.values() if (value := measures.get(measure)) is not None]
             for measure in MEASURES
         ]
         means = [f"{statistics.fmean(column):.3f}" if column else "-" for column in known]

@@ -49,7 +49,11 @@ class RungAgreement:
     @property
     def weak(self) -> list[str]:
         """The objectives in which the rung predicts the last one badly."""
-        return [name for name, one in self.correlations.items() if one and one.value < WEAK]
+        return [
+            name
+            for name, correlation in self.correlations.items()
+            if correlation and correlation.value < WEAK
+        ]
 
     @property
     def foretells(self) -> float | None:
@@ -58,7 +62,7 @@ class RungAgreement:
         It is `order`, else the median correlation of the objectives; None for fewer than FEWEST
         trials.
         """
-        known = [one.value for one in self.correlations.values() if one]
+        known = [correlation.value for correlation in self.correlations.values() if correlation]
         if self.trials < FEWEST or not (known or self.order):
             return None
         return self.order.value if self.order else float(np.median(known))
@@ -110,20 +114,20 @@ def course(
     `last` is each trial's last rung. Trials count in the order in which they began.
     """
     over = sorted(
-        (one for one in trials if one.state in _ENDED and one.seconds is not None),
-        key=lambda one: (one.begun, one.number),
+        (trial for trial in trials if trial.state in _ENDED and trial.seconds is not None),
+        key=lambda trial: (trial.begun, trial.number),
     )
     nothing = [float("nan")] * len(objectives)
     points = [
-        [last[one.number].objectives[name].value for name in objectives]
-        if one.state == "complete" and one.number in last
+        [last[trial.number].objectives[name].value for name in objectives]
+        if trial.state == "complete" and trial.number in last
         else nothing
-        for one in over
+        for trial in over
     ]
-    seconds = np.cumsum([one.seconds or 0.0 for one in over])
+    seconds = np.cumsum([trial.seconds or 0.0 for trial in over])
     return [
-        Step(one.number, float(at), volume)
-        for one, at, volume in zip(over, seconds, hypervolumes(points), strict=True)
+        Step(trial.number, float(at), volume)
+        for trial, at, volume in zip(over, seconds, hypervolumes(points), strict=True)
     ]
 
 
@@ -135,13 +139,13 @@ def agreements(
     Rungs are in the order of their steps. Only trials that came to their last rung count for the
     prediction; interrupted trials, which are run again, do not count at all.
     """
-    states = {one.number: one.state for one in trials if one.state != "interrupted"}
+    states = {trial.number: trial.state for trial in trials if trial.state != "interrupted"}
     known = {number: of for number, of in rungs.items() if number in states}
     whole = {number for number in known if states[number] in ("complete", "infeasible")}
     steps: dict[int, dict[int, RungRow]] = {}
     for number, of in known.items():
-        for one in of[:-1] if number in whole else of:
-            steps.setdefault(one.step, {})[number] = one
+        for rung in of[:-1] if number in whole else of:
+            steps.setdefault(rung.step, {})[number] = rung
     compared = []
     for step, there in sorted(steps.items()):
         stopped = [n for n in there if states[n] == "stopped" and known[n][-1].step == step]
@@ -179,7 +183,10 @@ def rung_lines(rungs: Sequence[RungAgreement]) -> list[str]:
 def _values(rungs: Sequence[RungRow], objectives: Sequence[str]) -> Floats:
     """Return the objectives, shape (rungs, objectives), NaN for one that was not measured."""
     rows = [[rung.objectives.get(name) for name in objectives] for rung in rungs]
-    numbers = [[float("nan") if one is None else one.value for one in row] for row in rows]
+    numbers = [
+        [float("nan") if objective is None else objective.value for objective in row]
+        for row in rows
+    ]
     return np.array(numbers, np.float64).reshape(len(rungs), len(objectives))
 
 
@@ -202,7 +209,7 @@ def phase_seconds(phases: Sequence[tuple[str, float]]) -> dict[str, float]:
     sums: dict[str, float] = {}
     for name, seconds in phases:
         sums[name] = sums.get(name, 0.0) + seconds
-    return dict(sorted(sums.items(), key=lambda one: -one[1]))
+    return dict(sorted(sums.items(), key=lambda item: -item[1]))
 
 
 def causes(trials: Sequence[TrialRow]) -> list[Cause]:
@@ -212,7 +219,7 @@ def causes(trials: Sequence[TrialRow]) -> list[Cause]:
         if trial.state in _ENDED and trial.state != "complete":
             groups.setdefault((trial.state, _cause(trial)), []).append(trial.number)
     grouped = [Cause(state, words, tuple(of)) for (state, words), of in groups.items()]
-    return sorted(grouped, key=lambda one: (-len(one.trials), one.state, one.words))
+    return sorted(grouped, key=lambda cause: (-len(cause.trials), cause.state, cause.words))
 
 
 def _cause(trial: TrialRow) -> str:

@@ -70,10 +70,10 @@ def effects(parameters: Sequence[Mapping[str, object]], values: Sequence[float])
 
     The parameter with the largest share comes first.
     """
-    names = list(dict.fromkeys(name for one in parameters for name in one))
+    names = list(dict.fromkeys(name for own in parameters for name in own))
     columns = {
         name: [
-            (one[name], value) for one, value in zip(parameters, values, strict=True) if name in one
+            (own[name], value) for own, value in zip(parameters, values, strict=True) if name in own
         ]
         for name in names
     }
@@ -84,12 +84,14 @@ def effects(parameters: Sequence[Mapping[str, object]], values: Sequence[float])
     }
     miss = _MISS / max(1, len(varied))
     every = [_effect(name, pairs, miss) for name, pairs in varied.items()]
-    return sorted(every, key=lambda one: -(one.share.value if one.share else -1.0))
+    return sorted(every, key=lambda effect: -(effect.share.value if effect.share else -1.0))
 
 
 def is_numeric(levels: Sequence[object]) -> bool:
     """Return True if all levels are numbers and there are more than two different ones."""
-    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in levels)
+    numbers = all(
+        isinstance(level, (int, float)) and not isinstance(level, bool) for level in levels
+    )
     return numbers and len(set(levels)) > 2
 
 
@@ -155,8 +157,8 @@ def _largest_difference(groups: Sequence[str], values: Floats, miss: float) -> I
         )
         for name in names
     ]
-    known = [one for one in differences if one is not None]
-    return max(known, key=lambda one: abs(one.value) / (one.high - one.value), default=None)
+    known = [each for each in differences if each is not None]
+    return max(known, key=lambda each: abs(each.value) / (each.high - each.value), default=None)
 
 
 def _quantile_groups(numbers: Floats) -> list[str]:
@@ -166,10 +168,10 @@ def _quantile_groups(numbers: Floats) -> list[str]:
     """
     distinct = np.unique(numbers)
     if len(distinct) <= _GROUPS:
-        return [word(float(one)) for one in numbers]
+        return [word(float(number)) for number in numbers]
     count = min(_GROUPS, max(2, len(numbers) // 5))
     edges = np.quantile(numbers, np.linspace(0, 1, count + 1)[1:-1])
-    return [str(int(one)) for one in np.searchsorted(edges, numbers, side="left")]
+    return [str(int(place)) for place in np.searchsorted(edges, numbers, side="left")]
 
 
 def _share(groups: Sequence[str], values: Floats, miss: float) -> Interval | None:
@@ -180,19 +182,23 @@ def _share(groups: Sequence[str], values: Floats, miss: float) -> Interval | Non
     """
     ranks = stats.rankdata(values)
     which = np.unique(np.array(groups), return_inverse=True)[1]
-    members = [ranks[which == one] for one in range(which.max() + 1)]
+    members = [ranks[which == index] for index in range(which.max() + 1)]
     count, total = len(members), len(ranks)
     if count < 2 or total - count < 3:
         return None
-    between = sum(len(one) * (one.mean() - ranks.mean()) ** 2 for one in members) / (count - 1)
-    within = sum(((one - one.mean()) ** 2).sum() for one in members) / (total - count)
+    between = sum(len(group) * (group.mean() - ranks.mean()) ** 2 for group in members) / (
+        count - 1
+    )
+    within = sum(((group - group.mean()) ** 2).sum() for group in members) / (total - count)
     ratio = min(_MOST_F, float(between / within)) if within > 0 else _MOST_F
     # The usual estimate of the noncentrality: F minus its value by chance.
     centre = max(0.0, (count - 1) * (ratio - 1))
     low, high = (
         _noncentrality(ratio, (count - 1, total - count), p) for p in (1 - miss / 2, miss / 2)
     )
-    shares = sorted(one / (one + total) for one in (low, centre, high))
+    shares = sorted(
+        noncentrality / (noncentrality + total) for noncentrality in (low, centre, high)
+    )
     return Interval(centre / (centre + total), shares[0], shares[-1], "share of the variation")
 
 

@@ -129,8 +129,10 @@ class Ranking:
     @property
     def tied(self) -> tuple[Ranked, ...]:
         """Candidates that may win and are not distinguishable from the winner."""
-        rivals = [one for one in self.ranked[1:] if one.may_win and one.lead is not None]
-        return tuple(one for one in rivals if one.lead and one.lead.low <= 0 <= one.lead.high)
+        rivals = [rival for rival in self.ranked[1:] if rival.may_win and rival.lead is not None]
+        return tuple(
+            rival for rival in rivals if rival.lead and rival.lead.low <= 0 <= rival.lead.high
+        )
 
     @property
     def single(self) -> bool:
@@ -157,7 +159,7 @@ def rank(
         _place(entry, drawn, base, names, constraints, noise, level)
         for entry, drawn in zip(entries, posterior, strict=True)
     ]
-    eligible = [index for index, one in enumerate(judged) if one.may_win]
+    eligible = [index for index, candidate in enumerate(judged) if candidate.may_win]
     shares = _shares(np.stack([posterior[index] for index in eligible])) if eligible else []
     for index, (best, front) in zip(eligible, shares, strict=True):
         judged[index] = replace(judged[index], best=best, front=front)
@@ -202,9 +204,12 @@ def retrained(repeats: Sequence[Run], base: Judged, name: str, noise: Noise) -> 
     mean = rng.permutation(np.mean(each, axis=0))
     apart = noise.sd * math.sqrt(1 + 1 / len(repeats)) * rng.standard_t(noise.df, DRAWS)
     measured = [run.judged.objectives[name] for run in repeats]
-    value = float(np.mean([one.value for one in measured]))
+    value = float(np.mean([objective.value for objective in measured]))
     low, high = central(np.clip(mean + apart, 0.0, 1.0), value)
-    n, total = sum(one.n for one in measured), sum(one.total for one in measured)
+    n, total = (
+        sum(objective.n for objective in measured),
+        sum(objective.total for objective in measured),
+    )
     return Objective(name, value, low, high, n, total)
 
 
@@ -232,7 +237,8 @@ def _place(  # noqa: PLR0913 - a candidate's samples and what they are held agai
     return Ranked(
         candidate=entry.candidate,
         objectives={
-            one.name: _stated(one, values, level) for one, values in zip(named, drawn, strict=True)
+            objective.name: _stated(objective, values, level)
+            for objective, values in zip(named, drawn, strict=True)
         },
         strength=Objective(
             STRENGTH, value, low, high, min(o.n for o in named), len(own.judged.scored)

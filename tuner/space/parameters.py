@@ -28,7 +28,7 @@ When = tuple[tuple[str, tuple[Value, ...]], ...]
 
 @dataclass(frozen=True)
 class Prior:
-    """Where a number is expected to be best: a normal distribution cut at the ends of its range.
+    """The expected best place of a number: a normal distribution cut at the ends of its range.
 
     `width` is its standard deviation; in a range with `log` it is the factor of one deviation.
     """

@@ -1,4 +1,4 @@
-"""Tensors that cost a network's work, kept on the disk under a key of all that made them."""
+"""Cache on disk for tensors that a network computes, under a key of everything they depend on."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ _FORMAT = "1"
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """Where tensors are kept; `parts` are the digests of the networks that make them, by name."""
+class TensorCache:
+    """A folder of cached tensors; `parts` are the digests of the networks, by name."""
 
     folder: Path
     parts: Mapping[str, str]
 
     def tensors(self, part: str, made_of: Sequence[object], make: Callable[[], Tensors]) -> Tensors:
-        """What `make` computes with the network `part`, or computed before; on the CPU.
+        """Return the tensors that `make` computes with the network `part`, cached, on the CPU.
 
-        `made_of` is everything beside the network's weights that changes it, and tells by `str`
-        whether it is the same. A file that cannot be read is made again.
+        `made_of` is everything beside the network's weights that they depend on, compared as `str`.
+        A file that cannot be read is made again.
         """
-        told = "\n".join([_FORMAT, part, self.parts[part], *map(str, made_of)])
-        key = hashlib.sha256(told.encode()).hexdigest()
+        text = "\n".join([_FORMAT, part, self.parts[part], *map(str, made_of)])
+        key = hashlib.sha256(text.encode()).hexdigest()
         file = self.folder / f"{part}-{key[:20]}.safetensors"
-        found = _read(file, key)
-        if found is None:
+        kept = _read(file, key)
+        if kept is None:
             made = make()
-            # Laid out as it will be read, so that a run has the same weights after either.
-            found = {name: one.detach().cpu().contiguous() for name, one in made.items()}
+            # The same memory layout as after reading, so that a run gives the same weights.
+            kept = {name: value.detach().cpu().contiguous() for name, value in made.items()}
             with replacing(file) as temporary:
                 # Not save_file, whose errors do not say that the disk is full.
-                temporary.write_bytes(save(found, {"key": key}))
-        return found
+                temporary.write_bytes(save(kept, {"key": key}))
+        return kept
 
 
 def weights_digest(network: torch.nn.Module) -> str:
-    """The digest of a network's weights: their names, types, shapes and values."""
+    """Return the digest of a network's weights: their names, types, shapes and values."""
     whole = hashlib.sha256()
     for name, weights in sorted(network.state_dict().items()):
         whole.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
@@ -59,7 +59,7 @@ def _read(file: Path, key: str) -> Tensors | None:
         with safe_open(file, framework="pt") as kept:
             if (kept.metadata() or {}).get("key") != key:
                 return None
-            # Copied: how a file lies in memory would show in the last bits of sums.
+            # Copied: the alignment of a mapped file would change the last bits of sums.
             return {name: kept.get_tensor(name).clone() for name in kept.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None

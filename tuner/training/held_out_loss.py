@@ -1,8 +1,8 @@
-"""How well a LoRA denoises pictures, on the same noise every time: does it only know its own?
+"""Measure the denoising loss of a LoRA on fixed noise, to detect over-fitting.
 
 Training loss is mostly noise: each step draws other timesteps. Here timesteps, noise, latents and
-captions are fixed, so that two LoRAs, or a LoRA and its base, differ by what they learned. A LoRA
-that lowers the loss of its training images and not that of held-out ones is over-fitted.
+captions are fixed, so that two LoRAs, or a LoRA and its base, differ only by what they learned. A
+LoRA that lowers the loss of its training images but not that of held-out ones is over-fitted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from metrics.intervals import central, ratio_draws
 from tuner.data import TrainingSet
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage
-from tuner.models import BaseModel, method
+from tuner.models import BaseModel
 from tuner.models.text_encoder import states, tokens_of
 from tuner.space import TrainConfig
 from tuner.training import losses
@@ -32,9 +32,12 @@ from tuner.training.latents import latents_of
 Floats = npt.NDArray[np.float64]
 
 MAX_PICTURES = 16
-"""On each side. One rung then takes a fiftieth of 300 training steps of 16 pictures."""
+"""Most pictures on each side.
+
+The measurement then takes a fiftieth of the time of 300 training steps of 16 pictures.
+"""
 TIMESTEPS = 4
-"""For each picture, one from each quarter of the schedule."""
+"""Timesteps for each picture, one from each quarter of the schedule."""
 
 _PIXELS_PER_BATCH = 4 * 512 * 512
 _LARGEST_BATCH = 16
@@ -51,13 +54,14 @@ def loss_measures(
     size: tuple[int, int],
     lora: Path | None,
 ) -> list[Measure]:
-    """Loss with the LoRA over that of the base: on held-out images, on as many training images.
+    """Return the loss with the LoRA over that of the base, on held-out and on training images.
 
-    `held_out_loss` and `train_loss` are 1 for the base itself (`lora` None) and below 1 where the
-    LoRA denoises better; `loss_gap` is the first minus the second, and above 0 the LoRA knows its
-    own pictures better than others. Captions are those of the run, alias included and never
-    emptied, for the base too; pictures are of the suite's `size`, which is the same for all runs.
-    The intervals are over pictures. Without held-out images only `train_loss` has a number.
+    `held_out_loss` and `train_loss` are 1 for the base itself (`lora` None) and below 1 if the LoRA
+    denoises better; `loss_gap` is the first minus the second: above 0 the LoRA knows its own
+    pictures better than others. There are as many training images as held-out ones. Captions are
+    those of the run, with the alias and never emptied, for the base too; pictures have the suite's
+    `size`, which is the same for all runs. The intervals are over pictures. Without held-out images
+    only `train_loss` has a number.
     """
     sides = _sides(training_set)
     key = (size, config.captions, config.alias, config.clip_skip, *sides.values())
@@ -72,32 +76,32 @@ def loss_measures(
 
 
 def _sides(training_set: TrainingSet) -> Mapping[str, tuple[TrainingImage, ...]]:
-    """The pictures of each side, those with the lowest hashes: the same ones in every run."""
-    held_out = sorted(training_set.held_out, key=lambda one: one.sha256)[:MAX_PICTURES]
+    """Return the pictures of each side: those with the lowest hashes, the same in every run."""
+    held_out = sorted(training_set.held_out, key=lambda image: image.sha256)[:MAX_PICTURES]
     count = len(held_out) or MAX_PICTURES
-    seen = sorted(training_set.images, key=lambda one: one.sha256)[:count]
-    return {_HELD_OUT: tuple(held_out), _TRAIN: tuple(seen)}
+    trained_on = sorted(training_set.images, key=lambda image: image.sha256)[:count]
+    return {_HELD_OUT: tuple(held_out), _TRAIN: tuple(trained_on)}
 
 
 def _measures(before: Mapping[str, Floats], after: Mapping[str, Floats]) -> list[Measure]:
     rng = np.random.default_rng(0)
     ratios: dict[str, tuple[float, Floats]] = {}
-    found = []
+    measures = []
     for name in (_HELD_OUT, _TRAIN):
         n = len(before[name])
         if not n or not np.isfinite(after[name]).all():
-            note = "the loss is no finite number" if n else "no image was held out"
-            found.append(Measure(name, None, None, None, 0, n, note))
+            note = "the loss is not finite" if n else "no image was held out"
+            measures.append(Measure(name, None, None, None, 0, n, note))
             continue
         value = float(after[name].sum() / before[name].sum())
         draws = ratio_draws(after[name], before[name], rng)
         ratios[name] = value, draws
-        found.append(Measure(name, value, *central(draws, value), n, n))
+        measures.append(Measure(name, value, *central(draws, value), n, n))
     if len(ratios) < 2:
-        return [*found, Measure("loss_gap", None, None, None, 0, 0, found[0].note)]
+        return [*measures, Measure("loss_gap", None, None, None, 0, 0, measures[0].note)]
     (value, draws), (own, own_draws) = ratios[_HELD_OUT], ratios[_TRAIN]
     gap, n = value - own, len(before[_HELD_OUT])
-    return [*found, Measure("loss_gap", gap, *central(draws - own_draws, gap), n, n)]
+    return [*measures, Measure("loss_gap", gap, *central(draws - own_draws, gap), n, n)]
 
 
 def _losses(
@@ -108,23 +112,23 @@ def _losses(
     size: tuple[int, int],
     lora: Path | None,
 ) -> dict[str, Floats]:
-    """The mean loss of each picture of each side."""
-    found = {}
-    with torch.no_grad(), method.loaded(base, lora):
+    """Return the mean loss of each picture of each side."""
+    by_side = {}
+    with torch.no_grad(), trained.loaded(base, lora):
         for name, images in sides.items():
             if not images:
-                found[name] = np.zeros(0)
+                by_side[name] = np.zeros(0)
                 continue
             latents = latents_of(base, replace(training_set, images=images), size).mean
             captions = [
-                training_caption(one.caption, config.captions, config.alias) for one in images
+                training_caption(image.caption, config.captions, config.alias) for image in images
             ]
             encoder, tokens = base.pipeline.text_encoder, tokens_of(base, captions)
             hidden = states(encoder, tokens, config.clip_skip).to(base.dtype)
             batch = max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (size[0] * size[1])))
-            seeds = [int(one.sha256[:12], 16) for one in images]
-            found[name] = _picture_losses(base, latents, hidden, seeds, batch)
-    return found
+            seeds = [int(image.sha256[:12], 16) for image in images]
+            by_side[name] = _picture_losses(base, latents, hidden, seeds, batch)
+    return by_side
 
 
 def _picture_losses(
@@ -134,12 +138,12 @@ def _picture_losses(
     seeds: Sequence[int],
     batch: int,
 ) -> Floats:
-    """Mean loss over TIMESTEPS of each of `latents` (pictures, channels, height, width)."""
+    """Return each picture's mean loss; `latents`: (pictures, channels, height, width)."""
     schedule = DDPMScheduler.from_config(base.pipeline.scheduler.config)
     rows = torch.arange(len(seeds)).repeat_interleave(TIMESTEPS)
     steps = timesteps(len(seeds), int(schedule.config.num_train_timesteps)).flatten()
     noise = torch.cat([_noise(latents.shape[1:], seed) for seed in seeds])
-    found = []
+    parts = []
     for at in range(0, len(rows), batch):
         part = rows[at : at + batch].to(base.device)
         step, drawn = (each[at : at + batch].to(base.device) for each in (steps, noise))
@@ -147,16 +151,16 @@ def _picture_losses(
         noisy = schedule.add_noise(clean, drawn, step)
         guess = base.pipeline.unet(noisy.to(base.dtype), step, hidden[part], return_dict=False)[0]
         goal = losses.target(schedule, clean, drawn, step)
-        found.append((guess.float() - goal.float()).square().mean(dim=(1, 2, 3)))
-    each = torch.cat(found).view(len(seeds), TIMESTEPS).mean(dim=1)
+        parts.append((guess.float() - goal.float()).square().mean(dim=(1, 2, 3)))
+    each = torch.cat(parts).view(len(seeds), TIMESTEPS).mean(dim=1)
     return each.cpu().numpy().astype(np.float64)
 
 
 def timesteps(pictures: int, total: int) -> torch.Tensor:
-    """The timesteps (pictures, TIMESTEPS) below `total`: one in each part of the schedule.
+    """Return the timesteps (pictures, TIMESTEPS) below `total`: one in each part of the schedule.
 
-    Within the parts they move on from picture to picture by the golden ratio, so that few
-    pictures cover the schedule evenly, and the same on both sides.
+    Within the parts they move from picture to picture by the golden ratio, so that few pictures
+    cover the schedule evenly, and equally on both sides.
     """
     along = (torch.arange(pictures, dtype=torch.float64) * _GOLDEN) % 1.0
     parts = torch.arange(TIMESTEPS, dtype=torch.float64) + along[:, None]
@@ -164,6 +168,6 @@ def timesteps(pictures: int, total: int) -> torch.Tensor:
 
 
 def _noise(shape: Any, seed: int) -> torch.Tensor:
-    # Drawn on the CPU, so that a device changes none of it.
+    # Drawn on the CPU, so that it is the same for all devices.
     generator = torch.Generator().manual_seed(seed)
     return torch.randn((TIMESTEPS, *shape), generator=generator)

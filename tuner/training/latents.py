@@ -1,7 +1,7 @@
 """The latents of a training set at one resolution, computed once per base.
 
-They stay in memory as long as the base is loaded, and on disk if the base has a shelf; their key is
-everything that changes them: the base, the pictures (content and order) and the size.
+Kept in memory for as long as the base is loaded, and on the disk where the base has a cache; found
+again by everything that changes them: the base, the pictures (by content and order) and the size.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]
 def _kept_or_encoded(
     base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, int]
 ) -> Latents:
-    if base.shelf is None:
+    if base.tensor_cache is None:
         return _encode(base, images, size)
     scaled = (size, "covered, cut at the centre, Lanczos", PIL.__version__, base.device.type)
     pictures = [image.sha256 for image in images]
-    tensors = base.shelf.tensors(
+    found = base.tensor_cache.tensors(
         "vae", [*scaled, *pictures], lambda: vars(_encode(base, images, size))
     )
     return Latents(tensors["mean"].to(base.device), tensors["std"].to(base.device))

@@ -1,4 +1,4 @@
-"""What a denoiser should predict, and how far it is from it."""
+"""Training target of a denoiser, and its loss."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def target(
     noise: torch.Tensor,
     timesteps: torch.Tensor,
 ) -> torch.Tensor:
-    """The value that the UNet is trained to predict, of the shape of `latents`.
+    """Return the value that the UNet is trained to predict, of the shape of `latents`.
 
-    The noise itself (Ho et al. 2020, eq. 14) or the velocity (Salimans & Ho 2022, section 4),
+    It is the noise itself (Ho et al. 2020, eq. 14) or the velocity (Salimans & Ho 2022, section 4),
     as the base's scheduler says. Raises ConfigError for any other prediction type.
     """
     kind = schedule.config.prediction_type
@@ -26,13 +26,13 @@ def target(
     if _is_velocity(schedule):
         velocity: torch.Tensor = schedule.get_velocity(latents, noise, timesteps)
         return velocity
-    raise ConfigError(f"the base predicts {kind!r}; known are 'epsilon' and 'v_prediction'")
+    raise ConfigError(f"the base predicts {kind!r}; allowed are 'epsilon' and 'v_prediction'")
 
 
 def mean_squared_error(
     prediction: torch.Tensor, goal: torch.Tensor, weights: torch.Tensor | None = None
 ) -> torch.Tensor:
-    """Mean over pictures, channels and places, in float32; `weights` has one for each picture."""
+    """Return the mean over pictures, channels and places, in float32; `weights`: one a picture."""
     if weights is None:
         return torch.nn.functional.mse_loss(prediction.float(), goal.float())
     each = (prediction.float() - goal.float()).square().flatten(1).mean(dim=1)
@@ -40,7 +40,7 @@ def mean_squared_error(
 
 
 def min_snr_weights(schedule: DDPMScheduler, timesteps: torch.Tensor, gamma: float) -> torch.Tensor:
-    """The weight of the loss at each timestep: Min-SNR (Hang et al. 2023, section 3.4).
+    """Return the weight of the loss at each timestep: Min-SNR (Hang et al. 2023, section 3.4).
 
     Steps with little noise, whose signal-to-noise ratio is above `gamma`, count less.
     """

@@ -1,4 +1,4 @@
-"""How a training step is computed on this device: precision, attention, what is kept there."""
+"""Precision, attention and memory use of a training step on this device."""
 
 from __future__ import annotations
 
@@ -17,28 +17,34 @@ from tuner.space import TrainConfig
 _PLAIN_ATTENTION_PLACES = 32 * 32
 
 _BYTES_PER_UNIT = 700
-"""Activations of one picture for each latent place and channel of the UNet's first level: the
-0.8 GiB of Stable Diffusion 1.5 at 512 x 512 (counted on its configuration, half precision)."""
+"""Activations of one picture for each latent place and channel of the UNet's first level.
+
+From the 0.8 GiB of Stable Diffusion 1.5 at 512 x 512 (computed from its configuration, half
+precision).
+"""
 
 _BYTES_PER_WEIGHT = 12
 """Gradient and AdamW's two moments, float32."""
 
 _AWAY = torch.device("cpu")
-"""Where models wait that no training step asks."""
+"""Device that idle models are offloaded to."""
 
 
 def mixed_precision(base: BaseModel) -> str:
-    """Half precision where the base has it, and on a CPU that multiplies bfloat16 by itself;
-    trained weights and their optimizer stay float32."""
+    """Return the precision of a step, in the words of accelerate: bf16, fp16 or no.
+
+    Half precision if the base has it, and on a CPU that multiplies bfloat16 natively. Trained
+    weights and their optimizer stay float32.
+    """
     if base.device.type == "cpu" and multiplies_bfloat16(base.device):
         return "bf16"
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(base.dtype, "no")
 
 
 def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
-    """Whether a step of `config` that trains `weights` numbers may not fit the GPU as it is now.
+    """Return True if a step of `config` that trains `weights` numbers may not fit the GPU now.
 
-    A processor's memory is not asked: there a step is too slow for large pictures anyway.
+    The main memory is not checked: on a CPU a step is too slow for large pictures anyway.
     """
     if base.device.type != "cuda":
         return False
@@ -51,11 +57,12 @@ def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
 
 @contextlib.contextmanager
 def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> Iterator[None]:
-    """For a while: the quicker attention on a CPU, and activations computed twice, not kept.
+    """Use the faster attention on a CPU, and gradient checkpointing if wanted, for a while.
 
-    On a CPU the fused attention's backward pass takes a quarter of a step; the plain one's memory
-    grows with the square of the latent's `places`, so it is for small pictures. Gradient
-    checkpointing (Chen et al. 2016) costs a third more time.
+    On a CPU the backward pass of the fused attention takes a quarter of a step; the memory of the
+    plain one grows with the square of the latent's `places`, so it is for small pictures. Gradient
+    checkpointing (Chen et al. 2016) computes activations twice instead of keeping them, which costs
+    a third more time.
     """
     before = unet.attn_processors
     if unet.device.type == "cpu" and places <= _PLAIN_ATTENTION_PLACES:
@@ -72,19 +79,19 @@ def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> It
 
 @contextlib.contextmanager
 def parked(base: BaseModel, idle: Sequence[Any]) -> Iterator[None]:
-    """For a while: the models `idle` of the base wait in the machine's memory, off its device.
+    """Offload the models `idle` of the base to main memory for a while.
 
-    Of Stable Diffusion 1.5 in half precision the VAE and the text encoder are 0.4 GB. They come
-    back whatever happens; on a CPU nothing moves.
+    Of Stable Diffusion 1.5 in half precision the VAE and the text encoder are 0.4 GB. The models
+    always come back, also after an error; on a CPU nothing moves.
     """
     moved = [] if base.device == _AWAY else idle
     try:
-        for one in moved:
-            _move(one, _AWAY)
+        for model in moved:
+            _move(model, _AWAY)
         yield
     finally:
-        for one in moved:
-            _move(one, base.device)
+        for model in moved:
+            _move(model, base.device)
 
 
 def _move(model: Any, place: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""Which optimizer turns gradients into steps, and how large the steps are as training goes on."""
+"""Optimizers and learning-rate schedules of a training run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tuner.errors import ConfigError
 from tuner.space import TrainConfig
 
 WEIGHT_DECAY = 0.01
-"""torch's default for AdamW, the same for all: weights shrink by this x the rate at each step."""
+"""torch's default for AdamW, used for all: each step shrinks weights by this x the rate."""
 
 Groups = list[dict[str, Any]]
-"""Parameter groups: `params`, and `lr`, the rate of this part of the model."""
+"""Parameter groups: `params`, and `lr`, the learning rate of this part of the model."""
 
 
 class Lion(torch.optim.Optimizer):
@@ -26,7 +26,7 @@ class Lion(torch.optim.Optimizer):
     """
 
     def __init__(self, params: Groups, betas: tuple[float, float] = (0.9, 0.99)) -> None:
-        """`params` are groups, each with its `lr`."""
+        """Create the optimizer; `params` are groups, each with its `lr`."""
         super().__init__(params, {"lr": 1e-4, "weight_decay": WEIGHT_DECAY, "betas": betas})
 
     @overload
@@ -53,11 +53,11 @@ class Lion(torch.optim.Optimizer):
 
 
 def optimizers(groups: Groups, config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """The optimizers that move `groups`, which `config.optimizer` names.
+    """Return the optimizers of `groups`, of the kind `config.optimizer`.
 
-    Prodigy (Mishchenko & Defazio 2023) finds its step sizes itself and takes `learning_rate`, 1
-    as a rule, as a factor; it knows one rate only, so each group has one of its own. Raises
-    ConfigError for `adamw8bit` where it cannot run.
+    Prodigy (Mishchenko & Defazio 2023) finds its step sizes itself and uses `learning_rate`,
+    usually 1, as a factor; it supports one rate only, so each group has an optimizer of its own.
+    Raises ConfigError if `adamw8bit` cannot run.
     """
     match config.optimizer:
         case "adamw":
@@ -74,23 +74,25 @@ def optimizers(groups: Groups, config: TrainConfig) -> list[torch.optim.Optimize
 
 
 def schedules(
-    moved_by: Sequence[torch.optim.Optimizer], config: TrainConfig, steps: int
+    optimizers: Sequence[torch.optim.Optimizer], config: TrainConfig, steps: int
 ) -> list[torch.optim.lr_scheduler.LRScheduler]:
-    """What sets the rates after each of `steps`: none for a rate that never changes.
+    """Return the schedulers that set the rates after each of `steps`; none for a constant rate.
 
-    The rate rises evenly over `warmup_steps`; then it stays, or falls to 0 along a cosine.
+    The rate rises linearly over `warmup_steps`; then it is constant, or falls to 0 along a cosine.
     """
     if config.schedule == "constant" and config.warmup_steps == 0:
         return []
     name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
     return [
-        get_scheduler(name, one, num_warmup_steps=config.warmup_steps, num_training_steps=steps)
-        for one in moved_by
+        get_scheduler(
+            name, optimizer, num_warmup_steps=config.warmup_steps, num_training_steps=steps
+        )
+        for optimizer in optimizers
     ]
 
 
 def require(names: Iterable[object]) -> None:
-    """Raise ConfigError where one of the optimizers `names` cannot run on this machine."""
+    """Raise ConfigError if one of the optimizers `names` cannot run on this machine."""
     if "adamw8bit" not in names:
         return
     if not torch.cuda.is_available():
@@ -108,11 +110,11 @@ def _prodigy(group: Mapping[str, Any], config: TrainConfig) -> torch.optim.Optim
     from prodigyopt import Prodigy
 
     # As diffusers' and kohya's scripts set it: without them a warm-up inflates the estimate.
-    found: torch.optim.Optimizer = Prodigy(
+    optimizer: torch.optim.Optimizer = Prodigy(
         [dict(group)],
         lr=group["lr"],
         weight_decay=WEIGHT_DECAY,
         use_bias_correction=True,
         safeguard_warmup=config.warmup_steps > 0,
     )
-    return found
+    return optimizer

@@ -40,13 +40,13 @@ def cells(suite: SuiteConfig) -> list[int]:
 
 def with_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
     """Return the same suite with the alias before every prompt, as in training."""
-    prompts = tuple(replace(one, text=f"{alias}, {one.text}") for one in suite.prompts)
+    prompts = tuple(replace(prompt, text=f"{alias}, {prompt.text}") for prompt in suite.prompts)
     return suite.model_copy(update={"prompts": prompts})
 
 
 def has_alias(suite: SuiteConfig, alias: str) -> bool:
     """Return True if every prompt of the suite begins with the alias."""
-    return all(one.text.startswith(f"{alias}, ") for one in suite.prompts)
+    return all(prompt.text.startswith(f"{alias}, ") for prompt in suite.prompts)
 
 
 def leak_measures(

@@ -49,7 +49,7 @@ def _embedded(
     images: Sequence[TrainingImage], embedding: Embedding, size: tuple[int, int]
 ) -> Floats:
     rows = [
-        embedding([np.asarray(fitted(one, size), np.uint8) for one in images[at : at + _BATCH]])
+        embedding([np.asarray(fitted(image, size), np.uint8) for image in images[at : at + _BATCH]])
         for at in range(0, len(images), _BATCH)
     ]
     return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)

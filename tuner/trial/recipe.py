@@ -39,7 +39,7 @@ def recipe_runner(
 
     def run(work: TrialWork) -> Generator[Event | Rung, None, None]:
         train, files = work.config, folder.trial(work.number)
-        row = next(one for one in store.trials() if one.number == work.number)
+        row = next(trial for trial in store.trials() if trial.number == work.number)
         suite = recipe_suite(config, str(row.parameters[RECIPE]))
         own = bench
         if suite != config.suite:

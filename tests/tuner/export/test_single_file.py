@@ -47,7 +47,7 @@ def test_the_mannequin_goes_through_a_file_and_draws_the_same(tmp_path: Path) ->
     )
     equal(base.pipeline, read)
     suite = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=2)
-    ours, theirs = (draw(one, suite, [0])[0].astype(int) for one in (base.pipeline, read))
+    ours, theirs = (draw(pipeline, suite, [0])[0].astype(int) for pipeline in (base.pipeline, read))
     assert abs(ours - theirs).max() <= 5
 
 
@@ -66,7 +66,11 @@ def test_the_names_are_those_that_programs_know_stable_diffusion_by(base: BaseMo
     assert "cond_stage_model.transformer.text_model.embeddings.position_embedding.weight" in names
     assert "first_stage_model.decoder.mid.attn_1.proj_out.weight" in names
     # The published v1-5 file has 686 tensors of the UNet.
-    own = {name: one for name, one in names.items() if name.startswith("model.diffusion_model.")}
+    own = {
+        name: original
+        for name, original in names.items()
+        if name.startswith("model.diffusion_model.")
+    }
     assert len(own) == 686
     assert not [name for name in own if re.search(r"resnets|attentions\.|samplers", name)]
     back = convert_ldm_unet_checkpoint(own, dict(unet.config))

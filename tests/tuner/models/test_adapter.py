@@ -42,8 +42,8 @@ def fill(base: BaseModel, name: str, seed: int = 1) -> None:
         weight.data = torch.randn(weight.shape, generator=generator).mul(0.2).half().float()
 
 
-def same(one: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> bool:
-    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+def same(first: tuple[torch.Tensor, ...], other: tuple[torch.Tensor, ...]) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_a_fresh_adapter_changes_nothing_and_comes_off_whole(base: BaseModel) -> None:

@@ -41,25 +41,27 @@ def test_the_whole_model_is_trained_and_the_base_stays_as_it_was(
 ) -> None:
     before = outputs(base)
     with closing(train(base, training_set, [WHOLE], (2, 4), [tmp_path])) as steps:
-        found = []
+        checkpoints = []
         for outcome in steps:
             if isinstance(outcome, Checkpoint):
-                found.append(outcome)
+                checkpoints.append(outcome)
                 assert same(outputs(base), before)
                 with method.loaded(base, outcome.paths[0]):
                     assert not same(outputs(base), before)
                 assert same(outputs(base), before)
-    first, last = (one.paths[0] for one in found)
+    first, last = (checkpoint.paths[0] for checkpoint in checkpoints)
     assert last.name == "weights.safetensors"
     assert not first.exists()  # only the last rung's are kept
     assert last.is_file()
-    assert not any(one.requires_grad for one in base.pipeline.unet.parameters())
+    assert not any(weight.requires_grad for weight in base.pipeline.unet.parameters())
     weights = dreambooth.read(last)
     for part in ("unet", "text_encoder"):
         own = getattr(base.pipeline, part).state_dict()
         assert set(weights[part]) == {name for name in own if own[name].is_floating_point()}
         moved = [
-            name for name, one in weights[part].items() if (one - own[name]).abs().max() > 1e-4
+            name
+            for name, weight in weights[part].items()
+            if (weight - own[name]).abs().max() > 1e-4
         ]
         assert len(moved) > 0.8 * len(weights[part])
     with safe_open(last, framework="pt") as opened:
@@ -91,11 +93,11 @@ def test_a_base_in_half_precision_is_trained_in_float32(
     half.pipeline.to(torch.bfloat16)
     for name, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
         AcceleratorState._reset_state(reset_partial_state=True)
-        config = WHOLE.model_copy(update={"method": name, "rank": 2, **more})
-        (found,) = run(half, training_set, [config], [tmp_path / method], rungs=(2,))
-        assert 0 < found.losses[0] < 10
-        assert {one.dtype for one in half.pipeline.unet.parameters()} == {torch.bfloat16}
-        with method.loaded(half, found.paths[0]), torch.no_grad():
+        config = WHOLE.model_copy(update={"method": method, "rank": 2, **more})
+        (checkpoint,) = run(half, training_set, [config], [tmp_path / method], rungs=(2,))
+        assert 0 < checkpoint.losses[0] < 10
+        assert {weight.dtype for weight in half.pipeline.unet.parameters()} == {torch.bfloat16}
+        with trained.loaded(half, checkpoint.paths[0]), torch.no_grad():
             drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
             assert drawn.dtype == torch.bfloat16
             assert drawn.isfinite().all()
@@ -160,7 +162,7 @@ def test_it_is_exported_as_one_file_in_the_original_layout(
     report = export_trial(study, Choice(4, None, ()), out)
     assert isinstance(report, ModelReport)
     assert "3 samples drawn anew differ by at most 0.0" in report.lines[1]
-    assert [one.name for one in tmp_path.iterdir()] == [out.name]
+    assert [path.name for path in tmp_path.iterdir()] == [out.name]
     with safe_open(out, framework="pt") as opened:
         assert opened.metadata()["tuner.trial"] == "4"
     with pytest.raises(TunerError, match="exists"):
@@ -176,7 +178,7 @@ def test_it_is_exported_as_a_folder_that_diffusers_opens(
     weights = dreambooth.read(study.trial(4).rung(7).weights)
     for name, tensor in pipeline.unet.state_dict().items():
         assert torch.equal(tensor.half(), weights["unet"][name])
-    assert [one.name for one in tmp_path.iterdir()] == ["model"]
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
 def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
@@ -200,14 +202,15 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
         "conv1": torch.randn(200, 50, 3, 3, generator=generator),  # by random projection
     }
     low = {
-        name: one + (torch.randn(len(one), 3) @ torch.randn(3, one[0].numel())).reshape(one.shape)
-        for name, one in weights.items()
+        name: weight
+        + (torch.randn(len(weight), 3) @ torch.randn(3, weight[0].numel())).reshape(weight.shape)
+        for name, weight in weights.items()
     }
     lora, share = extracted({"unet": weights}, {"unet": low}, 3, {})
     assert share == pytest.approx(1.0, abs=1e-4)
-    for name, one in weights.items():
-        update = lora.modules[f"lora_unet_{name}"].update().reshape(one.shape)
-        torch.testing.assert_close(one + update, low[name], atol=1e-3, rtol=1e-3)
+    for name, weight in weights.items():
+        update = lora.modules[f"lora_unet_{name}"].update().reshape(weight.shape)
+        torch.testing.assert_close(weight + update, low[name], atol=1e-3, rtol=1e-3)
     _, part = extracted({"unet": weights}, {"unet": low}, 1, {})
     assert 0 < part < 0.9
     nothing, none = extracted({"unet": weights}, {"unet": weights}, 1, {})

@@ -74,12 +74,12 @@ def test_a_missing_alpha_means_the_rank(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_of_the_tensors_alone(tmp_path: Path) -> None:
-    one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
-    write_file(one, a_lora())
-    write_file(two, LoraFile(a_lora().modules, {"another": "header", "of": "other length"}))
-    assert payload_sha256(one) == payload_sha256(two)
-    write_file(two, a_lora(alpha=5.0))
-    assert payload_sha256(one) != payload_sha256(two)
+    first, second = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
+    write_file(first, a_lora())
+    write_file(second, LoraFile(a_lora().modules, {"another": "header", "of": "other length"}))
+    assert payload_sha256(first) == payload_sha256(second)
+    write_file(second, a_lora(alpha=5.0))
+    assert payload_sha256(first) != payload_sha256(second)
 
 
 def broken(path: Path, kind: str) -> None:

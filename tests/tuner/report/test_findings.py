@@ -6,11 +6,11 @@ from metrics.contract import Score
 from metrics.scoring import JUDGES
 from tuner.report.findings import ASKS, Drawing, drawing, findings
 
-JOINTS = [round(0.03 * one, 2) for one in range(26)]
+JOINTS = [round(0.03 * n, 2) for n in range(26)]
 
 
 def scores(*given: Score) -> dict[str, Score]:
-    return {one.judge: one for one in given}
+    return {score.judge: score for score in given}
 
 
 def test_every_judge_has_its_question() -> None:
@@ -30,7 +30,7 @@ def test_what_is_wrong_is_told_in_words_the_surest_first() -> None:
         ),
         "female",
     )
-    assert [one.words for one in result] == [
+    assert [finding.words for finding in result] == [
         "3 persons",
         "not female",
         "explicit: male genitalia exposed",

@@ -20,8 +20,8 @@ def row(cell: int, value: float | None, prompt: str = "1girl") -> SampleRow:
 
 def test_each_prompt_comes_once_before_any_comes_again() -> None:
     rows = [row(cell, 1.0, f"prompt {cell // 4}") for cell in range(12)]
-    assert [one.cell for one in spread(rows, 3)] == [0, 4, 8]
-    assert [one.cell for one in spread(rows, 5)] == [0, 1, 4, 5, 8]
+    assert [row.cell for row in spread(rows, 3)] == [0, 4, 8]
+    assert [row.cell for row in spread(rows, 5)] == [0, 1, 4, 5, 8]
     assert spread(rows, 99) == rows
 
 
@@ -33,14 +33,14 @@ def test_the_worst_come_from_many_trials() -> None:
     }
     best, worst = extremes(samples, "sharp")
     assert [who for who, _ in worst] == [6, 0, 1, 2, 3]
-    assert [(who, one.cell) for who, one in best[:2]] == [(None, 0), (5, 0)]
+    assert [(who, row.cell) for who, row in best[:2]] == [(None, 0), (5, 0)]
     assert len(best) == 5
 
 
 def test_of_one_trial_all_ends_are_taken_and_none_twice() -> None:
     best, worst = extremes({0: [row(cell, cell / 10) for cell in range(8)]}, "sharp")
-    assert [one.cell for _, one in best] == [7, 6, 5, 4, 3]
-    assert [one.cell for _, one in worst] == [0, 1, 2]
+    assert [row.cell for _, row in best] == [7, 6, 5, 4, 3]
+    assert [row.cell for _, row in worst] == [0, 1, 2]
     assert extremes({0: [row(0, None)]}, "sharp") == ([], [])
 
 
@@ -60,7 +60,7 @@ def test_the_wall_has_the_base_and_the_front_and_the_rest_share_the_room(
     assert all(len(of) == 6 for of in shown.wall.values())
     assert set(shown.others) == set(range(6)) - set(shown.wall)
     assert {len(of) for of in shown.others.values()} == {(26 - 18) // len(shown.others)}
-    assert all(one.picture for of in shown.wall.values() for one in of)
+    assert all(sample.picture for of in shown.wall.values() for sample in of)
     # Another rule may name a trial that is not the front's first.
     assert list(pictures(data, data.front[-1]).wall)[1] == data.front[-1]
 

@@ -48,9 +48,9 @@ def test_many_pictures_get_smaller_ones(tmp_path: Path, monkeypatch: pytest.Monk
         module._encoded(cv2.resize(module._read(paths[0]), (96, 96), interpolation=3))
     )
     monkeypatch.setattr(module, "MOST_BYTES", 20 * 4 / 3 * (bytes_at_96 + 1))
-    assert {read(one).shape[0] for one in thumbnails(paths).values()} == {96}
+    assert {read(small).shape[0] for small in thumbnails(paths).values()} == {96}
     monkeypatch.setattr(module, "MOST_BYTES", 1)
-    assert {read(one).shape[0] for one in thumbnails(paths).values()} == {64}
+    assert {read(small).shape[0] for small in thumbnails(paths).values()} == {64}
 
 
 def test_pictures_that_cannot_be_read_have_none(tmp_path: Path) -> None:

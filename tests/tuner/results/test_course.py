@@ -16,7 +16,7 @@ def trial(number: int, state: str = "complete", reason: str | None = None) -> Tr
 
 
 def rung(number: int, step: int, **values: float) -> RungRow:
-    numbers = {name: Objective(name, one, 0.0, 1.0, 9, 9) for name, one in values.items()}
+    numbers = {name: Objective(name, value, 0.0, 1.0, 9, 9) for name, value in values.items()}
     return RungRow(number, step, numbers, {}, None, Path("grid.png"))
 
 
@@ -32,9 +32,9 @@ def test_only_complete_trials_gain_and_all_that_are_over_cost() -> None:
     trials = [trial(0), trial(1, "pruned"), trial(2, "infeasible"), trial(3), trial(4, "running")]
     last = {n: rung(n, 20, pose=0.2 + 0.2 * n, gender=1.0) for n in (0, 2, 3, 4)}
     steps = course(trials, last, ["pose", "gender"])
-    assert [one.trial for one in steps] == [0, 1, 2, 3]
-    assert [one.seconds for one in steps] == [10, 20, 30, 40]
-    assert [one.hypervolume for one in steps] == pytest.approx([0.2, 0.2, 0.2, 0.8], abs=2e-3)
+    assert [step.trial for step in steps] == [0, 1, 2, 3]
+    assert [step.seconds for step in steps] == [10, 20, 30, 40]
+    assert [step.hypervolume for step in steps] == pytest.approx([0.2, 0.2, 0.2, 0.8], abs=2e-3)
 
 
 def whole(rungs: Mapping[int, Sequence[RungRow]], state: str = "complete") -> list[TrialRow]:
@@ -154,7 +154,7 @@ def test_causes_forget_the_numbers_of_one_trial() -> None:
             trial(8, "stopped", "behind at step 10: place 5 of 6, the best 3 go on"),
         ]
     )
-    assert [(one.state, one.words, one.trials) for one in grouped] == [
+    assert [(cause.state, cause.words, cause.trials) for cause in grouped] == [
         ("pruned", "collapsed", (1, 2)),
         ("stopped", "behind at step 10", (7, 8)),
         ("failed", "ValueError: odd", (4,)),

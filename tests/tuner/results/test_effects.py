@@ -25,12 +25,12 @@ def test_a_planted_category_and_a_planted_peak_are_found() -> None:
     parameters, rng = trials(120), np.random.default_rng(1)
     values = [
         0.6
-        + 0.10 * (one["captions"] == "gender")
-        - 0.20 * (np.log10(one["learning_rate"]) + 3) ** 2  # type: ignore[call-overload]
+        + 0.10 * (own["captions"] == "gender")
+        - 0.20 * (np.log10(own["learning_rate"]) + 3) ** 2  # type: ignore[call-overload]
         + rng.normal(0, 0.02)
-        for one in parameters
+        for own in parameters
     ]
-    every = {one.parameter: one for one in effects(parameters, values)}
+    every = {effect.parameter: effect for effect in effects(parameters, values)}
     assert set(every) == {"learning_rate", "rank", "captions", "alias"}
     captions, rate = every["captions"], every["learning_rate"]
     assert captions.effect is not None
@@ -50,7 +50,7 @@ def test_a_planted_category_and_a_planted_peak_are_found() -> None:
 def test_without_any_effect_hardly_a_study_finds_one() -> None:
     rng = np.random.default_rng(2)
     false = sum(
-        any(one.known for one in effects(trials(30, seed), rng.uniform(size=30)))
+        any(effect.known for effect in effects(trials(30, seed), rng.uniform(size=30)))
         for seed in range(120)
     )
     assert false <= 0.1 * 120
@@ -60,7 +60,9 @@ def test_few_trials_and_constant_objectives_say_nothing() -> None:
     for parameters, values in ((trials(7), np.arange(7) / 7), (trials(30), np.full(30, 0.5))):
         every = effects(parameters, list(values))
         assert every
-        assert all(one.share is None and one.effect is None and not one.known for one in every)
+        assert all(
+            effect.share is None and effect.effect is None and not effect.known for effect in every
+        )
     assert effects([], []) == []
 
 
@@ -80,8 +82,8 @@ def test_rank_correlation_covers_the_truth_as_often_as_it_says() -> None:
     # Spearman's rho of a bivariate normal with Pearson's r (Kruskal 1958).
     truth = 6 / np.pi * np.arcsin(rho / 2)
     draws = [rng.multivariate_normal([0, 0], [[1, rho], [rho, 1]], 25) for _ in range(300)]
-    every = [rank_correlation(one[:, 0], one[:, 1]) for one in draws]
-    hits = [one is not None and one.low <= truth <= one.high for one in every]
+    every = [rank_correlation(pair[:, 0], pair[:, 1]) for pair in draws]
+    hits = [interval is not None and interval.low <= truth <= interval.high for interval in every]
     assert 0.91 <= np.mean(hits) <= 0.98
     assert rank_correlation(np.arange(4.0), np.arange(4.0)) is None
     assert rank_correlation(np.arange(9.0), np.ones(9)) is None
@@ -115,6 +117,8 @@ def test_numbers_with_an_order_are_told_from_choices(levels: list[object], numer
 def test_a_parameter_that_some_trials_lack_is_measured_on_the_others() -> None:
     parameters: list[dict[str, object]] = [{"rank": 4 * (i % 3)} for i in range(10)]
     parameters += [{"rank": 4 * (i % 3), "new": i % 2} for i in range(10)]
-    every = {one.parameter: one for one in effects(parameters, list(np.linspace(0, 1, 20)))}
+    every = {
+        effect.parameter: effect for effect in effects(parameters, list(np.linspace(0, 1, 20)))
+    }
     assert every["new"].trials == 10
     assert every["rank"].trials == 20

@@ -26,7 +26,7 @@ def hypothesis(number: int = 1, against: str = "b", decides: bool = True) -> Hyp
 
 def runs(**values: list[float]) -> Runs:
     return {
-        (name, None): {seed: {"pose_bare": one} for seed, one in enumerate(of)}
+        (name, None): {seed: {"pose_bare": value} for seed, value in enumerate(of)}
         for name, of in values.items()
     }
 
@@ -99,20 +99,20 @@ def test_runs_are_paired_by_their_seed() -> None:
     of["b", None][7] = {"pose_bare": 0.0}  # a run that `a` lacks
     of["a", None][8] = {"pose_bare": 0.0}
     of["a", None][7] = {"pose_bare": None}  # nothing could be judged
-    (one,) = compare([hypothesis()], of)
-    assert one.difference is not None
-    assert one.difference.n == 5
-    assert one.difference.low == pytest.approx(0.2)
-    assert (one.arm, one.against) == (pytest.approx(0.82), pytest.approx(0.62))
-    assert one.verdict == "supported"
+    (comparison,) = compare([hypothesis()], of)
+    assert comparison.difference is not None
+    assert comparison.difference.n == 5
+    assert comparison.difference.low == pytest.approx(0.2)
+    assert (comparison.arm, comparison.against) == (pytest.approx(0.82), pytest.approx(0.62))
+    assert comparison.verdict == "supported"
 
 
 def test_the_base_stands_against_every_seed() -> None:
     of = {**runs(a=[0.7, 0.8, 0.9, 0.8, 0.8]), (BASE, None): {-1: {"pose_bare": 0.5}}}
-    (one,) = compare([hypothesis(against=BASE)], of)
-    assert one.difference is not None
-    assert one.difference.value == pytest.approx(0.3)
-    assert one.difference.n == 5
+    (comparison,) = compare([hypothesis(against=BASE)], of)
+    assert comparison.difference is not None
+    assert comparison.difference.value == pytest.approx(0.3)
+    assert comparison.difference.n == 5
 
 
 def test_a_comparison_that_does_not_decide_is_not_corrected_for() -> None:

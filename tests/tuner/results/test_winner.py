@@ -41,16 +41,16 @@ def test_a_better_trial_is_the_single_winner(rng: np.random.Generator) -> None:
     assert ranking.single
     assert ranking.winner.best is not None
     assert ranking.winner.best > 0.95
-    leads = [one.lead for one in ranking.ranked[1:]]
+    leads = [place.lead for place in ranking.ranked[1:]]
     assert all(lead is not None and lead.low > 0 for lead in leads)
     assert ranking.gain is not None
     assert ranking.gain.low > 0
-    assert sum(one.best or 0 for one in ranking.ranked) == pytest.approx(1)
+    assert sum(place.best or 0 for place in ranking.ranked) == pytest.approx(1)
 
 
 def test_the_winner_has_the_highest_lower_bound(rng: np.random.Generator) -> None:
     ranking = decide(*study(rng, [USUAL] * 3))
-    lows = [one.strength.low for one in ranking.ranked]
+    lows = [place.strength.low for place in ranking.ranked]
     assert lows == sorted(lows, reverse=True)
     assert ranking.winner is ranking.ranked[0]
     assert ranking.winner.lead is None
@@ -60,7 +60,7 @@ def test_equal_samples_are_a_tie(rng: np.random.Generator) -> None:
     entries, base = study(rng, [USUAL])
     twin = replace(entries[0], candidate=Candidate(7, 150))
     ranking = decide([*entries, twin], base)
-    assert {one.candidate.trial for one in ranking.ranked} == {0, 7}
+    assert {place.candidate.trial for place in ranking.ranked} == {0, 7}
     assert ranking.tied == ranking.ranked[1:]
     assert not ranking.single
     assert ranking.winner is not None
@@ -91,7 +91,7 @@ def test_a_trial_that_does_nothing_never_wins(rng: np.random.Generator) -> None:
 def test_a_trial_that_breaks_a_limit_on_fresh_samples_never_wins(rng: np.random.Generator) -> None:
     bare = GOOD | {"dressed": 0.4}
     ranking = decide(*study(rng, [bare, USUAL | {"dressed": 0.98}]))
-    assert [one.candidate.trial for one in ranking.ranked] == [1, 0]
+    assert [place.candidate.trial for place in ranking.ranked] == [1, 0]
     assert ranking.ranked[1].broken == ("undressed_rate",)
     assert ranking.ranked[1].unshown == ("undressed_rate",)
     assert ranking.ranked[0].unshown == ()
@@ -144,8 +144,8 @@ def test_two_trainings_differ_by_less_than_the_floor_in_95_of_100() -> None:
     for _ in range(2000):
         groups = rng.normal(0.8, 0.05, (3, 3))
         sd = math.sqrt(((groups - groups.mean(axis=1, keepdims=True)) ** 2).sum() / 6)
-        one, other = rng.normal(0.8, 0.05, 2)
-        inside.append(abs(one - other) < Noise(sd, 6).floor)
+        first, other = rng.normal(0.8, 0.05, 2)
+        inside.append(abs(first - other) < Noise(sd, 6).floor)
     assert 0.93 < np.mean(inside) < 0.97
 
 

@@ -61,7 +61,9 @@ def test_a_recipe_with_an_alias_is_sampled_with_it_unless_it_says_no(tmp_path: P
     assert recipe_suite(config, "once") == config.suite
     two = recipe_suite(config, "two")
     assert two.image_size == (96, 96)
-    assert [one.text for one in two.prompts] == [f"mi_cv, {p.text}" for p in config.suite.prompts]
+    assert [prompt.text for prompt in two.prompts] == [
+        f"mi_cv, {p.text}" for p in config.suite.prompts
+    ]
 
 
 def test_runs_go_seed_by_seed_and_a_recipe_may_have_fewer(tmp_path: Path) -> None:
@@ -79,8 +81,8 @@ def test_a_study_costs_what_its_recipes_cost(tmp_path: Path) -> None:
     config = read(tmp_path)
     whole = estimate(config)
     two = estimate(config.model_copy(update={"recipes": {"two": config.recipes["two"]}}))
-    one = estimate(config.model_copy(update={"recipes": {"one": config.recipes["one"]}}))
-    assert two.seconds > one.seconds  # of larger pictures
+    alone = estimate(config.model_copy(update={"recipes": {"one": config.recipes["one"]}}))
+    assert two.seconds > alone.seconds  # of larger pictures
     rest = {name: config.recipes[name] for name in ("one", "once")}
     assert whole.seconds == pytest.approx(
         two.seconds + estimate(config.model_copy(update={"recipes": rest})).seconds
@@ -173,21 +175,23 @@ def test_mistakes_are_reported(tmp_path: Path, old: str, new: str, message: str)
 def test_the_series_names_every_experiment_and_every_hypothesis() -> None:
     config = load_study(shipped_spaces()["hand_run"])
     experiments = (6, *range(10, 21), 22, 23, 24)
-    assert {f"exp{one:03d}" for one in experiments} <= config.recipes.keys()
-    assert {one.number for one in config.hypotheses if one.decides} == set(range(1, 15))
+    assert {f"exp{number:03d}" for number in experiments} <= config.recipes.keys()
+    assert {each.number for each in config.hypotheses if each.decides} == set(range(1, 15))
     assert len(config.training_seeds) >= 5
 
 
 def test_controlled_pairs_differ_in_one_setting() -> None:
     config = load_study(shipped_spaces()["hand_run"])
-    for one in config.hypotheses:
-        if not one.decides or "@" in one.against or one.against == "base":
+    for hypothesis in config.hypotheses:
+        if not hypothesis.decides or "@" in hypothesis.against or hypothesis.against == "base":
             continue
-        arm, against = (config.recipes[name] for name in (one.arm, one.against))
-        left, right = (recipe_train(config, name, 0) for name in (one.arm, one.against))
+        arm, against = (config.recipes[name] for name in (hypothesis.arm, hypothesis.against))
+        left, right = (
+            recipe_train(config, name, 0) for name in (hypothesis.arm, hypothesis.against)
+        )
         apart = [k for k in type(left).model_fields if getattr(left, k) != getattr(right, k)]
         apart += ["size"] if arm.suite != against.suite else []
-        assert len(apart) == 1, (one.arm, one.against, apart)
+        assert len(apart) == 1, (hypothesis.arm, hypothesis.against, apart)
 
 
 def test_every_measure_of_a_run_is_worked_out() -> None:

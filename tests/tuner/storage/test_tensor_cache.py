@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from tuner.data import TrainingSet
+from tuner.data import TrainingSet, texts
+from tuner.data.texts import texts_of
 from tuner.models import BaseModel, load_base
 from tuner.space import TrainConfig
-from tuner.storage.tensor_cache import Shelf, weights_digest
+from tuner.storage.tensor_cache import TensorCache, weights_digest
 from tuner.training import latents, texts
 from tuner.training.latents import latents_of
 from tuner.training.texts import texts_of
@@ -17,9 +18,9 @@ from tuner.training.texts import texts_of
 SIZE = (64, 64)
 
 
-def fresh(base: BaseModel, folder: Path | None) -> BaseModel:
-    """The base as another object, of which nothing is known yet, with its shelf in `folder`."""
-    other = replace(base, shelf=None)
+def fresh(tiny_base: Path, folder: Path | None) -> BaseModel:
+    """The base as another process would load it, with its tensor cache in `folder`."""
+    base = load_base(str(tiny_base), "cpu")
     if folder is not None:
         other.keep_at(folder)
     return other
@@ -27,20 +28,16 @@ def fresh(base: BaseModel, folder: Path | None) -> BaseModel:
 
 @pytest.fixture
 def networks_forbidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    def forbidden(*asked: object, **more: object) -> None:
-        raise AssertionError("a network was asked")
+    def forbidden(*arguments: object, **more: object) -> None:
+        raise AssertionError("a network was used")
 
     monkeypatch.setattr(latents, "_encode", forbidden)
     monkeypatch.setattr(texts, "states", forbidden)
     return monkeypatch
 
 
-def test_what_another_process_made_is_read_and_no_network_asked(
-    tiny_base: Path,
-    base: BaseModel,
-    training_set: TrainingSet,
-    tmp_path: Path,
-    request: pytest.FixtureRequest,
+def test_what_another_process_made_is_read_and_no_network_used(
+    tiny_base: Path, training_set: TrainingSet, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     plain = fresh(base, None)
     first = fresh(base, tmp_path)
@@ -51,12 +48,12 @@ def test_what_another_process_made_is_read_and_no_network_asked(
     read = latents_of(second, training_set, SIZE), texts_of(second, training_set, TrainConfig())
     request.getfixturevalue("networks_forbidden").undo()
     own = latents_of(plain, training_set, SIZE), texts_of(plain, training_set, TrainConfig())
-    for one in (made, read):
-        assert torch.equal(one[0].mean, own[0].mean)
-        assert torch.equal(one[0].std, own[0].std)
-        assert one[1].hidden is not None
+    for pair in (made, read):
+        assert torch.equal(pair[0].mean, own[0].mean)
+        assert torch.equal(pair[0].std, own[0].std)
+        assert pair[1].hidden is not None
         assert own[1].hidden is not None
-        assert torch.equal(one[1].hidden, own[1].hidden)
+        assert torch.equal(pair[1].hidden, own[1].hidden)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     assert not list(tmp_path.glob(".*"))
 
@@ -90,18 +87,20 @@ def test_other_captions_pictures_sizes_and_weights_are_others(
     tiny_base: Path, base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     def made(base: BaseModel, data: TrainingSet, size: tuple[int, int] = SIZE) -> set[str]:
-        before = {one.name for one in tmp_path.iterdir()} if tmp_path.exists() else set()
+        before = {path.name for path in tmp_path.iterdir()} if tmp_path.exists() else set()
         latents_of(base, data, size)
         texts_of(base, data, TrainConfig())
-        return {one.name.partition("-")[0] for one in tmp_path.iterdir() if one.name not in before}
+        return {
+            path.name.partition("-")[0] for path in tmp_path.iterdir() if path.name not in before
+        }
 
-    own, images = fresh(base, tmp_path), training_set.images
-    assert made(own, training_set) == {"vae", "text_encoder"}
-    assert made(fresh(base, tmp_path), training_set) == set()
-    assert made(own, training_set, (48, 64)) == {"vae"}
-    assert made(own, replace(training_set, images=images[::-1])) == {"vae", "text_encoder"}
-    renamed = tuple(replace(one, caption=f"{one.caption}, smile") for one in images)
-    assert made(own, replace(training_set, images=renamed)) == {"text_encoder"}
+    base, images = fresh(tiny_base, tmp_path), training_set.images
+    assert made(base, training_set) == {"vae", "text_encoder"}
+    assert made(fresh(tiny_base, tmp_path), training_set) == set()
+    assert made(base, training_set, (48, 64)) == {"vae"}
+    assert made(base, replace(training_set, images=images[::-1])) == {"vae", "text_encoder"}
+    renamed = tuple(replace(image, caption=f"{image.caption}, smile") for image in images)
+    assert made(base, replace(training_set, images=renamed)) == {"text_encoder"}
     other = load_base(str(tiny_base), "cpu")
     with torch.no_grad():
         next(other.pipeline.vae.parameters())[0] += 1e-3
@@ -111,33 +110,33 @@ def test_other_captions_pictures_sizes_and_weights_are_others(
 
 @pytest.mark.parametrize("harm", ["cut", "other key", "no file of that kind"])
 def test_a_file_that_is_not_what_it_should_be_is_made_again(harm: str, tmp_path: Path) -> None:
-    shelf = Shelf(tmp_path, {"vae": "digest"})
-    asked: list[int] = []
+    tensor_cache = TensorCache(tmp_path, {"vae": "digest"})
+    calls: list[int] = []
 
     def make() -> dict[str, torch.Tensor]:
-        asked.append(1)
+        calls.append(1)
         return {"mean": torch.arange(6.0).reshape(2, 3).T}
 
-    shelf.tensors("vae", [1], make)
+    tensor_cache.tensors("vae", [1], make)
     (file,) = tmp_path.iterdir()
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-4])
     elif harm == "other key":
-        shelf.tensors("vae", [2], make)
+        tensor_cache.tensors("vae", [2], make)
         (second,) = set(tmp_path.iterdir()) - {file}
         second.replace(file)
     else:
         file.write_bytes(b"no such thing")
-    before = len(asked)
+    before = len(calls)
     for _ in range(2):
-        assert torch.equal(shelf.tensors("vae", [1], make)["mean"], make()["mean"])
-    assert len(asked) == before + 1 + 2
+        assert torch.equal(tensor_cache.tensors("vae", [1], make)["mean"], make()["mean"])
+    assert len(calls) == before + 1 + 2
 
 
 def test_a_digest_tells_weights_from_others() -> None:
     torch.manual_seed(0)
-    one, other = (torch.nn.Linear(3, 2) for _ in range(2))
-    assert weights_digest(one) != weights_digest(other)
-    other.load_state_dict(one.state_dict())
-    assert weights_digest(one) == weights_digest(other)
-    assert weights_digest(one) != weights_digest(one.half())
+    first, other = (torch.nn.Linear(3, 2) for _ in range(2))
+    assert weights_digest(first) != weights_digest(other)
+    other.load_state_dict(first.state_dict())
+    assert weights_digest(first) == weights_digest(other)
+    assert weights_digest(first) != weights_digest(first.half())

@@ -13,7 +13,7 @@ from tuner.mannequin.dataset import data_folder
 from tuner.models import BaseModel, adapter, load_base
 from tuner.space import TrainConfig
 from tuner.storage import shipped
-from tuner.training import Checkpoint, held_out_loss, loss_measures, losses, train
+from tuner.training import Checkpoint, loss_measures, losses, train
 from tuner.training.held_out_loss import TIMESTEPS, timesteps
 
 SIZE = (32, 32)
@@ -28,7 +28,7 @@ def halved(training_set: TrainingSet) -> TrainingSet:
 
 
 def lora(base: BaseModel, path: Path, strength: float) -> Path:
-    """A LoRA file whose weights are random, as strong as asked; 0 changes nothing."""
+    """A LoRA file whose weights are random, of the given strength; 0 changes nothing."""
     adapter.attach(base, CONFIG, "made")
     torch.manual_seed(1)
     with torch.no_grad():
@@ -40,19 +40,19 @@ def lora(base: BaseModel, path: Path, strength: float) -> Path:
 
 
 def by_name(measures: list[Measure]) -> dict[str, Measure]:
-    return {one.name: one for one in measures}
+    return {measure.name: measure for measure in measures}
 
 
 def test_the_base_has_the_loss_of_the_base(
     base: BaseModel, halved: TrainingSet, tmp_path: Path
 ) -> None:
     for file in (None, lora(base, tmp_path / "zero.safetensors", 0.0)):
-        found = by_name(loss_measures(base, halved, CONFIG, SIZE, file))
+        measures = by_name(loss_measures(base, halved, CONFIG, SIZE, file))
         for name in ("held_out_loss", "train_loss"):
-            one = found[name]
-            assert one.value == one.low == one.high == 1.0
-            assert one.n == 4
-        assert found["loss_gap"].value == 0.0
+            loss = measures[name]
+            assert loss.value == loss.low == loss.high == 1.0
+            assert loss.n == 4
+        assert measures["loss_gap"].value == 0.0
 
 
 def test_the_same_question_has_the_same_answer(
@@ -63,9 +63,9 @@ def test_the_same_question_has_the_same_answer(
     torch.manual_seed(99)
     shuffled = replace(halved, images=halved.images[::-1], held_out=halved.held_out[::-1])
     assert loss_measures(base, shuffled, CONFIG, SIZE, file) == first
-    monkeypatch.setattr(held_out_loss, "_LARGEST_BATCH", 3)
-    for one, other in zip(loss_measures(base, halved, CONFIG, SIZE, file), first, strict=True):
-        assert one.value == pytest.approx(other.value, rel=1e-4)
+    monkeypatch.setattr(stable_loss, "_LARGEST_BATCH", 3)
+    for measure, other in zip(loss_measures(base, halved, CONFIG, SIZE, file), first, strict=True):
+        assert measure.value == pytest.approx(other.value, rel=1e-4)
     assert by_name(first)["held_out_loss"].value != 1.0
 
 
@@ -79,7 +79,7 @@ def test_a_loss_that_is_no_number_is_none(
     lost = by_name(loss_measures(base, halved, CONFIG, SIZE, Path("any.safetensors")))
     assert lost["held_out_loss"].value is None
     assert lost["loss_gap"].value is None
-    assert lost["train_loss"].note == "the loss is no finite number"
+    assert lost["train_loss"].note == "the loss is not finite"
 
 
 def test_the_captions_are_those_of_the_run(
@@ -87,18 +87,20 @@ def test_the_captions_are_those_of_the_run(
 ) -> None:
     file = lora(base, tmp_path / "d.safetensors", 0.3)
     configs = [CONFIG, CONFIG.model_copy(update={"captions": "none", "alias": "mi_cv"})]
-    plain, aliased = (by_name(loss_measures(base, halved, one, SIZE, file)) for one in configs)
+    plain, aliased = (
+        by_name(loss_measures(base, halved, config, SIZE, file)) for config in configs
+    )
     assert plain["held_out_loss"].value != aliased["held_out_loss"].value
 
 
 def test_without_held_out_pictures_only_the_training_side_is_known(
     base: BaseModel, training_set: TrainingSet
 ) -> None:
-    found = by_name(loss_measures(base, training_set, CONFIG, SIZE, None))
-    assert (found["train_loss"].value, found["train_loss"].n) == (1.0, 12)
+    measures = by_name(loss_measures(base, training_set, CONFIG, SIZE, None))
+    assert (measures["train_loss"].value, measures["train_loss"].n) == (1.0, 12)
     for name in ("held_out_loss", "loss_gap"):
-        assert found[name].value is None
-        assert found[name].note == "no image was held out"
+        assert measures[name].value is None
+        assert measures[name].note == "no image was held out"
 
 
 def test_few_pictures_cover_the_whole_schedule() -> None:
@@ -122,9 +124,9 @@ def test_a_lora_that_learned_three_pictures_by_heart_knows_no_others(tmp_path: P
     gaps = []
     for outcome in train(base, three, [config], (5, 60), [tmp_path]):
         if isinstance(outcome, Checkpoint):
-            found = by_name(loss_measures(base, three, config, (64, 64), outcome.paths[0]))
-            gaps.append(found["loss_gap"].value or 0.0)
-    assert (found["held_out_loss"].low or 0) > 1.0
-    assert (found["train_loss"].value or 9) < 1.0
-    assert (found["loss_gap"].low or 0) > 0.0
+            measures = by_name(loss_measures(base, three, config, (64, 64), outcome.paths[0]))
+            gaps.append(measures["loss_gap"].value or 0.0)
+    assert (measures["held_out_loss"].low or 0) > 1.0
+    assert (measures["train_loss"].value or 9) < 1.0
+    assert (measures["loss_gap"].low or 0) > 0.0
     assert gaps[1] > gaps[0]

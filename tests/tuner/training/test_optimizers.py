@@ -43,13 +43,13 @@ def test_lion_shrinks_weights_and_leaves_those_without_gradient() -> None:
 def test_every_optimizer_finds_the_minimum_of_a_parabola(name: str) -> None:
     rate = 1.0 if name == "prodigy" else 0.05
     parts = groups(rate, rate / 2)
-    found = optimizers(parts, config(optimizer=name))
+    moving = optimizers(parts, config(optimizer=name))
     weights = [part["params"][0] for part in parts]  # type: ignore[index]
     for _ in range(300):
         sum(weight.square().sum() for weight in weights).backward()
-        for one in found:
-            one.step()
-            one.zero_grad()
+        for optimizer in moving:
+            optimizer.step()
+            optimizer.zero_grad()
     assert all(weight.abs().max() < 0.1 for weight in weights)
 
 
@@ -73,14 +73,14 @@ def test_eight_bits_need_a_gpu_and_the_library(monkeypatch: pytest.MonkeyPatch) 
 def rates(steps: int, **values: object) -> list[float]:
     settings = config(**values)
     (optimizer,) = optimizers(groups(1.0), settings)
-    found = []
+    rates_used = []
     scheduled = schedules([optimizer], settings, steps)
     for _ in range(steps):
-        found.append(optimizer.param_groups[0]["lr"])
+        rates_used.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        for one in scheduled:
-            one.step()
-    return found
+        for schedule in scheduled:
+            schedule.step()
+    return rates_used
 
 
 def test_schedules() -> None:

@@ -27,7 +27,7 @@ def drawn(base: BaseModel, lora: Path | None, folder: Path) -> list[Sample]:
 
 def judged(samples: list[Sample], cloth: float = 1.0) -> list[ScoredSample]:
     score = Score("cloth_share", cloth)
-    return [ScoredSample(one, {"cloth_share": score}) for one in samples]
+    return [ScoredSample(sample, {"cloth_share": score}) for sample in samples]
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_lora_that_changes_all_it_draws_leaks(
 
 def test_pixelated_pictures_of_the_base_are_left_out(base: BaseModel, tmp_path: Path) -> None:
     samples = drawn(base, None, tmp_path)
-    black = [replace(one, image=np.zeros_like(one.image)) for one in samples]
+    black = [replace(sample, image=np.zeros_like(sample.image)) for sample in samples]
     kept = judged(samples)
     first, second = cells(SUITE)
     kept[first] = judged(black, cloth=0.1)[first]
@@ -87,7 +87,7 @@ def test_no_more_than_a_third_of_the_suite_is_drawn_again(seeds: int, count: int
 
 def test_the_alias_is_put_as_in_training_and_the_noise_stays(base: BaseModel) -> None:
     aliased = with_alias(SUITE, "mi_cv")
-    assert [one.text for one in aliased.prompts] == ["mi_cv, 1girl", "mi_cv, 1boy"]
+    assert [prompt.text for prompt in aliased.prompts] == ["mi_cv, 1girl", "mi_cv, 1boy"]
     assert aliased.prompts[0].sex == "female"
     for index in range(len(SUITE.cells())):
         assert torch.equal(noise(base.pipeline, SUITE, index), noise(base.pipeline, aliased, index))

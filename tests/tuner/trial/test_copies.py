@@ -15,7 +15,7 @@ SIZE = (32, 32)
 
 def colours(images: Sequence[Image]) -> Floats:
     """Four mean colours as a unit vector: an embedding that needs no network."""
-    rows = np.stack([one.reshape(4, -1, 3).mean(axis=1).ravel() for one in images])
+    rows = np.stack([image.reshape(4, -1, 3).mean(axis=1).ravel() for image in images])
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
 
 

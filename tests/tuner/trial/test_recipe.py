@@ -111,8 +111,8 @@ def test_recipes_are_sampled_as_they_say_and_share_their_training(parts: Parts) 
     folder = parts.first
     assert parts.trained == [None, "mi_cv"]
     with Store(folder.results_db, read_only=True) as store:
-        rows = {one.number: store.samples(one.number, 2) for one in store.trials()}
-        assert [one.state for one in store.trials()] == ["complete"] * 3
+        rows = {trial.number: store.samples(trial.number, 2) for trial in store.trials()}
+        assert [trial.state for trial in store.trials()] == ["complete"] * 3
     assert rows[0][0].prompt.text == "1girl"
     assert rows[1][0].prompt.text == rows[2][0].prompt.text == "mi_cv, 1girl"
     assert folder.trial(1).rung(2).lora.read_bytes() == folder.trial(2).rung(2).lora.read_bytes()
@@ -126,14 +126,16 @@ def test_parts_with_other_seeds_count_together_and_can_be_joined(
     both = [parts.first, parts.second]
     series = read_series(both)
     assert sorted(series.runs["plain", None]) == [0, 1]
-    assert [one.difference.n for one in series.comparisons if one.difference] == [2, 2]
+    assert [
+        comparison.difference.n for comparison in series.comparisons if comparison.difference
+    ] == [2, 2]
     whole = StudyFolder(tmp_path / "whole")
     assert join(both, whole) == 6
     joined = read_series([whole])
     assert joined.comparisons == series.comparisons
     assert joined.config.training_seeds == (0, 1)
     with Store(whole.results_db, read_only=True) as store:
-        paths = [row.path for one in store.trials() for row in store.samples(one.number, 2)]
+        paths = [row.path for trial in store.trials() for row in store.samples(trial.number, 2)]
     assert len(set(paths)) == 6 * 4
     assert all(path.is_file() for path in paths)
     assert "What the runs show" in write_report(whole).read_text(encoding="utf-8")
