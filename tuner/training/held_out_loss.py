@@ -114,7 +114,7 @@ def _losses(
 ) -> dict[str, Floats]:
     """Return the mean loss of each picture of each side."""
     by_side = {}
-    with torch.no_grad(), trained.loaded(base, lora):
+    with torch.no_grad(), method.loaded(base, lora):
         for name, images in sides.items():
             if not images:
                 by_side[name] = np.zeros(0)

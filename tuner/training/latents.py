@@ -62,7 +62,7 @@ def _kept_or_encoded(
         return _encode(base, images, size)
     scaled = (size, "covered, cut at the centre, Lanczos", PIL.__version__, base.device.type)
     pictures = [image.sha256 for image in images]
-    found = base.tensor_cache.tensors(
+    tensors = base.tensor_cache.tensors(
         "vae", [*scaled, *pictures], lambda: vars(_encode(base, images, size))
     )
     return Latents(tensors["mean"].to(base.device), tensors["std"].to(base.device))

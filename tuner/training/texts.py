@@ -49,7 +49,7 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
 
 
 def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """Return the states of all `tokens`, from the base's shelf if they were computed before."""
+    """Return the states of all `tokens`, from the base's tensor cache if they were computed before."""
 
     @torch.no_grad()
     def read() -> dict[str, torch.Tensor]:
@@ -57,11 +57,11 @@ def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torc
         parts = [states(encoder, part, clip_skip) for part in torch.split(tokens, 64)]
         return {"hidden": torch.cat(parts)}
 
-    if base.shelf is None:
+    if base.tensor_cache is None:
         return read()["hidden"]
     # The tokens are the key: another policy, alias or tokenizer changes them.
     key = (clip_skip, transformers.__version__, base.device.type, tokens.tolist())
-    return base.shelf.tensors("text_encoder", key, read)["hidden"].to(base.device)
+    return base.tensor_cache.tensors("text_encoder", key, read)["hidden"].to(base.device)
 
 
 def step_tokens(

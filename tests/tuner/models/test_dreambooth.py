@@ -91,13 +91,13 @@ def test_a_base_in_half_precision_is_trained_in_float32(
 ) -> None:
     half = load_base(str(tiny_base), "cpu")
     half.pipeline.to(torch.bfloat16)
-    for name, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
+    for kind, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
         AcceleratorState._reset_state(reset_partial_state=True)
-        config = WHOLE.model_copy(update={"method": method, "rank": 2, **more})
-        (checkpoint,) = run(half, training_set, [config], [tmp_path / method], rungs=(2,))
+        config = WHOLE.model_copy(update={"method": kind, "rank": 2, **more})
+        (checkpoint,) = run(half, training_set, [config], [tmp_path / kind], rungs=(2,))
         assert 0 < checkpoint.losses[0] < 10
         assert {weight.dtype for weight in half.pipeline.unet.parameters()} == {torch.bfloat16}
-        with trained.loaded(half, checkpoint.paths[0]), torch.no_grad():
+        with method.loaded(half, checkpoint.paths[0]), torch.no_grad():
             drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
             assert drawn.dtype == torch.bfloat16
             assert drawn.isfinite().all()

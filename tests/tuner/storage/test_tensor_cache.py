@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tuner.data import TrainingSet, texts
-from tuner.data.texts import texts_of
+from tuner.data import TrainingSet
 from tuner.models import BaseModel, load_base
 from tuner.space import TrainConfig
 from tuner.storage.tensor_cache import TensorCache, weights_digest
@@ -22,8 +21,8 @@ def fresh(tiny_base: Path, folder: Path | None) -> BaseModel:
     """The base as another process would load it, with its tensor cache in `folder`."""
     base = load_base(str(tiny_base), "cpu")
     if folder is not None:
-        other.keep_at(folder)
-    return other
+        base.keep_at(folder)
+    return base
 
 
 @pytest.fixture
@@ -39,8 +38,8 @@ def networks_forbidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 def test_what_another_process_made_is_read_and_no_network_used(
     tiny_base: Path, training_set: TrainingSet, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    plain = fresh(base, None)
-    first = fresh(base, tmp_path)
+    plain = fresh(tiny_base, None)
+    first = fresh(tiny_base, tmp_path)
     made = latents_of(first, training_set, SIZE), texts_of(first, training_set, TrainConfig())
     request.getfixturevalue("networks_forbidden")
     second = load_base(str(tiny_base), "cpu")
@@ -74,9 +73,9 @@ def test_a_changed_policy_never_meets_old_embeddings(
     changed: dict[str, object], base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = TrainConfig.model_validate(changed)
-    texts_of(fresh(base, tmp_path), training_set, TrainConfig())
-    kept = texts_of(fresh(base, tmp_path), training_set, config)
-    own = texts_of(fresh(base, None), training_set, config)
+    texts_of(fresh(tiny_base, tmp_path), training_set, TrainConfig())
+    kept = texts_of(fresh(tiny_base, tmp_path), training_set, config)
+    own = texts_of(fresh(tiny_base, None), training_set, config)
     assert kept.hidden is not None
     assert own.hidden is not None
     assert torch.equal(kept.hidden, own.hidden)

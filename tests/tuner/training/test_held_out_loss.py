@@ -63,7 +63,7 @@ def test_the_same_question_has_the_same_answer(
     torch.manual_seed(99)
     shuffled = replace(halved, images=halved.images[::-1], held_out=halved.held_out[::-1])
     assert loss_measures(base, shuffled, CONFIG, SIZE, file) == first
-    monkeypatch.setattr(stable_loss, "_LARGEST_BATCH", 3)
+    monkeypatch.setattr(held_out_loss, "_LARGEST_BATCH", 3)
     for measure, other in zip(loss_measures(base, halved, CONFIG, SIZE, file), first, strict=True):
         assert measure.value == pytest.approx(other.value, rel=1e-4)
     assert by_name(first)["held_out_loss"].value != 1.0
