@@ -205,9 +205,8 @@ def test_the_verdict(expected: str, interval: tuple[float, float], told: str) ->
     one = Comparison(ALL, BASE, "pose", expected)  # type: ignore[arg-type]
     assert verdict(one, SeedDifference((low + high) / 2, low, high, 0.01, 5)) == told
     assert verdict(one, None) == "not run"
-    assert (
-        verdict(one, SeedDifference(0.2, -math.inf, math.inf, 1.0, 1)) == "one seed shows nothing"
-    )
+    single = SeedDifference(0.2, -math.inf, math.inf, 1.0, 1)
+    assert verdict(one, single) == "one seed shows nothing"
 
 
 def drawn(number: int, prompt: Prompt, blur: float = 0.3, **scores: float | None) -> ScoredSample:

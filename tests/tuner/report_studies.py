@@ -19,7 +19,7 @@ from metrics.contract import Prompt, Sample, Score, ScoredSample
 from metrics.objectives import objectives, rates
 from tuner.mannequin import draw
 from tuner.mannequin.figure import random_figure
-from tuner.report.findings import ASKS
+from tuner.report.findings import QUESTIONS
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow, StudyRow
 
@@ -64,7 +64,7 @@ def put_samples(
         image = figure(cell, size)
         if not path.exists():
             Picture.fromarray(image).save(path)
-        scores = {name: judged(name, rng, good) for name in ASKS}
+        scores = {name: judged(name, rng, good) for name in QUESTIONS}
         scored.append(ScoredSample(Sample(prompt, seed, image, path), scores))
     row = RungRow(trial, step, objectives(scored, None), rates(scored), None, files / "grid.png")
     with Store(folder.results_db) as store:

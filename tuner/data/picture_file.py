@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -109,6 +108,8 @@ def read_pixels(path: Path) -> Image.Image:
 
 def pixelated(image: Pixels) -> Pixels:
     """Return the picture in blocks of one colour, 12 along its longer side."""
+    import cv2  # not above: `tuner check` reads folders without it
+
     height, width = image.shape[:2]
     longer = max(height, width)
     few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))

@@ -149,7 +149,7 @@ def _extra_arm(
     lengths: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A third arm on a random side, at least 50 degrees away from that side's own arm."""
+    """Place a third arm on a random side, at least 50 degrees away from that side's own arm."""
     neck, shoulder = base
     index = int(rng.integers(2))
     side = (1, -1)[index]

@@ -17,7 +17,7 @@ FLAWED = 0.5
 READ = "pose_readable"
 """The judge that keeps the joints."""
 
-ASKS = {
+QUESTIONS = {
     READ: "Can a pose be read?",
     "limbs": "Are there two arms and two legs?",
     "one_person": "Is there one person?",

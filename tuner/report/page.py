@@ -19,7 +19,7 @@ from plotly.offline import get_plotlyjs
 from metrics.contract import Objective
 from tuner.errors import TunerError
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
-from tuner.report.findings import ASKS
+from tuner.report.findings import QUESTIONS
 from tuner.report.pictures import Shown, Wall, as_json, judges, key, pictures
 from tuner.report.verdicts import COLUMNS, RULE, cells, verdict_rows
 from tuner.results import read_series, read_study_data
@@ -53,7 +53,7 @@ def page(data: StudyData, found: Answer, pictures: Wall) -> str:
         pictures=pictures,
         written=minutes(utc_now()),
         begun=minutes(data.results.study.begun),
-        asks=ASKS,
+        questions=QUESTIONS,
         commands=commands(data, found),
         facts=Markup(_in_script(_facts(data, found, pictures))),
         plotly=Markup(get_plotlyjs()),

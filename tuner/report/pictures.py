@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from tuner.report.findings import ASKS, READ, Drawing, Finding, Point, drawing, findings
+from tuner.report.findings import QUESTIONS, READ, Drawing, Finding, Point, drawing, findings
 from tuner.report.thumbnails import Thumbnail, thumbnails
 from tuner.results.study_data import StudyData, Who
 from tuner.storage.rows import SampleRow
@@ -117,9 +117,9 @@ def pictures(data: StudyData, chosen: int | None) -> Wall:
 
 
 def judges(data: StudyData) -> list[str]:
-    """Return the judges whose scores the study keeps: those of ASKS in its order, then others."""
+    """Return the judges with scores in the study: those of QUESTIONS in order, then others."""
     known = {name for of in data.samples.values() for row in of[:1] for name in row.scores}
-    return [*(name for name in ASKS if name in known), *sorted(known - set(ASKS))]
+    return [*(name for name in QUESTIONS if name in known), *sorted(known - set(QUESTIONS))]
 
 
 def spread(rows: Sequence[SampleRow], count: int) -> list[SampleRow]:

@@ -216,7 +216,7 @@ def retrained(repeats: Sequence[Run], base: Judged, name: str, noise: Noise) -> 
 def _posterior(
     judged: Judged, base: Judged, names: Sequence[str], rng: np.random.Generator
 ) -> Floats:
-    """Draws of the objectives, shape (objectives, DRAWS)."""
+    """Return draws of the objectives, shape (objectives, DRAWS)."""
     return np.stack([draws(name, judged, base, rng) for name in names])
 
 

@@ -1,6 +1,6 @@
 """Problems of a configuration: where, what was found, what is allowed, what was probably meant.
 
-All problems are collected, so that a user mends a file once and not once for each error.
+All problems are collected, so that a user corrects a file once and not once for each error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _READ_BEFORE = (("extends",), ())
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing to mend: the key path in the file and a sentence about it."""
+    """One thing to correct: the key path in the file and a sentence about it."""
 
     path: KeyPath
     text: str
@@ -53,9 +53,9 @@ def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
     return Problem(path, f"unknown key{hint}{listed}")
 
 
-def not_allowed(path: KeyPath, found: object, allowed: str) -> Problem:
+def not_allowed(path: KeyPath, value: object, allowed: str) -> Problem:
     """Return the problem of a value of the wrong kind or out of bounds."""
-    return Problem(path, f"found {show(found)}, allowed: {allowed}")
+    return Problem(path, f"found {show(value)}, allowed: {allowed}")
 
 
 def check_model(model: type[BaseModel], data: object, path: KeyPath = ()) -> list[Problem]:

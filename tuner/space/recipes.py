@@ -36,11 +36,11 @@ MEASURES: Mapping[str, str] = {
     "clothes_told": "probability of the named colours of clothes",
     "ground": "deviation of the picture's rim",
     "copies": "share of samples that are copies of training images",
-    "diversity": "seeds of a prompt give different figures, next to the base's",
-    "layout": "figures stand as those of the held-out pictures do",
+    "diversity": "difference of figures between the seeds of a prompt, over the base's",
+    "layout": "position of figures, compared with the held-out pictures",
     "effect": "difference from the base's sample of the same noise",
     "held_out_loss": "denoising loss on held-out pictures over the base's",
-    "loss_gap": "that loss minus the one on pictures trained on",
+    "loss_gap": "that loss minus the loss on the training pictures",
 }
 """Measures by which runs are compared, with their meaning; `run_measures` computes them.
 

@@ -1,7 +1,6 @@
 """Check the parts of a search space that need more than a type.
 
-These are training keys, starting points, prompts and sizes. Each function returns what it read and
-the problems it found; what could not be read is left out.
+Each function returns what it read and the problems it found; what could not be read is left out.
 """
 
 from __future__ import annotations
@@ -255,9 +254,7 @@ def _when_problems(read: Train) -> list[Problem]:
             path: KeyPath = ("train", name, "when", other)
             named = read.get(other)
             if not isinstance(named, Choices) or named.when:
-                rule = (
-                    f"a parameter with choices and without `when` of its own, which {other} is not"
-                )
+                rule = f"a parameter with choices and no `when` of its own, which {other} is not"
                 problems.append(Problem(path, f"found {other}, allowed: {rule}"))
                 continue
             strange = [value for value in wanted if not contains(named, value)]
@@ -266,10 +263,7 @@ def _when_problems(read: Train) -> list[Problem]:
 
 
 def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list[Problem]:
-    """Return problems: `train.data` is missing or wrong.
-
-    It is set if there is only one name.
-    """
+    """Return problems of `train.data`, which is set if there is only one name."""
     path: KeyPath = ("train", "data")
     names = list(data) if isinstance(data, Mapping) else []
     rule = f"one of the names in data ({', '.join(map(str, names))})"

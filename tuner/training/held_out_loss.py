@@ -23,7 +23,7 @@ from metrics.intervals import central, ratio_draws
 from tuner.data import TrainingSet
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage
-from tuner.models import BaseModel
+from tuner.models import BaseModel, method
 from tuner.models.text_encoder import states, tokens_of
 from tuner.space import TrainConfig
 from tuner.training import losses

@@ -18,7 +18,7 @@ def target(
     """Return the value that the UNet is trained to predict, of the shape of `latents`.
 
     It is the noise itself (Ho et al. 2020, eq. 14) or the velocity (Salimans & Ho 2022, section 4),
-    as the base's scheduler says. Raises ConfigError for any other prediction type.
+    as configured in the base's scheduler. Raises ConfigError for any other prediction type.
     """
     kind = schedule.config.prediction_type
     if kind == "epsilon":

@@ -49,7 +49,7 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
 
 
 def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """Return the states of all `tokens`, from the base's tensor cache if they were computed before."""
+    """Return the states of all `tokens`, from the tensor cache if it has them."""
 
     @torch.no_grad()
     def read() -> dict[str, torch.Tensor]:

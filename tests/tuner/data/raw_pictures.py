@@ -37,7 +37,7 @@ def table(out: Path) -> dict[str, list[dict[str, str]]]:
 
 
 def state(folder: Path) -> dict[str, tuple[str, int]]:
-    """Content and time of every file below a folder."""
+    """Return hash and time of every file below a folder."""
     return {
         path.relative_to(folder).as_posix(): (
             hashlib.sha256(path.read_bytes()).hexdigest(),

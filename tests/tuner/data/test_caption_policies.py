@@ -125,8 +125,7 @@ GOLDEN = [
         "mi_cv, photo of ladies, lower body; a gentleman",
     ),
 ]
-"""Caption, then what `all`, `gender`, `gender+framing` and `all` with an alias made of it before
-there were lists."""
+"""Caption, then the results of `all`, `gender`, `gender+framing` and `all` with an alias."""
 
 
 @pytest.mark.parametrize(("caption", "everything", "gender", "framing", "aliased"), GOLDEN)

@@ -87,7 +87,7 @@ def test_a_box_within_a_square() -> None:
 
 @pytest.fixture(scope="module")
 def read() -> tuple[Image, Person, tuple[float, float]]:
-    """A figure of 256 px, what the landmarker reads of it, and where its nose is drawn."""
+    """Return a figure of 256 px, the landmarker's person in it, and its true nose."""
     figure = Figure("female", ground="cluttered", jitter=3)
     image = draw(figure, 256)
     landmarker = PoseLandmarker(fetch("pose_landmarker"))

@@ -59,7 +59,7 @@ def test_a_tag_that_is_only_possible_is_doubtful(tmp_path: Path) -> None:
 def test_a_missing_model_is_reported_in_a_line(
     kind: type[Captioner] | type[Tagger], tmp_path: Path
 ) -> None:
-    """A hub id without a network (the tests run offline), an empty folder."""
+    """Try a hub id without a network (the tests run offline), then an empty folder."""
     (tmp_path / "empty").mkdir()
     for model in ("someone/not-there", str(tmp_path / "empty")):
         with pytest.raises(MissingModelError, match="does not load") as caught:

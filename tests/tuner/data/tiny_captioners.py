@@ -19,7 +19,7 @@ WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "woman", "man", "tod
 
 
 def save_tiny_blip(folder: Path, word: str) -> Path:
-    """A BLIP of random weights whose decoder is made to say `word` again and again."""
+    """Save a BLIP of random weights whose decoder repeats `word`."""
     folder.mkdir()
     (folder / "vocab.txt").write_text("\n".join(WORDS))
     begin = len(WORDS)  # as in the published models: a token that the tokenizer has no text for
@@ -77,7 +77,7 @@ TAGS: Mapping[str, tuple[int, tuple[float, float, float], float]] = {
 def save_tiny_tagger(
     folder: Path, biases: Mapping[str, float] | None = None, side: int = 16
 ) -> Path:
-    """A tagger that sees the mean colour; its inputs and outputs are those of WD14 v2 and v3."""
+    """Save a tagger of the mean colour with the inputs and outputs of WD14 v2 and v3."""
     folder.mkdir()
     lines = [f"{n},{name},{tag[0]},1" for n, (name, tag) in enumerate(TAGS.items())]
     (folder / "selected_tags.csv").write_text("\n".join(["tag_id,name,category,count", *lines]))
@@ -88,7 +88,7 @@ def save_tiny_tagger(
 
 
 def _onnx(side: int, weights: Sequence[float], biases: Sequence[float]) -> bytes:
-    """sigmoid(mean(picture) @ weights + biases), written field by field as onnx.proto has them."""
+    """Write sigmoid(mean(picture) @ weights + biases) field by field as in onnx.proto."""
     count = len(biases)
     axes = _text(1, "axes") + _number(8, 1) + _number(8, 2) + _number(20, 7)
     keep = _text(1, "keepdims") + _number(3, 0) + _number(20, 2)
@@ -108,7 +108,7 @@ def _onnx(side: int, weights: Sequence[float], biases: Sequence[float]) -> bytes
 
 def _node(kind: str, inputs: Sequence[str], output: str, *attributes: bytes) -> bytes:
     names = b"".join(_text(1, name) for name in inputs) + _text(2, output)
-    return names + _text(4, kind) + b"".join(_field(5, one) for one in attributes)
+    return names + _text(4, kind) + b"".join(_field(5, attribute) for attribute in attributes)
 
 
 def _tensor(name: str, shape: Sequence[int], values: Sequence[float]) -> bytes:

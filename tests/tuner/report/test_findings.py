@@ -4,7 +4,7 @@ import pytest
 
 from metrics.contract import Score
 from metrics.scoring import JUDGES
-from tuner.report.findings import ASKS, Drawing, drawing, findings
+from tuner.report.findings import QUESTIONS, Drawing, drawing, findings
 
 JOINTS = [round(0.03 * n, 2) for n in range(26)]
 
@@ -14,10 +14,10 @@ def scores(*given: Score) -> dict[str, Score]:
 
 
 def test_every_judge_has_its_question() -> None:
-    assert set(ASKS) == {judge.name for judge in JUDGES}
+    assert set(QUESTIONS) == {judge.name for judge in JUDGES}
 
 
-def test_what_is_wrong_is_told_in_words_the_surest_first() -> None:
+def test_faults_are_in_words_the_surest_first() -> None:
     result = findings(
         scores(
             Score("limbs", 0.3, None, {"worst": "missing arm"}),
@@ -39,7 +39,7 @@ def test_what_is_wrong_is_told_in_words_the_surest_first() -> None:
     ]
 
 
-def test_a_judge_of_another_version_is_told_by_its_name() -> None:
+def test_a_judge_of_another_version_is_shown_by_its_name() -> None:
     assert findings(scores(Score("layout", 0.2)))[0].words == "layout low"
 
 

@@ -107,7 +107,7 @@ def test_rungs_are_held_against_each_trials_own_last() -> None:
     assert (second.step, second.reached, second.stopped, second.trials) == (20, 12, 4, 8)
 
 
-def test_rungs_of_few_trials_say_nothing() -> None:
+def test_rungs_of_few_trials_predict_nothing() -> None:
     rungs = {n: [rung(n, 10, pose=n / 4), rung(n, 20, pose=n / 4)] for n in range(4)}
     (agreement,) = agreements(whole(rungs), rungs, ["pose"])
     assert (agreement.correlations["pose"], agreement.order, agreement.warning) == (

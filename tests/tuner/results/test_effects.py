@@ -56,7 +56,7 @@ def test_without_any_effect_hardly_a_study_finds_one() -> None:
     assert false <= 0.1 * 120
 
 
-def test_few_trials_and_constant_objectives_say_nothing() -> None:
+def test_few_trials_and_constant_objectives_give_no_effect() -> None:
     for parameters, values in ((trials(7), np.arange(7) / 7), (trials(30), np.full(30, 0.5))):
         every = effects(parameters, list(values))
         assert every
@@ -110,7 +110,7 @@ def test_the_difference_of_means_is_welchs() -> None:
         ([None, 1, 2], False),
     ],
 )
-def test_numbers_with_an_order_are_told_from_choices(levels: list[object], numeric: bool) -> None:
+def test_numbers_with_an_order_are_not_choices(levels: list[object], numeric: bool) -> None:
     assert is_numeric(levels) == numeric
 
 

@@ -107,7 +107,7 @@ def test_runs_are_paired_by_their_seed() -> None:
     assert comparison.verdict == "supported"
 
 
-def test_the_base_stands_against_every_seed() -> None:
+def test_the_base_is_compared_with_every_seed() -> None:
     of = {**runs(a=[0.7, 0.8, 0.9, 0.8, 0.8]), (BASE, None): {-1: {"pose_bare": 0.5}}}
     (comparison,) = compare([hypothesis(against=BASE)], of)
     assert comparison.difference is not None

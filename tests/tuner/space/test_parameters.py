@@ -37,7 +37,7 @@ def test_contains(
     assert not any(contains(parameter, value) for value in outside)
 
 
-def test_every_parameter_is_told_in_words() -> None:
+def test_every_parameter_is_described_in_words() -> None:
     assert describe(Fixed(None)) == "null (fixed)"
     assert describe(Choices(("a", 2, True))) == "one of 'a', 2, true"
     assert describe(IntRange(1, 9, step=4)) == "a whole number from 1 to 9 in steps of 4"

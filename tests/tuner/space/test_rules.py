@@ -119,13 +119,13 @@ BAD = [
 
 
 @pytest.mark.parametrize(("text", "expected"), BAD, ids=[text for text, _ in BAD])
-def test_what_is_wrong_is_told_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_mistake_is_reported_in_one_line(tmp_path: Path, text: str, expected: str) -> None:
     (line,) = [each for each in _errors(tmp_path, text) if expected in each]
     assert line.startswith("x.yaml")
     assert len(_errors(tmp_path, text)) == 1
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     text = (
         "seed: x\nseed: 1\ntrain: {rank: 0, alpah: 1}\nstart_from: [{alias: 5}]\nsuite: {size: 9}"
     )
@@ -176,7 +176,7 @@ def test_whole_number_recipes_are_whole(tmp_path: Path) -> None:
         assert len(_errors(tmp_path, text % value)) == 1
 
 
-def test_a_base_of_another_size_is_told_which_file_fits() -> None:
+def test_a_base_of_another_size_names_the_file_that_fits() -> None:
     spaces = shipped_spaces()
     with pytest.raises(ConfigError, match=r"pose_sd15.yaml for such bases") as small:
         load_study(spaces["pose"], base="owner/name")
@@ -192,7 +192,7 @@ def test_the_file_that_fits_is_named(tmp_path: Path) -> None:
     assert "search_spaces/pose.yaml is for such sizes" in line
 
 
-def test_wrong_options_are_told_by_their_name(tmp_path: Path) -> None:
+def test_wrong_options_are_reported_by_their_name(tmp_path: Path) -> None:
     lines = _errors(tmp_path, "", trials=0, seed=-1, set_values=["train.rank=0", "sede=1"])
     assert [line.split(": found")[0].split(": unknown")[0] for line in lines] == [
         "--set train.rank=0: train.rank",

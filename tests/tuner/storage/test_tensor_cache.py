@@ -70,7 +70,7 @@ def test_what_another_process_made_is_read_and_no_network_used(
     ids=str,
 )
 def test_a_changed_policy_never_meets_old_embeddings(
-    changed: dict[str, object], base: BaseModel, training_set: TrainingSet, tmp_path: Path
+    changed: dict[str, object], tiny_base: Path, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = TrainConfig.model_validate(changed)
     texts_of(fresh(tiny_base, tmp_path), training_set, TrainConfig())
@@ -132,7 +132,7 @@ def test_a_file_that_is_not_what_it_should_be_is_made_again(harm: str, tmp_path:
     assert len(calls) == before + 1 + 2
 
 
-def test_a_digest_tells_weights_from_others() -> None:
+def test_a_digest_differs_for_other_weights() -> None:
     torch.manual_seed(0)
     first, other = (torch.nn.Linear(3, 2) for _ in range(2))
     assert weights_digest(first) != weights_digest(other)

@@ -13,7 +13,7 @@ from tuner.mannequin.dataset import data_folder
 from tuner.models import BaseModel, adapter, load_base
 from tuner.space import TrainConfig
 from tuner.storage import shipped
-from tuner.training import Checkpoint, loss_measures, losses, train
+from tuner.training import Checkpoint, held_out_loss, loss_measures, losses, train
 from tuner.training.held_out_loss import TIMESTEPS, timesteps
 
 SIZE = (32, 32)

@@ -107,7 +107,7 @@ def run_part(base: BaseModel, training_set: TrainingSet, parent: Path, seed: int
     return folder
 
 
-def test_recipes_are_sampled_as_they_say_and_share_their_training(parts: Parts) -> None:
+def test_recipes_are_sampled_as_they_state_and_share_their_training(parts: Parts) -> None:
     folder = parts.first
     assert parts.trained == [None, "mi_cv"]
     with Store(folder.results_db, read_only=True) as store:
