@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from judges import clocked, main
 
 from metrics import open_detectors
@@ -57,6 +58,7 @@ def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
         assert {name: clock.calls for name, clock in clocks.items()} == asked
 
 
+@pytest.mark.slow
 def test_the_page_adds_up(tmp_path: Path) -> None:
     file = tmp_path / "judges.md"
     main(["--pictures", "1", "--repeats", "1", "--result", str(file)])

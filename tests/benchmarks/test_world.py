@@ -27,10 +27,9 @@ from world_runs import (
 )
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from metrics.detectors.models import cache_folder
-from tuner.mannequin.dataset import VARIANTS, VERSION, write_dataset
+from tuner import mannequin
+from tuner.mannequin.dataset import VARIANTS
 from tuner.results.verdicts import SeedDifference
-from tuner.storage import shipped
 
 SCALE = Scale()
 ARMS = {arm.name: arm for effect in EFFECTS for arm in effect.arms}
@@ -288,11 +287,8 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
-def test_the_command_runs_goes_on_and_tells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TUNER_HOME", str(home_with_few_pictures(tmp_path / "home")))
+@pytest.mark.skipif(not (mannequin.BASE / "model_index.json").is_file(), reason="no weights here")
+def test_the_command_runs_goes_on_and_tells(tmp_path: Path, few_pictures: None) -> None:
     asked = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
     world.main(["--only", "f", *asked.split()])
     first = finished(tmp_path / "world.jsonl", judges_digest())
@@ -303,14 +299,3 @@ def test_the_command_runs_goes_on_and_tells(
     assert (tmp_path / "grids" / "gender tags.png").is_file()
     assert "one seed shows nothing" in (tmp_path / "world.md").read_text()
     assert "matplotlib" in sys.modules
-
-
-def home_with_few_pictures(home: Path) -> Path:
-    """TUNER_HOME with the judges' models of this machine and 40 pictures of the mannequin's."""
-    models = cache_folder()
-    models.mkdir(parents=True, exist_ok=True)
-    data = home / "mannequin" / f"data-{VERSION}"
-    data.mkdir(parents=True)
-    (home / "models").symlink_to(models)
-    write_dataset(data, count=40)
-    return home

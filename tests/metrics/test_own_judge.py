@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 import metrics
@@ -43,6 +44,7 @@ def test_the_example_is_short() -> None:
     assert len(block("python").splitlines()) < 40
 
 
+@pytest.mark.slow
 def test_one_file_and_one_line_add_a_judge(tmp_path: Path) -> None:
     package = tmp_path / "code" / "metrics"
     shutil.copytree(Path(metrics.__file__).parent, package)

@@ -34,6 +34,7 @@ def test_dressed_is_told_from_undressed(cloth: Callable[..., np.ndarray]) -> Non
     assert (undressed < 0.5).mean() >= 0.97
 
 
+@pytest.mark.slow
 def test_a_drawing_style_that_no_threshold_was_set_on_is_judged_too(
     cloth: Callable[..., np.ndarray],
 ) -> None:

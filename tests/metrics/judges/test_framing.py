@@ -35,6 +35,7 @@ def test_the_class_is_right_on_rendered_figures(
     assert np.mean(right) >= 0.98
 
 
+@pytest.mark.slow
 def test_the_class_is_right_in_a_style_that_nothing_was_set_by(
     evidence: Callable[[Image], Evidence],
 ) -> None:

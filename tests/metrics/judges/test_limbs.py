@@ -68,6 +68,7 @@ def test_the_box_of_an_arm_too_many_lies_where_it_was_drawn(
     assert hits >= 0.8 * found
 
 
+@pytest.mark.slow
 def test_faulty_legs_are_found_where_the_frame_shows_them(
     values: Callable[..., np.ndarray],
 ) -> None:
@@ -77,6 +78,7 @@ def test_faulty_legs_are_found_where_the_frame_shows_them(
         assert area_under_curve(faulty, sound) >= 0.9, fault
 
 
+@pytest.mark.slow
 def test_soft_pictures_of_sound_figures_are_rarely_flagged(
     values: Callable[..., np.ndarray],
 ) -> None:

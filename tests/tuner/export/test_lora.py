@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,14 +28,21 @@ PROMPTS = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green", "b
 
 
 @pytest.fixture
-def study(base: BaseModel, tiny_base: Path, training_set: object, tmp_path: Path) -> StudyFolder:
+def study(made: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of that study."""
+    return StudyFolder(shutil.copytree(made.root, tmp_path / "small"))
+
+
+@pytest.fixture(scope="module")
+def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A study of the tiny base with trial 4, whose LoRA changes the pictures clearly."""
-    folder = StudyFolder(tmp_path / "small")
+    parent = tmp_path_factory.mktemp("made")
+    folder = StudyFolder(parent / "small")
     suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
     config = StudyConfig(
         study="small",
         base=str(tiny_base),
-        data=str(tmp_path),
+        data=str(parent),
         budget=BudgetConfig(rungs=(7,)),
         suite=suite,
     )

@@ -85,6 +85,7 @@ def test_the_prompt_gets_the_other_sex_only_if_it_names_one() -> None:
     assert not list(wrong_sex(Case("g", 0, SOUND, (), Sample(Prompt("p"), 0, image))))
 
 
+@pytest.mark.slow
 def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
     file = tmp_path / "new" / "judges.json"
     done = selfcheck("--count", 2, "--size", 96, "--json", file)

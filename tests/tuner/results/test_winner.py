@@ -160,6 +160,7 @@ def test_the_recipes_interval_holds_over_training_seeds_too(rng: np.random.Gener
     assert 0 <= loud.low < loud.value < loud.high <= 1
 
 
+@pytest.mark.slow
 def test_what_one_more_training_gives_lies_in_the_recipes_interval() -> None:
     """Training seeds move the chance of sound limbs by a standard deviation of 0.06."""
     rng, inside = np.random.default_rng(3), []

@@ -58,7 +58,7 @@ def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
     assert len({str(one) for one in through}) >= (6 if name == "nsga2" else 9)
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp"])
+@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_sampler_that_learns_goes_where_it_is_good(tmp_path: Path, name: str) -> None:
     config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
     rates = [float(one["learning_rate"]) for one in asked(config, tmp_path / "s", 18)]  # type: ignore[arg-type]

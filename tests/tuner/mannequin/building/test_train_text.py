@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from tuner.mannequin.building.train_text import token_ids, train_text
@@ -19,7 +20,8 @@ def _apart(steps: int, folder: Path) -> float:
     return float((states[0] - states[1]).norm())
 
 
-def test_a_trained_encoder_shows_a_colour_in_the_mean_of_its_tokens(tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_trained_encoder_tells_a_colour_in_the_mean_of_its_tokens(tmp_path: Path) -> None:
     assert _apart(40, tmp_path) > 4 * _apart(0, tmp_path)
 
 
