@@ -26,6 +26,7 @@ from tuner.space.recipes import MEASURES
 
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
+RULES = ROOT / "tests" / "tuner" / "test_architecture.py"
 END = "<!-- end -->"
 
 
@@ -246,6 +247,27 @@ def shown_default(parameter: Any) -> str:
     return f"`{parameter.default}`" if parameter.default not in (None, False, ()) else ""
 
 
+def table() -> str:
+    """Return the rooms of tuner from the top down: the names at their doors, their imports."""
+    tree = ast.parse(RULES.read_text(encoding="utf-8"))
+    values = {
+        ast.unparse(node.targets[0]): node.value for node in tree.body if type(node) is ast.Assign
+    }
+    may_import: dict[str, str] = ast.literal_eval(values["MAY_IMPORT"])
+    lines = ["| room | its door hands on | may import |", "|---|---|---|"]
+    for name, others in may_import.items():
+        door = ast.parse((ROOT / "tuner" / name / "__init__.py").read_text(encoding="utf-8"))
+        public = [
+            f"`{alias.name}`"
+            for node in ast.walk(door)
+            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("tuner.")
+            for alias in node.names
+        ]
+        below = ", ".join(others.split()) if len(others.split()) < 12 else "everything below"
+        lines.append(row(f"`{name}/`", ", ".join(public), below or "-"))
+    return "\n".join([*lines, ""])
+
+
 def rooms() -> str:
     """Return a table of the files of each folder of the code."""
     lines: list[str] = []
@@ -283,6 +305,7 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "commands": ("commands.md", commands),
     "keys": ("search_space.md", keys),
     "measures": ("recipes.md", measures),
+    "table": ("architecture.md", table),
     "rooms": ("architecture.md", rooms),
 }
 """The generated parts by their name: the page, and what goes there."""
@@ -290,10 +313,11 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 def pages() -> dict[Path, str]:
     """Return the pages with generated parts as they should be."""
-    return {
-        DOCS / page: filled((DOCS / page).read_text(encoding="utf-8"), name, make())
-        for name, (page, make) in PARTS.items()
-    }
+    texts: dict[Path, str] = {}
+    for name, (page, make) in PARTS.items():
+        path = DOCS / page
+        texts[path] = filled(texts.get(path) or path.read_text(encoding="utf-8"), name, make())
+    return texts
 
 
 def filled(text: str, name: str, part: str) -> str:

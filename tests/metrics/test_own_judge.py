@@ -48,7 +48,7 @@ def test_the_example_is_short() -> None:
 def test_one_file_and_one_line_add_a_judge(tmp_path: Path) -> None:
     package = tmp_path / "code" / "metrics"
     shutil.copytree(Path(metrics.__file__).parent, package)
-    (package / "colour.py").write_text(block("python"), encoding="utf-8")
+    (package / "judges" / "colour.py").write_text(block("python"), encoding="utf-8")
     judges = package / "scoring.py"
     judges.write_text(changed(judges.read_text("utf-8"), block("diff")), encoding="utf-8")
     pictures = tmp_path / "pictures"

@@ -24,10 +24,6 @@ from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 
 torch.set_num_threads(1)
 
-# The smallest of files takes PNG's encoder ten times as long and shows the same picture.
-_save = Image.Image.save
-Image.Image.save = lambda picture, *to, optimize=False, **how: _save(picture, *to, **how)
-
 # Whenever a study is opened, Optuna has the files of all its schemas read and run anew: here once.
 # `env.py` is no such file: running it is what writes the version into a database.
 _load, _load_once = alembic.util.load_python_file, functools.cache(alembic.util.load_python_file)

@@ -45,7 +45,7 @@ def write_sheet(audit: Audit, path: Path) -> None:
     sheet = contact_sheet(audit)
     try:
         with replacing(path) as temporary:
-            sheet.save(temporary, optimize=True)
+            sheet.save(temporary)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
 

@@ -49,7 +49,7 @@ def grid(samples: Sequence[Sample]) -> Image.Image:
 def write_grid(samples: Sequence[Sample], path: Path) -> None:
     """Write the grid as PNG, whole or not at all."""
     with replacing(path) as temporary:
-        grid(samples).save(temporary, optimize=True)
+        grid(samples).save(temporary)
 
 
 def _cell_size(sample: Sample) -> tuple[int, int]:
