@@ -30,6 +30,7 @@ from tuner.models import load_base
 from tuner.storage.files import write_text
 from tuner.training import Checkpoint, train
 from tuner.trial.grid import write_grid
+from tuner.trial.keep import write_grid
 
 RESULT = Path(__file__).parent / "results" / "overtraining.md"
 SCALE = Scale(steps=300, noise_seeds=4)
@@ -92,9 +93,9 @@ def run(bench: Bench, kind: Kind, seed: int, grids: Path | None) -> Row:
     base = bench.reference(suite)
     try:
         with closing(
-            train(bench.base, images, [arm.train_config(seed)], [kind.steps], [bench.folder])
+            train(bench.base, images, arm.train_config(seed), [kind.steps], bench.folder)
         ) as outcomes:
-            lora = next(one.paths[0] for one in outcomes if isinstance(one, Checkpoint))
+            lora = next(one.path for one in outcomes if isinstance(one, Checkpoint))
             scored = bench.scored(suite, lora)
     except DivergedError:
         return Row(kind.name, seed, None, None, None)

@@ -57,6 +57,7 @@ from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
 from tuner.trial.grid import write_grid
+from tuner.trial.keep import write_grid
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -89,9 +90,12 @@ class Bench:
 
     def scored(self, suite: SuiteConfig, lora: Path | None) -> list[ScoredSample]:
         """The suite drawn with `lora` and scored. Raises DivergedError."""
-        with closing(sample(self.base, suite, lora, RungFolder(self.folder))) as outcomes:
-            samples = [outcome for outcome in outcomes if isinstance(outcome, list)][-1]
-        return score(samples, self.judges)
+        drawing = sample(self.base, suite, lora, RungFolder(self.folder))
+        while True:
+            try:
+                next(drawing)
+            except StopIteration as stop:
+                return score(stop.value, self.judges)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -209,10 +213,10 @@ def _checkpoints(bench: Bench, group: Sequence[Run]) -> Iterator[tuple[int, Path
     images, _ = bench.training_set(first.arm.data)
     config = first.arm.train_config(first.seed)
     steps = sorted({run.arm.steps(bench.scale) for run in group})
-    with closing(train(bench.base, images, [config], steps, [bench.folder])) as outcomes:
+    with closing(train(bench.base, images, config, steps, bench.folder)) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, Checkpoint):
-                yield outcome.step, outcome.paths[0]
+                yield outcome.step, outcome.path
 
 
 def _measure(bench: Bench, run: Run, lora: Path | None) -> dict[str, float | None]:

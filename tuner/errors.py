@@ -1,6 +1,7 @@
 """Errors that a user can cause and mend: one clear line each, with the exit code of the command.
 
-Any other exception that reaches the command line is a bug and keeps its traceback.
+DivergedError and OutOfMemoryError end a trial and are recorded as its reason. Any other exception
+that reaches the command line is a bug and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -36,13 +37,9 @@ class DiskError(TunerError):
     exit_code = 74
 
 
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as Ctrl-C does."""
-
-
 class DivergedError(Exception):
     """The loss, the weights or the pictures of a trial are no longer finite numbers."""
 
 
 class OutOfMemoryError(Exception):
-    """A trial asked for more memory than the device or the machine has."""
+    """A trial needs more memory than the device or the machine has."""

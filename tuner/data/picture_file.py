@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -26,7 +27,9 @@ MAX_PIXELS = 50_000_000
 LONGEST = 10
 """Largest ratio of sides that a detector is given: at 300 to 1 MediaPipe kills the process."""
 
-_BLOCKS = 12  # along the longer side: a figure can be guessed, no part of it is visible
+_BLOCKS = 12
+"""Blocks of a pixelated picture along its longer side: a figure can be guessed, no part of it
+recognised."""
 
 _ORIENTATION = 0x0112
 _TURNS = {
@@ -107,9 +110,7 @@ def read_pixels(path: Path) -> Image.Image:
 
 
 def pixelated(image: Pixels) -> Pixels:
-    """Return the picture in blocks of one colour, 12 along its longer side."""
-    import cv2  # not above: `tuner check` reads folders without it
-
+    """Return the picture in blocks of one colour each, 12 along its longer side."""
     height, width = image.shape[:2]
     longer = max(height, width)
     few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))

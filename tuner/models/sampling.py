@@ -1,7 +1,7 @@
-"""Draw the suite with the base, or with what a file that was trained on it makes of it.
+"""Draw the suite with the base, or with a LoRA or weights that were trained on it.
 
-The noise of a cell is a matter of its prompt's place and its seed alone: every trial begins from
-the same noise, whatever the batches, so that differences between trials are paired.
+The noise of a cell depends only on its prompt's place and its seed: every trial begins from the
+same noise, whatever the batches, so that differences between trials are paired.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 
 _LARGEST_BATCH = 26
-"""More gains nothing on two cores or on a large GPU, and Progress comes between batches."""
+"""Pictures in a batch: more is no faster on two cores or on a large GPU, and Progress comes
+between batches."""
 
 _BYTES_PER_UNIT = 800
 """Memory of one guided picture for each latent place and channel of the UNet's first level,
@@ -53,7 +54,8 @@ _SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "heun": (HeunDiscreteScheduler, {}),  # Karras et al. 2022; two predictions a step
     "unipc": (UniPCMultistepScheduler, {}),  # Zhao et al. 2023
 }
-"""The suite's samplers: diffusers' scheduler of each and what is set beside the base's own."""
+"""The suite's samplers: the scheduler class of diffusers and the settings that are added to the
+base's own."""
 
 
 def sample(
@@ -62,13 +64,12 @@ def sample(
     lora: Path | None,
     folder: RungFolder,
     seeds: int | None = None,
-) -> Generator[Progress | list[Sample], None, None]:
-    """Draw the suite, or each prompt's first `seeds` seeds of it; the last item is the list of
-    samples, in the suite's order.
+) -> Generator[Progress, None, list[Sample]]:
+    """Draw the suite, or each prompt's first `seeds` seeds of it, and return the samples in order.
 
-    `lora` is the file that is sampled, as written, a LoRA or whole weights; None draws the base.
-    The samples' paths lie in `folder`, each cell's under its place in the whole suite;
-    they are written there once they are scored. Raises DivergedError for pictures that are
+    To be read with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
+    base. The samples' paths are in `folder`, numbered by their place in the whole suite;
+    `tuner.trial.keep` writes them there once they are scored. Raises DivergedError for pictures that are
     not finite numbers (they would be saved as black), LoraFileError or WeightsError for a file
     that does not fit.
     """
@@ -82,34 +83,16 @@ def sample(
                 samples.append(Sample(*cells[place], image, folder.sample(place)))
             speed = len(samples) / (time.monotonic() - start)
             yield Progress(len(samples), len(places), speed)
-    yield samples
-
-
-def drawn(
-    base: BaseModel,
-    suite: SuiteConfig,
-    lora: Path | None,
-    folder: RungFolder,
-    seeds: int | None = None,
-) -> Generator[Progress, None, list[Sample]]:
-    """What `sample` draws, returned; to be read with `yield from`."""
-    samples: list[Sample] = []
-    with closing(sample(base, suite, lora, folder, seeds)) as outcomes:
-        for outcome in outcomes:
-            if isinstance(outcome, list):
-                samples = outcome
-            else:
-                yield outcome
     return samples
 
 
 def draw_cells(
     base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
 ) -> Generator[list[Image], None, None]:
-    """The pictures of the suite's cells `indices`, in batches as large as memory bears.
+    """Draw the suite's cells `indices` and yield the pictures in batches as large as memory allows.
 
-    Where memory is out a batch is halved, down to one picture; beyond that the error goes up.
-    `lora` and what else is raised are those of `sample`.
+    When memory runs out the batch is halved, down to one picture; then the error is raised.
+    `lora` and the other errors are those of `sample`.
     """
     batch = min(batch_size(base, suite.image_size), len(indices))
     clip_skip = method.clip_skip(base, lora)
@@ -133,24 +116,25 @@ def draw(
     indices: Sequence[int],
     clip_skip: int = 1,
 ) -> list[Image]:
-    """The pictures of the suite's cells `indices` in one batch, by the pipeline as it is.
+    """Draw the suite's cells `indices` in one batch with the pipeline as it is.
 
-    Prompts are read from the text encoder's layer `clip_skip`, counted from the last (1).
+    The prompts' hidden states are those of the text encoder's layer `clip_skip`, counted from the
+    last (1). Raises DivergedError for pictures that are not finite.
     """
     cells = suite.cells()
     prompts = [cells[index][0].text for index in indices]
     width, height = suite.image_size
-    asked: dict[str, Any] = {
+    texts: dict[str, Any] = {
         "prompt": prompts,
         "negative_prompt": [suite.negative] * len(prompts),
     }
     if clip_skip > 1:
-        asked = {
-            "prompt_embeds": _embedded(pipeline, asked["prompt"], clip_skip),
-            "negative_prompt_embeds": _embedded(pipeline, asked["negative_prompt"], clip_skip),
+        texts = {
+            "prompt_embeds": _embedded(pipeline, texts["prompt"], clip_skip),
+            "negative_prompt_embeds": _embedded(pipeline, texts["negative_prompt"], clip_skip),
         }
     pictures = _with_sampler(pipeline, suite.sampler)(
-        **asked,
+        **texts,
         latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
         generator=[_generator(suite, index, 1) for index in indices],
         width=width,
@@ -169,9 +153,9 @@ def draw(
 def _embedded(
     pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int
 ) -> torch.Tensor:
-    """What the UNet sees of `prompts`, the negative ones too, as A1111 has it.
+    """Return the hidden states of `prompts` at `clip_skip`, as A1111 computes them.
 
-    diffusers' own `clip_skip` does not skip for negative prompts, and fails with transformers 5.
+    diffusers' own `clip_skip` ignores negative prompts, and fails with transformers 5.
     """
     encoder = pipeline.text_encoder
     tokens = tokenized(pipeline.tokenizer, prompts).to(encoder.device)
@@ -179,7 +163,7 @@ def _embedded(
 
 
 def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> torch.Tensor:
-    """The latent noise (channels, height, width) that cell `index` of the suite begins from."""
+    """Return the latent noise (channels, height, width) that cell `index` begins from."""
     width, height = suite.image_size
     factor = int(pipeline.vae_scale_factor)
     shape = (int(pipeline.unet.config.in_channels), height // factor, width // factor)
@@ -188,8 +172,8 @@ def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> 
 
 
 def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
-    """Numbers that depend on the cell's prompt and seed alone; `more` gives others, such as those
-    that `euler_a` adds at every step."""
+    """Return random numbers that depend on the cell's prompt and seed alone; `more` gives further
+    ones, such as those that `euler_a` adds at every step."""
     _, seed = suite.cells()[index]
     entropy = [index // suite.seeds, seed, *more]
     mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
@@ -197,7 +181,7 @@ def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
 
 
 def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
-    """How many pictures of `size` (width, height) are drawn at a time, by the memory there is."""
+    """Return how many pictures of `size` (width, height) fit in memory at a time, at least 1."""
     factor = int(base.pipeline.vae_scale_factor)
     places = (size[0] // factor) * (size[1] // factor)
     channels = int(base.pipeline.unet.config.block_out_channels[0])
@@ -208,7 +192,7 @@ def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
 
 
 def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiffusionPipeline:
-    """The same parts with another sampler: the base's own scheduler stays what it is."""
+    """Return a pipeline of the same parts with another sampler; the base's own stays unchanged."""
     kind, settings = _SAMPLERS[sampler]
     scheduler = kind.from_config(pipeline.scheduler.config, **settings)
     parts = {**pipeline.components, "scheduler": scheduler}

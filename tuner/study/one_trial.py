@@ -17,6 +17,7 @@ import optuna
 from metrics.detectors.models import ModelUnavailableError
 from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
+from tuner.messages import ExtraScored, Idle, Outcome, Rung
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import sweep, write_text
@@ -25,7 +26,7 @@ from tuner.storage.store import utc_now
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, judged, stopped
 from tuner.trial import Rung
-from tuner.trial.outcomes import ExtraFound, Idle, Outcome
+from tuner.trial.outcomes import Idle, Outcome
 from tuner.worker import WorkerLostError
 from tuner.worker.attempts import MOST_LOSSES
 
@@ -80,7 +81,7 @@ def _follow(
             if isinstance(outcome, Ending):
                 clock.end()
                 return outcome
-            if isinstance(outcome, ExtraFound):
+            if isinstance(outcome, ExtraScored):
                 session.store.put_extra(outcome.row, outcome.scored)
                 continue
             if not isinstance(outcome, Rung):

@@ -14,6 +14,7 @@ from functools import partial
 
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Progress, TrialEnded, TrialState
+from tuner.messages import Idle, Outcome
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
 from tuner.storage import Store, StudyFolder, locked

@@ -1,7 +1,4 @@
-"""One run in training: what it trains, its optimizers, its pictures, captions and random numbers.
-
-Nothing of it depends on other runs that train beside it.
-"""
+"""One training run: its weights, optimizers, batches, captions and random numbers."""
 
 from __future__ import annotations
 
@@ -9,7 +6,6 @@ import contextlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -25,36 +21,39 @@ from tuner.training.latents import Bucketed, bucketed
 from tuner.training.optimizers import optimizers, schedules
 from tuner.training.texts import Texts, texts_of
 
+ADAPTER = "run"
+"""Name of the trained adapter on the base."""
+
 _MAX_GRADIENT_NORM = 1.0
 
 
 @dataclass(frozen=True)
 class Stage:
-    """The captions that training sees up to a step."""
+    """Captions that are used before the optimizer step `until`."""
 
     until: int
     texts: Texts
 
 
-class Pictures:
-    """Pictures in training: whole epochs in random order, captions by stage, noise."""
+class Batches:
+    """Source of training batches: whole epochs in random order, captions by stage, noise."""
 
     def __init__(self, latents: Bucketed, stages: Sequence[Stage], seed: int) -> None:
-        """`stages` follow each other; `seed` is all that the random numbers depend on."""
+        """Start the first epoch. All random numbers depend on `seed` alone; `stages` ascend."""
         self.latents = latents
         self._stages = stages
         # Drawn on the CPU, so that a device changes none of the random numbers.
         self.random = torch.Generator().manual_seed(seed)
-        # Tags have their own numbers: with or without shuffling a run sees the same noise.
+        # Tags have their own numbers: the noise is the same with and without shuffling.
         self.tag_random = Random(seed)
         self._order: deque[int] = deque()
         self._waiting: dict[int, list[int]] = defaultdict(list)
 
-    def batch(self, size: int) -> torch.Tensor:
-        """The indices of the next batch, which are of one bucket.
+    def draw(self, size: int) -> torch.Tensor:
+        """Return the indices (size,) of the next batch, all pictures of one bucket.
 
-        Pictures come in whole epochs and wait until their bucket has a batch, so that all are seen
-        equally often: a batch of a bucket with few has them several times.
+        Pictures come in whole epochs and wait until their bucket fills a batch, so that all are
+        used equally often: a bucket with few pictures repeats them in its batch.
         """
         epoch = self._stages[0].texts.epoch
         while True:
@@ -70,54 +69,53 @@ class Pictures:
                 return batch
 
     @property
-    def reads(self) -> bool:
-        """Whether a step may ask a text encoder, because a caption's states are not kept."""
+    def needs_encoder(self) -> bool:
+        """True if a step may need a text encoder, because the hidden states are not all kept."""
         return any(stage.texts.hidden is None for stage in self._stages)
 
     def texts(self, step: int) -> Texts:
-        """The captions of the optimizer step that follows `step` others."""
-        return next((one.texts for one in self._stages if step < one.until), self._stages[-1].texts)
+        """Return the captions of the optimizer step that follows `step` others."""
+        stages = (stage for stage in self._stages if step < stage.until)
+        return next(stages, self._stages[-1]).texts
 
     def rows(self, texts: Texts, pictures: torch.Tensor, empty_prompt: float) -> torch.Tensor:
-        """The captions of `pictures`, some emptied: without alias, as plain unguided noise."""
+        """Return the caption rows of `pictures`, a share `empty_prompt` of them the empty prompt.
+
+        An empty prompt has no alias either: it trains the unguided prediction.
+        """
         emptied = torch.rand(len(pictures), generator=self.random) < empty_prompt
         return texts.rows[pictures].masked_fill(emptied, 0)
 
     def normal(self, shape: Sequence[int]) -> torch.Tensor:
-        """Standard normal numbers."""
+        """Draw standard normal numbers of `shape`."""
         return torch.randn(tuple(shape), generator=self.random)
 
 
-class Member:
-    """One run in training: what is trained, how it is moved, and its loss so far."""
+class Run:
+    """One training run: trained weights, optimizers and batches."""
 
     def __init__(
         self,
         base: BaseModel,
         accelerator: Accelerator,
         config: TrainConfig,
-        name: str,
-        pictures: Sequence[tuple[Pictures, float]],
+        batches: Sequence[tuple[Batches, float]],
         steps: int,
     ) -> None:
-        """A fresh run of `config` over `steps`; `name` is that of its adapter on the base."""
+        """Start a run of `config` over `steps` optimizer steps, with `batches` of `batches_of`."""
         self.config = config
-        self.name = name
-        self.pictures = pictures
-        self.trained = trainable(base, config, name)
+        self.batches = batches
+        self.trained = trainable(base, config, ADAPTER)
         self.weights = self.trained.weights
         plain = optimizers(self.trained.groups, config)
         self._schedules = schedules(plain, config, steps)
         self.optimizers: list[Any] = [
-            accelerator.prepare_optimizer(one, device_placement=False) for one in plain
+            accelerator.prepare_optimizer(optimizer, device_placement=False) for optimizer in plain
         ]
-        self.loss = torch.zeros((), device=base.device)
-        self.rung_loss = 0.0
-        self.last_file: Path | None = None
         self._dropout = Random(config.seed)
 
     def move(self, accelerator: Accelerator) -> None:
-        """One optimizer step along the gradients that were gathered."""
+        """Make one optimizer step with the accumulated gradients."""
         for optimizer in self.optimizers:
             accelerator.unscale_gradients(optimizer)
         clip(self.weights)
@@ -129,7 +127,7 @@ class Member:
 
     @contextlib.contextmanager
     def dropout(self, device: torch.device) -> Iterator[None]:
-        """What the LoRA's dropout leaves out is drawn from this run's own numbers."""
+        """Draw the LoRA's dropout from this run's own random numbers within the context."""
         if self.config.lora_dropout == 0:
             yield
             return
@@ -138,26 +136,27 @@ class Member:
             yield
 
 
-def pictures_of(
+def batches_of(
     base: BaseModel, training_set: TrainingSet, config: TrainConfig, steps: int
-) -> list[tuple[Pictures, float]]:
-    """What a run of `config` draws its batches from, each with the weight of its loss.
+) -> list[tuple[Batches, float]]:
+    """Return the sources of batches of a run of `config`, each with the weight of its loss.
 
-    These are the training pictures and, with `prior_weight` above 0, the regularisation pictures
-    beside them, whose captions have no alias (Ruiz et al. 2023, section 3.2).
+    The first are the training pictures. With `prior_weight` above 0 the regularisation pictures
+    follow, whose captions have no alias (Ruiz et al. 2023, section 3.2). Raises ConfigError where
+    there are none.
     """
     latents = bucketed(base, training_set, config.size, config.buckets)
-    found = [(Pictures(latents, _stages(base, training_set, config, steps), config.seed), 1.0)]
+    sources = [(Batches(latents, _stages(base, training_set, config, steps), config.seed), 1.0)]
     prior = training_set.regularisation
     if config.prior_weight > 0:
         if prior is None:
             raise ConfigError("prior_weight is above 0 and the study has no regularisation: set it")
         plain = config.model_copy(update={"alias": None})
         stages = _stages(base, prior, plain, steps)
-        # Its own numbers: with or without prior preservation a run sees the same noise.
+        # Its own numbers: the noise is the same with and without prior preservation.
         others = bucketed(base, prior, config.size, config.buckets)
-        found.append((Pictures(others, stages, config.seed + 1), config.prior_weight))
-    return found
+        sources.append((Batches(others, stages, config.seed + 1), config.prior_weight))
+    return sources
 
 
 def _stages(
@@ -174,10 +173,10 @@ def _stages(
 def clip(weights: Sequence[torch.nn.Parameter]) -> None:
     """Bound the norm of the gradient in place; one that is not finite counts as zero.
 
-    Otherwise a single overflow makes every weight NaN, and a trial that has merely collapsed
-    could not be scored as such. Nothing here waits for the device.
+    Otherwise a single overflow would make every weight NaN, and a trial that has merely collapsed
+    could not be scored. Never waits for the device.
     """
-    gradients = [each.grad for each in weights if each.grad is not None]
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
     factor = (_MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0)
     for gradient in gradients:

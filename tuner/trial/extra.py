@@ -1,7 +1,7 @@
 """Sample a trial beside the suite: on further bases, at further sizes, with its alias.
 
-Each of them is judged and held against the same base, at the same size and with the same words,
-without LoRA. What is found is told and never optimised: it goes to tables of its own.
+Each of these extras is scored and compared with the same base without LoRA, at the same size and
+with the same prompts. Extras are reported and never optimised: they have tables of their own.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase
-from tuner.models import BaseModel, load_base
+from tuner.messages import ExtraScored
+from tuner.models import BaseModel, load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.sampling import drawn
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.sizes import as_text, parse_size
 from tuner.space.suite import TRAIN_SIZE
@@ -25,9 +25,9 @@ from tuner.storage.extra_rows import Extra, ExtraRow
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow, without_pixels
 from tuner.trial.alias_leak import with_alias
-from tuner.trial.keep import keep
-from tuner.trial.outcomes import ExtraFound
-from tuner.trial.workbench import Workbench, look_at
+from tuner.trial.keep import write_pictures
+from tuner.trial.workbench import Workbench
+from tuner.trial_bench import Workbench, summarise
 
 
 @dataclass(frozen=True)
@@ -42,51 +42,51 @@ class RungPlace:
 
 @dataclass(frozen=True)
 class Extras:
-    """What a study asks for beside its suite; `of_base` has the base's samples, growing.
+    """Extra suites of a study; `of_base` collects the base's samples as they are scored.
 
-    They are empty where the base could not be sampled; the next run tries it again.
+    They are empty where the base could not be sampled; the next run tries again.
     """
 
     config: StudyConfig
     folder: StudyFolder
     of_base: dict[Extra, Sequence[ScoredSample]] = field(default_factory=dict)
 
-    def known(self) -> list[Extra]:
-        """Those that do not depend on a trial."""
+    def common(self) -> list[Extra]:
+        """Return the extras that are the same for all trials."""
         suite = self.config.suite
-        sizes = [one for one in suite.also_at if one != TRAIN_SIZE]
+        sizes = [size for size in suite.also_at if size != TRAIN_SIZE]
         return self._distinct(sizes, None)
 
-    def asked(self, train: TrainConfig) -> list[Extra]:
-        """Those of a trial."""
+    def of_trial(self, train: TrainConfig) -> list[Extra]:
+        """Return the extras of a trial with the training settings `train`."""
         suite = self.config.suite
-        sizes = [train.resolution if one == TRAIN_SIZE else one for one in suite.also_at]
+        sizes = [train.resolution if size == TRAIN_SIZE else size for size in suite.also_at]
         return self._distinct(sizes, train.alias if suite.also_with_alias else None)
 
     def _distinct(self, sizes: Sequence[int | str], alias: str | None) -> list[Extra]:
         base, own = self.config.base, as_text(self.config.suite.image_size)
-        found = [Extra(base, as_text(parse_size(size))) for size in sizes]
-        found += [Extra(other, own) for other in self.config.also_sample_on]
-        found += [Extra(base, own, alias)] if alias else []
-        return [one for one in dict.fromkeys(found) if one != Extra(base, own)]
+        extras = [Extra(base, as_text(parse_size(size))) for size in sizes]
+        extras += [Extra(other, own) for other in self.config.also_sample_on]
+        extras += [Extra(base, own, alias)] if alias else []
+        return [extra for extra in dict.fromkeys(extras) if extra != Extra(base, own)]
 
 
 def extras_of(config: StudyConfig, folder: StudyFolder, store: Store) -> Extras:
-    """The study's extras, with what of the base was sampled in earlier runs."""
+    """Return the study's extras, with the base's samples of earlier runs."""
     extras = Extras(config, folder)
     for row in store.extras():
         if row.rung.trial is None and row.reason is None:
-            extras.of_base[row.extra] = [one.scored() for one in store.extra_samples(row)]
+            extras.of_base[row.extra] = [sample.scored() for sample in store.extra_samples(row)]
     return extras
 
 
-def sample_bases(bench: Workbench, extras: Extras) -> Iterator[Event | ExtraFound]:
-    """Sample the base under every extra that is known before a trial, where it was not yet.
+def sample_bases(bench: Workbench, extras: Extras) -> Iterator[Event | ExtraScored]:
+    """Sample the base under every extra that all trials share, unless it was sampled before.
 
     Raises MissingModelError for a further base that is not there, ConfigError for one of another
     architecture than the study's.
     """
-    for extra in extras.known():
+    for extra in extras.common():
         if extra not in extras.of_base:
             yield Phase("base")
             yield from _of_base(bench, extras, extra)
@@ -94,16 +94,16 @@ def sample_bases(bench: Workbench, extras: Extras) -> Iterator[Event | ExtraFoun
 
 def sample_extras(
     bench: Workbench, extras: Extras, number: int, train: TrainConfig, last: tuple[int, RungFolder]
-) -> Iterator[Event | ExtraFound]:
+) -> Iterator[Event | ExtraScored]:
     """Sample the last rung of trial `number` under each of its extras.
 
-    `last` is that rung's step and folder. What cannot be drawn (memory, pictures that are no
-    numbers, a LoRA that does not fit the other base) becomes a row with the reason: no extra
+    `last` is that rung's step and folder. An extra that cannot be drawn (no memory, pictures that
+    are not finite, a LoRA that does not fit the other base) becomes a row with the reason: no extra
     changes how a trial ends.
     """
     step, folder = last
     place = RungPlace(number, step, folder.trained(train.method), folder)
-    for extra in extras.asked(train):
+    for extra in extras.of_trial(train):
         yield Phase("sample", number)
         if extra.base != bench.base.name and train.method != "lora":
             why = "DreamBooth's weights take the place of the base's: there is nothing to add to"
@@ -112,21 +112,21 @@ def sample_extras(
         if extra not in extras.of_base:
             yield from _of_base(bench, extras, extra)
         before = extras.of_base[extra] or None
-        yield from _held_against(bench, extra, place, before)
+        yield from _compared(bench, extra, place, before)
 
 
-def _of_base(bench: Workbench, extras: Extras, extra: Extra) -> Iterator[Event | ExtraFound]:
+def _of_base(bench: Workbench, extras: Extras, extra: Extra) -> Iterator[Event | ExtraScored]:
     folder = RungFolder(extras.folder.base)
-    for outcome in _held_against(bench, extra, RungPlace(None, 0, None, folder), None):
-        if isinstance(outcome, ExtraFound):
+    for outcome in _compared(bench, extra, RungPlace(None, 0, None, folder), None):
+        if isinstance(outcome, ExtraScored):
             extras.of_base[extra] = outcome.scored
         yield outcome
 
 
-def _held_against(
+def _compared(
     bench: Workbench, extra: Extra, place: RungPlace, before: Sequence[ScoredSample] | None
-) -> Iterator[Event | ExtraFound]:
-    """Yield the events of sampling, then the scores compared with `before`, or the failure."""
+) -> Iterator[Event | ExtraScored]:
+    """Yield the events of sampling, then the scores compared with `before`, or the reason."""
     number, step, trained, folder = place.trial, place.step, place.trained, place.folder
     try:
         with naming_memory_errors():
@@ -137,29 +137,29 @@ def _held_against(
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         yield _missing(extra, place, why)
         return
-    found = look_at(bench, scored, scored if trained is None else before)
+    scores = summarise(bench, scored, scored if trained is None else before)
     grid = folder.extra(extra.folder_name).grid
-    rung = RungRow(number, step, found.objectives, found.rates, trained, grid, found.measures)
-    yield ExtraFound(ExtraRow(extra, rung), without_pixels(scored))
+    rung = RungRow(number, step, scores.objectives, scores.rates, trained, grid, scores.measures)
+    yield ExtraScored(ExtraRow(extra, rung), without_pixels(scored))
 
 
 def _sampled(
     bench: Workbench, extra: Extra, trained: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     base = _base_of(bench, extra)
-    samples = yield from drawn(base, suite_of(bench.suite, extra), trained, folder)
-    return keep(metrics.score(samples, bench.judges), folder, base.name)
+    samples = yield from sample(base, suite_of(bench.suite, extra), trained, folder)
+    return write_pictures(metrics.score(samples, bench.judges), folder, base.name)
 
 
 def suite_of(suite: SuiteConfig, extra: Extra) -> SuiteConfig:
-    """The suite as an extra has it: the same prompts and seeds, another size, an alias."""
+    """Return the suite of an extra: the same prompts and seeds, another size or an alias."""
     size: int | str = int(extra.size) if extra.size.isdecimal() else extra.size
     resized = suite.model_copy(update={"size": size})
     return with_alias(resized, extra.alias) if extra.alias else resized
 
 
 def _base_of(bench: Workbench, extra: Extra) -> BaseModel:
-    """The study's own base, or another one, which is held only while it is used."""
+    """Return the study's own base, or load another one, which is not kept after its use."""
     if extra.base == bench.base.name:
         return bench.base
     other = load_base(extra.base, str(bench.base.device))
@@ -178,7 +178,7 @@ def _require_alike(base: BaseModel, other: BaseModel) -> None:
         )
 
 
-def _missing(extra: Extra, place: RungPlace, why: str) -> ExtraFound:
+def _missing(extra: Extra, place: RungPlace, why: str) -> ExtraScored:
     grid = place.folder.extra(extra.folder_name).grid
     rung = RungRow(place.trial, place.step, {}, {}, place.trained, grid)
-    return ExtraFound(ExtraRow(extra, rung, why))
+    return ExtraScored(ExtraRow(extra, rung, why))

@@ -1,16 +1,20 @@
-"""What of a rung's pictures is kept: each one as it was drawn, or pixelated where it was flagged.
+"""Write the pictures of a rung and their grid; flagged pictures are pixelated.
 
-Pictures are written after they were scored, so that a flagged one never lies on the disk.
+Pictures are written after they were scored, so that a flagged one is never on the disk.
 """
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
 
 from PIL import Image as Pictures
+from PIL import ImageDraw, ImageFont
 
-from metrics.contract import Score, ScoredSample
+from metrics.contract import Sample, Score, ScoredSample
 from tuner.data.picture_file import pixelated
 from tuner.space.config import MANNEQUIN
 from tuner.storage import replacing
@@ -18,30 +22,96 @@ from tuner.storage.folder import RungFolder
 from tuner.trial.grid import write_grid
 
 _FLAGS = ("no_explicit_parts", "cloth_share")
+_CELL_MIN, _CELL_MAX = 128, 256
+_LABEL_WIDTH = 240
+_GAP = 4
+_FONT_SIZE = 13
+_LETTERS_PER_LINE = 34
+_INK, _PAPER = (30, 30, 30), (255, 255, 255)
 
 
-def keep(scored: Sequence[ScoredSample], folder: RungFolder, base: str) -> list[ScoredSample]:
-    """Write the pictures, each to its path or else by its place in `scored`, and their grid;
-    returns the samples as they are kept.
+def write_pictures(
+    scored: Sequence[ScoredSample], folder: RungFolder, base: str
+) -> list[ScoredSample]:
+    """Write the pictures and their grid; return the samples as they are written.
 
-    On any base but the mannequin, whose unclothed figures are shop-window dummies, a picture with
-    explicit parts or a bare torso is pixelated, here and in what is returned.
+    A picture goes to its sample's path, or else to its place in `scored`. On any base but the
+    mannequin, whose unclothed figures are shop-window dummies, a picture with explicit parts or a
+    bare torso is pixelated, in the file and in the returned sample.
     """
-    kept = list(scored) if base == MANNEQUIN else [_discreet(one) for one in scored]
-    for index, one in enumerate(kept):
-        with replacing(one.sample.path or folder.sample(index)) as temporary:
-            Pictures.fromarray(one.sample.image).save(temporary)
-    write_grid([one.sample for one in kept], folder.grid)
+    kept = list(scored) if base == MANNEQUIN else [_discreet(sample) for sample in scored]
+    for index, picture in enumerate(kept):
+        with replacing(picture.sample.path or folder.sample(index)) as temporary:
+            Pictures.fromarray(picture.sample.image).save(temporary)
+    write_grid([picture.sample for picture in kept], folder.grid)
     return kept
 
 
 def is_flagged(scores: Mapping[str, Score]) -> bool:
-    """Whether a judge of clothing is surer than not that the picture shows too much."""
+    """Return True if a judge of clothing scores the picture below 0.5: it shows too much."""
     values = [scores[name].value for name in _FLAGS if name in scores]
     return any(value is not None and value < 0.5 for value in values)
 
 
-def _discreet(one: ScoredSample) -> ScoredSample:
-    if not is_flagged(one.scores):
-        return one
-    return replace(one, sample=replace(one.sample, image=pixelated(one.sample.image)))
+def _discreet(scored: ScoredSample) -> ScoredSample:
+    if not is_flagged(scored.scores):
+        return scored
+    return replace(scored, sample=replace(scored.sample, image=pixelated(scored.sample.image)))
+
+
+def draw_grid(samples: Sequence[Sample]) -> Pictures.Image:
+    """Draw one picture of all samples: a row per prompt with its text, a column per seed.
+
+    `samples` come prompt by prompt and have one size. A cell of small pictures is enlarged by a
+    whole factor without smoothing, large pictures are reduced. All grids of a study have the same
+    prompts and seeds in the same places, so that two can be compared by flipping between them.
+    """
+    rows = [list(row) for _, row in groupby(samples, key=lambda sample: sample.prompt)]
+    cell = _cell_size(samples[0])
+    columns = max(len(row) for row in rows)
+    picture = Pictures.new(
+        "RGB",
+        (_LABEL_WIDTH + columns * (cell[0] + _GAP), len(rows) * (cell[1] + _GAP)),
+        _PAPER,
+    )
+    for row_number, row in enumerate(rows):
+        top = row_number * (cell[1] + _GAP)
+        _write_label(picture, row[0].prompt.text, top, cell[1])
+        for column, sample in enumerate(row):
+            left = _LABEL_WIDTH + column * (cell[0] + _GAP)
+            picture.paste(_scaled(sample, cell), (left, top))
+    return picture
+
+
+def write_grid(samples: Sequence[Sample], path: Path) -> None:
+    """Write the grid as PNG, whole or not at all."""
+    with replacing(path) as temporary:
+        draw_grid(samples).save(temporary, optimize=True)
+
+
+def _cell_size(sample: Sample) -> tuple[int, int]:
+    height, width = sample.image.shape[:2]
+    longer = max(width, height)
+    if longer > _CELL_MAX:
+        return round(width * _CELL_MAX / longer), round(height * _CELL_MAX / longer)
+    factor = -(-_CELL_MIN // longer)
+    return width * factor, height * factor
+
+
+def _scaled(sample: Sample, cell: tuple[int, int]) -> Pictures.Image:
+    picture = Pictures.fromarray(sample.image)
+    smaller = cell[0] < picture.width
+    return picture.resize(
+        cell, Pictures.Resampling.LANCZOS if smaller else Pictures.Resampling.NEAREST
+    )
+
+
+def _write_label(picture: Pictures.Image, text: str, top: int, height: int) -> None:
+    font = ImageFont.load_default(_FONT_SIZE)
+    lines = textwrap.wrap(text, _LETTERS_PER_LINE) or ["(empty prompt)"]
+    shown = lines[: max(1, (height - 2 * _GAP) // (_FONT_SIZE + 4))]
+    if len(shown) < len(lines):
+        shown[-1] = shown[-1][: _LETTERS_PER_LINE - 2] + " …"
+    ImageDraw.Draw(picture).multiline_text(
+        (_GAP * 2, top + _GAP), "\n".join(shown), font=font, fill=_INK, spacing=4
+    )

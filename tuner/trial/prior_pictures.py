@@ -1,4 +1,4 @@
-"""Samples of the base as regularisation pictures: drawn once for a study and kept in its folder."""
+"""Regularisation pictures from the base: drawn once for a study and stored in its folder."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from tuner.space.config import MANNEQUIN
 from tuner.storage.files import write_text
 from tuner.trial.keep import is_flagged
 from tuner.trial.workbench import Workbench
+from tuner.trial_bench import Workbench
 
 COUNT = 100
 """Pictures; Ruiz et al. (2023) draw some 200 x the training pictures, diffusers' script 100."""
@@ -29,20 +30,20 @@ _BATCH = 20
 
 
 def prior_pictures(bench: Workbench, folder: Path) -> Iterator[Progress | TrainingSet]:
-    """Draw the suite's bare prompts with the base into `folder`, or read what is there.
+    """Draw the suite's bare prompts with the base into `folder`, or read the pictures from it.
 
-    The last item is the set; its captions are the prompts. The noise is that of seeds beyond the
+    The last item is the set; its captions are the prompts. The seeds of the noise are above the
     suite's own, so that no judged picture is trained on. On a real base a picture that a judge of
-    clothing flags is not kept. Raises ConfigError where none is left.
+    clothing flags is left out. Raises ConfigError if none is left.
     """
     if not folder.is_dir():
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
         yield from _drawn(bench, part)
         part.rename(folder)
-    found = read_folder(folder)
-    # Nothing is judged by them: all are trained on.
-    yield TrainingSet(folder, (*found.images, *found.held_out), (), (), found.sha256)
+    images = read_folder(folder)
+    # No judge needs held-out ones of them: all are trained on.
+    yield TrainingSet(folder, (*images.images, *images.held_out), (), (), images.sha256)
 
 
 def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
@@ -55,12 +56,12 @@ def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
             images = [image for batch in batches for image in batch]
         pairs = zip(indices, images, strict=True)
         samples = [Sample(*cells[index], image, folder / "unused") for index, image in pairs]
-        for one in metrics.score(samples, bench.judges):
-            if bench.base.name != MANNEQUIN and is_flagged(one.scores):
+        for scored in metrics.score(samples, bench.judges):
+            if bench.base.name != MANNEQUIN and is_flagged(scored.scores):
                 continue
             path = folder / f"{kept:04d}.png"
-            write_text(path.with_suffix(".txt"), one.sample.prompt.text + "\n")
-            Pictures.fromarray(one.sample.image).save(path)
+            write_text(path.with_suffix(".txt"), scored.sample.prompt.text + "\n")
+            Pictures.fromarray(scored.sample.image).save(path)
             kept += 1
         done = first + len(indices)
         yield Progress(done, len(chosen), done / (time.monotonic() - start))
@@ -72,8 +73,8 @@ def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
 
 
 def _cells(suite: SuiteConfig) -> tuple[SuiteConfig, Sequence[int]]:
-    """The suite with more seeds, and its COUNT cells of bare prompts beyond the suite's own."""
-    bare = [number for number, one in enumerate(suite.prompts) if not one.names_clothes]
+    """Return the suite with more seeds, and COUNT of its new cells, all of bare prompts."""
+    bare = [number for number, prompt in enumerate(suite.prompts) if not prompt.names_clothes]
     bare = bare or list(range(len(suite.prompts)))
     more = -(-COUNT // len(bare))
     longer = suite.model_copy(update={"seeds": suite.seeds + more})

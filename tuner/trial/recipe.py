@@ -16,19 +16,22 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
-from tuner.models.sampling import drawn
+from tuner.messages import Rung, TrialWork
+from tuner.models import sample
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.load import recipe_train
 from tuner.space.recipes import RECIPE
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder, TrialFolder
+from tuner.trial import run_trial
 from tuner.trial.alias_leak import has_alias, with_alias
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 from tuner.trial.outcomes import Rung
 from tuner.trial.trial import run_trial
 from tuner.trial.work import TrialWork
 from tuner.trial.workbench import Workbench
+from tuner.trial_bench import Workbench
 
 
 def recipe_runner(
@@ -93,6 +96,6 @@ def _base_on(
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("base")
     rung = RungFolder(files)
-    samples = yield from drawn(bench.base, suite, None, rung)
+    samples = yield from sample(bench.base, suite, None, rung)
     yield Phase("score")
-    return keep(metrics.score(samples, bench.judges), rung, bench.base.name)
+    return write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)

@@ -1,5 +1,5 @@
-"""One part of a confirmation on the device: a LoRA, trained anew where it has to be, sampled on
-fresh noise and scored."""
+"""One part of a confirmation on the device: a LoRA, trained again if needed, sampled on fresh
+noise and scored."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pathlib import Path
 import metrics
 from metrics.contract import ScoredSample
 from tuner.events import Event, Phase
+from tuner.messages import RepeatWork, Rung
+from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.sampling import drawn
 from tuner.space import TrainConfig
 from tuner.space.train_config import read_yaml, to_yaml
 from tuner.storage import Store, StudyFolder
@@ -21,20 +22,21 @@ from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.storage.fresh_rows import BASE
 from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, train
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 from tuner.trial.outcomes import Rung
 from tuner.trial.work import RepeatWork
-from tuner.trial.workbench import Workbench, look_at
+from tuner.trial.workbench import Workbench
+from tuner.trial_bench import Workbench, summarise
 
 
 def run_repeat(
     bench: Workbench, folder: StudyFolder, work: RepeatWork
 ) -> Generator[Event | Rung, None, None]:
-    """Train the LoRA of `work` where it needs it, sample it on fresh noise and score it.
+    """Train the LoRA of `work` if needed, sample it on fresh noise and score it.
 
-    Yields what happens and one Rung, whose `lora` is the file that was sampled. Raises what
-    `tuner.trial.run_trial` raises. Any LoRA is held against the base's fresh samples, which have
-    to be in results.db.
+    Yields events and one Rung, whose `lora` is the sampled file. Raises the errors of
+    `tuner.trial.run_trial`. A LoRA is compared with the base's fresh samples, which have to be in
+    results.db.
     """
     trial, step = work.part.trial, work.part.step
     bench = replace(bench, suite=bench.suite.fresh(work.seeds))
@@ -44,8 +46,8 @@ def run_repeat(
         scored = yield from _scored(
             bench, trial, lora, folder.fresh_rung(trial, step, work.part.repeat)
         )
-        found = look_at(bench, scored, scored if base is None else base)
-    yield Rung(step, lora, without_pixels(scored), found.objectives, found.rates, found.measures)
+        scores = summarise(bench, scored, scored if base is None else base)
+    yield Rung(step, lora, without_pixels(scored), scores.objectives, scores.rates, scores.measures)
 
 
 def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
@@ -54,26 +56,26 @@ def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
 
 
 def _lora(
-    bench: Workbench, folder: StudyFolder, asked: RepeatWork
+    bench: Workbench, folder: StudyFolder, work: RepeatWork
 ) -> Generator[Event, None, Path | None]:
-    """The file to sample: the trial's own, or one of a training with another seed."""
-    trial, step, repeat = asked.part.trial, asked.part.step, asked.part.repeat
+    """Return the file to sample: the trial's own, or one of a training with another seed."""
+    trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     if trial is None:
         return None
     config = read_yaml(folder.trial(trial).train_yaml)
     if repeat == 0:
         return folder.trial(trial).rung(step).trained(config.method)
-    again = config.model_copy(update={"seed": asked.training_seed})
+    again = config.model_copy(update={"seed": work.training_seed})
     into = folder.repeat(trial, step, repeat)
-    yield from _trained(bench, asked, again, into)
+    yield from _trained(bench, work, again, into)
     return into.rung(step).trained(config.method)
 
 
 def _trained(
-    bench: Workbench, asked: RepeatWork, config: TrainConfig, into: TrialFolder
+    bench: Workbench, work: RepeatWork, config: TrainConfig, into: TrialFolder
 ) -> Iterator[Event]:
-    """Train, unless the same training's file is there: a file is written whole or not at all."""
-    trial, step = asked.part.trial, asked.part.step
+    """Train, unless the file of the same training exists: files are written whole or not at all."""
+    trial, step = work.part.trial, work.part.step
     text, known = to_yaml(config), into.train_yaml
     file = into.rung(step).trained(config.method)
     if file.is_file() and known.is_file() and known.read_text("utf-8") == text:
@@ -81,8 +83,8 @@ def _trained(
     file.unlink(missing_ok=True)
     write_text(known, text)
     yield Phase("train", trial)
-    training_set, rungs = bench.training_sets[config.data], sorted({step, asked.steps})
-    training = train(bench.base, training_set, [config], rungs, [into.root])
+    training_set, rungs = bench.training_sets[config.data], sorted({step, work.steps})
+    training = train(bench.base, training_set, config, rungs, into.root)
     with contextlib.closing(training) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, Checkpoint):
@@ -94,6 +96,6 @@ def _scored(
     bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("sample", trial)
-    samples = yield from drawn(bench.base, bench.suite, lora, folder)
+    samples = yield from sample(bench.base, bench.suite, lora, folder)
     yield Phase("score", trial)
-    return keep(metrics.score(samples, bench.judges), folder, bench.base.name)
+    return write_pictures(metrics.score(samples, bench.judges), folder, bench.base.name)

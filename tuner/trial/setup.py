@@ -1,4 +1,4 @@
-"""What every trial of a study shares: the data, the base, the judges, and the base's own scores.
+"""Open the workbench of a study: load data, base and judges, and score the base.
 
 The base without LoRA is sampled and scored once per study, and read back from the study folder
 after that.
@@ -27,9 +27,9 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
 from tuner.events import Event, Phase
 from tuner.judging.models import study_judges
-from tuner.models import load_base
+from tuner.messages import Rung
+from tuner.models import load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.sampling import drawn
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
 from tuner.space.parameters import Fixed
@@ -38,16 +38,17 @@ from tuner.storage.folder import RungFolder
 from tuner.storage.rows import without_pixels
 from tuner.training.optimizers import require
 from tuner.trial.copies import remembered
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 from tuner.trial.outcomes import Rung
 from tuner.trial.prior_pictures import prior_pictures
-from tuner.trial.workbench import Workbench, copy_measures, ground_of, look_at
+from tuner.trial.workbench import Workbench, copy_measures
+from tuner.trial_bench import Workbench, copy_measures, ground_measure, summarise
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
 
 MOST_REFERENCE = 200
-"""Held-out pictures that layout and likeness are measured against: more would only take longer."""
+"""Most held-out pictures that layout and likeness are compared with: more only take longer."""
 
 
 def open_bench(
@@ -56,7 +57,7 @@ def open_bench(
     data: TrainingSets,
     models: contextlib.ExitStack,
 ) -> Generator[Event | Rung, None, Workbench]:
-    """Load the base and the judges and score the base, whose Rung is yielded unless it is kept.
+    """Load the base and the judges and score the base; yield its Rung unless it is stored already.
 
     The judges stay open until `models` is closed. Raises MissingModelError for a base that is
     not there, OutOfMemoryError for one that does not fit.
@@ -81,7 +82,8 @@ def _opened(
     base.keep_at(folder.kept)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     memories = {
-        name: _memory(config, one, judges, folder.embeddings(name)) for name, one in data.items()
+        name: _memory(config, images, judges, folder.embeddings(name))
+        for name, images in data.items()
     }
     bench = Workbench(
         base,
@@ -104,7 +106,7 @@ def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None,
     sets = dict(bench.training_sets)
     for outcome in prior_pictures(bench, folder.regularisation):
         if isinstance(outcome, TrainingSet):
-            sets = {n: replace(one, regularisation=outcome) for n, one in sets.items()}
+            sets = {name: replace(images, regularisation=outcome) for name, images in sets.items()}
         else:
             yield outcome
     return replace(bench, training_sets=sets)
@@ -122,48 +124,52 @@ def _memory(
 def base_scored(
     bench: Workbench, folder: StudyFolder
 ) -> Generator[Event | Rung, None, list[ScoredSample]]:
-    """The suite without LoRA, sampled, scored and yielded as a Rung, or read back where it is
-    complete."""
+    """Return the scored samples of the suite without LoRA.
+
+    They are read back if they are complete in the study folder, otherwise sampled, scored and
+    yielded as a Rung.
+    """
     kept = kept_base(folder)
     if kept is not None:
         return kept
     yield Phase("base")
     rung = RungFolder(folder.base)
-    samples = yield from drawn(bench.base, bench.suite, None, rung)
+    samples = yield from sample(bench.base, bench.suite, None, rung)
     yield Phase("score")
-    kept = keep(metrics.score(samples, bench.judges), rung, bench.base.name)
-    found = look_at(bench, kept, kept)
-    # Of several training sets none is the one that the base would copy.
+    kept = write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)
+    scores = summarise(bench, kept, kept)
+    # With several training sets it is unclear which one the base would copy.
     copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
-    told = {**found.measures, **{one.name: one for one in [*copied, ground_of(samples)]}}
-    yield Rung(0, None, without_pixels(kept), found.objectives, found.rates, told)
+    more = {measure.name: measure for measure in [*copied, ground_measure(samples)]}
+    measures = {**scores.measures, **more}
+    yield Rung(0, None, without_pixels(kept), scores.objectives, scores.rates, measures)
     return kept
 
 
 def held_out_features(sets: Iterable[TrainingSet], judges: Detectors) -> list[ScoredSample]:
-    """The features of the pictures that no training set trains on, at most MOST_REFERENCE.
+    """Return the features of pictures that no training set trains on, at most MOST_REFERENCE.
 
-    Their captions say which sex they show; what else a caption says is asked of nobody. Pictures
-    that cannot be read any more or are too long and thin to be judged are passed over.
+    Their captions say which sex they show; the rest of a caption is not used. Pictures that cannot
+    be read any more or are too long and thin to be judged are left out.
     """
     sets = list(sets)
-    trained = {image.sha256 for one in sets for image in one.images}
-    held = {image.sha256: image for one in sets for image in one.held_out}
+    trained = {image.sha256 for images in sets for image in images.images}
+    held = {image.sha256: image for images in sets for image in images.held_out}
     unseen = [held[sha256] for sha256 in sorted(held) if sha256 not in trained]
-    unseen = [each for each in unseen if not too_thin(each.width, each.height)]
-    seen = []
+    unseen = [image for image in unseen if not too_thin(image.width, image.height)]
+    measured = []
     for index, image in enumerate(unseen[:MOST_REFERENCE]):
         with contextlib.suppress(OSError):
             pixels = np.asarray(load_pixels(image), np.uint8)
             prompt = Prompt(image.caption, read_prompt(image.caption).sex)
-            one = with_features(Sample(prompt, index, pixels), judges)
-            # Its pixels have been looked at: those of 200 photographs would not fit in memory.
-            seen.append(replace(one, sample=replace(one.sample, image=pixels[:0])))
-    return seen
+            scored = with_features(Sample(prompt, index, pixels), judges)
+            # Without its pixels: those of 200 photographs would not fit in memory.
+            measured.append(replace(scored, sample=replace(scored.sample, image=pixels[:0])))
+    return measured
 
 
 def kept_base(folder: StudyFolder) -> list[ScoredSample] | None:
-    """The base's scored samples from the study folder; None before they were all kept."""
+    """Return the base's scored samples from the study folder; None if they are not complete."""
     with Store(folder.results_db, read_only=True) as store:
         if not store.rungs(None):
             return None

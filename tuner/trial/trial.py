@@ -1,33 +1,30 @@
-"""Train, sample, score: the whole product on one screen."""
+"""Train, sample and score one trial."""
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import metrics
 from metrics.contract import Measure, Sample
 from tuner.events import Event, Phase, Progress
+from tuner.messages import Rung
+from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.sampling import drawn
 from tuner.space import TrainConfig
 from tuner.space.train_config import to_yaml
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, loss_measures, train
-from tuner.trial.alias_leak import has_alias, leak_measures
+from tuner.trial.alias_leak import leak_measures
 from tuner.trial.collapse import hard_failure
-from tuner.trial.keep import keep
-from tuner.trial.outcomes import Rung
-from tuner.trial.workbench import Workbench, copy_measures, ground_of, look_at
-
-if TYPE_CHECKING:
-    pass
+from tuner.trial.keep import write_pictures
+from tuner.trial_bench import Workbench, copy_measures, ground_measure, summarise
 
 
 def run_trial(
@@ -40,12 +37,11 @@ def run_trial(
 ) -> Generator[Event | Rung, None, None]:
     """Train a run of `config`, and sample and score it at each of `rungs` (optimizer steps).
 
-    Where another trial trained the same before, `trained` is its folder, and its files are taken.
-
-    The last rung has the whole suite, those below it as many of its seeds as the bench says.
-    Yields what happens, and a Rung for each checkpoint; telling and keeping what it measured is
-    the reader's part, and so is the file `done`. Raises DivergedError for a trial whose numbers
-    are no longer finite, OutOfMemoryError for one that does not fit.
+    If another trial trained the same before, `trained` is its folder, and its files are copied.
+    The last rung samples the whole suite, the others `bench.low_rung_seeds` of its seeds. Yields
+    events, and a Rung for each checkpoint. The caller reports and stores them, and writes the file
+    `done`. Raises DivergedError for numbers that are no longer finite, OutOfMemoryError for a
+    trial that does not fit.
     """
     write_text(folder.train_yaml, to_yaml(config))
     training_set = bench.training_sets[config.data]
@@ -53,7 +49,7 @@ def run_trial(
         yield Phase("train", number)
         steps: Generator[Progress | Checkpoint, None, None]
         if trained is None:
-            steps = train(bench.base, training_set, [config], rungs, [folder.root])
+            steps = train(bench.base, training_set, config, rungs, folder.root)
         else:
             steps = _copied(config, rungs, trained, folder)
         with closing(steps):
@@ -76,7 +72,7 @@ def _copied(
         path = folder.rung(step).trained(config.method)
         path.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(trained.rung(step).trained(config.method), path)
-        yield Checkpoint(step, (path,), ())
+        yield Checkpoint(step, path, math.nan)  # nothing was trained
 
 
 def _scored(
@@ -89,30 +85,29 @@ def _scored(
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
     trained = folder.trained(config.method)
-    samples = yield from drawn(bench.base, bench.suite, trained, folder, seeds)
+    samples = yield from sample(bench.base, bench.suite, trained, folder, seeds)
     bench = _with_seeds(bench, seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
-    measured += [*copy_measures(bench, config.data, samples), ground_of(samples)]
+    measured += [*copy_measures(bench, config.data, samples), ground_measure(samples)]
     training_set, size = bench.training_sets[config.data], bench.suite.image_size
     measured += loss_measures(bench.base, training_set, config, size, trained)
-    scored = keep(metrics.score(samples, bench.judges), folder, bench.base.name)
-    found = look_at(bench, scored, bench.base_scored)
-    told = {**found.measures, **{one.name: one for one in measured}}
+    scored = write_pictures(metrics.score(samples, bench.judges), folder, bench.base.name)
+    scores = summarise(bench, scored, bench.base_scored)
     yield Rung(
         step,
         trained,
         without_pixels(scored),
-        found.objectives,
-        found.rates,
-        told,
+        scores.objectives,
+        scores.rates,
+        {**scores.measures, **{measure.name: measure for measure in measured}},
         seeds,
         hard_failure(scored),
     )
 
 
 def _with_seeds(bench: Workbench, seeds: int | None) -> Workbench:
-    """The bench with the first seeds of its suite, and of the base's samples the same ones."""
+    """Return the bench with the first `seeds` of its suite and of the base's samples."""
     if seeds is None:
         return bench
     base = bench.base_scored

@@ -13,13 +13,14 @@ from contextlib import closing
 from metrics.contract import SET_OBJECTIVES
 from tuner.errors import ConfigError, OutOfMemoryError, TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, Retried, RungScored
+from tuner.messages import ExtraScored, Idle, Outcome, RepeatWork, Rung, TrialWork
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import BudgetConfig, rung_steps
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.outcomes import ExtraFound, Idle, Outcome
+from tuner.trial.outcomes import Idle, Outcome
 from tuner.worker.worker import Worker, WorkerLostError
 
 MOST_LOSSES = 3
@@ -156,7 +157,7 @@ def _kept(outcome: Outcome, folder: StudyFolder, store: Store) -> Generator[Even
     match outcome:
         case Rung():
             store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
-        case ExtraFound():
+        case ExtraScored():
             store.put_extra(outcome.row, outcome.scored)
         case Idle():
             pass

@@ -24,6 +24,7 @@ from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError
 from tuner.events import Warned
+from tuner.messages import Outcome, Rung
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.terminal import own_warnings

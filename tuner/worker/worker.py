@@ -21,10 +21,11 @@ from pathlib import Path
 
 from tuner.data import TrainingSets
 from tuner.events import Phase
+from tuner.messages import ExtraScored, Idle, Outcome, Rung, Work
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial import Rung
-from tuner.trial.outcomes import ExtraFound, Idle, Outcome
+from tuner.trial.outcomes import Idle, Outcome
 from tuner.trial.work import Work
 from tuner.worker.process import Failure, Over, Share, begin
 
@@ -129,7 +130,7 @@ class Worker:
         """
         with contextlib.closing(self.start()) as events:
             for event in events:
-                if not isinstance(event, Rung | ExtraFound):  # the base's, which are kept already
+                if not isinstance(event, Rung | ExtraScored):  # the base's, which are kept already
                     yield event
         self._send(work)
         yield from self._outcomes("train")

@@ -10,6 +10,7 @@ from PIL import Image
 from safetensors import safe_open
 
 from metrics.contract import Objective, Prompt, ScoredSample
+from tests.tuner.generators import result_of
 from tuner.errors import TunerError
 from tuner.export.lora import Names, export
 from tuner.export.verify import MOST_DIFFERENCE, ExportError
@@ -21,7 +22,7 @@ from tuner.space.train_config import to_yaml as train_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.rows import RungRow
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 
 TRAIN = TrainConfig(rank=2, alpha=5.0, text_encoder_ratio=0.5, alias="mi_cv")
 PROMPTS = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green", "black", "white"))
@@ -56,9 +57,8 @@ def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFact
         weight.data = torch.randn(weight.shape) * 0.3
     adapter.save(base, "strong", files.lora, {})
     adapter.detach(base, "strong")
-    *_, samples = sample(base, suite, files.lora, files)
-    assert isinstance(samples, list)
-    scored = keep([ScoredSample(each, {}) for each in samples], files, base.name)
+    samples = result_of(sample(base, suite, files.lora, files))
+    scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
     remember(folder, scored, files.lora, files.grid)
     return folder
 

@@ -11,9 +11,13 @@ import torch
 from accelerate.state import AcceleratorState
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
+from tests.tuner.test_adapter import outputs, same
+from tests.tuner.test_export import remember
+from tests.tuner.test_train import run
 
 from metrics.contract import Prompt
 from tests.tuner.export.test_lora import remember
+from tests.tuner.generators import result_of
 from tests.tuner.models.test_adapter import outputs, same
 from tests.tuner.training.test_loop import run
 from tuner.data import TrainingSet
@@ -22,6 +26,7 @@ from tuner.export import export_trial
 from tuner.export.low_rank import extracted
 from tuner.export.model import ModelReport
 from tuner.models import BaseModel, dreambooth, load_base, method, read_file, sample
+from tuner.models import method as trained
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
 from tuner.space.config import BudgetConfig
@@ -29,7 +34,7 @@ from tuner.space.train_config import to_yaml as train_yaml
 from tuner.storage import StudyFolder
 from tuner.storage.files import write_text
 from tuner.training import Checkpoint, train
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 
 WHOLE = TrainConfig(
     method="dreambooth", batch_size=2, learning_rate=1e-3, resolution=32, text_encoder_ratio=0.5
@@ -40,16 +45,16 @@ def test_the_whole_model_is_trained_and_the_base_stays_as_it_was(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     before = outputs(base)
-    with closing(train(base, training_set, [WHOLE], (2, 4), [tmp_path])) as steps:
-        checkpoints = []
+    with closing(train(base, training_set, WHOLE, (2, 4), tmp_path)) as steps:
+        found = []
         for outcome in steps:
             if isinstance(outcome, Checkpoint):
                 checkpoints.append(outcome)
                 assert same(outputs(base), before)
-                with method.loaded(base, outcome.paths[0]):
+                with trained.loaded(base, outcome.path):
                     assert not same(outputs(base), before)
                 assert same(outputs(base), before)
-    first, last = (checkpoint.paths[0] for checkpoint in checkpoints)
+    first, last = (one.path for one in found)
     assert last.name == "weights.safetensors"
     assert not first.exists()  # only the last rung's are kept
     assert last.is_file()
@@ -74,16 +79,9 @@ def test_without_a_ratio_the_unet_alone_is_trained_and_learns(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = WHOLE.model_copy(update={"text_encoder_ratio": 0.0, "batch_size": 4})
-    first, last = run(base, training_set, [config], [tmp_path], rungs=(5, 25))
-    assert set(dreambooth.read(last.paths[0])) == {"unet"}
-    assert last.losses[0] < 0.95 * first.losses[0]
-
-
-def test_dreambooth_trains_alone(
-    base: BaseModel, training_set: TrainingSet, tmp_path: Path
-) -> None:
-    with pytest.raises(ValueError, match="only LoRAs"):
-        run(base, training_set, [WHOLE, WHOLE], [tmp_path, tmp_path])
+    first, last = run(base, training_set, config, tmp_path, rungs=(5, 25))
+    assert set(dreambooth.read(last.path)) == {"unet"}
+    assert last.loss < 0.95 * first.loss
 
 
 def test_a_base_in_half_precision_is_trained_in_float32(
@@ -93,11 +91,11 @@ def test_a_base_in_half_precision_is_trained_in_float32(
     half.pipeline.to(torch.bfloat16)
     for kind, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
         AcceleratorState._reset_state(reset_partial_state=True)
-        config = WHOLE.model_copy(update={"method": kind, "rank": 2, **more})
-        (checkpoint,) = run(half, training_set, [config], [tmp_path / kind], rungs=(2,))
-        assert 0 < checkpoint.losses[0] < 10
-        assert {weight.dtype for weight in half.pipeline.unet.parameters()} == {torch.bfloat16}
-        with method.loaded(half, checkpoint.paths[0]), torch.no_grad():
+        config = WHOLE.model_copy(update={"method": method, "rank": 2, **more})
+        (found,) = run(half, training_set, config, tmp_path / method, rungs=(2,))
+        assert 0 < found.loss < 10
+        assert {one.dtype for one in half.pipeline.unet.parameters()} == {torch.bfloat16}
+        with trained.loaded(half, found.path), torch.no_grad():
             drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
             assert drawn.dtype == torch.bfloat16
             assert drawn.isfinite().all()
@@ -141,17 +139,15 @@ def study(
     write_text(folder.study_yaml, to_yaml(config))
     trial, hot = folder.trial(4), WHOLE.model_copy(update={"learning_rate": 0.02})
     write_text(trial.train_yaml, train_yaml(hot))
-    (checkpoint,) = run(base, training_set, [hot], [trial.root], rungs=(7,))
+    (checkpoint,) = run(base, training_set, hot, trial.root, rungs=(7,))
     files = trial.rung(7)
-    *_, samples = sample(base, suite, checkpoint.paths[0], files)
-    *_, bare = sample(base, suite, None, files)
-    assert isinstance(samples, list)
-    assert isinstance(bare, list)
+    samples = result_of(sample(base, suite, checkpoint.path, files))
+    bare = result_of(sample(base, suite, None, files))
     assert abs(samples[0].image.astype(int) - bare[0].image.astype(int)).max() > 30
     from metrics.contract import ScoredSample
 
-    scored = keep([ScoredSample(each, {}) for each in samples], files, base.name)
-    remember(folder, scored, checkpoint.paths[0], files.grid)
+    scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
+    remember(folder, scored, checkpoint.path, files.grid)
     return folder
 
 

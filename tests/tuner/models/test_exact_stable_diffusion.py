@@ -23,6 +23,7 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from metrics.contract import Objective, Sample, ScoredSample
+from tests.tuner.generators import result_of
 from tuner.data import TrainingSet
 from tuner.export.lora import export
 from tuner.export.single_file import write_single_file
@@ -32,6 +33,7 @@ from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 from tuner.space import StudyConfig, TrainConfig, load_study, to_yaml
 from tuner.space.templates import shipped_spaces
+from tuner.space.train_config import to_yaml as train_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder
@@ -41,7 +43,7 @@ from tuner.study.suggest import start_parameters, suggest
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes
 from tuner.training.latents import bucket_step
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 from tuner.trial.trial import to_yaml as train_yaml
 
 ALLOWED_GIB = 24
@@ -85,16 +87,14 @@ def shipped(base: Path, data: Path) -> StudyConfig:
 def drawn(
     base: BaseModel, config: StudyConfig, lora: Path | None, files: RungFolder
 ) -> list[Sample]:
-    *_, samples = sample(base, config.suite, lora, files)
-    assert isinstance(samples, list)
-    return samples
+    return result_of(sample(base, config.suite, lora, files))
 
 
 def trained(base: BaseModel, data: TrainingSet, config: TrainConfig, folder: StudyFolder) -> Path:
-    *_, last = train(base, data, [config], (1,), [folder.trial(0).root])
+    *_, last = train(base, data, config, (1,), folder.trial(0).root)
     assert isinstance(last, Checkpoint)
-    assert last.losses[0] > 0
-    return last.paths[0]
+    assert last.loss > 0
+    return last.path
 
 
 def remember(folder: StudyFolder, lora: Path, kept: list[ScoredSample]) -> None:
@@ -140,7 +140,7 @@ def test_the_exact_model_trains_samples_and_is_exported(
     after = drawn(base, config, lora, files)
     assert after[0].image.shape == (256, 256, 3)
     assert (before[0].image != after[0].image).any()
-    kept = keep([ScoredSample(one, {}) for one in after], files, base.name)
+    kept = write_pictures([ScoredSample(one, {}) for one in after], files, base.name)
     del base
     gc.collect()
     remember(folder, lora, kept)

@@ -10,14 +10,14 @@ import pytest
 import torch
 
 from metrics.contract import Prompt, Sample
+from tests.tuner.generators import result_of, yielded_and_result
 from tuner.errors import DivergedError
-from tuner.events import Progress
 from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
 from tuner.models.sampling import noise
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.suite import Denoiser
 from tuner.storage.folder import RungFolder
-from tuner.trial.grid import grid
+from tuner.trial.keep import draw_grid
 
 PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
 SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
@@ -26,10 +26,7 @@ SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
 def drawn(
     base: BaseModel, folder: Path, suite: SuiteConfig = SUITE, lora: Path | None = None
 ) -> list[Sample]:
-    *progress, samples = sample(base, suite, lora, RungFolder(folder))
-    assert all(isinstance(each, Progress) for each in progress)
-    assert isinstance(samples, list)
-    return samples
+    return result_of(sample(base, suite, lora, RungFolder(folder)))
 
 
 @pytest.fixture
@@ -73,12 +70,8 @@ def test_a_picture_does_not_depend_on_its_batch(
 ) -> None:
     together = drawn(base, tmp_path / "a")
     monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
-    *progress, apart = sample(base, SUITE, None, RungFolder(tmp_path / "b"))
-    assert [(each.done, each.total) for each in progress if isinstance(each, Progress)] == [
-        (4, 6),
-        (6, 6),
-    ]
-    assert isinstance(apart, list)
+    progress, apart = yielded_and_result(sample(base, SUITE, None, RungFolder(tmp_path / "b")))
+    assert [(event.done, event.total) for event in progress] == [(4, 6), (6, 6)]
     for one, other in zip(together, apart, strict=True):
         assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
 
@@ -89,11 +82,11 @@ def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
     whole = drawn(base, tmp_path / "a")
     sizes, decode = [], base.pipeline.vae.decode
 
-    def starved(latents: torch.Tensor, **asked: object) -> object:
+    def starved(latents: torch.Tensor, **options: object) -> object:
         sizes.append(len(latents))
         if len(latents) > 1:
             torch.empty(2**60)
-        return decode(latents, **asked)
+        return decode(latents, **options)
 
     monkeypatch.setattr(base.pipeline.vae, "decode", starved)
     fewer = drawn(base, tmp_path / "b")
@@ -167,11 +160,11 @@ def test_a_batch_is_halved_where_memory_is_out(
 ) -> None:
     whole = drawn(base, tmp_path / "whole")
     with room_for(base, room) as tried:
-        *progress, samples = sample(base, SUITE, None, RungFolder(tmp_path / "parts"))
-    steps = [each.done for each in progress if isinstance(each, Progress)]
+        folder = RungFolder(tmp_path / "parts")
+        progress, samples = yielded_and_result(sample(base, SUITE, None, folder))
+    steps = [event.done for event in progress]
     assert np.diff([0, *steps]).tolist() == batches
     assert tried[0] == 6, "it begins with what it thinks fits"
-    assert isinstance(samples, list)
     for one, other in zip(whole, samples, strict=True):
         assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
         assert (one.prompt, one.seed) == (other.prompt, other.seed)
@@ -218,7 +211,7 @@ def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_seed() -> None
         Sample(PROMPTS[row], seed, np.full((64, 32, 3), shade, dtype=np.uint8))
         for (row, seed), shade in colours.items()
     ]
-    picture = np.asarray(grid(samples))
+    picture = np.asarray(draw_grid(samples))
     assert picture.shape[0] == 2 * 132
     right = picture[:, -2 * 68 :]
     assert [int(right[66 + 132 * row, 32 + 68 * seed, 0]) for row, seed in colours] == list(
@@ -230,5 +223,5 @@ def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_seed() -> None
 
 @pytest.mark.parametrize("size", [(512, 768), (1024, 640)])
 def test_large_pictures_are_made_smaller_for_the_grid(size: tuple[int, int]) -> None:
-    picture = grid([Sample(PROMPTS[0], 0, np.zeros((*size, 3), dtype=np.uint8))])
+    picture = draw_grid([Sample(PROMPTS[0], 0, np.zeros((*size, 3), dtype=np.uint8))])
     assert picture.height <= 260

@@ -30,7 +30,7 @@ from tuner.storage import Store
 from tuner.storage.folder import TrialFolder
 from tuner.study.confirm import planned
 from tuner.training import train
-from tuner.trial import Workbench
+from tuner.trial_bench import Workbench
 
 pytestmark = pytest.mark.slow
 
@@ -70,7 +70,7 @@ def test_a_repeat_of_an_early_rung_is_in_the_same_stage_of_its_captions(
         list(confirming(bench, folder, store, plan))
     again, twin = folder.repeat(1, 1, 1), TrialFolder(tmp_path / "twin")
     recipe = read_yaml(again.train_yaml)
-    list(train(bench.base, bench.training_sets[None], [recipe], [1, 2], [twin.root]))
+    list(train(bench.base, bench.training_sets[None], recipe, [1, 2], twin.root))
     known, found = (read_file(one.rung(1).lora).modules for one in (twin, again))
     assert all(torch.equal(one.up, found[name].up) for name, one in known.items())
     assert not again.rung(2).lora.exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
+from tuner.messages import Idle, Outcome
 
 from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
 from tests.tuner.tiny_space import write_space

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel, load_base
+from tuner.run import Batches, batches_of
 from tuner.space import TrainConfig
 from tuner.storage import shipped
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes, nearest
 from tuner.training.latents import bucket_step, bucketed, fitted, latents_of
-from tuner.training.run import Pictures, pictures_of
 
 # kohya-ss/sd-scripts, library/model_util.py, make_bucket_resolutions((512, 512), 256, 1024, 64)
 KOHYA_512 = {
@@ -110,14 +110,14 @@ def test_latents_of_buckets_are_kept_apart_from_those_of_the_square(
 def test_batches_are_of_one_bucket_and_all_pictures_come_equally_often(
     base: BaseModel, shapes: TrainingSet
 ) -> None:
-    ((pictures, _),) = pictures_of(base, shapes, CONFIG, 10)
-    counts: Counter[int] = Counter()
+    ((batches, _),) = batches_of(base, shapes, CONFIG, 10)
+    seen: Counter[int] = Counter()
     for _ in range(330):
-        batch = pictures.batch(3)
-        assert len({pictures.latents.bucket[index] for index in batch.tolist()}) == 1
-        counts.update(batch.tolist())
-    assert len(counts) == 11
-    assert max(counts.values()) - min(counts.values()) <= 3
+        batch = batches.draw(3)
+        assert len({batches.latents.bucket[one] for one in batch.tolist()}) == 1
+        seen.update(batch.tolist())
+    assert len(seen) == 11
+    assert max(seen.values()) - min(seen.values()) <= 3
 
 
 def test_without_buckets_the_order_is_that_of_whole_epochs(
@@ -125,16 +125,16 @@ def test_without_buckets_the_order_is_that_of_whole_epochs(
 ) -> None:
     """Check bit for bit against the order without buckets: older studies continue unchanged."""
     plain = CONFIG.model_copy(update={"buckets": False, "seed": 7})
-    ((pictures, _),) = pictures_of(base, training_set, plain, 10)
+    ((batches, _),) = batches_of(base, training_set, plain, 10)
     generator = torch.Generator().manual_seed(7)
     order = torch.empty(0, dtype=torch.long)
     for size in (5, 5, 5, 12, 1, 30):
         while len(order) < size:
             order = torch.cat([order, torch.randperm(12, generator=generator)])
-        assert pictures.batch(size).tolist() == order[:size].tolist()
+        assert batches.draw(size).tolist() == order[:size].tolist()
         order = order[size:]
-    assert isinstance(pictures, Pictures)
-    assert torch.equal(pictures.random.get_state(), generator.get_state())
+    assert isinstance(batches, Batches)
+    assert torch.equal(batches.random.get_state(), generator.get_state())
 
 
 def test_a_run_with_buckets_trains_and_learns_otherwise(
@@ -144,10 +144,10 @@ def test_a_run_with_buckets_trains_and_learns_otherwise(
     for buckets in (True, False):
         config = CONFIG.model_copy(update={"buckets": buckets})
         folder = tmp_path / str(buckets)
-        *_, last = train(base, shapes, [config], (6,), [folder])
+        *_, last = train(base, shapes, config, (6,), folder)
         assert isinstance(last, Checkpoint)
-        assert np.isfinite(last.losses[0])
-        files.append(load_file(last.paths[0]))
+        assert np.isfinite(last.loss)
+        files.append(load_file(last.path))
     ours, theirs = files
     assert ours.keys() == theirs.keys()
     assert any(not torch.equal(weight, theirs[name]) for name, weight in ours.items())

@@ -122,11 +122,11 @@ def test_a_lora_that_learned_three_pictures_by_heart_knows_no_others(tmp_path: P
     three = replace(whole, images=whole.images[:3])
     config = TrainConfig(rank=16, learning_rate=3e-3, batch_size=3)
     gaps = []
-    for outcome in train(base, three, [config], (5, 60), [tmp_path]):
+    for outcome in train(base, three, config, (5, 60), tmp_path):
         if isinstance(outcome, Checkpoint):
-            measures = by_name(loss_measures(base, three, config, (64, 64), outcome.paths[0]))
-            gaps.append(measures["loss_gap"].value or 0.0)
-    assert (measures["held_out_loss"].low or 0) > 1.0
-    assert (measures["train_loss"].value or 9) < 1.0
-    assert (measures["loss_gap"].low or 0) > 0.0
+            found = by_name(loss_measures(base, three, config, (64, 64), outcome.path))
+            gaps.append(found["loss_gap"].value or 0.0)
+    assert (found["held_out_loss"].low or 0) > 1.0
+    assert (found["train_loss"].value or 9) < 1.0
+    assert (found["loss_gap"].low or 0) > 0.0
     assert gaps[1] > gaps[0]

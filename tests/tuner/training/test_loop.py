@@ -14,6 +14,7 @@ from tuner.data import TrainingSet
 from tuner.errors import ConfigError, DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter, load_base, read_file
+from tuner.run import ADAPTER, clip
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import Checkpoint, losses, train
@@ -27,11 +28,11 @@ WITH_TEXT = SMALL.model_copy(update={"text_encoder_ratio": 0.5, "alias": "mi_cv"
 def run(
     base: BaseModel,
     training_set: TrainingSet,
-    pack: Sequence[TrainConfig],
-    folders: Sequence[Path],
+    config: TrainConfig,
+    folder: Path,
     rungs: Sequence[int] = (3,),
 ) -> list[Checkpoint]:
-    outcomes = list(train(base, training_set, pack, rungs, folders))
+    outcomes = list(train(base, training_set, config, rungs, folder))
     return [outcome for outcome in outcomes if isinstance(outcome, Checkpoint)]
 
 
@@ -44,33 +45,33 @@ def test_each_rung_is_a_checkpoint_with_its_file_and_progress_reaches_it(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     before = base.pipeline.unet.state_dict().keys()
-    outcomes = list(train(base, training_set, [SMALL], (2, 5), [tmp_path]))
+    outcomes = list(train(base, training_set, SMALL, (2, 5), tmp_path))
     checkpoints = [outcome for outcome in outcomes if isinstance(outcome, Checkpoint)]
     assert [checkpoint.step for checkpoint in checkpoints] == [2, 5]
-    assert [checkpoint.paths for checkpoint in checkpoints] == [
-        (TrialFolder(tmp_path).rung(step).lora,) for step in (2, 5)
+    assert [checkpoint.path for checkpoint in checkpoints] == [
+        TrialFolder(tmp_path).rung(step).lora for step in (2, 5)
     ]
-    assert not torch.equal(*(weights(checkpoint.paths[0]) for checkpoint in checkpoints))
+    assert not torch.equal(*(weights(checkpoint.path) for checkpoint in checkpoints))
     last = [outcome for outcome in outcomes if isinstance(outcome, Progress)][-1]
     assert (last.done, last.total) == (5, 5)
     assert last.loss is not None
     assert 0 < last.loss < 10
     assert base.pipeline.unet.state_dict().keys() == before
-    assert read_file(checkpoints[0].paths[0]).metadata["ss_steps"] == "2"
+    assert read_file(checkpoints[0].path).metadata["ss_steps"] == "2"
 
 
 def test_training_lowers_the_loss(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    first, last = run(base, training_set, [SMALL], [tmp_path], rungs=(5, 40))
-    assert last.losses[0] < 0.95 * first.losses[0]
+    first, last = run(base, training_set, SMALL, tmp_path, rungs=(5, 40))
+    assert last.loss < 0.95 * first.loss
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     one, again, other = (
-        weights(run(base, training_set, [config], [tmp_path / name])[0].paths[0])
+        weights(run(base, training_set, config, tmp_path / name)[0].path)
         for name, config in (
             ("one", WITH_TEXT),
             ("again", WITH_TEXT),
@@ -81,31 +82,10 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     assert not torch.equal(one, other)
 
 
-def test_a_pack_of_two_is_two_packs_of_one(
-    base: BaseModel, training_set: TrainingSet, tmp_path: Path
-) -> None:
-    pack = [SMALL, WITH_TEXT]
-    together = run(base, training_set, pack, [tmp_path / "a", tmp_path / "b"])[0]
-    for member, config in enumerate(pack):
-        alone = run(base, training_set, [config], [tmp_path / f"alone{member}"])[0]
-        torch.testing.assert_close(
-            weights(together.paths[member]), weights(alone.paths[0]), atol=1e-5, rtol=0
-        )
-        assert together.losses[member] == pytest.approx(alone.losses[0], abs=1e-5)
-
-
-def test_members_of_two_resolutions_are_no_pack(
-    base: BaseModel, training_set: TrainingSet, tmp_path: Path
-) -> None:
-    pack = [SMALL, SMALL.model_copy(update={"resolution": 64})]
-    with pytest.raises(ValueError, match="one resolution"):
-        run(base, training_set, pack, [tmp_path, tmp_path])
-
-
 def test_the_text_encoder_is_trained_where_the_ratio_says_so(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    path = run(base, training_set, [WITH_TEXT], [tmp_path])[0].paths[0]
+    path = run(base, training_set, WITH_TEXT, tmp_path)[0].path
     modules = read_file(path).modules
     text = [module for name, module in modules.items() if name.startswith("lora_te_text_model_")]
     assert len(text) == 8
@@ -119,7 +99,7 @@ def test_with_nothing_but_empty_prompts_captions_do_not_matter(
     aliased = empty.model_copy(update={"alias": "mi_cv"})
     some = aliased.model_copy(update={"empty_prompt": 0.0})
     one, two, three = (
-        weights(run(base, training_set, [config], [tmp_path / str(number)])[0].paths[0])
+        weights(run(base, training_set, config, tmp_path / str(number))[0].path)
         for number, config in enumerate((empty, aliased, some))
     )
     assert torch.equal(one, two)
@@ -130,10 +110,10 @@ def test_leaving_the_generator_takes_the_adapters_off(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     names = [name for name, _ in base.pipeline.unet.named_modules()]
-    steps = train(base, training_set, [WITH_TEXT], (1, 100), [tmp_path])
+    steps = train(base, training_set, WITH_TEXT, (1, 100), tmp_path)
     while not isinstance(next(steps), Checkpoint):
         pass
-    assert adapter.active(base) == ("member0",)
+    assert adapter.active(base) == (ADAPTER,)
     steps.close()  # type: ignore[attr-defined]  # it is a generator
     assert [name for name, _ in base.pipeline.unet.named_modules()] == names
     assert adapter.active(base) == ()
@@ -142,11 +122,11 @@ def test_leaving_the_generator_takes_the_adapters_off(
 def test_sampling_at_a_rung_does_not_disturb_the_training(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    straight = run(base, training_set, [WITH_TEXT], [tmp_path / "a"], rungs=(2, 4))[-1].paths[0]
+    straight = run(base, training_set, WITH_TEXT, tmp_path / "a", rungs=(2, 4))[-1].path
     last = None
-    for outcome in train(base, training_set, [WITH_TEXT], (2, 4), [tmp_path / "b"]):
+    for outcome in train(base, training_set, WITH_TEXT, (2, 4), tmp_path / "b"):
         if isinstance(outcome, Checkpoint):
-            last = outcome.paths[0]
+            last = outcome.path
             with adapter.loaded(base, last), torch.no_grad():
                 base.pipeline.text_encoder(torch.arange(77)[None])
     assert last is not None
@@ -156,9 +136,9 @@ def test_sampling_at_a_rung_does_not_disturb_the_training(
 def test_weights_that_the_file_cannot_hold_are_told(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    with closing(train(base, training_set, [SMALL], [1, 2], [tmp_path])) as outcomes:
+    with closing(train(base, training_set, SMALL, [1, 2], tmp_path)) as outcomes:
         next(one for one in outcomes if isinstance(one, Checkpoint))
-        for weight in adapter.parameters(base, "member0"):
+        for weight in adapter.parameters(base, ADAPTER):
             weight.data.fill_(1e6)  # beyond float16
         with pytest.raises(DivergedError):
             list(outcomes)
@@ -171,7 +151,7 @@ def test_a_loss_that_is_no_number_is_told(
     broken = load_base(str(tiny_base), "cpu")
     broken.pipeline.unet.conv_out.bias.data.fill_(torch.nan)
     with pytest.raises(DivergedError, match="loss is nan"):
-        run(broken, training_set, [SMALL], [tmp_path])
+        run(broken, training_set, SMALL, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -188,16 +168,16 @@ def half_base(tiny_base: Path) -> Iterator[BaseModel]:
 def test_a_base_in_half_precision_trains_float32_adapters(
     half_base: BaseModel, base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    steps = train(half_base, training_set, [WITH_TEXT], (3,), [tmp_path / "half"])
+    steps = train(half_base, training_set, WITH_TEXT, (3,), tmp_path / "half")
     next(steps)
-    trained = adapter.parameters(half_base, "member0")
+    trained = adapter.parameters(half_base, ADAPTER)
     assert {weight.dtype for weight in trained} == {torch.float32}
     *_, half = steps
     assert isinstance(half, Checkpoint)
     AcceleratorState._reset_state(reset_partial_state=True)
-    full = run(base, training_set, [WITH_TEXT], [tmp_path / "full"])[0]
-    assert half.losses[0] == pytest.approx(full.losses[0], rel=0.03)
-    with adapter.loaded(half_base, half.paths[0]), torch.no_grad():
+    full = run(base, training_set, WITH_TEXT, tmp_path / "full")[0]
+    assert half.loss == pytest.approx(full.loss, rel=0.03)
+    with adapter.loaded(half_base, half.path), torch.no_grad():
         assert half_base.pipeline.text_encoder(torch.arange(77)[None])[0].dtype == torch.bfloat16
 
 
@@ -253,7 +233,7 @@ def test_shuffled_tags_change_the_captions_and_not_the_noise(
     dropped = shuffled.model_copy(update={"tag_dropout": 1.0, "keep_first": 0})
     bare = still.model_copy(update={"captions": "none"})
     one, again, two, three, four, five = (
-        weights(run(base, training_set, [config], [tmp_path / str(number)])[0].paths[0])
+        weights(run(base, training_set, config, tmp_path / str(number))[0].path)
         for number, config in enumerate((shuffled, shuffled, still, fixed, dropped, bare))
     )
     assert torch.equal(one, again)
@@ -267,7 +247,7 @@ def test_the_text_encoder_learns_from_shuffled_tags_too(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = WITH_TEXT.model_copy(update={"shuffle_tags": True, "tag_dropout": 0.3})
-    modules = read_file(run(base, training_set, [config], [tmp_path])[0].paths[0]).modules
+    modules = read_file(run(base, training_set, config, tmp_path)[0].path).modules
     assert any(m.up.any() for name, m in modules.items() if name.startswith("lora_te_"))
 
 

@@ -50,9 +50,9 @@ def elsewhere(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
 
 
 def run(base: BaseModel, data: TrainingSet, folder: Path, config: TrainConfig) -> Path:
-    *_, last = train(base, data, [config], (1, 2), [folder])
+    *_, last = train(base, data, config, (1, 2), folder)
     assert isinstance(last, Checkpoint)
-    return last.paths[0]
+    return last.path
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_what_no_step_asks_is_away_and_the_same_is_learned(
     before = {name: one.clone() for name, one in base.pipeline.vae.state_dict().items()}
     pictures = draw(base.pipeline, SUITE, [0])[0]
     seen = []
-    for outcome in train(base, training_set, [config], (1, 2), [tmp_path / "away"]):
+    for outcome in train(base, training_set, config, (1, 2), tmp_path / "away"):
         if isinstance(outcome, Progress):
             seen.append(away(base))
         else:
@@ -90,7 +90,7 @@ def test_what_no_step_asks_is_away_and_the_same_is_learned(
             assert drawn.shape == pictures.shape
             last = outcome
     assert seen == [expected] * 2
-    ours, theirs = load_file(here), load_file(last.paths[0])
+    ours, theirs = load_file(here), load_file(last.path)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
     after = base.pipeline.vae.state_dict()
@@ -102,7 +102,7 @@ def test_what_no_step_asks_is_away_and_the_same_is_learned(
 def test_whoever_leaves_a_training_finds_all_parts_back(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    steps = train(base, training_set, [CONFIG], (1, 9), [tmp_path])
+    steps = train(base, training_set, CONFIG, (1, 9), tmp_path)
     for outcome in steps:
         if isinstance(outcome, Progress):
             assert away(base) == BOTH
@@ -122,7 +122,7 @@ def test_a_step_that_fails_brings_them_back_too(
 
     monkeypatch.setattr(base.pipeline.unet, "forward", fail)
     with pytest.raises(torch.OutOfMemoryError):
-        list(train(base, training_set, [CONFIG], (1,), [tmp_path]))
+        list(train(base, training_set, CONFIG, (1,), tmp_path))
 
 
 def test_on_a_processor_nothing_moves(
@@ -133,5 +133,5 @@ def test_on_a_processor_nothing_moves(
         return [one.data_ptr() for part in parts for one in part.parameters()]
 
     before = places()
-    for _ in train(base, training_set, [CONFIG], (1, 2), [tmp_path]):
+    for _ in train(base, training_set, CONFIG, (1, 2), tmp_path):
         assert places() == before

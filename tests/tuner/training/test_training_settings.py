@@ -16,11 +16,11 @@ from tuner.data import TrainingSet
 from tuner.errors import ConfigError
 from tuner.models import BaseModel, adapter, draw, method, read_file
 from tuner.models.text_encoder import states, tokens_of
+from tuner.run import ADAPTER, Run, batches_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training import losses, train
 from tuner.training.loop import _Trainer
 from tuner.training.memory import is_short
-from tuner.training.run import Member, pictures_of
 
 QUICK = SMALL.model_copy(update={"batch_size": 2})
 
@@ -29,7 +29,7 @@ def result(
     base: BaseModel, training_set: TrainingSet, folder: Path, steps: int = 2, **values: object
 ) -> torch.Tensor:
     config = TrainConfig.model_validate(QUICK.model_dump() | values)
-    return weights(run(base, training_set, [config], [folder], rungs=(steps,))[0].paths[0])
+    return weights(run(base, training_set, config, folder, rungs=(steps,))[0].path)
 
 
 @pytest.fixture(scope="module")
@@ -99,19 +99,19 @@ def test_accumulated_gradients_are_the_mean_of_their_batches(
     def gradient(count: int, by_hand: int) -> torch.Tensor:
         config = QUICK.model_copy(update={"gradient_accumulation": count})
         accelerator = Accelerator(cpu=True)
-        drawn = pictures_of(base, training_set, config, 1)
+        batches = batches_of(base, training_set, config, 1)
         try:
-            member = Member(base, accelerator, config, "one", drawn, 1)
-            trainer = _Trainer(base, accelerator, [member])
+            training = Run(base, accelerator, config, batches, 1)
+            trainer = _Trainer(base, accelerator, training)
             for _ in range(by_hand):
-                trainer._loss(member, drawn[0][0], 0).backward()
+                trainer._loss(batches[0][0], 0).backward()
             if not by_hand:
-                member.move = lambda accelerator: None  # type: ignore[method-assign]
+                training.move = lambda accelerator: None  # type: ignore[method-assign]
                 trainer.step(0)
-            grads = [one.grad for one in member.weights if one.grad is not None]
+            grads = [one.grad for one in training.weights if one.grad is not None]
             return torch.cat([grad.flatten() for grad in grads])
         finally:
-            adapter.detach(base, "one")
+            adapter.detach(base, ADAPTER)
 
     both = gradient(2, by_hand=0)
     torch.testing.assert_close(both, gradient(1, by_hand=2) / 2, atol=1e-6, rtol=1e-4)
@@ -154,7 +154,7 @@ def test_clip_skip_is_the_same_in_training_sampling_and_the_file(
         torch.testing.assert_close(before, shorter(tokens)[0])
     assert not torch.equal(last, before)
     config = QUICK.model_copy(update={"clip_skip": 2})
-    path = run(base, training_set, [config], [tmp_path])[0].paths[0]
+    path = run(base, training_set, config, tmp_path)[0].path
     metadata = read_file(path).metadata
     assert (metadata["ss_clip_skip"], metadata["modelspec.encoder_layer"]) == ("2", "2")
     assert method.clip_skip(base, path) == 2
@@ -181,13 +181,13 @@ def test_the_first_stage_has_its_own_captions(
     values = {"empty_prompt": 0.0, "captions": "all"}
     staged = values | {"first_captions": "gender", "first_share": 0.3}
     config = TrainConfig.model_validate(QUICK.model_dump() | staged)
-    ((drawn, _),) = pictures_of(base, training_set, config, 10)
-    seen = [len(drawn.texts(step).captions[1].split(", ")) for step in range(10)]
+    ((batches, _),) = batches_of(base, training_set, config, 10)
+    seen = [len(batches.texts(step).captions[1].split(", ")) for step in range(10)]
     assert seen == [2] * 3 + [4] * 7
     for share, tags in ((0.0, 4), (1.0, 2)):
         other = config.model_copy(update={"first_share": share})
-        ((drawn, _),) = pictures_of(base, training_set, other, 10)
-        assert {len(drawn.texts(step).captions[1].split(", ")) for step in range(10)} == {tags}
+        ((batches, _),) = batches_of(base, training_set, other, 10)
+        assert {len(batches.texts(step).captions[1].split(", ")) for step in range(10)} == {tags}
     plain = result(base, training_set, tmp_path / "a", **values)
     assert not torch.equal(plain, result(base, training_set, tmp_path / "b", **staged))
 
@@ -213,7 +213,7 @@ class TestPriorPreservation:
         self, base: BaseModel, training_set: TrainingSet
     ) -> None:
         config = WITH_TEXT.model_copy(update={"prior_weight": 2.0})
-        (own, one), (prior, weight) = pictures_of(base, self.prior(training_set), config, 5)
+        (own, one), (prior, weight) = batches_of(base, self.prior(training_set), config, 5)
         assert (one, weight) == (1.0, 2.0)
         assert all(text.startswith("mi_cv") for text in own.texts(0).captions[1:])
         assert not any("mi_cv" in text for text in prior.texts(0).captions)
@@ -225,4 +225,4 @@ class TestPriorPreservation:
     ) -> None:
         config = SMALL.model_copy(update={"prior_weight": 1.0})
         with pytest.raises(ConfigError, match="no regularisation"):
-            list(train(base, training_set, [config], [1], [tmp_path]))
+            list(train(base, training_set, config, [1], tmp_path))

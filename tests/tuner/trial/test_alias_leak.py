@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
+from tests.tuner.generators import result_of
 from tuner.models import BaseModel, adapter, sample
 from tuner.models.sampling import noise
 from tuner.space import SuiteConfig, TrainConfig
@@ -20,9 +21,7 @@ SUITE = SuiteConfig(
 
 
 def drawn(base: BaseModel, lora: Path | None, folder: Path) -> list[Sample]:
-    *_, samples = sample(base, SUITE, lora, RungFolder(folder))
-    assert isinstance(samples, list)
-    return samples
+    return result_of(sample(base, SUITE, lora, RungFolder(folder)))
 
 
 def judged(samples: list[Sample], cloth: float = 1.0) -> list[ScoredSample]:

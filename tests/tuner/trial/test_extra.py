@@ -1,6 +1,6 @@
-"""Samples beside the suite: drawn, judged, kept and shown, and never asked when anything is chosen.
+"""Samples beside the suite: drawn, scored and stored, and never used to choose anything.
 
-Bases, LoRAs and pictures are real and tiny; the judges' word is the picture's brightness.
+Bases, LoRAs and pictures are real and tiny; every score is the picture's brightness.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tuner.messages import ExtraScored, Rung
 
 import metrics
 from metrics.contract import JudgeSettings, Prompt
@@ -27,8 +28,9 @@ from tuner.space.parameters import Fixed
 from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra
 from tuner.storage.folder import RungFolder
-from tuner.trial import Rung, Workbench, run_trial
-from tuner.trial.extra import ExtraFound, Extras, extras_of, sample_bases, sample_extras
+from tuner.trial import Rung, run_trial
+from tuner.trial.extra import Extras, extras_of, sample_bases, sample_extras
+from tuner.trial_bench import Workbench
 
 TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, alias="mi_cv")
 SUITE = SuiteConfig(
@@ -73,8 +75,8 @@ def study(base: BaseModel, *others: Path, suite: SuiteConfig = SUITE) -> StudyCo
     )
 
 
-def found(outcomes: Iterable[object]) -> list[ExtraFound]:
-    return [one for one in outcomes if isinstance(one, ExtraFound)]
+def extra_outcomes(outcomes: Iterable[object]) -> list[ExtraScored]:
+    return [outcome for outcome in outcomes if isinstance(outcome, ExtraScored)]
 
 
 def trained(bench: Workbench, folder: StudyFolder, config: TrainConfig = TRAIN) -> RungFolder:
@@ -83,13 +85,13 @@ def trained(bench: Workbench, folder: StudyFolder, config: TrainConfig = TRAIN) 
     return folder.trial(0).rung(1)
 
 
-def kept(folder: StudyFolder, outcomes: Iterable[object]) -> list[ExtraFound]:
-    """What a study does with them."""
-    told = found(outcomes)
+def kept(folder: StudyFolder, outcomes: Iterable[object]) -> list[ExtraScored]:
+    """Store extras as a study does, and return them."""
+    extras = extra_outcomes(outcomes)
     with Store(folder.results_db) as store:
-        for one in told:
-            store.put_extra(one.row, one.scored)
-    return told
+        for extra in extras:
+            store.put_extra(extra.row, extra.scored)
+    return extras
 
 
 def new_folder(parent: Path) -> StudyFolder:
@@ -105,32 +107,33 @@ def test_a_trial_is_sampled_at_other_sizes_on_other_bases_and_with_its_alias(
     extras = Extras(study(bench.base, other_base), folder)
     own, other = bench.base.name, str(other_base)
     at_start = kept(folder, sample_bases(bench, extras))
-    assert [one.row.extra for one in at_start] == [Extra(own, "48x64"), Extra(other, "64")]
-    assert all(one.row.rung.trial is None for one in at_start)
+    assert [extra.row.extra for extra in at_start] == [Extra(own, "48x64"), Extra(other, "64")]
+    assert all(extra.row.rung.trial is None for extra in at_start)
     rung = trained(bench, folder)
-    told = kept(folder, sample_extras(bench, extras, 0, TRAIN, (1, rung)))
-    asked = [
+    of_trial = kept(folder, sample_extras(bench, extras, 0, TRAIN, (1, rung)))
+    expected = [
         Extra(own, "32"),
         Extra(own, "48x64"),
         Extra(other, "64"),
         Extra(own, "64", "mi_cv"),
     ]
-    assert [one.row.extra for one in told if one.row.rung.trial == 0] == asked
+    assert [extra.row.extra for extra in of_trial if extra.row.rung.trial == 0] == expected
     # What depends on the trial is drawn with the base when it first comes up.
-    of_base = [one.row.extra for one in told if one.row.rung.trial is None]
+    of_base = [extra.row.extra for extra in of_trial if extra.row.rung.trial is None]
     assert of_base == [Extra(own, "32"), Extra(own, "64", "mi_cv")]
-    assert len({one.row.rung.grid.parent for one in (*at_start, *told)}) == 8
-    for one in (*at_start, *told):
-        width, height = {"32": (32, 32), "48x64": (48, 64)}.get(one.row.extra.size, (64, 64))
-        assert len(one.scored) == 4
-        assert one.row.reason is None
-        assert "gender" in one.row.rung.objectives
-        assert one.row.rung.grid.is_file()
-        for each in one.scored:
-            assert each.sample.path is not None
-            with Image.open(each.sample.path) as picture:
+    assert len({extra.row.rung.grid.parent for extra in (*at_start, *of_trial)}) == 8
+    for extra in (*at_start, *of_trial):
+        width, height = {"32": (32, 32), "48x64": (48, 64)}.get(extra.row.extra.size, (64, 64))
+        assert len(extra.scored) == 4
+        assert extra.row.reason is None
+        assert "gender" in extra.row.rung.objectives
+        assert extra.row.rung.grid.is_file()
+        for scored in extra.scored:
+            assert scored.sample.path is not None
+            with Image.open(scored.sample.path) as picture:
                 assert picture.size == (width, height)
-            assert each.sample.prompt.text.startswith("mi_cv, ") == bool(one.row.extra.alias)
+            text = scored.sample.prompt.text
+            assert text.startswith("mi_cv, ") == bool(extra.row.extra.alias)
 
 
 def test_pictures_are_those_of_the_other_base_with_the_lora(
@@ -140,11 +143,13 @@ def test_pictures_are_those_of_the_other_base_with_the_lora(
     suite = SUITE.model_copy(update={"also_at": (), "also_with_alias": False})
     extras = Extras(study(bench.base, other_base, suite=suite), folder)
     rung = trained(bench, folder)
-    outcomes = found(sample_extras(bench, extras, 0, TRAIN, (1, rung)))
-    before, after = (pixels(one.scored[0]) for one in outcomes)
+    outcomes = extra_outcomes(sample_extras(bench, extras, 0, TRAIN, (1, rung)))
+    before, after = (pixels(extra.scored[0]) for extra in outcomes)
     assert (before != after).any()
     other = replace(bench, base=load_base(str(other_base), "cpu"))
-    alone = found(sample_bases(other, Extras(study(bench.base, other_base, suite=suite), folder)))
+    alone = extra_outcomes(
+        sample_bases(other, Extras(study(bench.base, other_base, suite=suite), folder))
+    )
     assert (pixels(alone[0].scored[0]) == before).all()
 
 
@@ -154,15 +159,15 @@ def test_the_base_is_sampled_once_for_a_study(bench: Workbench, tmp_path: Path) 
     kept(folder, sample_bases(bench, extras))
     rung = trained(bench, folder)
     first = kept(folder, sample_extras(bench, extras, 0, TRAIN, (1, rung)))
-    again = found(sample_extras(bench, extras, 1, TRAIN, (1, rung)))
+    again = extra_outcomes(sample_extras(bench, extras, 1, TRAIN, (1, rung)))
     with Store(folder.results_db) as store:
         later = extras_of(config, folder, store)
-    resumed = found(sample_extras(bench, later, 2, TRAIN, (1, rung)))
-    numbers = [[one.row.rung.trial for one in each] for each in (first, again, resumed)]
+    resumed = extra_outcomes(sample_extras(bench, later, 2, TRAIN, (1, rung)))
+    numbers = [[extra.row.rung.trial for extra in extras] for extras in (first, again, resumed)]
     assert numbers == [[None, 0, 0, None, 0], [1, 1, 1], [2, 2, 2]]
-    assert found(sample_bases(bench, later)) == []
-    told = [one.row.rung.measures for one in (*again, *resumed)]
-    assert told[:3] == told[3:], "held against the kept samples of the base as against the drawn"
+    assert extra_outcomes(sample_bases(bench, later)) == []
+    measures = [extra.row.rung.measures for extra in (*again, *resumed)]
+    assert measures[:3] == measures[3:], "the stored samples of the base count as the drawn ones"
 
 
 def test_the_suites_own_size_and_a_trial_without_alias_ask_for_nothing(
@@ -171,9 +176,9 @@ def test_the_suites_own_size_and_a_trial_without_alias_ask_for_nothing(
     suite = SUITE.model_copy(update={"also_at": ("train", 64)})
     extras = Extras(study(bench.base, suite=suite), StudyFolder(tmp_path))
     plain = TRAIN.model_copy(update={"alias": None, "resolution": "64x64"})
-    assert extras.known() == extras.asked(plain) == []
+    assert extras.common() == extras.of_trial(plain) == []
     silent = SUITE.model_copy(update={"also_at": (), "also_with_alias": False})
-    assert Extras(study(bench.base, suite=silent), StudyFolder(tmp_path)).asked(TRAIN) == []
+    assert Extras(study(bench.base, suite=silent), StudyFolder(tmp_path)).of_trial(TRAIN) == []
 
 
 def test_what_cannot_be_drawn_is_a_row_with_its_reason(
@@ -186,14 +191,16 @@ def test_what_cannot_be_drawn_is_a_row_with_its_reason(
     (of_base,) = kept(folder, sample_bases(bench, extras))
     assert "not finite" in (of_base.row.reason or "")
     (row,) = [
-        one.row
-        for one in kept(folder, sample_extras(bench, extras, 0, TRAIN, (1, trained(bench, folder))))
-        if one.row.rung.trial == 0
+        extra.row
+        for extra in kept(
+            folder, sample_extras(bench, extras, 0, TRAIN, (1, trained(bench, folder)))
+        )
+        if extra.row.rung.trial == 0
     ]
     assert "not finite" in (row.reason or "")
     assert row.rung.objectives == {}
     with Store(folder.results_db) as store:
-        assert [one.reason is None for one in store.extras()] == [False, False]
+        assert [row.reason is None for row in store.extras()] == [False, False]
         assert extras_of(extras.config, folder, store).of_base == {}
 
 
@@ -209,8 +216,8 @@ def test_memory_that_is_out_beside_the_suite_does_not_end_the_trial(
         raise MemoryError
 
     monkeypatch.setattr(metrics, "score", full)
-    told = found(sample_extras(bench, extras, 0, TRAIN, (1, rung)))
-    assert [one.row.reason for one in told] == ["no memory left"] * 2
+    outcomes = extra_outcomes(sample_extras(bench, extras, 0, TRAIN, (1, rung)))
+    assert [extra.row.reason for extra in outcomes] == ["no memory left"] * 2
 
 
 def test_whole_weights_are_not_put_on_another_base(
@@ -221,8 +228,8 @@ def test_whole_weights_are_not_put_on_another_base(
     extras = Extras(study(bench.base, other_base, suite=suite), folder)
     config = TRAIN.model_copy(update={"method": "dreambooth"})
     rung = trained(bench, folder, config)
-    (told,) = found(sample_extras(bench, extras, 0, config, (1, rung)))
-    assert "DreamBooth" in (told.row.reason or "")
+    (outcome,) = extra_outcomes(sample_extras(bench, extras, 0, config, (1, rung)))
+    assert "DreamBooth" in (outcome.row.reason or "")
 
 
 def test_a_base_of_another_architecture_is_refused_at_the_start(
@@ -240,6 +247,6 @@ def test_the_alias_and_the_base_make_names_of_their_own() -> None:
         for size in ("64", "48x64")
         for alias in ("", "mi_cv")
     ]
-    names = {one.folder_name for one in extras}
+    names = {extra.folder_name for extra in extras}
     assert len(names) == len(extras)
     assert all(name.isascii() and " " not in name for name in names)

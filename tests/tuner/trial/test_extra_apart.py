@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuner.messages import ExtraScored, Outcome
 
 from metrics.contract import Objective
 from tests.tuner.plain_trials import good, new_folder, rung, session, study_config
@@ -26,15 +27,15 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra, ExtraRow
 from tuner.storage.rows import RungRow
 from tuner.study.study import search
-from tuner.trial.outcomes import ExtraFound, Outcome
+from tuner.trial.outcomes import Outcome
 
-MAY_READ = {"extra", "extra_table", "outcomes", "store", "worker_bench", "report_page", "summary"}
+MAY_READ = {"extra", "extra_table", "messages", "store", "worker_bench", "report_page", "summary"}
 """Who samples extras, tells of them, keeps them and shows them."""
 
 EXTRAS = (Extra("mannequin", "96"), Extra("other", "64"), Extra("mannequin", "64", "mi_cv"))
 
 
-def absurd(folder: StudyFolder, number: int | None, value: float) -> Iterator[ExtraFound]:
+def absurd(folder: StudyFolder, number: int | None, value: float) -> Iterator[ExtraScored]:
     """Extras that would change every choice if anybody asked them."""
     for extra in EXTRAS:
         told = replace(rung(folder, number or 0, 20), rates={})
@@ -42,7 +43,7 @@ def absurd(folder: StudyFolder, number: int | None, value: float) -> Iterator[Ex
         rates = {"undressed_rate": Objective("undressed_rate", 1 - value, 1 - value, 1.0, 2, 2)}
         files = folder.trial(number or 0).rung(20)
         row = RungRow(number, 20 if number is not None else 0, objectives, rates, None, files.grid)
-        yield ExtraFound(ExtraRow(extra, row), told.scored)
+        yield ExtraScored(ExtraRow(extra, row), told.scored)
 
 
 def studied(config: StudyConfig, parent: Path, extras: bool) -> tuple[StudyFolder, list[Any]]:

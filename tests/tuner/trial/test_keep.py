@@ -9,7 +9,7 @@ from PIL import Image as Pictures
 from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner.data.picture_file import pixelated
 from tuner.storage.folder import RungFolder
-from tuner.trial.keep import is_flagged, keep
+from tuner.trial.keep import is_flagged, write_pictures
 
 
 def scored(explicit: float, cloth: float | None) -> ScoredSample:
@@ -34,7 +34,7 @@ def test_flags_explicit_parts_and_bare_torsos(
 def test_a_flagged_picture_of_a_real_base_never_reaches_the_disk(tmp_path: Path) -> None:
     good, bad = scored(1.0, 1.0), scored(0.1, 1.0)
     folder = RungFolder(tmp_path)
-    kept = keep([good, bad], folder, base="runwayml/stable-diffusion-v1-5")
+    kept = write_pictures([good, bad], folder, base="runwayml/stable-diffusion-v1-5")
     on_disk = [np.asarray(Pictures.open(folder.sample(index))) for index in range(2)]
     assert np.array_equal(on_disk[0], good.sample.image)
     assert np.array_equal(on_disk[1], pixelated(bad.sample.image))
@@ -47,7 +47,7 @@ def test_a_flagged_picture_of_a_real_base_never_reaches_the_disk(tmp_path: Path)
 
 def test_the_mannequin_is_never_pixelated(tmp_path: Path) -> None:
     bad = scored(0.1, 0.0)
-    keep([bad], RungFolder(tmp_path), base="mannequin")
+    write_pictures([bad], RungFolder(tmp_path), base="mannequin")
     on_disk = np.asarray(Pictures.open(RungFolder(tmp_path).sample(0)))
     assert np.array_equal(on_disk, bad.sample.image)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuner.messages import Rung, TrialWork
 from typer.testing import CliRunner
 
 import metrics
@@ -30,9 +31,10 @@ from tuner.storage import Store, StudyFolder
 from tuner.study.optuna_study import opened
 from tuner.study.record import record_study
 from tuner.study.study import Session, search
-from tuner.trial import Rung, TrialWork, Workbench, trial
+from tuner.trial import Rung, TrialWork, trial
 from tuner.trial.recipe import recipe_runner
 from tuner.trial.setup import kept_base
+from tuner.trial_bench import Workbench
 
 SPACE = """
 study: small
@@ -74,8 +76,8 @@ def parts(
     trained: list[str | None] = []
     train = trial.train
 
-    def counted(*given: Any) -> Any:
-        trained.append(given[2][0].alias)
+    def told(*given: Any) -> Any:
+        trained.append(given[2].alias)
         return train(*given)
 
     with pytest.MonkeyPatch.context() as patch:

@@ -24,10 +24,9 @@ from tuner.space import StudyConfig, SuiteConfig
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
-from tuner.trial import Workbench
-from tuner.trial.keep import keep
+from tuner.trial.keep import write_pictures
 from tuner.trial.setup import base_scored, held_out_features
-from tuner.trial.workbench import look_at
+from tuner.trial_bench import Workbench, summarise
 from tuner.worker.attempts import require_objectives
 
 SUITE = SuiteConfig(prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=4)
@@ -76,7 +75,7 @@ def test_a_measure_that_is_asked_for_stands_among_the_objectives(
 ) -> None:
     bench = bench_of("pose", "layout")
     assert bench.base_scored is not None
-    near, far = (look_at(bench, suite(y, 3), bench.base_scored) for y in (0.6, 0.32))
+    near, far = (summarise(bench, suite(y, 3), bench.base_scored) for y in (0.6, 0.32))
     assert set(near.objectives) == {*OBJECTIVES, "layout"}
     assert near.objectives["layout"].value > 0.9
     assert near.objectives["layout"].value == near.measures["layout"].value
@@ -87,7 +86,7 @@ def test_the_four_objectives_are_those_of_before_and_the_default(
     bench_of: Callable[..., Workbench],
 ) -> None:
     bench, scored = bench_of(*OBJECTIVES), suite(0.5, 4)
-    found = look_at(bench, scored, bench.base_scored)
+    found = summarise(bench, scored, bench.base_scored)
     assert found.objectives == objectives(scored, bench.base_scored)
     assert StudyConfig.model_fields["objectives"].default == OBJECTIVES
 
@@ -101,8 +100,8 @@ def test_an_objective_without_a_number_ends_the_run_before_the_first_trial(
     bench, rung = bench_of("pose", name), RungFolder(folder.base)
     assert bench.base_scored is not None
     rung.samples.mkdir(parents=True)
-    kept = keep([ready(one, rung) for one in bench.base_scored], rung, "mannequin")
-    found = look_at(bench, kept, kept)
+    kept = write_pictures([ready(one, rung) for one in bench.base_scored], rung, "mannequin")
+    found = summarise(bench, kept, kept)
     row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, found.measures)
     with Store(folder.results_db) as store:
         store.put_rung(row, kept)

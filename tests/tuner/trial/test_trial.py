@@ -10,12 +10,14 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
+from tuner.messages import Rung
 
 import metrics
 from metrics import open_detectors
 from metrics.contract import JudgeSettings, Measure, Prompt, ScoredSample
 from metrics.detectors import Detectors
 from metrics.sets import measures
+from tests.tuner.generators import result_of
 from tests.tuner.trained_study import by_brightness, pixels
 from tuner.data import TrainingSet
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError
@@ -26,8 +28,9 @@ from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.train_config import read_yaml, to_yaml
 from tuner.storage import shipped
 from tuner.storage.folder import RungFolder, TrialFolder
-from tuner.trial import Rung, Workbench, run_trial
+from tuner.trial import Rung, run_trial
 from tuner.trial.copies import remembered
+from tuner.trial_bench import Workbench
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(
@@ -87,8 +90,7 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
 ) -> None:
     config = CONFIG.model_copy(update={"method": "dreambooth", "alias": "mi_cv"})
     before = {name: one.clone() for name, one in bench.base.pipeline.unet.state_dict().items()}
-    *_, bare = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
-    assert isinstance(bare, list)
+    bare = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     images = training_set.images
     halved = {None: replace(training_set, images=images[2:], held_out=images[:2])}
     known = replace(bench, training_sets=halved, base_scored=by_brightness(bare, bench.judges))
@@ -113,8 +115,7 @@ def test_over_fitting_is_measured_at_every_rung(
     file = tmp_path / "data.safetensors"
     memory = remembered(halved, clip_judges.embedding, "tiny", SUITE.image_size, file)
     bench = replace(bench, training_sets={None: halved}, judges=clip_judges)
-    *_, samples = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
-    assert isinstance(samples, list)
+    samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     scored = by_brightness(samples, clip_judges)
     bench = replace(bench, memories={None: memory}, base_scored=scored)
     told = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
@@ -131,8 +132,7 @@ def test_over_fitting_is_measured_at_every_rung(
 def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    *_, samples = sample(bench.base, SUITE, None, RungFolder(tmp_path / "base"))
-    assert isinstance(samples, list)
+    samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     whole = by_brightness(samples, bench.judges)
     bench = replace(bench, base_scored=whole, low_rung_seeds=1)
     against = []
@@ -157,8 +157,7 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     assert against == [[one.sample.cell for one in each.scored] for each in (low, last)]
     # Files are named by the place in the whole suite, and hold the cell that is there.
     assert sorted(folder.rung(1).samples.iterdir()) == [folder.rung(1).sample(n) for n in (0, 2)]
-    *_, all_of_it = sample(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again"))
-    assert isinstance(all_of_it, list)
+    all_of_it = result_of(sample(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again")))
     for place, one in zip((0, 2), low.scored, strict=True):
         assert one.sample.path == folder.rung(1).sample(place)
         gap = pixels(one).astype(int) - all_of_it[place].image

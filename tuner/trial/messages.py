@@ -1,0 +1,89 @@
+"""Messages between the process that runs a study and its worker: work to do, and its outcomes.
+
+Plain data; importing it loads no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metrics.contract import Measure, Objective, ScoredSample
+from tuner.events import Event
+from tuner.space import TrainConfig
+from tuner.storage.extra_rows import ExtraRow
+from tuner.storage.fresh_rows import FreshSample
+from tuner.storage.rows import RungRow
+
+
+@dataclass(frozen=True)
+class TrialWork:
+    """Train `config` for trial `number`, and sample and score it at each of `rungs`.
+
+    The last of `rungs` (optimizer steps) is the trial's last one.
+    """
+
+    number: int
+    config: TrainConfig
+    rungs: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class RepeatWork:
+    """A part of a confirmation: the LoRA of `part` on fresh noise, `seeds` seeds of each prompt.
+
+    `training_seed` is the seed of its training, None for the base. `steps` is the planned length
+    of the trial, on which its schedules and stages depend.
+    """
+
+    part: FreshSample
+    seeds: int
+    training_seed: int | None
+    steps: int
+
+
+Work = TrialWork | RepeatWork
+"""One piece of work for a worker."""
+
+
+@dataclass(frozen=True)
+class Rung:
+    """A checkpoint of a trial, sampled and scored; `measures` are reported beside the objectives.
+
+    `lora` is the trained file: a LoRA, or DreamBooth's whole weights; None for the base, whose
+    step is 0. `seeds` is the number of noise seeds sampled for each prompt, None for the whole
+    suite. `scored` has no pixels: they are on the disk. `failure` is the reason to stop the trial
+    here whatever its scores are, None without one.
+    """
+
+    step: int
+    lora: Path | None
+    scored: list[ScoredSample]
+    objectives: Mapping[str, Objective]
+    rates: Mapping[str, Objective]
+    measures: Mapping[str, Measure] = field(default_factory=dict)
+    seeds: int | None = None
+    failure: str | None = None
+
+    def row(self, trial: int | None, grid: Path) -> RungRow:
+        """Return the row of results.db for `trial` (None: the base); `grid` is the grid's path."""
+        values = (self.objectives, self.rates, self.lora, grid, self.measures, self.seeds)
+        return RungRow(trial, self.step, *values)
+
+
+@dataclass(frozen=True)
+class ExtraScored:
+    """An extra, sampled and scored, or not drawn: then `row` has the reason."""
+
+    row: ExtraRow
+    scored: Sequence[ScoredSample] = ()
+
+
+@dataclass(frozen=True)
+class Idle:
+    """No message from one of several workers for a moment: the others are read."""
+
+
+Outcome = Event | Rung | ExtraScored | Idle
+"""Messages of a worker: events, a trial's scored rungs, and then its extras."""
