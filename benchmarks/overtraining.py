@@ -29,7 +29,6 @@ from tuner.judging.models import mannequin_judges
 from tuner.models import load_base
 from tuner.storage.files import write_text
 from tuner.training import Checkpoint, train
-from tuner.trial.grid import write_grid
 from tuner.trial.keep import write_grid
 
 RESULT = Path(__file__).parent / "results" / "overtraining.md"

@@ -24,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from tuner.messages import Rung
 from world import Bench
 from world_arms import Scale
 
@@ -41,7 +40,6 @@ from tuner.storage.sqlite import write_ahead
 from tuner.study.optuna_study import opened
 from tuner.study.study import Session, search
 from tuner.trial import Rung
-from tuner.trial.grid import write_grid
 from tuner.trial.keep import write_grid
 
 HERE = Path(__file__).parent

@@ -56,7 +56,6 @@ from tuner.storage import shipped
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
-from tuner.trial.grid import write_grid
 from tuner.trial.keep import write_grid
 
 RESULTS = Path(__file__).parent / "results"

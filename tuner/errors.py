@@ -43,3 +43,7 @@ class DivergedError(Exception):
 
 class OutOfMemoryError(Exception):
     """A trial needs more memory than the device or the machine has."""
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: stop as Ctrl-C does."""

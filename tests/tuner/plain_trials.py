@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image as Picture
-from tuner.messages import Rung
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.events import Event, Phase, Progress, TrialEnded

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from tuner.messages import Rung
 
 from metrics.contract import JudgeSettings, Objective, Prompt, Sample, Score, ScoredSample
 from metrics.detectors import Detectors
@@ -27,10 +26,9 @@ from tuner.storage.fresh_rows import BASE, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.study.confirm import Asked, measure, planned
 from tuner.study.record import record_study
-from tuner.trial import Rung, run_trial
+from tuner.trial import Rung, Workbench, run_trial
 from tuner.trial.repeat import run_repeat
 from tuner.trial.setup import base_scored
-from tuner.trial_bench import Workbench
 
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2

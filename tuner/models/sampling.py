@@ -69,9 +69,9 @@ def sample(
 
     To be read with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
     base. The samples' paths are in `folder`, numbered by their place in the whole suite;
-    `tuner.trial.keep` writes them there once they are scored. Raises DivergedError for pictures that are
-    not finite numbers (they would be saved as black), LoraFileError or WeightsError for a file
-    that does not fit.
+    they are written there once they are scored. Raises DivergedError for pictures that are not
+    finite numbers (they would be saved as black), LoraFileError or WeightsError for a file that
+    does not fit.
     """
     cells, places = suite.cells(), suite.places(seeds)
     samples: list[Sample] = []

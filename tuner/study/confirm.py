@@ -15,7 +15,6 @@ from functools import partial
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, RepeatEnded, RepeatStarted
-from tuner.messages import ExtraScored, Idle, Outcome, RepeatWork, Rung
 from tuner.results import read_results
 from tuner.results.confirmation import candidates, finished, planned_samples
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
@@ -30,7 +29,7 @@ from tuner.storage.store import utc_now
 from tuner.study.optuna_study import opened
 from tuner.study.record import data_hashes, read_data
 from tuner.trial import RepeatWork, Rung
-from tuner.trial.outcomes import Idle, Outcome
+from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import Worker, repeat_attempts
 from tuner.worker.attempts import base_told
 

@@ -17,7 +17,6 @@ import optuna
 from metrics.detectors.models import ModelUnavailableError
 from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
-from tuner.messages import ExtraScored, Idle, Outcome, Rung
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import sweep, write_text
@@ -26,7 +25,7 @@ from tuner.storage.store import utc_now
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, judged, stopped
 from tuner.trial import Rung
-from tuner.trial.outcomes import Idle, Outcome
+from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import WorkerLostError
 from tuner.worker.attempts import MOST_LOSSES
 

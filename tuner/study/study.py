@@ -14,7 +14,6 @@ from functools import partial
 
 from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Progress, TrialEnded, TrialState
-from tuner.messages import Idle, Outcome
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
 from tuner.storage import Store, StudyFolder, locked
@@ -25,7 +24,7 @@ from tuner.study.optuna_study import ask, ended, opened, reasons, remaining, set
 from tuner.study.record import data_hashes, read_data, record_study
 from tuner.study.stopping import Ending
 from tuner.study.suggest import suggest
-from tuner.trial.outcomes import Idle, Outcome
+from tuner.trial.messages import Idle, Outcome
 from tuner.worker import Worker, trial_attempts
 from tuner.worker.attempts import base_told
 from tuner.worker.process import Share

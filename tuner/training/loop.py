@@ -22,11 +22,11 @@ from tuner.events import Progress
 from tuner.models import BaseModel, adapter
 from tuner.models.metadata import training_metadata
 from tuner.models.text_encoder import states
-from tuner.run import ADAPTER, Batches, Run, batches_of
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import losses
 from tuner.training.memory import computed, is_short, mixed_precision, parked
+from tuner.training.run import ADAPTER, Batches, Run, batches_of
 from tuner.training.texts import Texts, step_tokens
 
 _REPORT_SECONDS = 1.0

@@ -5,20 +5,19 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from tuner.trial.outcomes import Rung as Rung
+    from tuner.trial.messages import RepeatWork as RepeatWork
+    from tuner.trial.messages import Rung as Rung
+    from tuner.trial.messages import TrialWork as TrialWork
     from tuner.trial.setup import open_bench as open_bench
     from tuner.trial.trial import run_trial as run_trial
-    from tuner.trial.work import RepeatWork as RepeatWork
-    from tuner.trial.work import TrialWork as TrialWork
     from tuner.trial.workbench import Workbench as Workbench
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
     submod_attrs={
-        "outcomes": ["Rung"],
+        "messages": ["RepeatWork", "Rung", "TrialWork"],
         "setup": ["open_bench"],
         "trial": ["run_trial"],
-        "work": ["RepeatWork", "TrialWork"],
         "workbench": ["Workbench"],
     },
 )

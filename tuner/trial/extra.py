@@ -14,7 +14,6 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase
-from tuner.messages import ExtraScored
 from tuner.models import BaseModel, load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
@@ -26,8 +25,8 @@ from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow, without_pixels
 from tuner.trial.alias_leak import with_alias
 from tuner.trial.keep import write_pictures
-from tuner.trial.workbench import Workbench
-from tuner.trial_bench import Workbench, summarise
+from tuner.trial.messages import ExtraScored
+from tuner.trial.workbench import Workbench, summarise
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from tuner.data.picture_file import pixelated
 from tuner.space.config import MANNEQUIN
 from tuner.storage import replacing
 from tuner.storage.folder import RungFolder
-from tuner.trial.grid import write_grid
 
 _FLAGS = ("no_explicit_parts", "cloth_share")
 _CELL_MIN, _CELL_MAX = 128, 256

@@ -21,7 +21,6 @@ from tuner.space.config import MANNEQUIN
 from tuner.storage.files import write_text
 from tuner.trial.keep import is_flagged
 from tuner.trial.workbench import Workbench
-from tuner.trial_bench import Workbench
 
 COUNT = 100
 """Pictures; Ruiz et al. (2023) draw some 200 x the training pictures, diffusers' script 100."""

@@ -16,7 +16,6 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
-from tuner.messages import Rung, TrialWork
 from tuner.models import sample
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.load import recipe_train
@@ -24,14 +23,11 @@ from tuner.space.recipes import RECIPE
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder, TrialFolder
-from tuner.trial import run_trial
 from tuner.trial.alias_leak import has_alias, with_alias
 from tuner.trial.keep import write_pictures
-from tuner.trial.outcomes import Rung
+from tuner.trial.messages import Rung, TrialWork
 from tuner.trial.trial import run_trial
-from tuner.trial.work import TrialWork
 from tuner.trial.workbench import Workbench
-from tuner.trial_bench import Workbench
 
 
 def recipe_runner(

@@ -11,7 +11,6 @@ from pathlib import Path
 import metrics
 from metrics.contract import ScoredSample
 from tuner.events import Event, Phase
-from tuner.messages import RepeatWork, Rung
 from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import TrainConfig
@@ -23,10 +22,8 @@ from tuner.storage.fresh_rows import BASE
 from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, train
 from tuner.trial.keep import write_pictures
-from tuner.trial.outcomes import Rung
-from tuner.trial.work import RepeatWork
-from tuner.trial.workbench import Workbench
-from tuner.trial_bench import Workbench, summarise
+from tuner.trial.messages import RepeatWork, Rung
+from tuner.trial.workbench import Workbench, summarise
 
 
 def run_repeat(

@@ -27,7 +27,6 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
 from tuner.events import Event, Phase
 from tuner.judging.models import study_judges
-from tuner.messages import Rung
 from tuner.models import load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import StudyConfig
@@ -39,10 +38,9 @@ from tuner.storage.rows import without_pixels
 from tuner.training.optimizers import require
 from tuner.trial.copies import remembered
 from tuner.trial.keep import write_pictures
-from tuner.trial.outcomes import Rung
+from tuner.trial.messages import Rung
 from tuner.trial.prior_pictures import prior_pictures
-from tuner.trial.workbench import Workbench, copy_measures
-from tuner.trial_bench import Workbench, copy_measures, ground_measure, summarise
+from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors

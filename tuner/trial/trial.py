@@ -12,7 +12,6 @@ from pathlib import Path
 import metrics
 from metrics.contract import Measure, Sample
 from tuner.events import Event, Phase, Progress
-from tuner.messages import Rung
 from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import TrainConfig
@@ -21,10 +20,11 @@ from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, loss_measures, train
-from tuner.trial.alias_leak import leak_measures
+from tuner.trial.alias_leak import has_alias, leak_measures
 from tuner.trial.collapse import hard_failure
 from tuner.trial.keep import write_pictures
-from tuner.trial_bench import Workbench, copy_measures, ground_measure, summarise
+from tuner.trial.messages import Rung
+from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
 
 
 def run_trial(

@@ -1,4 +1,4 @@
-"""The workbench of a trial: what all trials of a worker share, and how a suite is summarised."""
+"""Objects that all trials of a worker share, and the measures of a scored suite."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Workbench:
-    """What every trial of a worker shares: loaded once, used again and again.
+    """Objects that every trial of a worker uses, loaded once.
 
-    `training_sets` has them by the name that `data` gives in the search space (None: the only
-    one), and `memories` what copies of them are told by; `base_scored` is the suite without LoRA,
-    None until it is there. At a rung below a trial's last, `low_rung_seeds` noise seeds of each
-    prompt are sampled; None: all.
+    The keys of `training_sets` and `memories` are the names that `data` has in the search space
+    (None: the only one); copies of a training set are detected by its memory. `base_scored` is the
+    suite without LoRA, None until it is scored. At a rung below a trial's last, `low_rung_seeds`
+    noise seeds of each prompt are sampled; None: all.
     """
 
     base: BaseModel
@@ -42,43 +42,43 @@ class Workbench:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What the samples of a suite are like: the objectives, the rates, and the measures."""
+class SuiteScores:
+    """Objectives, rates and measures of a scored suite."""
 
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure]
 
 
-def look_at(
+def summarise(
     bench: Workbench, scored: Sequence[ScoredSample], base: Sequence[ScoredSample] | None
-) -> Found:
-    """Everything that is said of scored samples as a whole.
+) -> SuiteScores:
+    """Summarise scored samples as objectives, rates and measures, compared with those of `base`.
 
-    A measure that the study asks for as an objective stands among the objectives too.
+    A measure that is an objective of the study is among the objectives too.
     """
     measured = measures.measures(scored, base, bench.reference)
-    asked = [as_objective(measured[name]) for name in bench.objectives if name in measured]
-    chosen = {one.name: one for one in asked if one is not None}
-    # The base is held against itself as measures are, and against nothing as objectives are.
+    candidates = [as_objective(measured[name]) for name in bench.objectives if name in measured]
+    chosen = {objective.name: objective for objective in candidates if objective is not None}
+    # Measures compare the base with itself, objectives compare it with nothing.
     against = None if scored is base else base
-    return Found(
+    return SuiteScores(
         objectives.objectives(scored, against) | chosen, objectives.rates(scored), measured
     )
 
 
 def copy_measures(bench: Workbench, data: str | None, samples: Sequence[Sample]) -> list[Measure]:
-    """How many of the samples are copies of images of the training set that `data` names.
+    """Measure how many samples, as drawn, are copies of pictures of the training set `data`.
 
-    `samples` are as they were drawn. Empty where the set is too small to tell.
+    Returns an empty list if the set is too small to decide.
     """
     memory = bench.memories.get(data)
     embedding = None if memory is None else bench.judges.embedding
     if memory is None or embedding is None:
         return []
-    return list(copies(embedding([one.image for one in samples]), memory))
+    return list(copies(embedding([sample.image for sample in samples]), memory))
 
 
-def ground_of(samples: Iterable[Sample]) -> Measure:
-    """How lively the grounds of the samples are; they are as they were drawn."""
-    return ground([one.image for one in samples])
+def ground_measure(samples: Iterable[Sample]) -> Measure:
+    """Measure the mean variation of the samples' backgrounds, as drawn (0 plain, 1 busy)."""
+    return ground([sample.image for sample in samples])

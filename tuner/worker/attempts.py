@@ -13,14 +13,13 @@ from contextlib import closing
 from metrics.contract import SET_OBJECTIVES
 from tuner.errors import ConfigError, OutOfMemoryError, TooManyFailuresError, TunerError
 from tuner.events import Event, Phase, Retried, RungScored
-from tuner.messages import ExtraScored, Idle, Outcome, RepeatWork, Rung, TrialWork
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import BudgetConfig, rung_steps
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.outcomes import Idle, Outcome
+from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker.worker import Worker, WorkerLostError
 
 MOST_LOSSES = 3

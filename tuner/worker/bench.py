@@ -7,16 +7,13 @@ from collections.abc import Callable, Generator
 from functools import partial
 
 from tuner.data import TrainingSets
-from tuner.messages import Outcome, RepeatWork, TrialWork, Work
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
-from tuner.trial import RepeatWork, TrialWork, open_bench, run_trial
+from tuner.trial import RepeatWork, TrialWork, Workbench, open_bench, run_trial
 from tuner.trial.extra import Extras, extras_of, sample_bases, sample_extras
-from tuner.trial.outcomes import Outcome
+from tuner.trial.messages import Outcome, Work
 from tuner.trial.recipe import recipe_runner
 from tuner.trial.repeat import run_repeat
-from tuner.trial.work import Work
-from tuner.trial_bench import Workbench
 
 DoWork = Callable[[Work], Generator[Outcome, None, None]]
 """Does a piece of work and yields what comes of it."""

@@ -24,12 +24,11 @@ from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError
 from tuner.events import Warned
-from tuner.messages import Outcome, Rung
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.terminal import own_warnings
 from tuner.trial import Rung
-from tuner.trial.outcomes import Outcome
+from tuner.trial.messages import Outcome
 
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """What work may raise without a doubt about the process that it ran in. Not OutOfMemoryError:

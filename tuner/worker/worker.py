@@ -21,12 +21,10 @@ from pathlib import Path
 
 from tuner.data import TrainingSets
 from tuner.events import Phase
-from tuner.messages import ExtraScored, Idle, Outcome, Rung, Work
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial import Rung
-from tuner.trial.outcomes import Idle, Outcome
-from tuner.trial.work import Work
+from tuner.trial.messages import ExtraScored, Idle, Outcome, Work
 from tuner.worker.process import Failure, Over, Share, begin
 
 _SPAWN = multiprocessing.get_context("spawn")

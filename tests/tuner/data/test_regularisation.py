@@ -16,8 +16,8 @@ from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.models import BaseModel
 from tuner.space import SuiteConfig, load_study, space_hash, to_yaml
+from tuner.trial import Workbench
 from tuner.trial.prior_pictures import COUNT, _cells, prior_pictures
-from tuner.trial_bench import Workbench
 
 SPACE = """
 study: a

@@ -11,9 +11,6 @@ import torch
 from accelerate.state import AcceleratorState
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
-from tests.tuner.test_adapter import outputs, same
-from tests.tuner.test_export import remember
-from tests.tuner.test_train import run
 
 from metrics.contract import Prompt
 from tests.tuner.export.test_lora import remember
@@ -26,7 +23,6 @@ from tuner.export import export_trial
 from tuner.export.low_rank import extracted
 from tuner.export.model import ModelReport
 from tuner.models import BaseModel, dreambooth, load_base, method, read_file, sample
-from tuner.models import method as trained
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
 from tuner.space.config import BudgetConfig
@@ -46,15 +42,15 @@ def test_the_whole_model_is_trained_and_the_base_stays_as_it_was(
 ) -> None:
     before = outputs(base)
     with closing(train(base, training_set, WHOLE, (2, 4), tmp_path)) as steps:
-        found = []
+        checkpoints = []
         for outcome in steps:
             if isinstance(outcome, Checkpoint):
                 checkpoints.append(outcome)
                 assert same(outputs(base), before)
-                with trained.loaded(base, outcome.path):
+                with method.loaded(base, outcome.path):
                     assert not same(outputs(base), before)
                 assert same(outputs(base), before)
-    first, last = (one.path for one in found)
+    first, last = (checkpoint.path for checkpoint in checkpoints)
     assert last.name == "weights.safetensors"
     assert not first.exists()  # only the last rung's are kept
     assert last.is_file()
@@ -91,11 +87,11 @@ def test_a_base_in_half_precision_is_trained_in_float32(
     half.pipeline.to(torch.bfloat16)
     for kind, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
         AcceleratorState._reset_state(reset_partial_state=True)
-        config = WHOLE.model_copy(update={"method": method, "rank": 2, **more})
-        (found,) = run(half, training_set, config, tmp_path / method, rungs=(2,))
+        config = WHOLE.model_copy(update={"method": kind, "rank": 2, **more})
+        (found,) = run(half, training_set, config, tmp_path / kind, rungs=(2,))
         assert 0 < found.loss < 10
         assert {one.dtype for one in half.pipeline.unet.parameters()} == {torch.bfloat16}
-        with trained.loaded(half, found.path), torch.no_grad():
+        with method.loaded(half, found.path), torch.no_grad():
             drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
             assert drawn.dtype == torch.bfloat16
             assert drawn.isfinite().all()

@@ -44,7 +44,6 @@ from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes
 from tuner.training.latents import bucket_step
 from tuner.trial.keep import write_pictures
-from tuner.trial.trial import to_yaml as train_yaml
 
 ALLOWED_GIB = 24
 UNET_PARAMETERS = 859_520_964

@@ -17,7 +17,6 @@ import pytest
 from optuna.artifacts import FileSystemArtifactStore, get_all_artifact_meta
 from optuna_dashboard import get_note, save_note, wsgi
 from PIL import Image
-from tuner.messages import Rung
 
 from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.errors import ConfigError, DivergedError, TunerError

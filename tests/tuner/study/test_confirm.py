@@ -36,7 +36,7 @@ from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.study.confirm import Asked, NothingToConfirmError, planned
-from tuner.trial_bench import Workbench
+from tuner.trial import Workbench
 
 
 @pytest.fixture(scope="module")

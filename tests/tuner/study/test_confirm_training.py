@@ -30,7 +30,7 @@ from tuner.storage import Store
 from tuner.storage.folder import TrialFolder
 from tuner.study.confirm import planned
 from tuner.training import train
-from tuner.trial_bench import Workbench
+from tuner.trial import Workbench
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from optuna.samplers import TPESampler
 from optuna.trial import TrialState
-from tuner.messages import Idle, Outcome
 
 from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
 from tests.tuner.tiny_space import write_space
@@ -22,7 +21,7 @@ from tuner.storage import StudyFolder
 from tuner.study import run_study
 from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
-from tuner.trial.outcomes import Idle, Outcome
+from tuner.trial.messages import Idle, Outcome
 from tuner.worker.process import Share, device_of
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
-from tuner.messages import Rung
 
 from tests.tuner.plain_trials import (
     BLACK,

@@ -12,7 +12,6 @@ import pytest
 from optuna.trial import TrialState
 from optuna_dashboard import get_note
 from optuna_dashboard._serializer import serialize_frozen_trial
-from tuner.messages import Rung
 
 from metrics.contract import Objective
 from tests.tuner.plain_trials import BLACK, SPACE, ends, new_folder, rung, session

@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel, load_base
-from tuner.run import Batches, batches_of
 from tuner.space import TrainConfig
 from tuner.storage import shipped
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes, nearest
 from tuner.training.latents import bucket_step, bucketed, fitted, latents_of
+from tuner.training.run import Batches, batches_of
 
 # kohya-ss/sd-scripts, library/model_util.py, make_bucket_resolutions((512, 512), 256, 1024, 64)
 KOHYA_512 = {

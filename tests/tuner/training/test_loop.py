@@ -14,11 +14,10 @@ from tuner.data import TrainingSet
 from tuner.errors import ConfigError, DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter, load_base, read_file
-from tuner.run import ADAPTER, clip
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import Checkpoint, losses, train
-from tuner.training.run import clip
+from tuner.training.run import ADAPTER, clip
 from tuner.training.texts import texts_of
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)

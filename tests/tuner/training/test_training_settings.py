@@ -16,11 +16,11 @@ from tuner.data import TrainingSet
 from tuner.errors import ConfigError
 from tuner.models import BaseModel, adapter, draw, method, read_file
 from tuner.models.text_encoder import states, tokens_of
-from tuner.run import ADAPTER, Run, batches_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training import losses, train
 from tuner.training.loop import _Trainer
 from tuner.training.memory import is_short
+from tuner.training.run import ADAPTER, Run, batches_of
 
 QUICK = SMALL.model_copy(update={"batch_size": 2})
 

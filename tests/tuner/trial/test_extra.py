@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from tuner.messages import ExtraScored, Rung
 
 import metrics
 from metrics.contract import JudgeSettings, Prompt
@@ -28,9 +27,9 @@ from tuner.space.parameters import Fixed
 from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra
 from tuner.storage.folder import RungFolder
-from tuner.trial import Rung, run_trial
+from tuner.trial import Rung, Workbench, run_trial
 from tuner.trial.extra import Extras, extras_of, sample_bases, sample_extras
-from tuner.trial_bench import Workbench
+from tuner.trial.messages import ExtraScored
 
 TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, alias="mi_cv")
 SUITE = SuiteConfig(

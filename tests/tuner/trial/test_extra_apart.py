@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tuner.messages import ExtraScored, Outcome
 
 from metrics.contract import Objective
 from tests.tuner.plain_trials import good, new_folder, rung, session, study_config
@@ -27,7 +26,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra, ExtraRow
 from tuner.storage.rows import RungRow
 from tuner.study.study import search
-from tuner.trial.outcomes import Outcome
+from tuner.trial.messages import ExtraScored, Outcome
 
 MAY_READ = {"extra", "extra_table", "messages", "store", "worker_bench", "report_page", "summary"}
 """Who samples extras, tells of them, keeps them and shows them."""

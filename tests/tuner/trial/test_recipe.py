@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tuner.messages import Rung, TrialWork
 from typer.testing import CliRunner
 
 import metrics
@@ -31,10 +30,9 @@ from tuner.storage import Store, StudyFolder
 from tuner.study.optuna_study import opened
 from tuner.study.record import record_study
 from tuner.study.study import Session, search
-from tuner.trial import Rung, TrialWork, trial
+from tuner.trial import Rung, TrialWork, Workbench, trial
 from tuner.trial.recipe import recipe_runner
 from tuner.trial.setup import kept_base
-from tuner.trial_bench import Workbench
 
 SPACE = """
 study: small
@@ -76,9 +74,9 @@ def parts(
     trained: list[str | None] = []
     train = trial.train
 
-    def told(*given: Any) -> Any:
-        trained.append(given[2].alias)
-        return train(*given)
+    def counted(*arguments: Any) -> Any:
+        trained.append(arguments[2].alias)
+        return train(*arguments)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "score", by_brightness)

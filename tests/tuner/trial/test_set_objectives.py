@@ -24,9 +24,10 @@ from tuner.space import StudyConfig, SuiteConfig
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
+from tuner.trial import Workbench
 from tuner.trial.keep import write_pictures
 from tuner.trial.setup import base_scored, held_out_features
-from tuner.trial_bench import Workbench, summarise
+from tuner.trial.workbench import summarise
 from tuner.worker.attempts import require_objectives
 
 SUITE = SuiteConfig(prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=4)

@@ -10,7 +10,6 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import save_file
-from tuner.messages import Rung
 
 import metrics
 from metrics import open_detectors
@@ -28,9 +27,8 @@ from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.train_config import read_yaml, to_yaml
 from tuner.storage import shipped
 from tuner.storage.folder import RungFolder, TrialFolder
-from tuner.trial import Rung, run_trial
+from tuner.trial import Rung, Workbench, run_trial
 from tuner.trial.copies import remembered
-from tuner.trial_bench import Workbench
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(

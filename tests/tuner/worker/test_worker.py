@@ -9,7 +9,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
-from tuner.messages import Rung, TrialWork
 
 from tuner.errors import DiskError, DivergedError, OutOfMemoryError
 from tuner.events import Event, Phase, Retried
