@@ -41,7 +41,7 @@ from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.study import run_confirm, run_study
-from tuner.study.confirm import Asked, NothingToConfirmError
+from tuner.study.confirm import ConfirmOptions, NothingToConfirmError
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "look.yaml"
@@ -136,7 +136,7 @@ def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
         recall(view, read_results(folder))
     with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
-    told = run_confirm(folder, Asked(trials=confirm, repeats=0))
+    told = run_confirm(folder, ConfirmOptions(trials=confirm, repeats=0))
     # A study without a trial to confirm gives its user nothing: a hypervolume of 0.
     with contextlib.suppress(NothingToConfirmError), contextlib.closing(told) as events:  # type: ignore[type-var]
         show(view, events, plain=True)

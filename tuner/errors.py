@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend: one clear line each, with the exit code of the command.
+"""Errors that a user can cause and correct, each with one clear line and an exit code.
 
 DivergedError and OutOfMemoryError end a trial and are recorded as its reason. Any other exception
 that reaches the command line is a bug and keeps its traceback.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class TunerError(Exception):
-    """Base of all errors told in one line: what was found, what is allowed, what to do next."""
+    """Base of all errors for users; the message has what was found, what is allowed, what to do."""
 
     exit_code = 1
 
@@ -20,7 +20,7 @@ class ConfigError(TunerError):
 
 
 class MissingModelError(TunerError):
-    """A model that is not here and cannot be fetched."""
+    """A model that is not on this machine and cannot be downloaded."""
 
     exit_code = 4
 
@@ -32,9 +32,13 @@ class TooManyFailuresError(TunerError):
 
 
 class DiskError(TunerError):
-    """No room to write what the study needs."""
+    """Not enough disk space for the files of a study."""
 
     exit_code = 74
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM was received: stop in the same way as after Ctrl-C."""
 
 
 class DivergedError(Exception):
@@ -43,7 +47,3 @@ class DivergedError(Exception):
 
 class OutOfMemoryError(Exception):
     """A trial needs more memory than the device or the machine has."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM: stop as Ctrl-C does."""

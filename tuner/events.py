@@ -1,7 +1,7 @@
-"""What a running study tells the outside: a stream of plain values, in the order they happen.
+"""Events of a running study: plain values, in the order in which they happen.
 
-`train`, `run_trial` and `run_study` are generators of these; the command line shows them, tests
-collect them. Nothing is called back: whoever stops reading stops the work.
+`train`, `run_trial` and `run_study` are generators of events; the command line shows them, tests
+collect them. There are no callbacks: closing a generator stops its work.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from metrics.contract import Objective
 
 PhaseName = Literal["load", "base", "train", "sample", "score"]
 TrialState = Literal["complete", "infeasible", "stopped", "pruned", "failed", "interrupted"]
-"""complete: came to its last rung; infeasible: so it did, and breaks a limit there; stopped: did
-not go on at an earlier rung; pruned: its parameters brought it down; failed: something else did;
-interrupted: it was taken up again as another trial."""
+"""complete: reached its last rung; infeasible: reached its last rung and breaks a limit there;
+stopped: ended at an earlier rung; pruned: failed because of its parameters; failed: failed for
+another reason; interrupted: stopped from outside, its parameters are run again as another trial."""
 
 COUNTED: tuple[TrialState, ...] = ("complete", "infeasible", "stopped", "pruned")
-"""The states that count towards the budget: the parameters were tried."""
+"""States that count towards the budget, because the parameters were tried."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Another kind of work begins; `trial` is None for work on the base."""
+    """A new phase of work begins; `trial` is None for work on the base."""
 
     name: PhaseName
     trial: int | None = None
@@ -67,7 +67,7 @@ class RungScored:
 
 @dataclass(frozen=True)
 class TrialEnded:
-    """A trial is over; `reason` says why where it did not complete."""
+    """A trial ended; `reason` is set if it did not complete."""
 
     trial: int
     state: TrialState
@@ -76,9 +76,9 @@ class TrialEnded:
 
 @dataclass(frozen=True)
 class RepeatStarted:
-    """A LoRA is going to be sampled on fresh noise, the `place`-th of `places`.
+    """Sampling of a LoRA on fresh noise begins; it is number `place` of `places`, from 1.
 
-    `trial` is None for the base; `repeat` 0 is the trial's own file, others are trained anew.
+    `trial` is None for the base; `repeat` 0 is the trial's own file, others are trained again.
     """
 
     trial: int | None
@@ -90,7 +90,7 @@ class RepeatStarted:
 
 @dataclass(frozen=True)
 class RepeatEnded:
-    """Its fresh samples were scored, or `reason` says why there are none."""
+    """The fresh samples of a LoRA were scored; `reason` is set if there are none."""
 
     trial: int | None
     step: int
@@ -101,7 +101,8 @@ class RepeatEnded:
 
 @dataclass(frozen=True)
 class Retried:
-    """Something broke in a trial (None: before any) and is done again; `reason` says what, how."""
+    """Work of a trial failed and is tried again (None: before any trial); `reason` has the cause
+    and what is tried."""
 
     trial: int | None
     reason: str
@@ -109,7 +110,7 @@ class Retried:
 
 @dataclass(frozen=True)
 class Warned:
-    """The judges have a doubt that the user should know of; the trial goes on."""
+    """A warning of the judges for the user; the trial continues."""
 
     text: str
 

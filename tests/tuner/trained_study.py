@@ -24,7 +24,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.fresh_rows import BASE, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
-from tuner.study.confirm import Asked, measure, planned
+from tuner.study.confirm import ConfirmOptions, measure, planned
 from tuner.study.record import record_study
 from tuner.trial import Rung, Workbench, run_trial
 from tuner.trial.repeat import run_repeat
@@ -35,7 +35,7 @@ SUITE = SuiteConfig(
 )
 
 
-ASKED = Asked(trials=2, samples=6, repeats=1)
+ASKED = ConfirmOptions(trials=2, samples=6, repeats=1)
 BUDGET = BudgetConfig(trials=2, rungs=(1, 2))
 PLAN = [
     BASE,

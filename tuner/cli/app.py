@@ -1,7 +1,7 @@
-"""The command line: parse, call one function, print.
+"""The command line: parse arguments, call one function, print the result.
 
-Results go to stdout, progress and errors to stderr. What loads a network or a chart is imported
-inside the command that needs it: `tuner --help` and `tuner check` start without torch.
+Results go to stdout, progress and errors to stderr. Modules that load a network or a chart library
+are imported inside the command that needs them: `tuner --help` and `tuner check` load no torch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import typer
 
 from tuner import __version__
 from tuner.cli.data import data as data_verbs
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.cli.pictures import pictures
 from tuner.cli.study import commands as study_commands
 
@@ -36,14 +36,14 @@ _ENVIRONMENT = {
     "GLOG_minloglevel": "2",
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "TOKENIZERS_PARALLELISM": "false",
-    # Threads that spin while they wait take the cores from everybody else, themselves included.
+    # OpenMP threads that wait in a busy loop would take the cores from all other threads.
     "OMP_WAIT_POLICY": "PASSIVE",
 }
-"""Read by the libraries when they are imported; what the user has set stays."""
+"""Variables that libraries read when they are imported; values set by the user are kept."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(version: bool) -> None:
+    if version:
         print(__version__)
         raise typer.Exit
 
@@ -57,7 +57,7 @@ def prepare(
         ),
     ] = False,
 ) -> None:
-    """Set the libraries' environment for every command, and answer --version."""
+    """Set the libraries' environment for every command; handle --version."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
 
@@ -67,8 +67,8 @@ files = typer.Typer()
 
 @files.command(epilog="Example: tuner models")
 def models() -> None:
-    """List every weight file that is read or fetched: its licence, and where it is or belongs."""
-    with told():
+    """List every weight file that is used: its licence, and where it is or belongs."""
+    with user_errors():
         from tuner.models.catalogue import model_lines
 
         for line in model_lines():
@@ -77,12 +77,14 @@ def models() -> None:
 
 @files.command(epilog="Example: tuner build-mannequin --fast --out build/mannequin")
 def build_mannequin(
-    fast: Annotated[bool, typer.Option("--fast", help="A minute, and nothing learned.")] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="A one-minute trial run; the weights are useless.")
+    ] = False,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("build/mannequin"),
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
-    """Make the mannequin's weights from nothing; a stopped run goes on where it was."""
-    with told():
+    """Train the mannequin's weights from scratch; a stopped run continues where it stopped."""
+    with user_errors():
         from tuner.mannequin import build
 
         build(out=out, fast=fast, seed=seed)

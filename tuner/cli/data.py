@@ -1,6 +1,6 @@
-"""The verbs about training data: check what it can teach, make it from photographs.
+"""Commands for training data: audit it, prepare it from photographs.
 
-As in cli.py, slow imports are made inside the function that needs them.
+As in app.py, slow imports are inside the function that needs them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.terminal import say
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 data = typer.Typer(
     name="data",
     no_args_is_help=True,
-    help="Check what training data can teach, or make it from photographs.",
+    help="Check what can be learned from training data, or make it from photographs.",
     epilog="Example: tuner data audit photos --space pose_sd15.yaml",
 )
 
@@ -41,8 +41,8 @@ def audit(
     sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here, PNG.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write the whole audit here, as JSON.")] = None,
 ) -> None:
-    """Report what captioned pictures can and cannot teach; the folder is only read."""
-    with told():
+    """Report what can and cannot be learned from captioned pictures; the folder is only read."""
+    with user_errors():
         from tuner.data import audit_report
         from tuner.data.contact_sheet import write_sheet
         from tuner.storage.files import check_output, write_whole
@@ -60,9 +60,10 @@ def audit(
 
 
 def read_wanted(space: Path | None) -> Wanted:
-    """Read a search-space file's prompts and training sizes; None: suite `persons` and no size.
+    """Return the prompts and training sizes of a search-space file.
 
-    Raises ConfigError for a file that is not a search space.
+    For None these are the prompts of the suite `persons` and no size. Raises ConfigError for a file
+    that is not a search space.
     """
     from tuner.data.audit import Wanted
     from tuner.space import load_study
@@ -108,19 +109,20 @@ def prepare(  # noqa: PLR0913 - one argument per option
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
     crop: Annotated[
-        Literal["body", "face", "none"], typer.Option(help="What to cut out, as a square.")
+        Literal["body", "face", "none"], typer.Option(help="The square to cut out.")
     ] = "body",
     person_model: Annotated[
         str | None, typer.Option(help="A .pt file, a folder or mannequin.")
     ] = None,
     min_side: Annotated[
-        int | None, typer.Option(min=16, help="Smallest side in pixels; else 512.")
+        int | None, typer.Option(min=16, help="Smallest side in pixels; default 512.")
     ] = None,
     max_side: Annotated[
         int, typer.Option(min=64, max=8192, help="Larger pictures are scaled down to it.")
     ] = 1536,
     matte: Annotated[
-        str | None, typer.Option(metavar="COLOUR", help="Put persons on plain ground.")
+        str | None,
+        typer.Option(metavar="COLOUR", help="Put persons on a plain background of this colour."),
     ] = None,
     captions: Annotated[
         Literal["own", "blip", "wd14", "blip+wd14", "none"],
@@ -132,8 +134,8 @@ def prepare(  # noqa: PLR0913 - one argument per option
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
-    """Cut, sort and caption photographs; RAW is only read, a stopped run continues."""
-    with told():
+    """Crop, sort and caption photographs; RAW is only read, a stopped run continues."""
+    with user_errors():
         from tuner.data.prepare_picture import Settings
         from tuner.models.catalogue import BLIP, WD14
         from tuner.terminal import plain_warnings
@@ -155,10 +157,10 @@ def prepare(  # noqa: PLR0913 - one argument per option
 
 
 def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) -> Record:
-    """Prepare the photographs in `raw`, those of an earlier run excepted; return the record.
+    """Prepare the photographs in `raw` that no earlier run prepared; return the record.
 
     Raises ConfigError for folders or settings that cannot be used, MissingModelError and
-    ModelUnavailableError for models that are not here.
+    ModelUnavailableError for models that are not available.
     """
     from tuner.data import prepare
     from tuner.data.prepare_record import open_record
@@ -211,7 +213,7 @@ def _summary(record: Record, settings: Settings) -> Iterator[str]:
     files = [crop for crop in crops if crop.file is not None]
     yield f"{record.out / IMAGES}: {len(files)} pictures of {len(record.rows)}"
     if padded := sum(crop.padding > 0 for crop in files):
-        yield f"  {padded} of them reach beyond their photograph and are filled there"
+        yield f"  {padded} of them extend beyond their photograph and are padded there"
     if whole := sum(row.regularisation is not None for row in record.rows.values()):
         yield f"{record.out / ORIGINALS_FOLDER}: {whole} whole pictures"
     reasons = Counter(crop.reason.partition(":")[0] for crop in crops if crop.reason)
@@ -219,4 +221,4 @@ def _summary(record: Record, settings: Settings) -> Iterator[str]:
         counts = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())
         yield f"set aside: {counts} (the reason of each: {record.out / TABLE})"
     if settings.person_model is None:
-        yield "no persons were searched for: name a detector with --person-model"
+        yield "no persons were detected: choose a detector with --person-model"

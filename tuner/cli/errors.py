@@ -1,4 +1,4 @@
-"""What a user can cause and mend is told in one line on stderr, with the command's exit code."""
+"""Print errors that a user can correct, one line each on stderr, and set the exit code."""
 
 from __future__ import annotations
 
@@ -14,23 +14,27 @@ from tuner.terminal import say
 
 
 @contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Turn what a user can cause and mend into its line on stderr and its exit code."""
+def user_errors() -> Iterator[None]:
+    """Print an error that a user can correct on stderr, and exit with its exit code.
+
+    Raises typer.Exit; other exceptions, which are bugs, pass through.
+    """
     try:
         yield
     except KeyboardInterrupt as error:
         raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
     except ModelUnavailableError as error:
-        raise _refusal(MissingModelError(str(error))) from error
+        raise _exit_with(MissingModelError(str(error))) from error
     except TunerError as error:
-        raise _refusal(error) from error
+        raise _exit_with(error) from error
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        raise _refusal(DiskError(f"no room left on the disk: {error.filename or error}")) from error
+        full = DiskError(f"no space left on the disk: {error.filename or error}")
+        raise _exit_with(full) from error
 
 
-def _refusal(error: TunerError) -> typer.Exit:
+def _exit_with(error: TunerError) -> typer.Exit:
     for line in str(error).splitlines():
         say(f"error: {line}")
     return typer.Exit(error.exit_code)

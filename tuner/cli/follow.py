@@ -1,4 +1,4 @@
-"""A study at the terminal: shown while it runs, and what it found, however it ends."""
+"""Run a study or a confirmation at the terminal: show its progress, then print its results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.terminal import plain_warnings, stopping
 
 if TYPE_CHECKING:
-    from tuner.study.confirm import Asked
+    from tuner.study.confirm import ConfirmOptions
 
 
 def follow(config: StudyConfig, folder: StudyFolder, plain: bool, workers: int = 1) -> None:
-    """Show the study as it runs on so many workers, then its front, and write its report; a stopped
-    one says how it goes on. Confirms the strongest trials where the study asks for it.
+    """Run the study on `workers` workers, show its progress, print its front, write its report.
 
-    Raises what `tuner.study.run_study` raises, with what was found so far already told.
+    Confirms the strongest trials if the study's budget says so. If the study stops early, the
+    results so far and how to continue are printed, and what `tuner.study.run_study` raised is
+    raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
     if folder.exists():
@@ -36,37 +37,38 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool, workers: int =
     _conclude(folder, front=True, plain=plain)
 
 
-def follow_confirm(folder: StudyFolder, asked: Asked, plain: bool) -> None:
-    """Show a confirmation as it runs, then what it found, and write the report anew.
+def follow_confirm(folder: StudyFolder, options: ConfirmOptions, plain: bool) -> None:
+    """Run a confirmation, show its progress, print its results, and write the report again.
 
     Raises what `tuner.study.confirm.run_confirm` raises.
     """
     results = read_results(folder)
     view = View(folder.name, results.study.budget, results.study.objectives)
     recall(view, results)
-    _watch(view, folder, _confirm_events(folder, asked), plain)
+    _watch(view, folder, _confirm_events(folder, options), plain)
     _conclude(folder, front=False, plain=plain)
 
 
 def _watch(
     view: View, folder: StudyFolder, events: Generator[Event, None, None], plain: bool
 ) -> None:
+    """Show `events` to their end; after an error print the results so far and how to continue."""
     try:
         with stopping(), plain_warnings(), contextlib.closing(events):
             show(view, events, plain)
     except BaseException as error:
         if view.trial is not None or view.best:
-            with contextlib.suppress(Exception):  # the error on its way up is the one to tell
+            with contextlib.suppress(Exception):  # the original error is the one to show
                 print_front(folder, read_results(folder), study_marks(folder), plain)
         if view.trial is not None or isinstance(error, KeyboardInterrupt):
-            line = f"stopped; the same command goes on where it was ({folder.root})"
+            line = f"stopped; run the same command again to continue ({folder.root})"
             print(line, file=sys.stderr, flush=True)
         raise
 
 
 def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what the judges doubt was told while it ran
+        warnings.simplefilter("ignore")  # the judges' warnings were printed during the run
         results = read_results(folder)
         if front:
             print_front(folder, results, study_marks(folder), plain)
@@ -79,19 +81,19 @@ def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
 def _study_events(
     config: StudyConfig, folder: StudyFolder, workers: int
 ) -> Generator[Event, None, None]:
-    """The study's events; the first comes before the seconds that the libraries take to load."""
+    """Yield the study's events; the first comes before the libraries load, which takes seconds."""
     yield Phase("load")
     from tuner.study import run_confirm, run_study
-    from tuner.study.confirm import Asked, NothingToConfirmError
+    from tuner.study.confirm import ConfirmOptions, NothingToConfirmError
 
     yield from run_study(config, folder, workers=workers)
     if config.budget.confirm:
-        with contextlib.suppress(NothingToConfirmError):  # the front says that there is no trial
-            yield from run_confirm(folder, Asked(trials=config.budget.confirm))
+        with contextlib.suppress(NothingToConfirmError):  # the printed front shows it already
+            yield from run_confirm(folder, ConfirmOptions(trials=config.budget.confirm))
 
 
-def _confirm_events(folder: StudyFolder, asked: Asked) -> Generator[Event, None, None]:
+def _confirm_events(folder: StudyFolder, options: ConfirmOptions) -> Generator[Event, None, None]:
     yield Phase("load")
     from tuner.study import run_confirm
 
-    yield from run_confirm(folder, asked)
+    yield from run_confirm(folder, options)

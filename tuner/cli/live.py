@@ -1,7 +1,4 @@
-"""The view of a running study: a live panel on a terminal, single lines everywhere else.
-
-It reads events and shows them on stderr; stdout is for results.
-"""
+"""Show the events of a running study on stderr: a live panel on a terminal, else single lines."""
 
 from __future__ import annotations
 
@@ -36,7 +33,7 @@ from tuner.results.results import Results, front
 from tuner.text import duration, interval, words
 
 _LINE_EVERY = 30.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two lines of progress without a terminal."""
 
 _DOING = {
     "load": "loading the base and the judges",
@@ -51,7 +48,7 @@ Points = dict[int, Mapping[str, Objective]]
 
 @dataclass
 class Doing:
-    """How far a trial is; `last` are the objectives of its latest rung."""
+    """Progress of a trial; `last` has the objectives of its latest rung."""
 
     phase: str = ""
     progress: Progress | None = None
@@ -60,9 +57,10 @@ class Doing:
 
 @dataclass
 class View:
-    """What the events have told so far; `finished` trials were done before this run began.
+    """State of a study, built from its events; `finished` counts the trials of earlier runs too.
 
-    `trial` is the one that was told of last, `now` has all that run, None for work before any.
+    `trial` is the trial of the latest event, `now` has all running trials; their number is None
+    for work before the first trial. `lines` are messages that are not printed yet.
     """
 
     study: str
@@ -76,8 +74,8 @@ class View:
     _ended: int = 0
     _began: float = field(default_factory=time.monotonic)
 
-    def saw(self, event: Event) -> None:
-        """Take one event in; what is worth a line is added to `lines`."""
+    def update(self, event: Event) -> None:
+        """Update the state from one event, and add its message, if any, to `lines`."""
         match event:
             case Phase(name, trial):
                 doing = self._doing(trial)
@@ -102,29 +100,29 @@ class View:
 
     @property
     def place(self) -> str:
-        """Which of the study's trials this is, the latest of those that run: `3/12`."""
+        """Position of the latest running trial in the study: `3/12`."""
         running = max(1, len(self.now.keys() - {None}))
         return f"{min(self.finished + running, self.trials)}/{self.trials}"
 
     @property
     def front(self) -> list[int]:
-        """The trials that no other complete one beats."""
+        """Complete trials on the Pareto front, by number."""
         numbers = list(self.best)
         points = [[self.best[n][name].value for name in self.objectives] for n in numbers]
         return [numbers[index] for index in pareto(points)] if points else []
 
     @property
     def seconds_left(self) -> float | None:
-        """What the trials to come will take if they go on as so far; None before the first."""
+        """Estimated seconds for the remaining trials; None before the first trial has ended."""
         if not self._ended:
             return None
-        each = (time.monotonic() - self._began) / self._ended
-        return each * max(0, self.trials - self.finished)
+        seconds_per_trial = (time.monotonic() - self._began) / self._ended
+        return seconds_per_trial * max(0, self.trials - self.finished)
 
     def _scored(self, event: RungScored) -> None:
         numbers = self._numbers(event.objectives)
         if event.trial is None:
-            # Loading the models is not part of what a trial takes.
+            # The time of a trial does not include the loading of the models.
             self._began = time.monotonic()
             self.lines.append(f"base: {numbers}")
             return
@@ -145,12 +143,12 @@ class View:
             self._begun(event.trial)
             self.lines.append(f"confirming, {event.place}/{event.places}: {_lora(event)}")
         else:
-            told = event.reason or self._numbers(event.objectives)
-            self.lines.append(f"{_lora(event)}: {told}")
+            result = event.reason or self._numbers(event.objectives)
+            self.lines.append(f"{_lora(event)}: {result}")
 
-    def _numbers(self, found: Mapping[str, Objective]) -> str:
-        names = [name for name in self.objectives if name in found]
-        return ", ".join(f"{name} {interval(found[name])}" for name in names)
+    def _numbers(self, measured: Mapping[str, Objective]) -> str:
+        names = [name for name in self.objectives if name in measured]
+        return ", ".join(f"{name} {interval(measured[name])}" for name in names)
 
     def _over(self, event: TrialEnded) -> None:
         if event.state in COUNTED:
@@ -165,15 +163,15 @@ class View:
 
 
 def recall(view: View, results: Results) -> None:
-    """Tell the view what earlier runs of the study found."""
+    """Set the view's state from the results of earlier runs of the study."""
     view.finished = results.finished
-    view.best = {one.trial.number: one.rung.objectives for one in front(results)}
+    view.best = {result.trial.number: result.rung.objectives for result in front(results)}
 
 
 def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
-    """Follow `events` to their end, on a live panel or, without a terminal, line by line.
+    """Show `events` until they end, on a live panel or line by line.
 
-    Lines are used with `plain`, when stderr is no terminal, and with NO_COLOR or TERM=dumb.
+    Lines are used with `plain`, if stderr is not a terminal, and with NO_COLOR or TERM=dumb.
     """
     console = Console(stderr=True, highlight=False)
     if plain or not console.is_terminal or "NO_COLOR" in os.environ or console.is_dumb_terminal:
@@ -182,7 +180,7 @@ def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
         return
     with Live(panel(view), console=console, refresh_per_second=4) as live:
         for event in events:
-            view.saw(event)
+            view.update(event)
             while view.lines:
                 live.console.print(view.lines.pop(0))
             live.update(panel(view))
@@ -191,28 +189,31 @@ def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
 def plain_lines(
     view: View, events: Iterable[Event], now: Callable[[], float] = time.monotonic
 ) -> Iterator[str]:
-    """One line for each thing that happened, and for progress every 30 seconds."""
-    spoke = now()
+    """Yield one line for each message, and one for progress after 30 seconds without a line.
+
+    `now` is the clock, in seconds.
+    """
+    last_line = now()
     for event in events:
-        view.saw(event)
-        if isinstance(event, Progress) and now() - spoke >= _LINE_EVERY:
+        view.update(event)
+        if isinstance(event, Progress) and now() - last_line >= _LINE_EVERY:
             doing = view.now[view.trial]
             view.lines.append(f"{_who(view.trial, doing)}, {_pace(doing)}")
         if view.lines:
-            spoke = now()
+            last_line = now()
         while view.lines:
             yield view.lines.pop(0)
 
 
 def panel(view: View) -> RenderableType:
-    """The state of the study as a few lines that are drawn over each other."""
+    """Return the live panel: trial number, progress bars, objectives, and the time left."""
     head = Text.assemble((view.study, "bold"), f"  trial {view.place}")
     bars = Table.grid(padding=(0, 1))
     for trial, doing in view.now.items():
         progress = doing.progress or Progress(0, 1, 0.0)
         bar = ProgressBar(progress.total, progress.done, width=30)
         bars.add_row(_who(trial, doing), bar, _pace(doing))
-    left = duration(view.seconds_left) if view.seconds_left is not None else "not known yet"
+    left = "not known yet" if view.seconds_left is None else duration(view.seconds_left)
     numbers = Table.grid(padding=(0, 2))
     numbers.add_row("", *view.objectives)
     for trial, doing in view.now.items():
@@ -237,18 +238,18 @@ def _lora(event: RepeatStarted | RepeatEnded) -> str:
 
 
 def _who(trial: int | None, doing: Doing) -> str:
-    told = _DOING.get(doing.phase, "starting")
-    return told if trial is None else f"trial {trial}, {told}"
+    phase = _DOING.get(doing.phase, "starting")
+    return phase if trial is None else f"trial {trial}, {phase}"
 
 
 def _pace(doing: Doing) -> str:
     if doing.progress is None:
         return ""
     unit = "steps" if doing.phase == "train" else "samples"
-    seen = doing.progress
-    text = f"{seen.done}/{seen.total} {unit}, {seen.per_second:.1f} a s"
-    return text if seen.loss is None else f"{text}, loss {seen.loss:.3f}"
+    progress = doing.progress
+    text = f"{progress.done}/{progress.total} {unit}, {progress.per_second:.1f}/s"
+    return text if progress.loss is None else f"{text}, loss {progress.loss:.3f}"
 
 
-def _row(found: Mapping[str, Objective], names: Iterable[str]) -> list[str]:
-    return [interval(found[name]) if name in found else "-" for name in names]
+def _row(measured: Mapping[str, Objective], names: Iterable[str]) -> list[str]:
+    return [interval(measured[name]) if name in measured else "-" for name in names]

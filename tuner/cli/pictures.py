@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.storage.files import check_outputs
 from tuner.storage.folder import DEFAULT_STUDIES, existing_study
 from tuner.terminal import plain_warnings, say, tracked
@@ -36,7 +36,7 @@ def score(  # noqa: PLR0913 - one argument per option
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
-    with told():
+    with user_errors():
         from tuner.judging import Trust, score_folder, score_report
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
@@ -62,7 +62,7 @@ def label(
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
     """Label pictures with keys, on a page of this machine only; each key is saved at once."""
-    with told():
+    with user_errors():
         from tuner.judging.label_server import serve
 
         table = out or folder / "labels.csv"
@@ -97,7 +97,7 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     json: Annotated[Path | None, typer.Option(help="A file for all measurements, as JSON.")] = None,
 ) -> None:
     """Measure the judges on pictures whose faults are known, and save the result."""
-    with told():
+    with user_errors():
         from tuner.judging import judge_reports, keep_calibration, score_cases, truth
         from tuner.judging.selfcheck_report import print_reports, write_reports
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.storage.folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 from tuner.terminal import say
 
@@ -22,18 +22,18 @@ Studies = Annotated[
 ]
 SetValues = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change a value, such as train.rank=8."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, such as train.rank=8."),
 ]
 Base = Annotated[
-    str | None, typer.Option(help="Another base: mannequin, a folder, a file or a hub id.")
+    str | None, typer.Option(help="Another base model: mannequin, a folder, a file or a hub id.")
 ]
 Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Workers = Annotated[
-    int, typer.Option(min=1, max=64, help="Trials side by side, each in a process of its own.")
+    int, typer.Option(min=1, max=64, help="Trials in parallel, each in its own process.")
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="Single lines, no live view.")]
+Plain = Annotated[bool, typer.Option("--plain", help="Print single lines, no live view.")]
 
 
 @commands.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
@@ -48,8 +48,8 @@ def run(  # noqa: PLR0913 - one argument per option
     workers: Workers = 1,
     plain: Plain = False,
 ) -> None:
-    """Run a study, or go on with it where it stopped, and print its Pareto front."""
-    with told():
+    """Run a study, or continue it where it stopped, and print its Pareto front."""
+    with user_errors():
         from tuner.cli.follow import follow
         from tuner.space import load_study
         from tuner.study import check_study
@@ -72,8 +72,8 @@ def check(  # noqa: PLR0913 - one argument per option
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
-    """Check a search space and everything it names, and say what a study of it takes."""
-    with told():
+    """Check a search space, its models and its data, and estimate time, disk space and memory."""
+    with user_errors():
         from tuner.space import load_study
         from tuner.study import check_study
 
@@ -88,8 +88,8 @@ def check(  # noqa: PLR0913 - one argument per option
 def init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped search space.")],
 ) -> None:
-    """Copy a shipped search space into this folder."""
-    with told():
+    """Copy a shipped search space into the current folder."""
+    with user_errors():
         from tuner.space.templates import copy_out
 
         paths = copy_out(name)
@@ -104,8 +104,8 @@ def status(
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
 ) -> None:
-    """Show how far the studies are, or one study with its front and its trials."""
-    with told():
+    """Show the progress of all studies, or one study with its front and its trials."""
+    with user_errors():
         from tuner.report import print_status
         from tuner.report.summary import state_line
         from tuner.results import read_results
@@ -117,41 +117,43 @@ def status(
         for folder in folders:
             print(state_line(folder, read_results(folder)))
         if not folders:
-            say(f"no studies in {studies}; begin one with `tuner run SPACE`")
+            say(f"no studies in {studies}; start one with `tuner run SPACE`")
 
 
 @commands.command(epilog="Example: tuner confirm pose --samples 208")
 def confirm(
     study: Study,
-    trials: Annotated[int, typer.Option(min=1, max=100, help="So many of the strongest.")] = 3,
+    trials: Annotated[
+        int, typer.Option(min=1, max=100, help="How many of the strongest trials to confirm.")
+    ] = 3,
     samples: Annotated[
         int, typer.Option(min=1, max=10_000, help="Fresh samples of each LoRA, at least.")
     ] = 104,
     training_seeds: Annotated[
-        int, typer.Option(min=0, max=99, help="So often is each trained again.")
+        int, typer.Option(min=0, max=99, help="How many times to train each again.")
     ] = 2,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
 ) -> None:
-    """Measure the strongest trials on fresh noise and with fresh training seeds; name the best."""
-    with told():
+    """Measure the strongest trials on fresh noise and with fresh training seeds; print the best."""
+    with user_errors():
         folder = existing_study(studies, study)
         from tuner.cli.follow import follow_confirm
-        from tuner.study.confirm import Asked
+        from tuner.study.confirm import ConfirmOptions
 
-        follow_confirm(folder, Asked(trials, samples, training_seeds), plain)
+        follow_confirm(folder, ConfirmOptions(trials, samples, training_seeds), plain)
 
 
 @commands.command(epilog="Example: tuner report pose")
 def report(
     study: Study,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Another file than the study's own.")
+        Path | None, typer.Option("--out", "-o", help="The file to write; default: in the study.")
     ] = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
-    """Write report.html beside a study's results: one page that works offline, at any time."""
-    with told():
+    """Write a study's report.html: one page that works offline; also while the study runs."""
+    with user_errors():
         from tuner.report import write_report
 
         print(write_report(existing_study(studies, study), out))
@@ -164,12 +166,13 @@ def verdicts(
     ],
     studies: Studies = DEFAULT_STUDIES,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="A folder for verdicts.md and values.csv.")
+        Path | None,
+        typer.Option("--out", "-o", help="A folder to write verdicts.md and values.csv to."),
     ] = None,
-    plain: Annotated[bool, typer.Option("--plain", help="Without lines around cells.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="Tables without borders.")] = False,
 ) -> None:
-    """Print which hypotheses of a study of recipes are supported; nothing is written by default."""
-    with told():
+    """Print which hypotheses of a study of recipes are supported; writes no file by default."""
+    with user_errors():
         from tuner.report.verdicts import markdown, tables, values_csv
         from tuner.results import read_series
         from tuner.storage.files import write_text
@@ -188,15 +191,16 @@ def verdicts(
 @commands.command(epilog="Example: tuner dashboard pose --port 8081")
 def dashboard(
     study: Study,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Where to listen.")] = 8080,
-    host: Annotated[str, typer.Option(help="On which address.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     expose: Annotated[
-        bool, typer.Option("--expose", help="Let others reach it: there is no password.")
+        bool,
+        typer.Option("--expose", help="Allow an address that others can reach; no password."),
     ] = False,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
-    """Open a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
-    with told():
+    """Serve a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
+    with user_errors():
         from tuner.report import serve_dashboard
 
         serve_dashboard(existing_study(studies, study), host, port, expose)
@@ -209,20 +213,23 @@ def export(  # noqa: PLR0913 - one argument per option
         Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
     ],
     trial: Annotated[
-        int | None, typer.Option(min=0, help="The trial; else the confirmed, or the strongest.")
+        int | None,
+        typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),
     ] = None,
     names: Annotated[
         Literal["kohya", "diffusers"],
-        typer.Option("--format", help="kohya: ComfyUI, A1111 and Forge; diffusers: its own."),
+        typer.Option(
+            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers."
+        ),
     ] = "kohya",
     lora_rank: Annotated[
         int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Write over a file.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
-    """Write a trial's LoRA or model as a file for other programs, and check what was written."""
-    with told():
+    """Write a trial's LoRA or model as a file for other programs, and check the file."""
+    with user_errors():
         folder = existing_study(studies, study)
         from tuner.results.confirmation import Choice, chosen
 

@@ -1,7 +1,7 @@
-"""What a LoRA is sampled under beside the suite, and its rows in results.db.
+"""Extra suites that a LoRA is sampled under, and their rows in results.db.
 
-The rows lie in tables of their own, `extra_*`: nothing that is optimised, stopped, confirmed or
-exported by reads them.
+The rows are in separate tables, `extra_*`: objectives, stopping, confirmation and export never
+read them.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from tuner.storage.rows import Columns, RungRow
 
 @dataclass(frozen=True, order=True)
 class Extra:
-    """One thing that is otherwise than in the suite: another base, another size, or the alias.
+    """One change to the suite: another base, another size, or the alias.
 
-    `size` is `512` or `896x640`; `alias` stands before each prompt, empty for none.
+    `size` is `512` or `896x640`; `alias` is put before each prompt, empty for none.
     """
 
     base: str
@@ -28,7 +28,7 @@ class Extra:
 
     @property
     def folder_name(self) -> str:
-        """A name for its folder below a rung: another one for each extra of a study."""
+        """Name of its folder below a rung, unique within a study."""
         last = re.sub(r"[^A-Za-z0-9._-]", "_", self.base.replace("\\", "/").rpartition("/")[2])
         digest = sha256(f"{self.base}\n{self.alias}".encode()).hexdigest()[:8]
         return f"{self.size}_{last[:40]}_{digest}"
@@ -38,7 +38,7 @@ class Extra:
 class ExtraRow:
     """A trial's last rung sampled under `extra`, or the base (trial None), which has no LoRA.
 
-    `reason`: why there are no pictures; the rung then has no numbers.
+    `reason` is set if there are no pictures; the rung then has no numbers.
     """
 
     extra: Extra
@@ -46,12 +46,12 @@ class ExtraRow:
     reason: str | None = None
 
     def columns(self, root: Path) -> Columns:
-        """The row of its table, paths from `root`."""
-        told = {"base": self.extra.base, "size": self.extra.size, "alias": self.extra.alias}
-        return self.rung.columns(root) | told | {"reason": self.reason}
+        """Return the columns of its table row, paths relative to `root`."""
+        key = {"base": self.extra.base, "size": self.extra.size, "alias": self.extra.alias}
+        return self.rung.columns(root) | key | {"reason": self.reason}
 
     @staticmethod
     def read(row: Columns, measures: dict[str, Measure], root: Path) -> ExtraRow:
-        """What a row says, its paths below `root`, with the measures found beside it."""
+        """Return the value of a table row with its measures; `root` is put before its paths."""
         extra = Extra(row["base"], row["size"], row["alias"])
         return ExtraRow(extra, RungRow.read(row, measures, root), row["reason"])

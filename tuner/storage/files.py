@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and check beforehand that they can be written."""
+"""Write files completely or not at all, and check in advance that they can be written."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tuner.errors import ConfigError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to; it takes the place of `path` at the end.
+    """Yield a temporary path in the same folder to write to, and rename it to `path` at the end.
 
-    A reader sees the old file or the new one, whole; after an error only the old one is left.
+    A reader sees the complete old or the complete new file; after an error the old one is left.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -29,39 +29,39 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a process that was killed had half written anywhere below `folder`."""
+    """Remove temporary files that a killed process left anywhere below `folder`."""
     for temporary in folder.rglob(".*.tmp*"):
         temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
 def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:
-    """Raises ConfigError where a table cannot be written there, before anything is judged."""
+    """Raise ConfigError if a table cannot be written there, before anything is judged."""
     check_output(csv_file, ".csv")
     check_output(json_file, ".json")
 
 
 def check_output(path: Path | None, suffix: str) -> None:
-    """Raises ConfigError where no file of that suffix can be written; None is nothing to write.
+    """Raise ConfigError if `path` cannot be written or has another suffix; None is accepted.
 
-    The suffix has to be right, so that no picture is written over by a slip.
+    The suffix is checked so that no picture is overwritten by mistake.
     """
     if path is None:
         return
     if path.suffix.lower() != suffix or path.is_dir():
         raise ConfigError(f"{path}: name a file that ends in {suffix}")
-    parent = next(each for each in path.absolute().parents if each.exists())
+    parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir() or not os.access(parent, os.W_OK):
-        raise ConfigError(f"{path} cannot be written: {parent} is no folder to write in")
+        raise ConfigError(f"{path} cannot be written: {parent} is not a writable folder")
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file, whole or not at all. Raises ConfigError where it cannot be written."""
+    """Write `text` completely or not at all. Raises ConfigError if it cannot be written."""
     try:
         write_text(path, text)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Every path and file name below `<studies>/<name>/`, and how a file gets there whole.
+"""Every path and file name below `<studies>/<name>/`.
 
-Other modules ask here for a path; none puts one together. Databases keep paths relative to the
+Other modules take their paths from here and never build one. Databases keep paths relative to the
 study folder, so that a study can be moved.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from tuner.errors import ConfigError
 
 DEFAULT_STUDIES = Path("studies")
-"""Where studies lie unless the user says otherwise."""
+"""Folder of the studies unless the user gives another one."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RUNG = "rung_"
@@ -21,43 +21,43 @@ _RUNG = "rung_"
 
 @dataclass(frozen=True)
 class RungFolder:
-    """What one checkpoint left behind: what it trained, its samples and their grid.
+    """Files of one checkpoint: its LoRA or weights, its samples and their grid.
 
-    The base by itself has the same folder, without what is trained.
+    The base without LoRA has the same folder, without trained files.
     """
 
     root: Path
 
     @property
     def lora(self) -> Path:
-        """The LoRA as it was written at this step: fp16, kohya names."""
+        """LoRA at this step: fp16, kohya's key names."""
         return self.root / "lora.safetensors"
 
     @property
     def weights(self) -> Path:
-        """DreamBooth's weights as they were written at this step: fp16, diffusers' names."""
+        """DreamBooth's weights at this step: fp16, diffusers' key names."""
         return self.root / "weights.safetensors"
 
     def trained(self, method: str) -> Path:
-        """The file that a run of `method` (lora, dreambooth) writes."""
+        """Return the file that a run of `method` (lora, dreambooth) writes."""
         return self.lora if method == "lora" else self.weights
 
     @property
     def samples(self) -> Path:
-        """The folder of the pictures."""
+        """Folder of the sampled pictures."""
         return self.root / "samples"
 
     @property
     def grid(self) -> Path:
-        """All pictures in one, prompts by seeds."""
+        """All samples in one picture, prompts by seeds."""
         return self.root / "grid.png"
 
     def extra(self, name: str) -> RungFolder:
-        """What was sampled beside the suite under `name`, laid out like a rung."""
+        """Return the folder of the extra suite `name`, with the layout of a rung."""
         return RungFolder(self.root / "extra" / name)
 
     def sample(self, index: int) -> Path:
-        """The picture of cell `index` of the suite, counted from 0, prompts before seeds."""
+        """Return the picture of cell `index` of the suite, from 0; seeds vary fastest."""
         return self.samples / f"{index:04d}.png"
 
 
@@ -69,86 +69,89 @@ class TrialFolder:
 
     @property
     def train_yaml(self) -> Path:
-        """The training configuration, every value of it."""
+        """Training configuration with all its values."""
         return self.root / "train.yaml"
 
     @property
     def done(self) -> Path:
-        """There once the trial is over and told; holds its state."""
+        """File with the trial's state, written once the trial ended and its end is stored."""
         return self.root / "done"
 
     @property
     def failure(self) -> Path:
-        """The traceback of a trial that failed for a reason outside its parameters."""
+        """Traceback of a trial that failed for a reason outside its parameters."""
         return self.root / "failure.txt"
 
     def rung(self, step: int) -> RungFolder:
-        """The folder of the checkpoint at optimizer step `step`."""
+        """Return the folder of the checkpoint at optimizer step `step`."""
         return RungFolder(self.root / f"{_RUNG}{step:04d}")
 
 
 @dataclass(frozen=True)
 class StudyFolder:
-    """One study. Making the value touches no disk; `create` makes the folder."""
+    """Files of one study. Creating the object writes nothing; `create` makes the folder."""
 
     root: Path
 
     @property
     def name(self) -> str:
-        """The name of the study."""
+        """Name of the study."""
         return self.root.name
 
     @property
     def study_yaml(self) -> Path:
-        """The resolved configuration: a search space that gives the same study."""
+        """Resolved configuration: a search space that gives the same study."""
         return self.root / "study.yaml"
 
     @property
     def optuna_db(self) -> Path:
-        """Optuna's memory."""
+        """Optuna's database."""
         return self.root / "optuna.db"
 
     @property
     def results_db(self) -> Path:
-        """What was measured: `tuner.storage.store`."""
+        """Database of everything that was measured (`tuner.storage.store`)."""
         return self.root / "results.db"
 
     @property
     def calibration(self) -> Path:
-        """What selfchecks on pictures of the study's base found: `tuner.judging.calibration`."""
+        """Results of selfchecks on pictures of the study's base (`tuner.judging.calibration`)."""
         return self.root / "calibration.json"
 
     @property
     def report(self) -> Path:
-        """The report, one file."""
+        """Report, a single file."""
         return self.root / "report.html"
 
     @property
     def lock(self) -> Path:
-        """Held by the process that runs the study."""
+        """Lock file of the process that runs the study."""
         return self.root / "run.lock"
 
     @property
     def base(self) -> Path:
-        """The suite without LoRA, laid out like a rung."""
+        """Folder of the suite without LoRA, with the layout of a rung."""
         return self.root / "base"
 
     def base_on(self, suite: str) -> Path:
-        """Another suite than the study's without LoRA, laid out like a rung."""
+        """Return the folder of the extra suite `suite` without LoRA, with the layout of a rung."""
         return self.root / "base_on" / suite
 
     def embeddings(self, data: str | None) -> Path:
-        """The vectors of the training set that `train.data` calls `data`; None: the only one."""
+        """Return the file with the embeddings of a training set.
+
+        `data` is its name in `train.data`, None for the only one.
+        """
         return self.root / "embeddings" / f"{data or 'data'}.safetensors"
 
     @property
     def kept(self) -> Path:
-        """Latents and text embeddings of the training sets; can be deleted at any time."""
+        """Cached latents and text embeddings of the training sets; can be deleted at any time."""
         return self.root / "kept"
 
     @property
     def regularisation(self) -> Path:
-        """Pictures of the base that trials train beside the data, with their prompts."""
+        """Regularisation pictures that the base drew, with their prompts."""
         return self.root / "regularisation"
 
     @property
@@ -158,74 +161,75 @@ class StudyFolder:
 
     @property
     def trials(self) -> Path:
-        """Below it lie the trials."""
+        """Parent folder of the trials."""
         return self.root / "trials"
 
     @property
     def confirm(self) -> Path:
-        """Below it lies what a confirmation draws and trains."""
+        """Folder of the samples and LoRAs of a confirmation."""
         return self.root / "confirm"
 
     def trial(self, number: int) -> TrialFolder:
-        """The folder of the trial that Optuna gave `number`."""
+        """Return the folder of the trial with Optuna's `number`."""
         return TrialFolder(self.trials / f"{number:04d}")
 
     @property
     def fresh_base(self) -> Path:
-        """The base on the fresh noise of a confirmation, laid out like a rung."""
+        """Folder of the base on the fresh noise of a confirmation, with the layout of a rung."""
         return self.confirm / "base"
 
     def repeat(self, number: int, step: int, repeat: int) -> TrialFolder:
-        """A candidate in a confirmation, laid out like a trial: its fresh samples lie in its rung.
+        """Return a candidate's folder in a confirmation, with the layout of a trial.
 
-        Repeat 0 samples the LoRA that lies with the trial; others have one of their own.
+        Its fresh samples are in its rung. Repeat 0 samples the LoRA in the trial's folder; others
+        have their own.
         """
         name = f"step_{step:04d}_repeat_{repeat:02d}"
         return TrialFolder(self.confirm / f"{number:04d}" / name)
 
     def fresh_rung(self, trial: int | None, step: int, repeat: int) -> RungFolder:
-        """The fresh samples of a LoRA in a confirmation; of the base where `trial` is None."""
+        """Return the folder of a LoRA's fresh samples in a confirmation; `trial` None: the base."""
         if trial is None:
             return RungFolder(self.fresh_base)
         return self.repeat(trial, step, repeat).rung(step)
 
     def create(self) -> None:
-        """Make the folder, where it is not there yet."""
+        """Make the folder if it does not exist."""
         self.root.mkdir(parents=True, exist_ok=True)
 
     def exists(self) -> bool:
-        """True once a study was begun here."""
+        """Return True if a study was begun here."""
         return self.results_db.is_file()
 
     def relative(self, path: Path) -> str:
-        """`path` as the databases keep it: from the study folder, with forward slashes.
+        """Return `path` as the databases keep it: relative to the study, with forward slashes.
 
         Raises ValueError for a path outside the study.
         """
         return path.resolve().relative_to(self.root.resolve()).as_posix()
 
     def absolute(self, relative: str) -> Path:
-        """The path that `relative` named."""
+        """Return the path that the databases keep as `relative`."""
         return self.root / relative
 
 
 def study_folder(studies: Path, name: str) -> StudyFolder:
-    """The folder of the study `name` below `studies`.
+    """Return the folder of the study `name` below `studies`.
 
-    Raises ConfigError for a name that could leave the folder or break on another system.
+    Raises ConfigError for a name that could leave the folder or is invalid on other systems.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(
-            f"study name {name!r} cannot be a folder: use 1 to 64 of the characters "
+            f"study name {name!r} cannot be a folder name: use 1 to 64 of the characters "
             "A-Z a-z 0-9 . _ -, beginning with a letter or digit"
         )
     return StudyFolder(studies / name)
 
 
 def existing_study(studies: Path, name: str) -> StudyFolder:
-    """The study that a user means by `name`: a study below `studies`, or a path to its folder.
+    """Return the study `name`: a study below `studies`, or a path to its folder.
 
-    Raises ConfigError with the studies that are there when there is none of that name.
+    Raises ConfigError with the names of the existing studies if there is no such study.
     """
     as_path = Path(name)
     if as_path.name != name and StudyFolder(as_path).exists():
@@ -237,12 +241,12 @@ def existing_study(studies: Path, name: str) -> StudyFolder:
 
 
 def study_name(folder: StudyFolder, default: Path) -> str:
-    """What a command calls a study: its name below `default`, its path anywhere else."""
+    """Return how a command names a study: by name below `default`, by path anywhere else."""
     return folder.name if folder.root.parent == default else str(folder.root)
 
 
 def all_studies(studies: Path) -> list[StudyFolder]:
-    """The studies below `studies`, by name; an absent folder holds none."""
+    """Return the studies below `studies`, sorted by name; none if the folder does not exist."""
     if not studies.is_dir():
         return []
     folders = [StudyFolder(path) for path in sorted(studies.iterdir()) if path.is_dir()]

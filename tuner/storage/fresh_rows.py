@@ -1,4 +1,4 @@
-"""The rows of a confirmation in results.db: what is to be done, and what was measured."""
+"""Rows of a confirmation in results.db: its plan, and what was measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuner.storage.rows import Columns, RungRow
 
 @dataclass(frozen=True)
 class FreshSample:
-    """A LoRA that a confirmation samples on fresh noise; the base has no trial.
+    """A LoRA that a confirmation samples on fresh noise; `trial` is None for the base.
 
     Repeat 0 is the trial's own LoRA at `step`, others come from trainings with other seeds.
     """
@@ -23,13 +23,16 @@ class FreshSample:
 
 BASE = FreshSample(None, 0, 0)
 
+_OWN_COLUMNS = ("repeat", "seed", "seeds", "reason")
+"""Columns of FreshRow beside those of its rung."""
+
 
 @dataclass(frozen=True)
 class PlanRow:
-    """A candidate that is to be confirmed: the LoRA of `trial` at `step`.
+    """A candidate to confirm: the LoRA of `trial` at `step`.
 
-    `repeats` trainings with other seeds; `seeds` fresh sampling seeds for each prompt. `begun` is
-    UTC.
+    `repeats` is the number of trainings with other seeds, `seeds` the number of fresh sampling
+    seeds for each prompt. `begun` is UTC.
     """
 
     trial: int
@@ -39,7 +42,7 @@ class PlanRow:
     begun: str
 
     def columns(self) -> Columns:
-        """The row of its table."""
+        """Return the columns of its table row."""
         return asdict(self)
 
 
@@ -48,8 +51,8 @@ class FreshRow:
     """A LoRA sampled on fresh noise, or the base (trial None).
 
     `repeat` 0 is the trial's own file, others were trained with the training seed `seed` (None
-    for the base). `seeds`: how many of each prompt. `reason`: why a training gave no LoRA, whose
-    rung then has no numbers.
+    for the base). `seeds` is the number of samples for each prompt. `reason` is set if a training
+    gave no LoRA; the rung then has no numbers.
     """
 
     rung: RungRow
@@ -60,17 +63,16 @@ class FreshRow:
 
     @property
     def sampled(self) -> FreshSample:
-        """The LoRA that the row is about."""
+        """LoRA that was sampled."""
         return FreshSample(self.rung.trial, self.rung.step, self.repeat)
 
     def columns(self, root: Path) -> Columns:
-        """The row of its table, paths from `root`."""
-        told = {name: getattr(self, name) for name in ("repeat", "seed", "seeds", "reason")}
-        return self.rung.columns(root) | told
+        """Return the columns of its table row, paths relative to `root`."""
+        return self.rung.columns(root) | {name: getattr(self, name) for name in _OWN_COLUMNS}
 
     @staticmethod
     def read(row: Columns, measures: dict[str, Measure], root: Path) -> FreshRow:
-        """What a row says, its paths below `root`, with the measures found beside it."""
-        told = {name: row[name] for name in ("repeat", "seed", "seeds", "reason")}
-        # Its number of seeds is that of the fresh suite, of which every rung has the whole.
-        return FreshRow(RungRow.read(row | {"seeds": None}, measures, root), **told)
+        """Return the value of a table row with its measures; `root` is put before its paths."""
+        own = {name: row[name] for name in _OWN_COLUMNS}
+        # `seeds` counts the seeds of the fresh suite, which every rung has completely.
+        return FreshRow(RungRow.read(row | {"seeds": None}, measures, root), **own)

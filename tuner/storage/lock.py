@@ -1,4 +1,4 @@
-"""One process owns a study at a time: the lock, and who left a trial behind."""
+"""Lock of a study, which one process runs at a time, and the owner of a running trial."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tuner.errors import TunerError
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SAME_START = 2.0
-"""Seconds by which two readings of one process's start may differ."""
+"""Largest difference in seconds between two readings of one process's start time."""
 
 
 class StudyBusyError(TunerError):
-    """Another process is running this study."""
+    """The study is being run by another process."""
 
 
 class Owner(TypedDict):
-    """A process, named so that its number can be told from a later process's same number."""
+    """Identity of a process; it differs from that of a later process with the same number."""
 
     host: str
     boot: str
@@ -34,7 +34,7 @@ class Owner(TypedDict):
 
 
 def this_process() -> Owner:
-    """The owner that this process writes beside what it begins."""
+    """Return the identity of this process, which is stored with the trials that it begins."""
     pid = os.getpid()
     return Owner(
         host=socket.gethostname(),
@@ -45,10 +45,10 @@ def this_process() -> Owner:
 
 
 def lives(owner: Owner) -> bool:
-    """True while `owner` is known to run on this machine.
+    """Return True if `owner` is known to run on this machine.
 
-    A process of another host cannot be seen from here and counts as gone: whoever asks holds
-    the study's lock.
+    A process of another host cannot be checked and counts as ended: the caller holds the study's
+    lock.
     """
     if owner["host"] != socket.gethostname() or owner["boot"] != _boot():
         return False
@@ -66,7 +66,7 @@ def _boot() -> str:
 
 
 def runner(path: Path) -> Owner | None:
-    """The living process that holds the lock file `path`, None where no run goes on."""
+    """Return the living process that holds the lock file `path`; None if there is none."""
     try:
         owner: Owner = json.loads(path.read_text(encoding="utf-8"))
         return owner if lives(owner) else None
@@ -76,9 +76,9 @@ def runner(path: Path) -> Owner | None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock file `path`; the system lets go of it when the process ends, however it ends.
+    """Hold the lock file `path`; the system releases it when the process ends, even if killed.
 
-    Raises StudyBusyError, with the owner's number, while another process holds it.
+    Raises StudyBusyError, with the owner's process number, while another process holds it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a+", encoding="utf-8") as file:

@@ -1,8 +1,8 @@
-"""The rows of results.db as plain values, and how they become columns and come back.
+"""Rows of results.db as data classes, and their conversion to columns and back, without SQL.
 
-Nothing here knows SQL. Objectives, parameters and evidence are JSON text in their columns, a
-sample's features are little-endian 16-bit floats; paths are relative to the study folder in the
-columns and absolute in the values.
+Objectives, parameters and evidence are JSON text in their columns, a sample's features are
+little-endian 16-bit floats. Paths are relative to the study folder in the columns and absolute in
+the data classes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ from metrics.contract import (
 Columns = dict[str, Any]
 
 _BASE = -1
-"""The number in the trial columns for the base without LoRA: a NULL could not be part of a key."""
+"""Trial number of the base without LoRA: NULL cannot be part of a key."""
 
 NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
-"""The picture of a sample whose pixels are not in memory."""
+"""Placeholder picture of a sample whose pixels are not in memory."""
 
 
 @dataclass(frozen=True)
 class StudyRow:
-    """The study as it was last started; `budget` is the number of trials asked for.
+    """A study with its latest configuration; `budget` is its number of trials.
 
-    `side` is the shorter side of its samples in pixels, `models` the judges' models by their
-    setting (tuner.judging.models.model_names): 0 and empty where an older tuner wrote the row.
+    `side` is the shorter side of its samples in pixels, `models` has the judges' models by setting
+    (tuner.judging.models.model_names); 0 and empty in rows of older versions of tuner.
     """
 
     name: str
@@ -57,7 +57,7 @@ class StudyRow:
     models: Mapping[str, str | None] = field(default_factory=dict)
 
     def columns(self) -> Columns:
-        """The row of its table."""
+        """Return the columns of its table row."""
         return asdict(self) | {
             "objectives": json_text(self.objectives),
             "constraints": json_text(self.constraints),
@@ -67,7 +67,7 @@ class StudyRow:
 
     @staticmethod
     def read(row: Columns) -> StudyRow:
-        """What a row says."""
+        """Return the value of a table row."""
         names = ("objectives", "constraints", "versions", "models")
         known = {name: json.loads(row[name] or "{}") for name in names}
         known |= {"objectives": tuple(known["objectives"]), "side": row["side"] or 0}
@@ -88,7 +88,7 @@ class TrialRow:
 
     @staticmethod
     def read(row: Columns) -> TrialRow:
-        """What a row says."""
+        """Return the value of a table row."""
         return TrialRow(**row | {"parameters": json.loads(row["parameters"])})
 
 
@@ -96,7 +96,7 @@ class TrialRow:
 class RungRow:
     """A scored checkpoint; `trial` and `lora` are None for the base without LoRA.
 
-    `seeds` is how many noise seeds of each prompt were sampled, None for the whole suite.
+    `seeds` is the number of noise seeds sampled for each prompt, None for the whole suite.
     """
 
     trial: int | None
@@ -109,12 +109,12 @@ class RungRow:
     seeds: int | None = None
 
     def columns(self, root: Path) -> Columns:
-        """The row of its table, paths from `root`."""
+        """Return the columns of its table row, paths relative to `root`."""
         return {
             "trial": trial_number(self.trial),
             "step": self.step,
-            "objectives": json_text({name: asdict(one) for name, one in self.objectives.items()}),
-            "rates": json_text({name: asdict(one) for name, one in self.rates.items()}),
+            "objectives": _objectives_text(self.objectives),
+            "rates": _objectives_text(self.rates),
             "lora": _relative(self.lora, root) if self.lora else None,
             "grid": _relative(self.grid, root),
             "seeds": self.seeds,
@@ -122,7 +122,7 @@ class RungRow:
 
     @staticmethod
     def read(row: Columns, measures: Mapping[str, Measure], root: Path) -> RungRow:
-        """What a row says, its paths below `root`, with the measures found beside it."""
+        """Return the value of a table row with its measures; `root` is put before its paths."""
         return RungRow(
             trial=None if row["trial"] == _BASE else row["trial"],
             step=row["step"],
@@ -137,9 +137,9 @@ class RungRow:
 
 @dataclass(frozen=True)
 class SampleRow:
-    """One sample as it lies on the disk, with its scores by judge and its features.
+    """One sample on the disk, with its scores by judge and its features.
 
-    `features` is None for samples that were scored before any were kept.
+    `features` is None for samples of older versions of tuner, which did not store them.
     """
 
     cell: int
@@ -153,51 +153,56 @@ class SampleRow:
     def read(
         row: Columns, scores: Mapping[str, Score], features: Features | None, root: Path
     ) -> SampleRow:
-        """What a row says, its path below `root`, with what was found beside it."""
+        """Return the value of a table row with its scores; `root` is put before its path."""
         prompt = Prompt(row["prompt"], row["sex"], row["framing"], bool(row["names_clothes"]))
         return SampleRow(row["cell"], prompt, row["seed"], root / row["path"], scores, features)
 
     def scored(self, image: Image = NO_PIXELS) -> ScoredSample:
-        """Return the sample with its scores, as formulas and measures take it.
+        """Return the sample in the form that objectives and measures take.
 
-        They look at scores and features alone; `image` is for those that compare pictures.
+        Most of them need only scores and features; `image` is for those that compare pictures.
         """
         sample = Sample(self.prompt, self.seed, image, self.path)
         return ScoredSample(sample, self.scores, self.features)
 
 
 def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
-    """Return the samples without their pictures, which lie on the disk: light to send and keep."""
-    return [replace(one, sample=replace(one.sample, image=NO_PIXELS)) for one in scored]
+    """Return the samples without their pictures, which are on the disk, to save memory."""
+    return [replace(item, sample=replace(item.sample, image=NO_PIXELS)) for item in scored]
 
 
 def trial_number(trial: int | None) -> int:
-    """The number in the trial columns."""
+    """Return the value of the trial column."""
     return _BASE if trial is None else trial
 
 
 def cell_columns(
     scored: Sequence[ScoredSample], root: Path, cells: Sequence[int] | None = None
 ) -> dict[str, list[Columns]]:
-    """The rows of samples, of their scores and features.
+    """Return the rows of samples, their features and their scores, by table.
 
-    `cells` are their places in the suite (None: all of it from the first on).
+    `cells` are the samples' cells in the suite (None: all cells in order).
     """
-    placed = list(zip(range(len(scored)) if cells is None else cells, scored, strict=True))
+    items = list(zip(range(len(scored)) if cells is None else cells, scored, strict=True))
     return {
-        "samples": [sample_columns(cell, one, root) for cell, one in placed],
+        "samples": [sample_columns(cell, item.sample, root) for cell, item in items],
         "features": [
-            features_columns(cell, one.features) for cell, one in placed if one.features is not None
+            features_columns(cell, item.features)
+            for cell, item in items
+            if item.features is not None
         ],
         "scores": [
-            score_columns(cell, score) for cell, one in placed for score in one.scores.values()
+            score_columns(cell, score) for cell, item in items for score in item.scores.values()
         ],
     }
 
 
-def sample_columns(cell: int, one: ScoredSample, root: Path) -> Columns:
-    """The columns of a sample that lies below `root`; ValueError where it was not written."""
-    prompt, path = one.sample.prompt, one.sample.path
+def sample_columns(cell: int, sample: Sample, root: Path) -> Columns:
+    """Return the columns of a sample that is stored below `root`.
+
+    Raises ValueError for a sample without a file.
+    """
+    prompt, path = sample.prompt, sample.path
     if path is None:
         raise ValueError(f"the sample of cell {cell} was not written to the study folder")
     return {
@@ -206,13 +211,13 @@ def sample_columns(cell: int, one: ScoredSample, root: Path) -> Columns:
         "sex": prompt.sex,
         "framing": prompt.framing,
         "names_clothes": int(prompt.names_clothes),
-        "seed": one.sample.seed,
+        "seed": sample.seed,
         "path": _relative(path, root),
     }
 
 
 def score_columns(cell: int, score: Score) -> Columns:
-    """The columns of one judge's score of the sample in `cell`."""
+    """Return the columns of one judge's score of the sample in `cell`."""
     value = None if score.value is None else float(score.value)
     return {
         "cell": cell,
@@ -225,13 +230,13 @@ def score_columns(cell: int, score: Score) -> Columns:
 
 
 def read_score(row: Columns) -> Score:
-    """What a row of scores says."""
+    """Return the score in a row of `scores`."""
     evidence = json.loads(row["evidence"])
     return Score(row["judge"], row["value"], row["reason"], evidence, row.get("version"))
 
 
 def features_columns(cell: int, features: Features) -> Columns:
-    """The columns of the features of the sample in `cell`."""
+    """Return the columns of the features of the sample in `cell`."""
     return {
         "cell": cell,
         "framing": features.framing,
@@ -243,7 +248,7 @@ def features_columns(cell: int, features: Features) -> Columns:
 
 
 def read_features(row: Columns) -> Features:
-    """What a row of features says."""
+    """Return the features in a row of `features`."""
     thumbnail = _halves(row["thumbnail"], (3,))
     assert thumbnail is not None
     side = math.isqrt(len(thumbnail))
@@ -257,12 +262,12 @@ def read_features(row: Columns) -> Features:
 
 
 def read_measure(row: Columns) -> Measure:
-    """What a row of measures says."""
-    return Measure(**{one.name: row[one.name] for one in fields(Measure)})
+    """Return the measure in a row of `measures`."""
+    return Measure(**{column.name: row[column.name] for column in fields(Measure)})
 
 
 def json_text(value: object) -> str:
-    """`value` as JSON text; a number that is not finite becomes null, numpy becomes plain."""
+    """Return `value` as JSON text; numbers that are not finite become null, arrays become lists."""
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
@@ -278,9 +283,9 @@ def _halves(stored: bytes | None, shape: tuple[int, ...]) -> Halves | None:
 
 def _plain(value: object) -> object:
     if isinstance(value, Mapping):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, (np.generic, np.ndarray)):
         return _plain(value.tolist())
     if isinstance(value, float) and not math.isfinite(value):
@@ -288,12 +293,16 @@ def _plain(value: object) -> object:
     return value
 
 
+def _objectives_text(objectives: Mapping[str, Objective]) -> str:
+    return json_text({name: asdict(objective) for name, objective in objectives.items()})
+
+
 def _objectives(text: str) -> dict[str, Objective]:
-    """A number that is none was written as null: JSON has no NaN."""
+    """Return the objectives in a JSON text; null is NaN, which JSON does not have."""
     numbers = ("value", "low", "high")
     return {
-        name: Objective(**one | {key: math.nan for key in numbers if one[key] is None})
-        for name, one in json.loads(text).items()
+        name: Objective(**known | {key: math.nan for key in numbers if known[key] is None})
+        for name, known in json.loads(text).items()
     }
 
 

@@ -1,9 +1,9 @@
-"""The tables of results.db: each column with its type, and the key.
+"""The tables of results.db: the type of each column, and the primary keys.
 
-The tables `fresh_*` hold what a confirmation measured, in the columns of those that they are named
-after: `repeat` 0 is the trial's own LoRA, 1 and on are its parameters trained with other seeds.
-The tables `extra_*` hold in the same way what was sampled beside the suite: on another base, at
-another size, or with the trial's alias.
+The tables `fresh_*` hold the measurements of a confirmation, with the columns of the tables that
+they are named after: `repeat` 0 is the trial's own LoRA, 1 and above are trainings of its
+parameters with other seeds. In the same way the tables `extra_*` hold the samples of the extra
+suites: on another base, at another size, or with the trial's alias.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 }  # fmt: skip
 
 OF_A_RUNG = ("rungs", "measures", "samples", "features", "scores")
-"""The tables that hold a rung, each with the columns trial and step."""
+"""The tables with the data of a rung; each has the columns trial and step."""
 
 FRESH, EXTRA = "fresh_", "extra_"
 

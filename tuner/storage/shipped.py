@@ -1,4 +1,4 @@
-"""Files that come with the package, and the folder for those that are made or fetched later.
+"""Paths of the files in the package, and the folder for files that are made or downloaded later.
 
 The mannequin's weights are made by `tuner build-mannequin`.
 """
@@ -15,25 +15,31 @@ BASE = WEIGHTS / "base"
 CLIP = WEIGHTS / "clip"
 YOLO = WEIGHTS / "yolo"
 CALIBRATION = _MANNEQUIN / "calibration.json"
-"""Selfchecks of the mannequin's judges on rendered figures. When a judge changes, delete the file
-and run `tuner selfcheck --count 200 --size 64 --save tuner/mannequin/calibration.json`, and the
-same for 256."""
+"""Selfchecks of the mannequin's judges on rendered figures.
+
+When a judge changes, delete the file and run
+`tuner selfcheck --count 200 --size 64 --save tuner/mannequin/calibration.json`, and the same with
+size 256.
+"""
 NATIVE_SIZE = 64
 CLIP_TRAITS = ("clothes colour", "hair length", "background")
-"""The traits of metrics.judges.prompt_fit that the small open_clip model can tell: see there."""
+"""Traits of metrics.judges.prompt_fit that the small open_clip model can recognise."""
 CLIP_SEX_MARGIN = 0.94
 """Difference of the two sexes' probabilities below which the small open_clip model gives no answer.
-Its temperature makes it too sure of itself: of 729 rendered figures of the first style, some soft,
-undressed or redrawn, 2.1 % of all answers are wrong, and 0.9 % of those above it (95 %)."""
+
+Its temperature makes its probabilities too extreme. Measured on 729 rendered figures of the first
+style, some soft, undressed or redrawn: 2.1 % of all answers are wrong, and 0.9 % of those with a
+larger difference, which are 95 % of all.
+"""
 
 DATA_VARIANTS = ("rare_males", "balanced", "matted", "original", "square", "few", "one_look")
-"""The variants of the data set; `mannequin` in a search space means the first one."""
+"""Variants of the mannequin's data set; `mannequin` in a search space means the first one."""
 
 
 def data_variant(data: str) -> str | None:
     """Return the variant that `mannequin` or `mannequin:VARIANT` names; None if `data` is a folder.
 
-    Raises ValueError for a variant that there is not.
+    Raises ValueError for an unknown variant.
     """
     word, colon, variant = data.partition(":")
     if word != "mannequin":
@@ -44,8 +50,8 @@ def data_variant(data: str) -> str | None:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what is made or fetched once: TUNER_HOME, else the user's cache.
+    """Return the folder for files made or downloaded once: TUNER_HOME, else the user's cache.
 
-    It need not exist yet.
+    The folder may not exist yet.
     """
     return models.cache_folder().parent

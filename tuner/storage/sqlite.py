@@ -1,9 +1,9 @@
-"""SQLite as the databases of a study use it: write-ahead log, reading without a trace, errors.
+"""SQLite for a study's databases: write-ahead log, reading without changing a file, errors.
 
-While a study runs, its databases keep a write-ahead log: a commit then takes a tenth of the time,
-since SQLite's own journal waits several times for the disk at each, and Optuna commits some thirty
-times a trial. The log needs memory that all readers share, which network folders do not have, so
-there the journal stays, as it does on kinds of disk that are not known here.
+While a study runs, its databases use a write-ahead log: a commit then takes a tenth of the time,
+because SQLite's default journal waits for the disk several times a commit, and Optuna commits about
+thirty times a trial. The log needs memory shared by all readers, which network folders do not have,
+so the default journal is kept there and on unknown file systems.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _WRITE_AHEAD_FORMAT = b"\x02\x02"
 
 
 def database_error(error: sqlite3.Error, path: Path) -> TunerError:
-    """What an error of the database at `path` means to the user, in one line."""
+    """Return the error for the user, with one line, for an SQLite error of the database `path`."""
     name = str(getattr(error, "sqlite_errorname", ""))
     if path.parent.is_dir():
         free = shutil.disk_usage(path.parent).free
         if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and free < 1 << 20):
             return DiskError(
-                f"no room to write {path} ({free // 1024} KiB free); make room and run the same "
-                "command again, it goes on where it was"
+                f"no space left to write {path} ({free // 1024} KiB free); free some and run the "
+                "same command again, it continues where it stopped"
             )
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TunerError(
@@ -47,10 +47,10 @@ def database_error(error: sqlite3.Error, path: Path) -> TunerError:
 
 @contextlib.contextmanager
 def opened_to_read(database: Path, in_use: bool) -> Iterator[sqlite3.Connection]:
-    """Open `database` so that no byte of its folder changes, and close it at the end.
+    """Open `database` without changing any file in its folder, and close it at the end.
 
-    `in_use`: a living process has it open. A database that a killed process left with a log or
-    an unfinished write has to be repaired before it can be read: that is done to a copy.
+    `in_use` is True if a living process has it open. A database that a killed process left with a
+    log or an unfinished write must be repaired before it can be read: a copy is repaired and read.
     """
     with contextlib.ExitStack() as stack:
         if not in_use and _needs_repair(database):
@@ -85,19 +85,19 @@ LOCAL = frozenset(
         *("refs", "tmpfs", "vfat", "xfs", "zfs"),
     )
 )
-"""Names of file systems of one machine, as psutil gives them in lower case."""
+"""Names of local file systems, in psutil's spelling in lower case."""
 
 
 @contextlib.contextmanager
 def write_ahead(*databases: Path) -> Iterator[None]:
-    """Have `databases` on a local disk keep a write-ahead log until the end of the context.
+    """Use a write-ahead log for `databases` on a local disk until the end of the context.
 
-    Then each is one file again that can be copied and read anywhere; after a kill the log lies
-    beside it (`-wal`) until the study is taken up. Raises TunerError for a database that cannot
-    be used.
+    After that each is a single file again that can be copied and read anywhere; after a kill the
+    log stays beside it (`-wal`) until the study is resumed. Raises TunerError for a database that
+    cannot be used.
     """
-    chosen = [one for one in databases if is_local(one)]
-    for database in chosen:
+    local = [database for database in databases if is_local(database)]
+    for database in local:
         try:
             _set_journal(database, "WAL")
         except sqlite3.Error as error:
@@ -105,22 +105,24 @@ def write_ahead(*databases: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        for database in chosen:
-            # Where another program reads it just now, the log stays, and nothing is lost by it.
+        for database in local:
+            # If another program is reading it now, the log stays; no data are lost.
             with contextlib.suppress(sqlite3.Error):
                 _set_journal(database, "DELETE")
 
 
 def is_local(path: Path) -> bool:
-    """Whether a file lies, or would lie, on a disk that is known to be of this machine alone."""
+    """Return True if `path` is, or would be, on a disk that is known to be local."""
     place = path.resolve()
-    mounted = [
-        one for one in psutil.disk_partitions(all=True) if place.is_relative_to(one.mountpoint)
+    mounts = [
+        mount
+        for mount in psutil.disk_partitions(all=True)
+        if place.is_relative_to(mount.mountpoint)
     ]
-    if not mounted:
+    if not mounts:
         return False
-    # Of several mounted on one place, the last one is seen.
-    nearest = max(enumerate(mounted), key=lambda one: (len(one[1].mountpoint), one[0]))[1]
+    # Of several mounts on one folder the last is in effect; max takes the first of equals.
+    nearest = max(reversed(mounts), key=lambda mount: len(mount.mountpoint))
     return nearest.fstype.lower() in LOCAL and "remote" not in nearest.opts.split(",")
 
 

@@ -1,8 +1,9 @@
-"""results.db: what a study measured, one table each for studies, trials, rungs, measures, samples,
-features, scores and events (the phases with their seconds).
+"""results.db: everything that a study measured, with one table each for studies, trials, rungs,
+measures, samples, features, scores and events (the phases with their seconds).
 
-The only SQL and the only importer of sqlite_utils. Rows are written a rung at a time, whole, and
-writing a rung again replaces it. It is one file that can be copied while nothing runs.
+This module has all the SQL and is the only one that imports sqlite_utils. Rows are written one
+complete rung at a time, and writing a rung again replaces it. The database is one file that can be
+copied while nothing runs.
 """
 
 from __future__ import annotations
@@ -42,14 +43,17 @@ _KEY = ("trial", "step", "repeat", "base", "size", "alias")
 
 
 class Store:
-    """results.db, open: a context manager. Every method raises TunerError for a database that
-    is locked for longer than 30 s, full (DiskError), not writable or not a database."""
+    """Access to results.db, as a context manager.
+
+    Every method raises TunerError for a database that is locked for longer than 30 s, cannot be
+    written or is not a database, and DiskError on a full disk.
+    """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
-        """Opens nothing yet; paths in the rows start at the folder of `path`.
+        """Create the object without opening the database; paths in rows start at its folder.
 
-        With `read_only` nothing is written, whoever runs the study, and a table that is not made
-        yet has no rows.
+        With `read_only` no file is changed, even while the study runs, and a table that does not
+        exist yet has no rows.
         """
         self.path = path
         self.read_only = read_only
@@ -57,8 +61,8 @@ class Store:
         self._known: set[str] = set()
 
     def __enter__(self) -> Store:
-        """Open the database and make the tables, and columns of tables, that it lacks."""
-        with self._telling(), contextlib.ExitStack() as stack:
+        """Open the database, and create missing tables and columns."""
+        with self._database_errors(), contextlib.ExitStack() as stack:
             if self.read_only:
                 in_use = runner(StudyFolder(self.path.parent).lock) is not None
                 connection = stack.enter_context(opened_to_read(self.path, in_use))
@@ -73,7 +77,7 @@ class Store:
         return self
 
     def _complete(self) -> None:
-        """Make the tables, and columns of tables, that an older database lacks."""
+        """Create the tables and columns that a database of an older version lacks."""
         for name, (columns, key) in TABLES.items():
             if name not in self._known:
                 self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
@@ -87,11 +91,11 @@ class Store:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the database; what was written is written."""
+        """Close the database; everything written is committed already."""
         self._open.close()
 
     def put_study(self, study: StudyRow) -> None:
-        """Write the study's row, or write it anew; the time of its beginning stays."""
+        """Write or replace the study's row; its start time stays."""
         row = study.columns()
         with self._writing():
             for old in self._table("studies").rows_where("name = ?", [study.name]):
@@ -101,7 +105,7 @@ class Store:
     def begin_trial(
         self, number: int, parameters: Mapping[str, object], retry_of: int | None = None
     ) -> None:
-        """A trial got its parameters."""
+        """Write the row of a trial that begins."""
         row: Columns = {
             "number": number,
             "state": "running",
@@ -117,7 +121,7 @@ class Store:
     def end_trial(
         self, number: int, state: str, reason: str | None = None, seconds: float | None = None
     ) -> None:
-        """A begun trial is over. Told again, the last word counts; known seconds stay."""
+        """Write the end of a trial; a second call replaces it, and known seconds stay."""
         row: Columns = {"state": state, "reason": reason}
         if seconds is not None:
             row["seconds"] = seconds
@@ -127,25 +131,25 @@ class Store:
     def put_rung(
         self, rung: RungRow, scored: Sequence[ScoredSample], cells: Sequence[int] | None = None
     ) -> None:
-        """Write a rung with its samples and scores, in place of what was known of it.
+        """Write or replace a rung with its samples and scores.
 
-        `scored` is in the order of the suite's cells, and each sample has a path below the
-        study folder; `cells` are their places in the suite (None: all of it from the first on).
+        `scored` is in the order of the suite's cells, and each sample has a path below the study
+        folder; `cells` are the samples' cells in the suite (None: all cells in order).
         """
         self._put("", rung.columns(self._root), rung.measures, scored, cells)
 
     def put_plan(self, plan: Sequence[PlanRow]) -> None:
-        """Write which candidates are to be confirmed, in place of an earlier plan."""
+        """Write the candidates to confirm; replaces an earlier plan."""
         with self._writing():
             self._table("confirmations").delete_where()
-            self._table("confirmations").insert_all([one.columns() for one in plan])
+            self._table("confirmations").insert_all([row.columns() for row in plan])
 
     def put_fresh(self, fresh: FreshRow, scored: Sequence[ScoredSample]) -> None:
-        """Write a LoRA's fresh samples and scores, in place of what was known of it."""
+        """Write or replace a LoRA's fresh samples and scores."""
         self._put(FRESH, fresh.columns(self._root), fresh.rung.measures, scored)
 
     def put_extra(self, extra: ExtraRow, scored: Sequence[ScoredSample]) -> None:
-        """Write what was sampled beside the suite, in place of what was known of it."""
+        """Write or replace the samples and scores of an extra suite."""
         self._put(EXTRA, extra.columns(self._root), extra.rung.measures, scored)
 
     def _put(
@@ -160,98 +164,102 @@ class Store:
         where = " and ".join(f"{name} = ?" for name in key)
         rows = {
             "rungs": [row],
-            "measures": [key | asdict(one) for one in measures.values()],
+            "measures": [key | asdict(measure) for measure in measures.values()],
         } | cell_columns(scored, self._root, cells)
         with self._writing():
             for name in OF_A_RUNG:
                 table = self._table(prefix + name)
                 table.delete_where(where, list(key.values()))
-                table.insert_all([key | one for one in rows[name]])
+                table.insert_all([key | columns for columns in rows[name]])
 
     def add_phase(self, trial: int | None, phase: str, begun: str, seconds: float) -> None:
-        """A phase of the work is over; `trial` is None for work on the base."""
+        """Write a phase that ended, with its start (UTC); `trial` is None for work on the base."""
         row = {"trial": trial_number(trial), "phase": phase, "begun": begun, "seconds": seconds}
         with self._writing():
             self._table("events").insert(row)
 
     def study(self) -> StudyRow | None:
-        """The study, or None before it was written."""
+        """Return the study's row; None before it was written."""
         rows = self._rows("studies", limit=1)
         return StudyRow.read(rows[0]) if rows else None
 
     def trials(self) -> list[TrialRow]:
-        """All trials by number."""
+        """Return all trials by number."""
         return [TrialRow.read(row) for row in self._rows("trials", order_by="number")]
 
     def rungs(self, trial: int | None) -> list[RungRow]:
-        """The rungs of a trial (of the base: None) by step."""
-        found = self._measured("", "trial = ?", [trial_number(trial)])
-        return [RungRow.read(*one, self._root) for one in found]
+        """Return the rungs of a trial (None: of the base) by step."""
+        rows = self._measured("", "trial = ?", [trial_number(trial)])
+        return [RungRow.read(row, measures, self._root) for row, measures in rows]
 
     def rungs_at(self, step: int) -> list[RungRow]:
-        """The rungs of all trials at a step, by trial, without their measures."""
+        """Return the rungs of all trials at a step, by trial, without their measures."""
         rows = self._rows("rungs", "step = ? and trial >= 0", [step], order_by="trial")
         return [RungRow.read(row, {}, self._root) for row in rows]
 
     def plan(self) -> list[PlanRow]:
-        """The candidates that are to be confirmed; none where no confirmation was begun."""
+        """Return the candidates to confirm; none if no confirmation was begun."""
         return [PlanRow(**row) for row in self._rows("confirmations", order_by="rowid")]
 
     def fresh(self) -> list[FreshRow]:
-        """Everything that was sampled on fresh noise: the base, then by trial, step and repeat."""
-        return [FreshRow.read(*one, self._root) for one in self._measured(FRESH)]
+        """Return all LoRAs sampled on fresh noise: the base, then by trial, step and repeat."""
+        rows = self._measured(FRESH)
+        return [FreshRow.read(row, measures, self._root) for row, measures in rows]
 
     def extras(self) -> list[ExtraRow]:
-        """Everything that was sampled beside the suite: the base's, then by trial."""
-        return [ExtraRow.read(*one, self._root) for one in self._measured(EXTRA)]
+        """Return all rungs sampled under extra suites: the base, then by trial."""
+        rows = self._measured(EXTRA)
+        return [ExtraRow.read(row, measures, self._root) for row, measures in rows]
 
     def _measured(
         self, prefix: str, where: str | None = None, args: Sequence[object] = ()
     ) -> list[tuple[Columns, dict[str, Measure]]]:
-        found: dict[tuple[object, ...], dict[str, Measure]] = {}
+        """Return the rows of the rungs' table by key, each with its measures."""
+        by_key: dict[tuple[object, ...], dict[str, Measure]] = {}
         for row in self._rows(prefix + "measures", where, args, order_by="rowid"):
             key = tuple(row.get(name) for name in _KEY)
-            found.setdefault(key, {})[row["name"]] = read_measure(row)
+            by_key.setdefault(key, {})[row["name"]] = read_measure(row)
         rows = self._rows(prefix + "rungs", where, args, ", ".join(TABLES[prefix + "rungs"][1]))
-        return [(row, found.get(tuple(row.get(name) for name in _KEY), {})) for row in rows]
+        return [(row, by_key.get(tuple(row.get(name) for name in _KEY), {})) for row in rows]
 
     def samples(self, trial: int | None, step: int) -> list[SampleRow]:
-        """The samples of a rung in the order of the suite's cells."""
+        """Return the samples of a rung in the order of the suite's cells."""
         return self._samples("", {"trial": trial_number(trial), "step": step})
 
     def fresh_samples(self, part: FreshSample) -> list[SampleRow]:
-        """The fresh samples of a LoRA, or of the base, in the order of the suite's cells."""
+        """Return the fresh samples of a LoRA or of the base in the order of the suite's cells."""
         key = {"trial": trial_number(part.trial), "step": part.step, "repeat": part.repeat}
         return self._samples(FRESH, key)
 
     def extra_samples(self, extra: ExtraRow) -> list[SampleRow]:
-        """The samples of an extra, in the order of the suite's cells."""
+        """Return the samples of an extra suite in the order of its cells."""
         row = extra.columns(self._root)
         return self._samples(EXTRA, {name: row[name] for name in _KEY if name in row})
 
     def _samples(self, prefix: str, key: Mapping[str, object]) -> list[SampleRow]:
-        these = (" and ".join(f"{name} = ?" for name in key), list(key.values()))
+        where = (" and ".join(f"{name} = ?" for name in key), list(key.values()))
         scores: dict[int, dict[str, Score]] = {}
-        for row in self._rows(prefix + "scores", *these):
+        for row in self._rows(prefix + "scores", *where):
             scores.setdefault(row["cell"], {})[row["judge"]] = read_score(row)
-        seen = self._rows(prefix + "features", *these)
-        features = {row["cell"]: read_features(row) for row in seen}
-        rows = self._rows(prefix + "samples", *these, order_by="cell")
+        features = {
+            row["cell"]: read_features(row) for row in self._rows(prefix + "features", *where)
+        }
+        rows = self._rows(prefix + "samples", *where, order_by="cell")
         return [
             SampleRow.read(row, scores.get(row["cell"], {}), features.get(row["cell"]), self._root)
             for row in rows
         ]
 
     def judge_versions(self) -> set[tuple[str, str | None]]:
-        """Every judge that gave a value in this study, with the versions that did."""
-        with self._telling():
+        """Return every judge and version that gave a value in this study."""
+        with self._database_errors():
             rows = self._table("scores").rows_where(
                 "value is not null", select="distinct judge, version"
             )
             return {(row["judge"], row["version"]) for row in rows}
 
     def rungs_by_trial(self) -> dict[int, list[RungRow]]:
-        """The rungs of every trial that has some, by trial and step, without the base's."""
+        """Return the rungs of every trial that has any, by trial and step, without the base."""
         by_trial: dict[int, list[RungRow]] = {}
         for row, measures in self._measured("", "trial >= 0"):
             rung = RungRow.read(row, measures, self._root)
@@ -259,11 +267,11 @@ class Store:
         return by_trial
 
     def all_phases(self) -> list[tuple[str, float]]:
-        """Every phase of the study's work with its seconds, in order."""
+        """Return every phase of the study with its seconds, in order."""
         return [(row["phase"], row["seconds"]) for row in self._rows("events", order_by="id")]
 
     def phases(self, trial: int | None) -> list[tuple[str, float]]:
-        """The phases of a trial (of the base: None) with their seconds, in order."""
+        """Return the phases of a trial (None: of the base) with their seconds, in order."""
         rows = self._rows("events", "trial = ?", [trial_number(trial)], order_by="id")
         return [(row["phase"], row["seconds"]) for row in rows]
 
@@ -280,16 +288,16 @@ class Store:
     ) -> list[Columns]:
         if table not in self._known:
             return []
-        with self._telling():
+        with self._database_errors():
             return list(self._table(table).rows_where(where, list(args), order_by, limit=limit))
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        with self._telling(), self._db.atomic():
+        with self._database_errors(), self._db.atomic():
             yield
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _database_errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:
@@ -297,5 +305,5 @@ class Store:
 
 
 def utc_now() -> str:
-    """The time as the databases keep it: UTC, ISO 8601, to the second."""
+    """Return the current time in the databases' format: UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")

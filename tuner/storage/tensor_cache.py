@@ -1,4 +1,4 @@
-"""Cache on disk for tensors that a network computes, under a key of everything they depend on."""
+"""Cache on the disk for tensors that a network computes, keyed by all inputs."""
 
 from __future__ import annotations
 
@@ -20,33 +20,34 @@ _FORMAT = "1"
 
 @dataclass(frozen=True)
 class TensorCache:
-    """A folder of cached tensors; `parts` are the digests of the networks, by name."""
+    """A folder of cached tensors; `parts` has the digest of each network's weights by name."""
 
     folder: Path
     parts: Mapping[str, str]
 
     def tensors(self, part: str, made_of: Sequence[object], make: Callable[[], Tensors]) -> Tensors:
-        """Return the tensors that `make` computes with the network `part`, cached, on the CPU.
+        """Return the tensors that `make` computes with the network `part`, on the CPU.
 
-        `made_of` is everything beside the network's weights that they depend on, compared as `str`.
-        A file that cannot be read is made again.
+        They are read from the cache if they were computed before. `made_of` has every input that
+        changes them beside the network's weights; equal inputs have equal `str`. A file that cannot
+        be read is written again.
         """
-        text = "\n".join([_FORMAT, part, self.parts[part], *map(str, made_of)])
-        key = hashlib.sha256(text.encode()).hexdigest()
+        inputs = "\n".join([_FORMAT, part, self.parts[part], *map(str, made_of)])
+        key = hashlib.sha256(inputs.encode()).hexdigest()
         file = self.folder / f"{part}-{key[:20]}.safetensors"
-        kept = _read(file, key)
-        if kept is None:
-            made = make()
-            # The same memory layout as after reading, so that a run gives the same weights.
-            kept = {name: value.detach().cpu().contiguous() for name, value in made.items()}
+        tensors = _read(file, key)
+        if tensors is None:
+            # The memory layout is that of tensors read from the file, so that a training run gives
+            # the same weights in both cases.
+            tensors = {name: value.detach().cpu().contiguous() for name, value in make().items()}
             with replacing(file) as temporary:
                 # Not save_file, whose errors do not say that the disk is full.
-                temporary.write_bytes(save(kept, {"key": key}))
-        return kept
+                temporary.write_bytes(save(tensors, {"key": key}))
+        return tensors
 
 
 def weights_digest(network: torch.nn.Module) -> str:
-    """Return the digest of a network's weights: their names, types, shapes and values."""
+    """Return the SHA-256 digest of a network's weights: their names, types, shapes and values."""
     whole = hashlib.sha256()
     for name, weights in sorted(network.state_dict().items()):
         whole.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
@@ -59,7 +60,7 @@ def _read(file: Path, key: str) -> Tensors | None:
         with safe_open(file, framework="pt") as kept:
             if (kept.metadata() or {}).get("key") != key:
                 return None
-            # Copied: the alignment of a mapped file would change the last bits of sums.
+            # Copied, because the file's memory alignment changes the last bits of sums.
             return {name: kept.get_tensor(name).clone() for name in kept.keys()}  # noqa: SIM118
     except (OSError, SafetensorError):
         return None

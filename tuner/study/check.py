@@ -1,4 +1,4 @@
-"""Whether a study can run here, and what it will cost, before anything heavy is loaded."""
+"""Check that a study can run on this machine and estimate its cost, before any model is loaded."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was found, a line each, and the estimates of `tuner.study.cost`."""
+    """Findings of a check, one line each, and the estimates of `tuner.study.cost`."""
 
     lines: tuple[str, ...]
     seconds: float
@@ -43,10 +43,11 @@ class CheckReport:
 
 
 def check_study(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
-    """Look at everything that a study needs; its results would go below `studies`.
+    """Check everything that a study needs; its results would be written below `studies`.
 
-    Raises ConfigError with a line for each thing that has to be mended; where there is none,
-    MissingModelError for models that are neither here nor to be fetched, then DiskError.
+    Raises ConfigError with one line for each setting or folder that has to be corrected. If there
+    is none, raises MissingModelError for models that are not on this machine and cannot be
+    downloaded, then DiskError.
     """
     cost = estimate(config)
     lines = [_space_line(config)]
@@ -64,22 +65,23 @@ def check_study(config: StudyConfig, studies: Path = Path("studies")) -> CheckRe
         except TunerError as error:
             errors.append(error)
     for kind in (ConfigError, MissingModelError, DiskError):
-        if told := [str(error) for error in errors if isinstance(error, kind)]:
-            raise kind("\n".join(told))
+        if messages := [str(error) for error in errors if isinstance(error, kind)]:
+            raise kind("\n".join(messages))
     lines += _cost_lines(config, cost)
     return CheckReport(tuple(lines), cost.seconds, cost.disk_bytes, cost.vram_bytes)
 
 
 def _space_line(config: StudyConfig) -> str:
-    searched = [name for name, each in config.train.items() if not isinstance(each, Fixed)]
+    searched = [name for name, value in config.train.items() if not isinstance(value, Fixed)]
     suite = config.suite
-    what = f"searches {', '.join(searched) or 'nothing'}; {len(config.start_from)} recipes first"
+    first = len(config.start_from)
+    plan = f"searches {', '.join(searched) or 'nothing'}; {first} starting points first"
     if config.recipes:
         seeds = ", ".join(map(str, config.training_seeds))
-        what = f"{len(config.recipes)} recipes with the training seeds {seeds}"
+        plan = f"{len(config.recipes)} recipes with the training seeds {seeds}"
     return (
         f"study {config.study}: {config.budget.trials} trials scored at steps "
-        f"{', '.join(map(str, config.budget.rungs))}; {what}; suite "
+        f"{', '.join(map(str, config.budget.rungs))}; {plan}; suite "
         f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
         f"{len(suite.cells())} samples"
     )
@@ -107,8 +109,8 @@ def _base_line(base: str) -> str:
         return f"base {base}: a folder, {native_size(base)} px"
     if path.is_absolute():
         raise MissingModelError(
-            f"base {base} is not there; give mannequin, OWNER/NAME of a hub, a diffusers folder "
-            "or a .safetensors file"
+            f"base {base} does not exist; give mannequin, OWNER/NAME on the hub, a diffusers "
+            "folder or a .safetensors file"
         )
     return _hub_line(base)
 
@@ -123,7 +125,7 @@ def _check_layout(folder: Path) -> None:
         kind = json.loads(index.read_text("utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError):
         raise ConfigError(
-            f"base {folder}: no diffusers folder, it has no model_index.json"
+            f"base {folder}: not a diffusers folder, it has no model_index.json"
         ) from None
     if kind != "StableDiffusionPipeline":
         raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")
@@ -138,7 +140,7 @@ def _hub_line(base: str) -> str:
             f"base {base} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it once, or "
             "give a diffusers folder or a .safetensors file"
         )
-    return f"base {base}: will be fetched from the hub, some 4 GB, at the first run"
+    return f"base {base}: will be downloaded from the hub, about 4 GB, at the first run"
 
 
 def _judge_line(config: StudyConfig) -> str:
@@ -150,7 +152,7 @@ def _judge_line(config: StudyConfig) -> str:
     if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
         raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
     to_fetch = [name for name in BUNDLES if available(name) is None]
-    later = f"{', '.join(to_fetch)} will be fetched at the first run" if to_fetch else "all here"
+    later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
     return f"judges: gender by {model}; MediaPipe models: {later}"
 
 
@@ -187,12 +189,14 @@ def _prior_line(config: StudyConfig) -> str:
         return f"regularisation {prior}: drawn at the first run"
     own = [folder for folder in config.data_folders.values() if not _is_drawn(folder)]
     if prior == ORIGINALS and len(own) < len(config.data_folders):
-        raise ConfigError("regularisation originals: the mannequin's data have none; take base")
+        raise ConfigError(
+            "regularisation originals: the mannequin's data have none; use `regularisation: base`"
+        )
     place = None if prior == ORIGINALS else Path(prior)
     if place is not None and not own:
         return f"regularisation {prior}: {_counts(read_folder(place))}"
     sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
-    counts = [len(one.regularisation.images) for one in sets if one.regularisation]
+    counts = [len(data.regularisation.images) for data in sets if data.regularisation]
     return f"regularisation {prior}: {', '.join(map(str, counts))} pictures"
 
 
@@ -201,14 +205,14 @@ def _is_drawn(folder: str) -> bool:
 
 
 def _optimizer_line(config: StudyConfig) -> str:
-    """Torch is not asked, which takes seconds to start; the run asks it."""
+    """Check the optimizers without torch, which takes seconds to import; the run checks again."""
     names = list(map(str, config.tried("optimizer")))
     if "adamw8bit" in names:
         if shutil.which("nvidia-smi") is None:
-            raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none is here; take adamw")
+            raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none was found; use adamw")
         if importlib.util.find_spec("bitsandbytes") is None:
             raise ConfigError(
-                "optimizer adamw8bit needs bitsandbytes: pip install 'tuner[8bit]', or take adamw"
+                "optimizer adamw8bit needs bitsandbytes: pip install 'tuner[8bit]', or use adamw"
             )
     return f"optimizer: {', '.join(names)}"
 
@@ -230,12 +234,12 @@ def _disk_line(cost: StudyCost, studies: Path) -> str:
     while not os.path.exists(place):
         place = place.parent
     if not os.path.isdir(place) or not os.access(place, os.W_OK):
-        raise DiskError(f"{studies}: cannot be written to, because of {place}")
+        raise DiskError(f"{studies}: cannot be written to: {place} is not a writable folder")
     free = shutil.disk_usage(place).free
     if free < cost.disk_bytes:
         raise DiskError(
             f"{studies}: {byte_size(free)} free, the study needs about "
-            f"{byte_size(cost.disk_bytes)}; make room, or name another place with --studies"
+            f"{byte_size(cost.disk_bytes)}; free some, or give another folder with --studies"
         )
     return f"disk: about {byte_size(cost.disk_bytes)} of {byte_size(free)} free"
 
@@ -249,7 +253,7 @@ def _cost_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
         f"memory: about {byte_size(cost.vram_bytes)}" + ("" if small else " of video memory"),
     ]
     if not small and shutil.which("nvidia-smi") is None:
-        lines.append("no NVIDIA GPU was found; on a processor this takes about 100 times as long")
+        lines.append("no NVIDIA GPU was found; on a CPU this takes about 100 times as long")
     return lines
 
 
@@ -258,7 +262,7 @@ def _rung_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
     if keep == 1:
         return []
     if len(config.budget.rungs) == 1:
-        return [f"rungs: keep {keep:g} stops nobody, there is no rung below the last"]
+        return [f"rungs: keep {keep:g} stops no trial, there is no rung below the last"]
     return [
         f"rungs: about {duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
         f"rung below the last ({', '.join(map(str, config.budget.rungs[:-1]))})"

@@ -1,7 +1,7 @@
 """Measure the strongest trials again, on fresh noise and with fresh training seeds.
 
-`run_confirm` is a generator of events, as `run_study` is: whoever stops it loses the part that
-runs, and the next call goes on with what is not measured yet.
+`run_confirm` is a generator of events, like `run_study`. If it is stopped, the LoRA that is being
+measured is lost, and the next call continues with it.
 """
 
 from __future__ import annotations
@@ -31,32 +31,32 @@ from tuner.study.record import data_hashes, read_data
 from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import Worker, repeat_attempts
-from tuner.worker.attempts import base_told
+from tuner.worker.attempts import base_scores
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
-"""What a part of a confirmation does, as its events and its one scored rung."""
+"""Measures one LoRA of a confirmation; yields events and one scored rung."""
 
 
 class NothingToConfirmError(ConfigError):
-    """No trial is complete, keeps its limits and has its LoRA."""
+    """There is no trial that is complete, keeps its limits and has its LoRA file."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """How many of the strongest trials to confirm, on how many fresh samples each, and how often
-    each is trained again with another seed."""
+class ConfirmOptions:
+    """Size of a confirmation: the number of strongest trials, fresh samples of each, and trainings
+    of each with other seeds."""
 
     trials: int = 3
     samples: int = FEWEST_SAMPLES
     repeats: int = REPEATS
 
 
-def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
-    """Confirm the strongest trials of the study in `folder`, or go on with it.
+def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]:
+    """Confirm the strongest trials of the study in `folder`, or continue a confirmation.
 
-    What was measured on as many seeds before is not measured again. Raises NothingToConfirmError
-    for a study without a trial to confirm, ConfigError for one whose data changed, StudyBusyError
-    while another process runs it, DiskError on a full disk.
+    A LoRA that was measured on as many seeds before is not measured again. Raises
+    NothingToConfirmError for a study without a trial to confirm, ConfigError for one whose data
+    changed, StudyBusyError while another process runs it, DiskError on a full disk.
     """
     config = load_study(folder.study_yaml)
     if config.recipes:
@@ -68,39 +68,42 @@ def run_confirm(folder: StudyFolder, asked: Asked) -> Iterator[Event]:
         opened(config, folder, data_hashes(data)),
         Store(folder.results_db) as store,
     ):
-        plan = planned(store, folder, config, asked)
+        plan = planned(store, folder, config, options)
         store.put_plan(plan)
         if len(finished(plan, store.fresh())) < len(planned_samples(plan)):
             with contextlib.closing(Worker(config, folder, data)) as worker:
-                yield from base_told(worker, config, folder, store)
+                yield from base_scores(worker, config, folder, store)
                 run = partial(repeat_attempts, worker)
                 yield from measure(run, folder, store, plan, config.budget)
 
 
-def planned(store: Store, folder: StudyFolder, config: StudyConfig, asked: Asked) -> list[PlanRow]:
-    """The candidates as they stand now, and those of an earlier plan that are measured.
+def planned(
+    store: Store, folder: StudyFolder, config: StudyConfig, options: ConfirmOptions
+) -> list[PlanRow]:
+    """Return today's candidates, and those of an earlier plan that are measured completely.
 
-    All are measured on the same seeds: as many as asked for now, or before, if that were more.
+    All are measured on the same seeds: as many as requested now or in an earlier plan, whichever
+    is more. Raises NothingToConfirmError if there is no candidate.
     """
-    found = candidates(read_results(folder), asked.trials)
-    if not found:
+    strongest = candidates(read_results(folder), options.trials)
+    if not strongest:
         raise NothingToConfirmError(
             f"no trial of {folder.name} is complete, keeps its limits and has its LoRA: there is "
             "nothing to confirm; run more trials"
         )
     before = {(row.trial, row.step): row for row in store.plan()}
-    seeds = max([config.suite.seeds_for(asked.samples), *(row.seeds for row in before.values())])
+    seeds = max([config.suite.seeds_for(options.samples), *(row.seeds for row in before.values())])
     plan = []
-    for one in found:
-        known = before.pop((one.trial, one.step), None)
-        repeats = max(asked.repeats, known.repeats if known else 0)
+    for candidate in strongest:
+        known = before.pop((candidate.trial, candidate.step), None)
+        repeats = max(options.repeats, known.repeats if known else 0)
         begun = known.begun if known else utc_now()
-        plan.append(PlanRow(one.trial, one.step, repeats, seeds, begun))
+        plan.append(PlanRow(candidate.trial, candidate.step, repeats, seeds, begun))
     fresh = store.fresh()
     for row in before.values():
-        whole = [replace(row, seeds=seeds)]
-        if len(finished(whole, fresh)) == len(planned_samples(whole)):
-            plan += whole
+        complete = [replace(row, seeds=seeds)]
+        if len(finished(complete, fresh)) == len(planned_samples(complete)):
+            plan += complete
     return plan
 
 
@@ -111,7 +114,7 @@ def measure(
     plan: list[PlanRow],
     budget: BudgetConfig,
 ) -> Iterator[Event]:
-    """Do what of the plan is not done yet, a LoRA at a time; each is kept when it is whole."""
+    """Measure the LoRAs of the plan that are not measured yet, and store each when it is done."""
     parts, done = planned_samples(plan), finished(plan, store.fresh())
     for place, part in enumerate(parts, 1):
         if part in done:
@@ -128,7 +131,7 @@ def measure(
 def _measured(
     run: RunRepeat, folder: StudyFolder, store: Store, work: RepeatWork
 ) -> Generator[Event, None, FreshRow]:
-    """Have `work` done and keep what was found."""
+    """Do `work` and store its samples and scores."""
     trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     grid = folder.fresh_rung(trial, step, repeat).grid
     row = FreshRow(RungRow(trial, step, {}, {}, None, grid), repeat, work.training_seed, work.seeds)
@@ -146,8 +149,8 @@ def _measured(
         row = replace(row, reason=f"diverged: {error}")
     except OutOfMemoryError as error:
         raise TunerError(
-            f"no memory to confirm trial {trial}: {error}; free some and run the same command "
-            "again, it goes on where it was"
+            f"not enough memory to confirm trial {trial}: {error}; free some and run the same "
+            "command again, it continues where it stopped"
         ) from error
     store.put_fresh(row, scored)
     return row
@@ -156,9 +159,9 @@ def _measured(
 def _training(
     folder: StudyFolder, part: FreshSample, budget: BudgetConfig
 ) -> tuple[int | None, int]:
-    """The training seed of a part, and the steps of its trial."""
+    """Return the training seed of a part (None for the base) and the steps of its trial."""
     if part.trial is None:
         return None, 0
     config = read_yaml(folder.trial(part.trial).train_yaml)
-    # Trials' seeds lie far apart (tuner.space.load), so that these are nobody else's.
+    # Trials' seeds are far apart (tuner.space.load), so no other trial has these.
     return (config.seed + part.repeat) % 2**63, rung_steps(config, budget)[-1]

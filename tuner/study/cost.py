@@ -20,7 +20,7 @@ _GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Cost:
+class UnitCost:
     """Cost of one kind of base at its native size.
 
     Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising step,
@@ -41,7 +41,7 @@ class Cost:
     picture: int
 
 
-MANNEQUIN_COST = Cost(
+MANNEQUIN_COST = UnitCost(
     train=0.155 / 16,
     sample=6.7 / (52 * 20),
     score=4.2 / 52,
@@ -56,7 +56,7 @@ MANNEQUIN_COST = Cost(
 """Two processor cores, trial 0 of the demo: 0.155 s a step of batch 16, 52 pictures of 20 steps in
 6.7 s, judged in 4.2 s. Load time and sizes are rough."""
 
-STABLE_DIFFUSION_COST = Cost(
+STABLE_DIFFUSION_COST = UnitCost(
     train=0.13,
     sample=0.07,
     score=0.5,
@@ -70,7 +70,7 @@ STABLE_DIFFUSION_COST = Cost(
 )
 """Stable Diffusion 1.5 in half precision on one consumer GPU of 24 GB.
 
-Taken from others' reports, not measured here: 0.8 GiB of activations a picture with flash
+Taken from published reports, not measured here: 0.8 GiB of activations a picture with flash
 attention, rounded up.
 """
 
@@ -112,15 +112,18 @@ def estimate(config: StudyConfig) -> StudyCost:
     areas = [_area(value) / native**2 for value in extremes(config.train["resolution"])]
     batches = _numbers(config, "batch_size")
     accumulated = _mean(_numbers(config, "gradient_accumulation"))
-    # A batch of regularisation pictures goes beside each of the pictures' own.
-    beside = 1.0 + _mean([float(weight > 0) for weight in _numbers(config, "prior_weight")])
+    # With regularisation each batch is joined by a batch of regularisation pictures.
+    batches_per_step = 1.0 + _mean(
+        [float(weight > 0) for weight in _numbers(config, "prior_weight")]
+    )
     ranks = _numbers(config, "rank")
     steps = [step or config.budget.rungs[-1] for step in _numbers(config, "steps")]
     low = [rung for rung in config.budget.rungs if rung < max(steps)]
     suite_seconds, suite_bytes = _suite(config, cost, native)
     few = (config.budget.low_rung_seeds or config.suite.seeds) / config.suite.seeds
-    step_seconds = _mean(batches) * accumulated * beside * _mean(areas) * cost.train
-    # What a trial costs from one rung to the next, where trials may be stopped, and at the end.
+    pictures = _mean(batches) * accumulated * batches_per_step
+    step_seconds = pictures * _mean(areas) * cost.train
+    # Seconds of a trial from one rung to the next, where trials may be stopped, and to its end.
     ends = [*(min(rung, _mean(steps)) for rung in low), _mean(steps)]
     parts = [(end - start) * step_seconds for start, end in pairwise([0.0, *ends])]
     parts = [part + few * suite_seconds for part in parts]
@@ -136,7 +139,7 @@ def estimate(config: StudyConfig) -> StudyCost:
     again = confirmed * REPEATS
     once = cost.load + (1 + extra + fresh) * suite_seconds + again * _mean(steps) * step_seconds
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
-    # Of whole weights a trial keeps its last rung's only.
+    # DreamBooth's weights are kept for the last rung of a trial only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
     return StudyCost(
         seconds=once + trials * sum(parts),
@@ -149,7 +152,7 @@ def estimate(config: StudyConfig) -> StudyCost:
 
 
 def _of_recipes(config: StudyConfig) -> StudyCost:
-    """Return the sum over recipes, each as a study of its own, as if no training was shared."""
+    """Return the sum over recipes, each taken as a separate study, without shared trainings."""
     parts = []
     for recipe in config.recipes.values():
         seeds = sum(seed < (recipe.training_seeds or seed + 1) for seed in config.training_seeds)
@@ -175,12 +178,12 @@ def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
     """Return the expected number of trials at each rung if every allowed stop happens."""
     reached = [float(budget.trials)]
     for _ in range(rungs - 1):
-        free = min(reached[-1], budget.keep_from - 1.0)  # they are compared with too few
+        free = min(reached[-1], budget.keep_from - 1.0)  # too few trials to compare them with
         reached.append(free + budget.keep * (reached[-1] - free))
     return reached
 
 
-def _suite(config: StudyConfig, cost: Cost, native: int) -> tuple[float, float]:
+def _suite(config: StudyConfig, cost: UnitCost, native: int) -> tuple[float, float]:
     """Return seconds and bytes of sampling and scoring the suite once, its grid included."""
     cells = len(config.suite.cells())
     pixels = _area(config.suite.size)

@@ -1,6 +1,6 @@
-"""One trial of a study: follow it to its end, keep what it measured, tell how it ended.
+"""Run one trial of a study to its end, store its rungs, and report how it ended.
 
-Whatever stops the study in the middle of it queues the trial's parameters again.
+If the study is stopped during a trial, the trial's parameters are queued again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tuner.storage.files import sweep, write_text
 from tuner.storage.rows import RungRow
 from tuner.storage.store import utc_now
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
-from tuner.study.stopping import Ending, judged, stopped
+from tuner.study.stopping import Ending, early_ending, final_ending
 from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import WorkerLostError
@@ -32,7 +32,7 @@ from tuner.worker.attempts import MOST_LOSSES
 
 @dataclass(frozen=True)
 class Session:
-    """An open study: what is asked for, where it lies, and its two memories."""
+    """An open study: its configuration, its folder, and its two databases."""
 
     config: StudyConfig
     folder: StudyFolder
@@ -43,10 +43,10 @@ class Session:
 def one_trial(
     session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
 ) -> Generator[Event | Idle, None, Ending]:
-    """Follow one trial to its end, at the rung of `last_step` or before, and tell both memories.
+    """Run one trial to its end, at the rung of `last_step` or before; report it to both databases.
 
-    Whatever stops the study in the middle of it (Ctrl-C, a reader that went away, an error that
-    is told to the user) queues the trial's parameters again and goes on up.
+    If the study is stopped during the trial (Ctrl-C, a closed generator, an error for the user),
+    the trial's parameters are queued again and the exception is raised again.
     """
     began = time.monotonic()
     try:
@@ -56,7 +56,7 @@ def one_trial(
         ending = yield from _follow(session, trial, outcomes, last_step)
     except BaseException as error:
         reason = _reason_to_stop(error)
-        # The error on its way up is the one to show; a trial that could not be told is still
+        # The original error is the one to show. A trial whose end could not be stored is still
         # running for Optuna, and the next run settles it.
         with contextlib.suppress(Exception):
             requeue(session.memory, trial, reason)
@@ -64,7 +64,7 @@ def one_trial(
         if not isinstance(error, GeneratorExit):
             yield TrialEnded(trial.number, "interrupted", reason)
         raise
-    _tell(session, trial, ending, time.monotonic() - began)
+    _report_ending(session, trial, ending, time.monotonic() - began)
     yield TrialEnded(trial.number, ending.state, ending.reason)
     return ending
 
@@ -72,7 +72,7 @@ def one_trial(
 def _follow(
     session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
 ) -> Generator[Event | Idle, None, Ending]:
-    """Pass a trial's events on and keep its rungs, up to its end or where it does not go on."""
+    """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
     clock = _PhaseClock(session.store)
     with contextlib.closing(_guarded(outcomes)) as guarded:
@@ -84,7 +84,7 @@ def _follow(
                 session.store.put_extra(outcome.row, outcome.scored)
                 continue
             if not isinstance(outcome, Rung):
-                clock.saw(outcome)
+                clock.note(outcome)
                 yield outcome
                 continue
             last = _keep_rung(session, trial, outcome)
@@ -92,16 +92,16 @@ def _follow(
             yield RungScored(trial.number, last.step, last.objectives, last.rates, last.grid)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
-            if last.step < last_step and (end := stopped(session.config, session.store, last)):
+            if last.step < last_step and (end := early_ending(session.config, session.store, last)):
                 return end
     clock.end()
     if last is None:
         return Ending("failed", "the trial ended before its first rung")
-    return judged(session.config, last)
+    return final_ending(session.config, last)
 
 
 def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
-    """A trial's outcomes, with what its own work raised as its ending."""
+    """Yield a trial's outcomes; an error that its own work raised becomes its ending."""
     try:
         yield from outcomes
     except DivergedError as error:
@@ -127,7 +127,7 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
     return row
 
 
-def _tell(session: Session, trial: optuna.Trial, ending: Ending, seconds: float) -> None:
+def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, seconds: float) -> None:
     folder = session.folder.trial(trial.number)
     sweep(folder.root)
     if ending.trace:
@@ -137,9 +137,10 @@ def _tell(session: Session, trial: optuna.Trial, ending: Ending, seconds: float)
     elif ending.state == "pruned":
         prune(session.memory, trial, ending.reason or "")
     else:
-        # A stopped trial too. Simulated (four objectives, half of the space poor, 40 trials, 60
-        # seeds), the last eight that came through had the strength 0.78, as with PRUNED and a
-        # broken constraint; told as FAIL, of which the sampler learns nothing, 0.75.
+        # A stopped trial is COMPLETE for Optuna, too. In simulations (four objectives, half of the
+        # space poor, 40 trials, 60 seeds) the last eight trials that were not stopped then had the
+        # strength 0.78, the same as with PRUNED and a broken constraint; with FAIL, of which the
+        # sampler learns nothing, 0.75.
         complete(
             session.memory,
             trial,
@@ -166,18 +167,20 @@ def _first_line(error: BaseException) -> str:
 
 
 class _PhaseClock:
-    """Writes how long each phase of a trial took, when the next one begins."""
+    """Stores the seconds of each phase of a trial when the next phase begins."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
 
-    def saw(self, event: Event | Idle) -> None:
+    def note(self, event: Event | Idle) -> None:
+        """Begin a new phase if the event is one."""
         if isinstance(event, Phase):
             self.end()
             self._open = (event, utc_now(), time.monotonic())
 
     def end(self) -> None:
+        """Store the phase that is open, if any."""
         if self._open:
             phase, begun, at = self._open
             self._store.add_phase(phase.trial, phase.name, begun, time.monotonic() - at)

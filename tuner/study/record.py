@@ -1,4 +1,4 @@
-"""What a study is about, before any model is loaded: its data, study.yaml and its row."""
+"""Record a study before any model is loaded: read its data, write study.yaml and its row."""
 
 from __future__ import annotations
 
@@ -18,35 +18,36 @@ from tuner.storage.rows import StudyRow
 from tuner.storage.store import utc_now
 
 _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
-"""The packages whose versions are kept with a study."""
+"""Packages whose versions are recorded with a study."""
 
 
 def read_data(config: StudyConfig) -> TrainingSets:
-    """Every training set of the study, with regularisation pictures that lie in a folder.
+    """Return every training set of the study by name, with regularisation pictures from a folder.
 
-    Raises ConfigError for a folder that cannot be used.
+    Regularisation pictures that the base draws are not included. Raises ConfigError for a folder
+    that cannot be used.
     """
     sets = {name: read_folder(named_folder(data)) for name, data in config.data_folders.items()}
     prior = config.regularisation
     if prior is None or prior == OF_BASE:
         return sets
     folder = None if prior == ORIGINALS else named_folder(prior)
-    return {name: with_regularisation(one, folder) for name, one in sets.items()}
+    return {name: with_regularisation(data, folder) for name, data in sets.items()}
 
 
-def data_hashes(data: TrainingSets) -> dict[str, str]:
-    """The hash of each training set by its name; the only one is called `data`."""
-    return {name or "data": one.sha256 for name, one in data.items()}
+def data_hashes(sets: TrainingSets) -> dict[str, str]:
+    """Return the hash of each training set by name; a nameless set is called `data`."""
+    return {name or "data": data.sha256 for name, data in sets.items()}
 
 
 def record_study(
     config: StudyConfig, folder: StudyFolder, store: Store, hashes: Mapping[str, str]
 ) -> None:
-    """Write study.yaml and the study's row: what is asked for, with which versions and data."""
+    """Write study.yaml and the study's row: the configuration, package versions and data hashes."""
     versions = {"tuner": __version__} | {name: importlib.metadata.version(name) for name in _NAMED}
-    about = [f"# {name} {version}" for name, version in versions.items()]
-    about += [f"# data {name}: sha256 {sha}" for name, sha in hashes.items()]
-    write_text(folder.study_yaml, "\n".join(about) + "\n" + to_yaml(config))
+    header = [f"# {name} {version}" for name, version in versions.items()]
+    header += [f"# data {name}: sha256 {sha}" for name, sha in hashes.items()]
+    write_text(folder.study_yaml, "\n".join(header) + "\n" + to_yaml(config))
     store.put_study(
         StudyRow(
             name=config.study,

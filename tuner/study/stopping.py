@@ -1,10 +1,10 @@
-"""Who goes on at a rung. Pure functions of what was sampled; nothing here is kept or drawn.
+"""Decide which trials continue after a rung: pure functions of the measured objectives and rates.
 
-Hard failures stop at once: nothing but one colour, or a limit that is broken beyond doubt. The
-others are compared with those that have reached the same rung so far, and with nobody that has
-still to come, as in ASHA (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning),
-here for several objectives: by non-dominated rank, then by crowding distance (Deb et al. 2002,
-NSGA-II), those that break a limit behind all that keep them.
+A trial whose pictures collapsed to one colour, or that certainly breaks a limit, stops at once.
+The others are compared with the trials that have reached the same rung so far, without waiting
+for more, as in ASHA (Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning). Here
+there are several objectives: trials are sorted by non-dominated rank, then by crowding distance
+(Deb et al. 2002, NSGA-II); trials that break a limit come after all that keep them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from tuner.storage.rows import RungRow
 
 @dataclass(frozen=True)
 class Standing:
-    """A trial at a rung: its objectives, all maximised and finite, and by how much it is beyond
-    doubt over its limits, all limits together (0: over none)."""
+    """A trial at a rung: its objectives, all maximised and finite, and `over`, the sum of what its
+    rates certainly exceed their limits by (0: every limit is kept)."""
 
     values: tuple[float, ...]
     over: float = 0.0
@@ -34,9 +34,9 @@ class Standing:
 
 @dataclass(frozen=True)
 class Place:
-    """A trial's place at a rung, 1 is best, among the `of` that reached it, itself included.
+    """A trial's place at a rung, 1 is best, among the `of` trials that reached it, itself included.
 
-    The best `goes_on` of them go on.
+    The best `goes_on` of them continue.
     """
 
     place: int
@@ -45,36 +45,36 @@ class Place:
 
     @property
     def stops(self) -> bool:
-        """Whether the trial ends here."""
+        """True if the trial ends at this rung."""
         return self.place > self.goes_on
 
 
 def excesses(rates: Mapping[str, Objective], limits: Mapping[str, float]) -> dict[str, float]:
-    """How far the lower bound of each limited rate lies above its limit; below 0 it keeps it.
+    """Return the lower bound of each limited rate minus its limit; above 0 the limit is broken.
 
-    A rate breaks its limit when its lower bound is above it: that is evidence, and not bad luck
-    in few samples.
+    The lower bound is used so that a limit counts as broken on evidence, not by bad luck in few
+    samples.
     """
     return {name: rates[name].low - limit for name, limit in limits.items()}
 
 
 def broken(rates: Mapping[str, Objective], limits: Mapping[str, float]) -> str | None:
-    """The limits that are broken beyond doubt, in words; None where there are none."""
-    told = [
+    """Return a message with the limits that are certainly broken; None if there are none."""
+    messages = [
         f"{name} is at least {rates[name].low:.2f}, allowed {limits[name]:.2f}"
         for name, by in excesses(rates, limits).items()
         if by > 0
     ]
-    return "; ".join(told) or None
+    return "; ".join(messages) or None
 
 
 def beyond_hope(
     rates: Mapping[str, Objective], base: Mapping[str, Objective], limits: Mapping[str, float]
 ) -> str | None:
-    """Why no more training is worth while for a limit's sake, or None.
+    """Return a message with the broken limits that more training will not mend; None without any.
 
-    That is a rate that is above its limit beyond doubt, and no better than the base's own: where
-    the base breaks the limit too, a LoRA that is half-way to keeping it may get there.
+    Such a rate is certainly above its limit and no better than that of the base. Where the base
+    breaks the limit too, a LoRA that has improved on it may still reach the limit.
     """
     hopeless = {
         name: limit
@@ -85,31 +85,34 @@ def beyond_hope(
 
 
 def place(mine: Standing, others: Sequence[Standing], keep: float, keep_from: int) -> Place | None:
-    """The place of a trial among the others at the same rung; None while there are too few.
+    """Return the place of a trial among the others at the same rung; None while they are too few.
 
-    At most the share `keep` goes on, and at least one; equals share the better place. Nobody is
-    compared before `keep_from` trials are there, this one included.
+    At most the share `keep` continues, and at least one trial; equal trials share the better
+    place. Trials are compared once `keep_from` of them reached the rung, this one included.
     """
     count = 1 + len(others)
     if keep >= 1 or count < keep_from:
         return None
-    # Of 100 trials 0.29 are 29, also for numbers that end in ...99.
+    # 0.29 * 100 is 28.999... in floating point and has to give 29.
     goes_on = max(1, math.floor(keep * count + 1e-9))
     first, *rest = sort_keys([mine, *others])
-    return Place(1 + sum(one < first for one in rest), count, goes_on)
+    return Place(1 + sum(key < first for key in rest), count, goes_on)
 
 
 def places(standings: Sequence[Standing]) -> list[int]:
-    """The place of each, 1 is best: limits kept before broken, then by non-dominated rank, then
-    by crowding distance, then by the mean of the objectives. Equals share the better place."""
+    """Return the place of each trial, 1 is best; equal trials share the better place.
+
+    Kept limits come before broken ones, then the non-dominated rank counts, then the crowding
+    distance, then the mean of the objectives.
+    """
     keys = sort_keys(standings)
     return [1 + sum(other < key for other in keys) for key in keys]
 
 
 def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
-    """What `places` sorts by, the best lowest."""
-    keys: list[tuple[float, ...]] = [(one.over, 0.0, 0.0, 0.0) for one in standings]
-    sound = [index for index, one in enumerate(standings) if one.over <= 0]
+    """Return the keys that `places` sorts by, the best trial has the lowest."""
+    keys: list[tuple[float, ...]] = [(trial.over, 0.0, 0.0, 0.0) for trial in standings]
+    sound = [index for index, trial in enumerate(standings) if trial.over <= 0]
     values = np.array([standings[index].values for index in sound], np.float64)
     for rank, members in enumerate(fronts(values)):
         for member, distance in zip(members, crowding(values[members]), strict=True):
@@ -119,14 +122,15 @@ def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
 
 
 _NO_RIVALS = ("pruned", "interrupted")
-"""Trials that broke down, however good they were before, and those that are done again."""
+"""States of trials that others are not compared with: those that failed because of their
+parameters, and those that are run again."""
 
 
 @dataclass(frozen=True)
 class Ending:
-    """How a trial ended; `trace` is the traceback of a failure.
+    """The end of a trial; `trace` is the traceback of a failure.
 
-    `behind` says how far a stopped trial was from going on, in (0, 1].
+    `behind`, in (0, 1] for a stopped trial, is its distance from continuing.
     """
 
     state: TrialState
@@ -137,8 +141,8 @@ class Ending:
     trace: str = ""
 
 
-def judged(config: StudyConfig, rung: RungRow) -> Ending:
-    """How a trial stands at its last rung."""
+def final_ending(config: StudyConfig, rung: RungRow) -> Ending:
+    """Return the ending of a trial that reached its last rung, `rung`."""
     values = _values(config, rung.objectives)
     for name, value in zip(config.objectives, values, strict=True):
         if not math.isfinite(value):
@@ -148,41 +152,43 @@ def judged(config: StudyConfig, rung: RungRow) -> Ending:
     return Ending("infeasible" if reason else "complete", reason, values, over)
 
 
-def stopped(config: StudyConfig, store: Store, rung: RungRow) -> Ending | None:
-    """Why a trial does not go on from `rung`, which lies below its last and in results.db; None
-    where it does."""
+def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | None:
+    """Return the ending of a trial that has to stop at `rung`; None if it continues.
+
+    `rung` is not the trial's last one and is stored in results.db.
+    """
     budget, limits = config.budget, config.constraints
     mine = _standing(config, rung)
     if budget.keep >= 1 or mine is None:
         return None
     values, over = mine.values, excesses(rung.rates, limits)
-    base = next((one.rates for one in store.rungs(None)), {})
+    base = next((row.rates for row in store.rungs(None)), {})
     if reason := beyond_hope(rung.rates, base, limits):
         reason = f"over a limit at step {rung.step}: {reason}"
         return Ending("stopped", reason, values, over, min(1.0, mine.over))
     rivals = [
         standing
-        for one in _rivals(store, rung)
-        if not beyond_hope(one.rates, base, limits) and (standing := _standing(config, one))
+        for row in _rivals(store, rung)
+        if not beyond_hope(row.rates, base, limits) and (standing := _standing(config, row))
     ]
-    found = place(mine, rivals, budget.keep, budget.keep_from)
-    if found is None or not found.stops:
+    own = place(mine, rivals, budget.keep, budget.keep_from)
+    if own is None or not own.stops:
         return None
-    best = "the best goes on" if found.goes_on == 1 else f"the best {found.goes_on} go on"
-    reason = f"behind at step {rung.step}: place {found.place} of {found.of}, {best}"
-    return Ending("stopped", reason, values, over, (found.place - found.goes_on) / found.of)
+    best = "the best goes on" if own.goes_on == 1 else f"the best {own.goes_on} go on"
+    reason = f"behind at step {rung.step}: place {own.place} of {own.of}, {best}"
+    return Ending("stopped", reason, values, over, (own.place - own.goes_on) / own.of)
 
 
 def _rivals(store: Store, rung: RungRow) -> list[RungRow]:
-    """The other trials that reached the rung, of those that were sampled there on its cells."""
-    out = {one.number for one in store.trials() if one.state in _NO_RIVALS} | {rung.trial}
+    """Return the other trials at the rung's step that were sampled on the same cells."""
+    out = {trial.number for trial in store.trials() if trial.state in _NO_RIVALS} | {rung.trial}
     return [
-        one for one in store.rungs_at(rung.step) if one.trial not in out and one.seeds == rung.seeds
+        row for row in store.rungs_at(rung.step) if row.trial not in out and row.seeds == rung.seeds
     ]
 
 
 def _standing(config: StudyConfig, rung: RungRow) -> Standing | None:
-    """The trial at a rung; None where an objective has no number, which compares with nothing."""
+    """Return the trial at a rung; None if an objective is not finite and cannot be compared."""
     values = _values(config, rung.objectives)
     if not all(map(math.isfinite, values)):
         return None
@@ -191,6 +197,6 @@ def _standing(config: StudyConfig, rung: RungRow) -> Standing | None:
 
 
 def _values(config: StudyConfig, objectives: Mapping[str, Objective]) -> tuple[float, ...]:
-    """The objectives of the study in their order, NaN for one that was not measured."""
-    found = (objectives.get(name) for name in config.objectives)
-    return tuple(math.nan if one is None else one.value for one in found)
+    """Return the study's objectives in their order, NaN for one that was not measured."""
+    measured = (objectives.get(name) for name in config.objectives)
+    return tuple(math.nan if objective is None else objective.value for objective in measured)

@@ -1,8 +1,8 @@
-"""A study: ask for parameters, run the trial, keep what it measured, tell how it ended, resume.
+"""Run a study: draw parameters, run trials, store what they measured, report to Optuna, resume.
 
-`run_study` is a generator of events. Who stops reading, presses Ctrl-C or ends the process loses
-the trial that runs, whose parameters are queued again; nothing else. The device is a worker's
-(`tuner.worker.worker`): this process asks, decides and keeps.
+`run_study` is a generator of events. If it is closed, interrupted with Ctrl-C or killed, only the
+running trial is lost, and its parameters are queued again. A worker process owns the device
+(`tuner.worker.worker`); this process draws parameters, decides and stores.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from tuner.study.stopping import Ending
 from tuner.study.suggest import suggest
 from tuner.trial.messages import Idle, Outcome
 from tuner.worker import Worker, trial_attempts
-from tuner.worker.attempts import base_told
+from tuner.worker.attempts import base_scores
 from tuner.worker.process import Share
 from tuner.worker.worker import Patience
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
-"""What a trial of that number and configuration does."""
+"""Runs trial `number` with `config`; yields its outcomes."""
 
 MOST_FAILURES = 3
-"""After so many trials in a row that failed for a reason outside their parameters, stop."""
+"""The study stops after this many failures in a row for a reason outside the parameters."""
 
 
 def run_study(
@@ -43,9 +43,9 @@ def run_study(
     patience: Patience | None = None,
     workers: int = 1,
 ) -> Generator[Event, None, None]:
-    """Run or take up the study in `folder` until `config.budget.trials` trials are finished.
+    """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 
-    `patience` says how long a worker may be silent; each of `workers` has a trial of its own.
+    `patience` limits how long a worker may be silent; each of `workers` runs a trial of its own.
     Raises ConfigError when the folder holds another study, StudyBusyError while another process
     runs it, TooManyFailuresError after three failures in a row, DiskError on a full disk.
     """
@@ -64,19 +64,19 @@ def run_study(
         if remaining(memory, config.budget.trials):
             with contextlib.ExitStack() as stack:
                 shares = [Share(place, workers) for place in range(workers)]
-                several = [
+                pool = [
                     stack.enter_context(
                         contextlib.closing(Worker(config, folder, data, patience, share))
                     )
                     for share in shares
                 ]
-                yield from base_told(several[0], config, folder, store)
-                runs = [partial(trial_attempts, worker, config.budget) for worker in several]
+                yield from base_scores(pool[0], config, folder, store)
+                runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
                 yield from search(session, *runs)
 
 
 def take_up(session: Session) -> Iterator[Event]:
-    """Settle what an earlier run left: trials whose process died are queued again."""
+    """Clean up after an earlier run: trials whose process died are queued again."""
     study = session.folder
     for folder in (study.base, study.trials, study.confirm, study.kept):
         sweep(folder)
@@ -89,7 +89,7 @@ def take_up(session: Session) -> Iterator[Event]:
             session.store.end_trial(number, state, reason)
         states[number] = state
         yield TrialEnded(number, state, reason)
-    # Killed after Optuna was told and before the store was.
+    # An earlier run was killed after the end was stored in optuna.db and before results.db.
     for number, last in ended(session.memory).items():
         if states.get(number) == "running":
             session.store.end_trial(number, last, reasons(session.memory).get(number))
@@ -97,7 +97,7 @@ def take_up(session: Session) -> Iterator[Event]:
 
 @dataclass(frozen=True)
 class _Running:
-    """A trial under way: who runs it, and its events."""
+    """A running trial: its number, the function that runs it, and its events."""
 
     number: int
     run: RunTrial
@@ -105,7 +105,7 @@ class _Running:
 
 
 def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
-    """Ask, run and tell until the budget is spent, one trial at a time with each of `runs`."""
+    """Run trials until the budget is spent, one trial at a time with each of `runs`."""
     failures, free = 0, list(runs)
     running: list[_Running] = []
     try:
@@ -114,29 +114,32 @@ def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
                 running.append(_begun(session, free.pop(0), beside=len(runs) > 1))
             if not running:
                 return
-            for one in list(running):
-                ending = yield from _next_event(one, tell_trial=len(runs) > 1)
+            for trial in list(running):
+                ending = yield from _next_event(trial, name_trial=len(runs) > 1)
                 if ending is None:
                     continue
-                running.remove(one)
-                free.append(one.run)
+                running.remove(trial)
+                free.append(trial.run)
                 failures = failures + 1 if ending.state == "failed" else 0
                 if failures == MOST_FAILURES:
-                    raise _too_many(session, one.number, ending)
+                    raise _too_many(session, trial.number, ending)
     finally:
-        for one in running:
-            one.events.close()
+        for trial in running:
+            trial.events.close()
 
 
-def _next_event(one: _Running, tell_trial: bool) -> Generator[Event, None, Ending | None]:
-    """What comes next in a trial, if anything does just now; its ending once it is over."""
+def _next_event(trial: _Running, name_trial: bool) -> Generator[Event, None, Ending | None]:
+    """Yield the trial's next event, if there is one now; return its ending once it is over.
+
+    With `name_trial` the trial's number is set in progress events.
+    """
     try:
-        event = next(one.events)
+        event = next(trial.events)
     except StopIteration as end:
         ending: Ending = end.value
         return ending
-    if isinstance(event, Progress) and tell_trial:
-        event = replace(event, trial=one.number)
+    if isinstance(event, Progress) and name_trial:
+        event = replace(event, trial=trial.number)
     if not isinstance(event, Idle):
         yield event
     return None

@@ -1,4 +1,4 @@
-"""Draw the parameters of a trial from a search space, through Optuna."""
+"""Draw the parameters of a trial from a search space with Optuna."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ _TRIAL_SEED_STRIDE = 1000
 
 
 def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
-    """One training run: a value for each range, the fixed ones as they are.
+    """Return the configuration of one training run, with a value drawn for each range.
 
-    Optuna's parameters bear the names of the keys. Unless the space sets `seed`, each trial has
-    its own: the study's + 1000 x the trial's number, for a retry that of the first try.
+    Optuna's parameters have the names of the keys. Unless the space sets `seed`, it is the study's
+    seed + 1000 x the trial's number; a retry has the seed of the first try.
     """
     if config.recipes:
         name = trial.suggest_categorical(RECIPE, list(config.recipes))
         return recipe_train(config, name, trial.suggest_int(TRAINING_SEED, 0, _LAST_SEED))
     first = int(trial.user_attrs.get("first_try", trial.number))
     values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
-    # What a condition speaks of is bound by none itself, so it is there before its dependants.
+    # Parameters that conditions refer to have no condition themselves, so they are drawn first.
     for name, parameter in sorted(config.train.items(), key=lambda item: is_bound(item[1])):
         if not applies(parameter, values):
             continue
@@ -48,7 +48,7 @@ def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
 
 
 def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
-    """The recipes of `start_from` for `optuna.Study.enqueue_trial`: searched parameters only."""
+    """Return the starting points for `optuna.Study.enqueue_trial`: searched parameters only."""
     searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
-    recipes = [{k: v for k, v in start.items() if k in searched} for start in config.start_from]
-    return [recipe for recipe in recipes if recipe]
+    starts = [{k: v for k, v in start.items() if k in searched} for start in config.start_from]
+    return [start for start in starts if start]

@@ -1,8 +1,8 @@
-"""Work on a worker until it is done: again after a worker was lost, smaller where memory is short.
+"""Do work on a worker, and try again after a lost worker or, without memory, in smaller batches.
 
-A rung that was scored is never sampled again. After a lost worker a trial is trained from its start
-up to the rung that comes next, which on a CPU gives the same weights: a run depends on nothing but
-its configuration and seed.
+A rung that was scored is never sampled again. After a lost worker a trial is trained from the start
+up to its next rung, which on a CPU gives the same weights: a run depends only on its configuration
+and seed.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker.worker import Worker, WorkerLostError
 
 MOST_LOSSES = 3
-"""So many workers lost in a row at one rung are no chance: the trial has failed."""
+"""After this many workers lost in a row at one rung the trial has failed."""
 
 
 def trial_attempts(
     worker: Worker, budget: BudgetConfig, number: int, config: TrainConfig
 ) -> Generator[Outcome, None, None]:
-    """Do trial `number` with `config`; yields what happens, and a Rung for each of its rungs.
+    """Run trial `number` with `config`; yield its events, and a Rung for each of its rungs.
 
-    Where training runs out of memory it starts again with the next smaller batch that has the
-    same pictures a step (half of an even one) and gradients that are added up. Raises
-    OutOfMemoryError where none is left, WorkerLostError after MOST_LOSSES at one rung, and what
-    `tuner.trial.run_trial` raises.
+    If training runs out of memory, it starts again with the next smaller batch that divides the
+    old one (half of an even batch) and accumulates gradients over as many pictures a step. Raises
+    OutOfMemoryError if the batch cannot be smaller, WorkerLostError after MOST_LOSSES losses at
+    one rung, and what `tuner.trial.run_trial` raises.
     """
     rungs = left = rung_steps(config, budget)
     losses, phase = 0, "train"
@@ -50,20 +50,20 @@ def trial_attempts(
             return
         except (WorkerLostError, OutOfMemoryError) as error:
             if not left:
-                yield Retried(number, f"{error}; the trial's rungs are all there")
+                yield Retried(number, f"{error}; the trial's rungs are complete")
                 return
             losses += 1
-            mended = _mended(config, error, phase, losses)
-            told = f"{error}; a new one goes on after {_place(rungs, left)}"
-            if mended is not config:
-                # From its start, so that all of its rungs come from one training.
-                config, left, losses = mended, rungs, 0
-                told = f"out of memory; {_batches(config)}"
-            yield Retried(number, told)
+            next_config = _next_config(config, error, phase, losses)
+            reason = f"{error}; a new one continues {_place(rungs, left)}"
+            if next_config is not config:
+                # From the start, so that all rungs of the trial come from one training.
+                config, left, losses = next_config, rungs, 0
+                reason = f"out of memory; {_batches(config)}"
+            yield Retried(number, reason)
 
 
 def smaller_batch(config: TrainConfig) -> TrainConfig | None:
-    """`config` with as many pictures a step in more, smaller batches; None at one picture each."""
+    """Return `config` with smaller batches and as many pictures a step; None at batch size 1."""
     batch = config.batch_size
     if batch == 1:
         return None
@@ -72,15 +72,18 @@ def smaller_batch(config: TrainConfig) -> TrainConfig | None:
     return config.model_copy(update={"batch_size": batch // parts, "gradient_accumulation": added})
 
 
-def _mended(
+def _next_config(
     config: TrainConfig, error: WorkerLostError | OutOfMemoryError, phase: str, losses: int
 ) -> TrainConfig:
-    """What to try after `error`: `config` again, or smaller batches. Raises where neither helps."""
+    """Return what to try after `error`: `config` again, or smaller batches.
+
+    Raises `error` if neither helps, OutOfMemoryError if the batch cannot be smaller.
+    """
     if phase == "train" and (isinstance(error, OutOfMemoryError) or error.out_of_memory):
-        found = smaller_batch(config)
-        if found is None:
+        smaller = smaller_batch(config)
+        if smaller is None:
             raise OutOfMemoryError(f"even with one picture at a time ({error})") from error
-        return found
+        return smaller
     if losses == MOST_LOSSES or isinstance(error, OutOfMemoryError):
         raise error
     return config
@@ -88,20 +91,21 @@ def _mended(
 
 def _batches(config: TrainConfig) -> str:
     return (
-        f"again with batches of {config.batch_size}, the gradients of "
-        f"{config.gradient_accumulation} added up"
+        f"trying again with batches of {config.batch_size} and gradients accumulated over "
+        f"{config.gradient_accumulation}"
     )
 
 
 def _place(rungs: Sequence[int], left: Sequence[int]) -> str:
     done = len(rungs) - len(left)
-    return f"step {rungs[done - 1]}" if done else "its start"
+    return f"after step {rungs[done - 1]}" if done else "from the start"
 
 
 def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Outcome, None, None]:
-    """Do a part of a confirmation, once more where the worker is lost.
+    """Do one part of a confirmation, and try again if the worker is lost.
 
-    Raises TooManyFailuresError after MOST_LOSSES, and what `tuner.trial.repeat.run_repeat` raises.
+    Raises TooManyFailuresError after MOST_LOSSES losses, OutOfMemoryError, and what
+    `tuner.trial.repeat.run_repeat` raises.
     """
     trial = work.part.trial
     losses = 0
@@ -118,23 +122,23 @@ def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Outcome, None
                 raise OutOfMemoryError(str(lost)) from lost
             if losses == MOST_LOSSES:
                 raise TooManyFailuresError(f"{losses} times in a row {lost}") from lost
-            yield Retried(trial, f"{lost}; a new one does it again")
+            yield Retried(trial, f"{lost}; a new one tries again")
 
 
-def base_told(
+def base_scores(
     worker: Worker, config: StudyConfig, folder: StudyFolder, store: Store
 ) -> Generator[Event, None, None]:
-    """Start the worker, keep the base's scores in results.db where they are new, and tell them.
+    """Start the worker, store the base's scores in results.db if they are new, and yield them.
 
-    Raises ConfigError for an objective that this base, suite and data leave no room for,
-    TooManyFailuresError where the worker cannot be started.
+    Raises ConfigError for an objective that cannot be measured with this base, suite and data,
+    TooManyFailuresError if the worker cannot be started.
     """
     starts = 0
     while True:
         try:
             with closing(worker.start()) as outcomes:
                 for outcome in outcomes:
-                    yield from _kept(outcome, folder, store)
+                    yield from _store_outcome(outcome, folder, store)
             break
         except WorkerLostError as lost:
             starts += 1
@@ -143,16 +147,18 @@ def base_told(
             yield Retried(None, f"{lost}; a new one starts")
         except OutOfMemoryError as error:
             raise TunerError(
-                f"no memory to load and sample the base: {error}; free some and run the same "
-                "command again"
+                f"not enough memory to load and sample the base: {error}; free some and run the "
+                "same command again"
             ) from error
     row = store.rungs(None)[0]
     require_objectives(config.objectives, row)
     yield RungScored(None, 0, row.objectives, row.rates, row.grid)
 
 
-def _kept(outcome: Outcome, folder: StudyFolder, store: Store) -> Generator[Event, None, None]:
-    """Keep what was found of the base, and pass on what happened."""
+def _store_outcome(
+    outcome: Outcome, folder: StudyFolder, store: Store
+) -> Generator[Event, None, None]:
+    """Store the scores of the base; yield the outcome if it is an event."""
     match outcome:
         case Rung():
             store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
@@ -165,16 +171,16 @@ def _kept(outcome: Outcome, folder: StudyFolder, store: Store) -> Generator[Even
 
 
 def require_objectives(names: Sequence[str], base: RungRow) -> None:
-    """Raise ConfigError for objectives that the base has no number for."""
+    """Raise ConfigError for objectives that could not be measured on the base."""
     missing = [name for name in names if name not in base.objectives]
-    if silent := [name for name in missing if name not in SET_OBJECTIVES]:
+    if unprompted := [name for name in missing if name not in SET_OBJECTIVES]:
         raise ConfigError(
-            f"no prompt of the suite asks about {', '.join(silent)}: drop it from objectives, or "
+            f"no prompt of the suite tests {', '.join(unprompted)}: drop it from objectives, or "
             "give the suite prompts with a sex (gender) and without clothes (clothing)"
         )
     if missing:
         notes = {name: base.measures.get(name) for name in missing}
-        why = [
+        reasons = [
             f"{n} ({m.note if m else 'the base was scored without it'})" for n, m in notes.items()
         ]
-        raise ConfigError(f"{', '.join(why)} cannot be measured here: drop it from objectives")
+        raise ConfigError(f"{', '.join(reasons)} cannot be measured here: drop it from objectives")

@@ -1,6 +1,6 @@
-"""What goes on in the worker: it loads once, then does one piece of work after the other.
+"""The worker's process: it loads all models once, then does one piece of work after the other.
 
-Importing this loads no network; `begin`, which only ever runs in the worker, does.
+Importing this module loads no network; `begin`, which runs only in the worker, does.
 """
 
 from __future__ import annotations
@@ -14,48 +14,55 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError
 from tuner.events import Warned
 from tuner.space import StudyConfig
-from tuner.storage import StudyFolder
+from tuner.storage import Store, StudyFolder
 from tuner.terminal import own_warnings
-from tuner.trial import Rung
-from tuner.trial.messages import Outcome
+from tuner.trial import RepeatWork, Rung, TrialWork
+from tuner.trial.messages import Outcome, Work
+
+if TYPE_CHECKING:
+    from tuner.trial import Workbench
+    from tuner.trial.extra import Extras
 
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
-"""What work may raise without a doubt about the process that it ran in. Not OutOfMemoryError:
-after it memory may be in pieces or still held, and a fresh process has all of it."""
+"""Errors after which the process can do other work. Not OutOfMemoryError: after it, memory may be
+fragmented or still held, and a fresh process has all of it."""
 
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 Result = TypeVar("Result")
+DoWork = Callable[[Work], Generator[Outcome, None, None]]
+"""Does a piece of work; yields its outcomes."""
 
 
 class Trace(Exception):
-    """A traceback of the worker, as text; the cause of the error that is raised anew."""
+    """A traceback of the worker as text: the cause of the error that the study's process raises."""
 
     def __str__(self) -> str:
-        """As Python prints it."""
+        """Return the worker's traceback."""
         return f"\n{self.args[0]}"
 
 
 @dataclass(frozen=True)
 class Over:
-    """The work is done, or was left at a rung."""
+    """The message that the work is done, or was given up at a rung."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The work raised `error`; with `ends` the worker ends too, and a fresh one has to do the
-    next piece of work."""
+    """The message that the work raised `error`. With `ends` the worker ends as well, and a fresh
+    one has to do the next piece of work."""
 
     error: Exception
     trace: Trace
@@ -64,7 +71,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Share:
-    """A worker's part of the machine: it is number `place`, from 0, of `among` workers."""
+    """A worker's share of the machine: it is number `place`, counted from 0, of `among` workers."""
 
     place: int = 0
     among: int = 1
@@ -77,7 +84,7 @@ def begin(
     data: TrainingSets,
     share: Share,
 ) -> None:
-    """The life of a worker: it ends with its connection, with its parent, or by SIGTERM."""
+    """Run a worker until its connection closes, its parent ends, or SIGTERM arrives."""
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
@@ -92,29 +99,72 @@ def begin(
         ):
             serve(connection, config, folder, data)
     except SystemExit as end:
-        os._exit(int(end.code or 0))  # closed is all; what libraries say at exit is for nobody
+        os._exit(int(end.code or 0))  # everything is closed; skips the libraries' exit messages
 
 
 def serve(
     connection: Connection, config: StudyConfig, folder: StudyFolder, data: TrainingSets
 ) -> None:
-    """Load all there is, then do what is asked for until the connection ends (EOFError)."""
-    from tuner.worker.bench import open_work
-
+    """Load all models, then do the work that is received, until the connection ends (EOFError)."""
     with contextlib.ExitStack() as models:
         do = answer(connection, open_work(config, folder, data, models))
         while do is not None:
             answer(connection, do(connection.recv()))
 
 
-def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
-    """Send what `outcomes` yields and how it ends, and return what it returns.
+def open_work(
+    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
+) -> Generator[Outcome, None, DoWork]:
+    """Open the workbench (see `open_bench`) and return the function that does work on it.
 
-    After a Rung the other side says whether to go on; None where it does not, and after an error
-    of the work's own. Any other error is sent too, and SystemExit raised.
+    Samples the base under the study's extra suites too. Opens results.db for reading.
+    """
+    from tuner.trial import open_bench
+    from tuner.trial.extra import extras_of, sample_bases
+    from tuner.trial.recipe import recipe_runner
+    from tuner.trial.repeat import run_repeat
+
+    bench = yield from open_bench(config, folder, data, models)
+    store = models.enter_context(Store(folder.results_db, read_only=True))
+    run: Callable[[TrialWork], Generator[Outcome, None, None]]
+    if config.recipes:
+        run = recipe_runner(bench, config, folder, store)
+    else:
+        extras = extras_of(config, folder, store)
+        yield from sample_bases(bench, extras)
+        run = partial(_run_searched, bench, extras)
+
+    def do(work: Work) -> Generator[Outcome, None, None]:
+        match work:
+            case TrialWork():
+                yield from run(work)
+            case RepeatWork():
+                yield from run_repeat(bench, folder, work)
+
+    return do
+
+
+def _run_searched(
+    bench: Workbench, extras: Extras, work: TrialWork
+) -> Generator[Outcome, None, None]:
+    """Run a trial of a search space, then sample its last rung under the extra suites."""
+    from tuner.trial import run_trial
+    from tuner.trial.extra import sample_extras
+
+    files, last = extras.folder.trial(work.number), work.rungs[-1]
+    yield from run_trial(bench, work.number, work.config, work.rungs, files)
+    yield from sample_extras(bench, extras, work.number, work.config, (last, files.rung(last)))
+
+
+def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+    """Send what `outcomes` yields and then Over or Failure; return what `outcomes` returns.
+
+    After a Rung the other side sends True to continue or False to give up. Returns None if it
+    gives up, and after an error that leaves the process usable. After any other error its Failure
+    is sent and SystemExit raised.
     """
     try:
-        result = _passed_on(connection, outcomes)
+        result = _send_all(connection, outcomes)
     except Exception as error:
         harmless = isinstance(error, _HARMLESS)
         connection.send(Failure(_portable(error), _trace(error), ends=not harmless))
@@ -125,7 +175,7 @@ def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -
     return result
 
 
-def _passed_on(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
     with contextlib.closing(outcomes):
         while True:
             try:
@@ -143,7 +193,7 @@ def _trace(error: Exception) -> Trace:
 
 
 def _portable(error: Exception) -> Exception:
-    """`error` itself where the other side can read it without loading a network's library."""
+    """Return `error` if it can be unpickled without a network's library, else its text."""
     text = f"{type(error).__name__}: {error}"
     if type(error).__module__.partition(".")[0] not in ("builtins", "tuner", "metrics"):
         return RuntimeError(text)
@@ -155,40 +205,45 @@ def _portable(error: Exception) -> Exception:
 
 
 def _keep_to(share: Share) -> None:
-    """See one of several devices, in turn; without any, take as many of the cores as the others."""
+    """Use one of several devices; without a device, use an equal share of the CPU's cores."""
     import torch
 
-    count = torch.cuda.device_count()  # asks the driver: no device is touched yet
+    count = torch.cuda.device_count()  # a query of the driver: no device is opened yet
     if count > 1:
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, seen)
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, visible)
     elif not count and share.among > 1:
         torch.set_num_threads(max(1, torch.get_num_threads() // share.among))
 
 
 def _lock_bars_by_thread() -> None:
-    """Give tqdm's bars a lock of this process alone: that of tqdm is a semaphore of the system, and
-    of one that a worker leaves behind Python complains when `tuner run` ends."""
+    """Give tqdm's bars a lock between threads only.
+
+    tqdm's own lock is a system semaphore; if a worker leaves one behind, Python prints a warning
+    when `tuner run` ends.
+    """
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     tqdm.set_lock(threading.RLock())
 
 
-def device_of(share: Share, seen: str) -> str:
-    """Which of the devices in CUDA's list `seen` a worker has; several share one where they are
-    more."""
-    devices = [one.strip() for one in seen.split(",")]
+def device_of(share: Share, visible: str) -> str:
+    """Return a worker's device from CUDA's comma-separated list `visible`.
+
+    If there are more workers than devices, several workers share one.
+    """
+    devices = [device.strip() for device in visible.split(",")]
     return devices[share.place % len(devices)]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # once is enough: the judges are being closed
+    signal.signal(number, signal.SIG_IGN)  # ignore more of them while the judges are being closed
     raise SystemExit(128 + number)
 
 
 def _end_with_parent() -> None:
-    """Whatever ends the process that runs the study ends the worker: nobody would ask it again."""
-    if sys.platform == "linux":  # holds for a worker that is stopped or hangs, too
+    """Make the worker end when the study's process ends, for whatever reason."""
+    if sys.platform == "linux":  # works for a worker that is suspended or hangs, too
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
     threading.Thread(target=_outlive_no_parent, daemon=True).start()
 

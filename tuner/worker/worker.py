@@ -1,9 +1,9 @@
-"""The worker: the one process that touches the device, and how the study's process watches it.
+"""The study's side of a worker: start the one process that uses the device, and watch it.
 
-It is started once for a study (spawned: a device does not survive a fork), keeps the base, the
-latents and the judges loaded, and does what it is asked, one piece of work at a time. What happens
-comes back over a pipe; nothing but files is written there. A worker that crashes, is killed or
-falls silent is gone with what it held, and the next piece of work starts another one.
+A worker is started once for a study (spawned: a device does not survive a fork), keeps the base,
+the latents and the judges loaded, and does one piece of work at a time. Its events come back over a
+pipe; it writes only files, no database. A worker that crashes, is killed or falls silent is lost,
+and the next piece of work starts another one.
 """
 
 from __future__ import annotations
@@ -24,20 +24,21 @@ from tuner.events import Phase
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial import Rung
-from tuner.trial.messages import ExtraScored, Idle, Outcome, Work
+from tuner.trial.messages import Idle, Outcome, Work
 from tuner.worker.process import Failure, Over, Share, begin
 
 _SPAWN = multiprocessing.get_context("spawn")
 
 _TICK = 0.5
+"""Seconds to wait for a message before the silence is measured again."""
 _SHORT_TICK = 0.05
-"""Seconds to wait for one worker where others have something to tell, too."""
+"""The same where other workers may have messages, too."""
 _FACTOR = 10.0
 _TO_LEAVE = 2.0
-"""Seconds to put things in order before a worker is killed; a stop may take 10 in all."""
+"""Seconds that a worker has to clean up before it is killed; a stop may take 10 in all."""
 
 _ONE_MESSAGE = 60.0
-"""Seconds in which a message that has begun to come must be there."""
+"""Seconds within which a message must arrive completely once its first bytes are there."""
 
 _OOM_KILLS = Path("/proc/vmstat")
 
@@ -46,38 +47,41 @@ _DOING |= {"sample": "sampling", "score": "scoring"}
 
 
 class WorkerLostError(Exception):
-    """The worker is gone in the middle of its work; the message says how and in which phase.
+    """The worker ended in the middle of its work; the message has the cause and the phase.
 
-    `out_of_memory`: it is the system that killed it, for want of memory.
+    `out_of_memory` is True if the system killed the worker because memory ran out.
     """
 
-    def __init__(self, cause: str, out_of_memory: bool = False) -> None:
-        """`cause` is the message."""
-        super().__init__(cause)
+    def __init__(self, message: str, out_of_memory: bool = False) -> None:
+        """Create the error with its message."""
+        super().__init__(message)
         self.out_of_memory = out_of_memory
 
 
 @dataclass
 class Patience:
-    """How many seconds a worker may be silent in a phase: ten times its longest silence there so
-    far, but at least `floor`; `unknown` where there was none yet (a download, a slow processor)."""
+    """Limit of a worker's silence in seconds, for each phase.
+
+    The limit is ten times the longest silence in that phase so far, but at least `floor`; it is
+    `unknown` before the first one (a download, a slow CPU).
+    """
 
     floor: float = 600.0
     unknown: float = 3600.0
     longest: dict[str, float] = field(default_factory=dict)
 
     def limit(self, phase: str) -> float:
-        """What is allowed now."""
+        """Return the seconds of silence that are allowed in `phase`."""
         known = self.longest.get(phase)
         return self.unknown if known is None else max(self.floor, _FACTOR * known)
 
     def heard(self, phase: str, seconds: float) -> None:
-        """A silence of so many seconds has ended by itself."""
+        """Record a silence of `seconds` that ended with a message."""
         self.longest[phase] = max(seconds, self.longest.get(phase, 0.0))
 
 
 class Worker:
-    """A worker for the study in `folder`. Making the value starts nothing; `close` ends it."""
+    """A worker for the study in `folder`. Creating the object starts nothing; `close` ends it."""
 
     def __init__(
         self,
@@ -87,12 +91,13 @@ class Worker:
         patience: Patience | None = None,
         share: Share | None = None,
     ) -> None:
-        """`data` are the study's training sets; `share` is its part of the machine (None: all).
+        """Create a worker that is not started yet.
 
-        One of several yields Idle where nothing has come for a moment.
+        `data` are the study's training sets; `share` is the worker's share of the machine (None:
+        all). One of several workers yields Idle if no message arrived for a moment.
         """
         self.share = share or Share()
-        self._about = (config, folder, data, self.share)
+        self._arguments = (config, folder, data, self.share)
         self._patience = patience or Patience()
         self._silent = 0.0
         self._looked: float | None = None
@@ -101,17 +106,17 @@ class Worker:
         self._killed_before = 0
 
     def start(self) -> Generator[Outcome, None, None]:
-        """Start the process and have it load all there is, where none lives.
+        """Start the process and load all models, unless a process is alive.
 
-        Yields what happens, and the base's Rung if it had to be sampled. Raises what loading
-        raises, WorkerLostError where the process does not survive it.
+        Yields events, and the base's Rung if the base had to be sampled. Raises what loading
+        raises, WorkerLostError if the process does not survive it.
         """
         if self._process is not None:
             return
         self._killed_before = _oom_kills()
         ours, theirs = _SPAWN.Pipe()
         process = _SPAWN.Process(
-            target=begin, args=(theirs, *self._about), name="tuner-worker", daemon=True
+            target=begin, args=(theirs, *self._arguments), name="tuner-worker", daemon=True
         )
         with _signals_held():
             process.start()
@@ -120,21 +125,22 @@ class Worker:
         yield from self._outcomes("load")
 
     def do(self, work: Work) -> Generator[Outcome, None, None]:
-        """Have `work` done, by a new process where none lives, and yield what happens.
+        """Do `work`, in a new process if none is alive, and yield its outcomes.
 
-        After a Rung the worker waits until the next outcome is asked for. Closed at a Rung, the
-        generator leaves the worker ready for other work; closed anywhere else, it ends it. Raises
-        what the work raised, WorkerLostError for a worker that died or fell silent.
+        After a Rung the worker waits until the next outcome is requested. If the generator is
+        closed at a Rung, the worker stays ready for other work; if it is closed anywhere else, the
+        worker is ended. Raises what the work raised, WorkerLostError for a worker that died or fell
+        silent.
         """
         with contextlib.closing(self.start()) as events:
             for event in events:
-                if not isinstance(event, Rung | ExtraScored):  # the base's, which are kept already
+                if not isinstance(event, Rung | ExtraScored):  # of the base, stored already
                     yield event
         self._send(work)
         yield from self._outcomes("train")
 
     def close(self) -> None:
-        """End the process, where one lives; what it was at is lost."""
+        """End the process, if one is alive; unfinished work is lost."""
         process, connection = self._process, self._connection
         self._process = self._connection = None
         self._silent, self._looked = 0.0, None
@@ -145,9 +151,10 @@ class Worker:
         if process.exitcode is None:
             process.kill()
             process.join(_TO_LEAVE)
-        connection.close()  # after it: a worker that finds its pipe broken would complain
+        connection.close()  # last: a worker that finds its pipe broken would print an error
 
     def _outcomes(self, phase: str) -> Generator[Outcome, None, None]:
+        """Yield the outcomes of the work that was sent, which begins in `phase`."""
         over, at_rung = False, False
         try:
             while True:
@@ -165,11 +172,11 @@ class Worker:
                     at_rung = False
                     self._send(True)
         finally:
-            if not over and not (at_rung and self._left()):
+            if not over and not (at_rung and self._give_up()):
                 self.close()
 
-    def _left(self) -> bool:
-        """Tell a worker that waits at a rung to leave it there; whether it has."""
+    def _give_up(self) -> bool:
+        """Have a worker that waits at a rung give up its work; return True if it did."""
         with contextlib.suppress(WorkerLostError):
             self._send(False)
             return isinstance(self._receive("train", _TO_LEAVE), Over)
@@ -190,9 +197,10 @@ class Worker:
             raise self._lost("waiting") from error
 
     def _receive(self, phase: str, limit: float | None = None) -> Outcome | Over | Failure:
-        """The worker's next message, or Idle where others may have one and none came for a moment.
+        """Return the worker's next message.
 
-        Raises WorkerLostError once it is dead or silent too long.
+        Returns Idle if no message arrived for a moment and other workers may have one. Raises
+        WorkerLostError if the worker died or is silent for too long.
         """
         assert self._connection is not None
         assert self._process is not None
@@ -221,15 +229,17 @@ class Worker:
         return message
 
     def _waited(self) -> float:
-        """Seconds since the last look, but few: where this process slept too (Ctrl-Z, a closed
-        lid), nobody was late."""
+        """Return the seconds since the last call, at most two ticks.
+
+        If this process slept too (Ctrl-Z, a closed lid), the worker is not late.
+        """
         now = time.monotonic()
         since = _TICK if self._looked is None else now - self._looked
         self._looked = now
         return min(since, 2 * _TICK)
 
     def _lost(self, doing: str) -> WorkerLostError:
-        """Why the process is gone, found out once it is."""
+        """Wait for the process to end; return the error with the cause of its end."""
         process = self._process
         assert process is not None
         process.join(_TO_LEAVE)
@@ -238,17 +248,19 @@ class Worker:
         if code is None or code >= 0:
             return WorkerLostError(f"the worker ended by itself (exit code {code}) while {doing}")
         if -code == signal.SIGKILL and _oom_kills() > self._killed_before:
-            return WorkerLostError(f"the worker was killed for its memory while {doing}", True)
+            return WorkerLostError(
+                f"the worker was killed because memory ran out while {doing}", out_of_memory=True
+            )
         name = signal.Signals(-code).name
         return WorkerLostError(f"the worker was killed ({name}) while {doing}")
 
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Hold back Ctrl-C and SIGTERM for as long as it takes to start a process.
+    """Block Ctrl-C and SIGTERM while a process is started.
 
-    A spawned process inherits that, so that Ctrl-C, which a terminal sends to both, never reaches
-    a worker: its fate is decided here.
+    A spawned process inherits the block, so that Ctrl-C, which a terminal sends to both processes,
+    never reaches a worker: the study's process ends it.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
@@ -258,7 +270,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def _oom_kills() -> int:
-    """How often Linux has killed a process for want of memory; 0 where it does not say."""
+    """Return how many processes Linux has killed because memory ran out; 0 if it is not known."""
     with contextlib.suppress(OSError, ValueError):
         for line in _OOM_KILLS.read_text(encoding="ascii").splitlines():
             name, _, count = line.partition(" ")

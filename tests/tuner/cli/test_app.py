@@ -16,7 +16,7 @@ from metrics.detectors.models import ModelUnavailableError
 from tests.tuner.plain_trials import good, new_folder, session, study_config
 from tests.tuner.tiny_space import write_clip
 from tuner.cli.app import app
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.errors import ConfigError, DiskError, Terminated, TooManyFailuresError
 from tuner.results import read_results
 from tuner.storage import StudyFolder
@@ -112,7 +112,7 @@ def test_without_arguments_there_is_help() -> None:
         (
             OSError(errno.ENOSPC, "No space", "x.png"),
             74,
-            "error: no room left on the disk: x.png\n",
+            "error: no space left on the disk: x.png\n",
         ),
         (KeyboardInterrupt(), 130, ""),
         (Terminated(), 143, ""),
@@ -121,14 +121,14 @@ def test_without_arguments_there_is_help() -> None:
 def test_what_a_user_can_mend_is_told_with_its_code(
     error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit) as caught, told():
+    with pytest.raises(typer.Exit) as caught, user_errors():
         raise error
     assert caught.value.exit_code == code
     assert capsys.readouterr() == ("", line)
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(FileNotFoundError), told():
+    with pytest.raises(FileNotFoundError), user_errors():
         raise FileNotFoundError(errno.ENOENT, "gone")
 
 
@@ -189,7 +189,7 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
         rest = first.stderr.read()
         assert first.wait() == 130
         assert time.monotonic() - asked < 10
-    assert "goes on where it was" in rest
+    assert "run the same command again to continue" in rest
 
     again = tuner(*command)
     assert again.returncode == 0, again.stderr

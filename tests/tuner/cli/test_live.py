@@ -76,12 +76,14 @@ def test_lines_tell_what_happened_one_each() -> None:
 def test_what_broke_and_what_is_doubted_are_told() -> None:
     told: list[Event] = [
         Retried(None, "the worker ended by itself (exit code 1) while loading; a new one starts"),
-        Retried(3, "out of memory; again with batches of 8, the gradients of 2 added up"),
+        Retried(
+            3, "out of memory; trying again with batches of 8 and gradients accumulated over 2"
+        ),
         Warned("gender: no sample of the base could be judged"),
     ]
     assert list(plain_lines(view(), told, now=lambda: 0.0)) == [
         "the worker ended by itself (exit code 1) while loading; a new one starts",
-        "trial 3: out of memory; again with batches of 8, the gradients of 2 added up",
+        "trial 3: out of memory; trying again with batches of 8 and gradients accumulated over 2",
         "warning: gender: no sample of the base could be judged",
     ]
 
@@ -92,15 +94,15 @@ def test_progress_is_a_line_every_half_minute() -> None:
     shown = view()
     lines = list(plain_lines(shown, many, now=lambda: float(next(clock))))
     assert lines == [
-        "trial 3, training, 2/20 steps, 4.0 a s, loss 0.250",
-        "trial 3, training, 5/20 steps, 4.0 a s, loss 0.250",
+        "trial 3, training, 2/20 steps, 4.0/s, loss 0.250",
+        "trial 3, training, 5/20 steps, 4.0/s, loss 0.250",
     ]
 
 
 def test_the_front_holds_the_complete_trials_that_none_beats() -> None:
     shown = view()
     for event in events():
-        shown.saw(event)
+        shown.update(event)
     assert shown.front == [0]
     assert shown.finished == 3
     assert shown.place == "4/12"
@@ -111,9 +113,9 @@ def test_the_panel_says_where_the_study_is() -> None:
     shown = view()
     assert "not known yet" in rendered(shown)
     for event in [*events(), *list(trial(3, 0.7))[:4]]:
-        shown.saw(event)
+        shown.update(event)
     text = rendered(shown)
-    for word in ("pose", "trial 4/12", "training", "10/20 steps, 4.0 a s, loss 0.250"):
+    for word in ("pose", "trial 4/12", "training", "10/20 steps, 4.0/s, loss 0.250"):
         assert word in text
     assert "best: 0" in text
     assert "0.70 [0.60, 0.80]" in text

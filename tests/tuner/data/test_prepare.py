@@ -243,7 +243,7 @@ def test_whole_pictures_need_no_detector_and_the_output_says_so(tmp_path: Path) 
         ["data", "prepare", str(raw), str(out), "--crop", "none", "--min-side=64", "--recursive"],
     )
     assert done.exit_code == 0, done.stderr
-    assert "no persons were searched for" in done.stdout
+    assert "no persons were detected" in done.stdout
     (image,) = read_folder(out / "images").images
     assert (image.width, image.caption) == (96, "1girl, smile")
     assert not (out / "regularisation").exists()

@@ -37,7 +37,7 @@ def label(*arguments: object) -> Result:
         (["pictures/a.png"], 3, "a.png is a file; name a folder of pictures"),
         (["empty"], 3, "empty has no pictures"),
         (["pictures", "--out", "pictures/a.png"], 3, "name a file that ends in .csv"),
-        (["pictures", "--out", "pictures/a.png/labels.csv"], 3, "is no folder to write in"),
+        (["pictures", "--out", "pictures/a.png/labels.csv"], 3, "is not a writable folder"),
         (["pictures", "--out", "other.csv"], 3, "other.csv has other columns than file,"),
     ],
 )

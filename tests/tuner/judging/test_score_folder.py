@@ -190,7 +190,7 @@ def test_missing_mediapipe_models_are_one_line(
         (["pictures/c.txt"], "c.txt (no picture in a known format)"),
         (["pictures", "--csv", "pictures/a.png"], "name a file that ends in .csv"),
         (["pictures", "--json", "s.csv"], "name a file that ends in .json"),
-        (["pictures", "--csv", "pictures/a.png/s.csv"], "is no folder to write in"),
+        (["pictures", "--csv", "pictures/a.png/s.csv"], "is not a writable folder"),
     ],
 )
 def test_unusable_input_is_one_line_at_once(

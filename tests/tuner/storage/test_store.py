@@ -282,7 +282,7 @@ def test_a_full_disk_has_its_exit_code(folder: StudyFolder) -> None:
     # A database that may not grow is how SQLite says that a disk is full.
     with Store(folder.results_db) as store:
         store._db.execute("pragma max_page_count = 20")
-        with pytest.raises(DiskError, match="no room to write") as caught:
+        with pytest.raises(DiskError, match="no space left to write") as caught:
             store.begin_trial(0, {"text": "x" * 200_000})
         assert store.trials() == []
     assert caught.value.exit_code == 74

@@ -166,7 +166,7 @@ def test_a_base_that_is_not_there_is_a_missing_model(
         check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     report = check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
-    assert "will be fetched from the hub" in "\n".join(report.lines)
+    assert "will be downloaded from the hub" in "\n".join(report.lines)
 
 
 def test_the_mannequin_without_weights_is_a_missing_model(

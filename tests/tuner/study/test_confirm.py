@@ -35,7 +35,7 @@ from tuner.results.confirmation import candidates, chosen, finished, planned_sam
 from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
-from tuner.study.confirm import Asked, NothingToConfirmError, planned
+from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, planned
 from tuner.trial import Workbench
 
 
@@ -165,9 +165,9 @@ def test_more_samples_are_drawn_for_all_and_fewer_change_nothing(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     list(confirming(bench, folder, store, begun(store, folder, config)))
-    fewer = planned(store, folder, config, Asked(trials=1, samples=2, repeats=0))
+    fewer = planned(store, folder, config, ConfirmOptions(trials=1, samples=2, repeats=0))
     assert [(row.trial, row.repeats, row.seeds) for row in fewer] == [(1, 1, 3), (0, 1, 3)]
-    more = planned(store, folder, config, Asked(trials=1, samples=8, repeats=0))
+    more = planned(store, folder, config, ConfirmOptions(trials=1, samples=8, repeats=0))
     assert [(row.trial, row.repeats, row.seeds) for row in more] == [(1, 1, 4)]
     assert finished(more, store.fresh()) == {}
 
@@ -195,7 +195,7 @@ def test_a_candidate_is_the_rung_at_which_its_trial_was_strongest(
 def test_a_stronger_trial_that_came_later_is_told(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
-    plan = planned(store, folder, config, Asked(trials=1, samples=6, repeats=0))
+    plan = planned(store, folder, config, ConfirmOptions(trials=1, samples=6, repeats=0))
     store.put_plan(plan)
     list(confirming(bench, folder, store, plan))
     results = read_results(folder)

@@ -144,12 +144,12 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
     lines = list(plain_lines(view, told, now=lambda: float(next(clock))))
     assert lines[1:3] == ["trial 0 (1/12): ", "trial 1 (2/12): "]
     assert lines[3:] == [
-        "trial 0, training, 5/20 steps, 2.0 a s, loss 0.500",
-        "trial 1, training, 9/20 steps, 2.0 a s, loss 0.250",
+        "trial 0, training, 5/20 steps, 2.0/s, loss 0.500",
+        "trial 1, training, 9/20 steps, 2.0/s, loss 0.250",
     ]
     assert [doing.progress and doing.progress.done for doing in view.now.values()] == [5, 9]
     panel(view)
-    view.saw(TrialEnded(0, "complete"))
+    view.update(TrialEnded(0, "complete"))
     assert list(view.now) == [1]
 
 

@@ -146,7 +146,7 @@ class Script:
 BUDGET = BudgetConfig(trials=1, rungs=(1, 2))
 TRAIN: list[Event | Rung] = [Phase("train", 0)]
 KILLED = WorkerLostError("the worker was killed")
-STARVED = WorkerLostError("the worker was killed for its memory", out_of_memory=True)
+STARVED = WorkerLostError("the worker was killed because memory ran out", out_of_memory=True)
 
 
 def attempted(script: Script) -> list[Event | Rung]:
@@ -162,8 +162,8 @@ def test_a_rung_that_was_scored_is_not_done_again() -> None:
     assert script.asked == [((1, 2), 4)] * 3 + [((2,), 4)] * 2
     told = [one.reason for one in found if isinstance(one, Retried)]
     assert [text.partition("; ")[2] for text in told] == [
-        *["a new one goes on after its start"] * 2,
-        *["a new one goes on after step 1"] * 2,
+        *["a new one continues from the start"] * 2,
+        *["a new one continues after step 1"] * 2,
     ]
 
 
@@ -172,7 +172,7 @@ def test_a_worker_that_is_lost_after_the_last_rung_is_not_missed() -> None:
     *before, told = attempted(script)
     assert before == [*TRAIN, FIRST, LAST]
     assert isinstance(told, Retried)
-    assert "rungs are all there" in told.reason
+    assert "rungs are complete" in told.reason
 
 
 def test_a_third_loss_in_a_row_is_the_trials() -> None:

@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.tuner.tiny_space import write_space
-from tuner.cli.errors import told
+from tuner.cli.errors import user_errors
 from tuner.errors import DiskError, TunerError
 from tuner.events import Event, Phase, Progress, Retried, RungScored, TrialEnded
 from tuner.models.lora_file import payload_sha256
@@ -118,10 +118,10 @@ def test_a_worker_that_hangs_or_is_killed_costs_the_rung_and_changes_nothing(
     assert hung.startswith("the worker gave no sign of life for ")
     assert not psutil.pid_exists(stopped[0])
     assert killed == [
-        "the worker was killed (SIGKILL) while sampling; a new one goes on after its start",
-        "the worker was killed (SIGKILL) while waiting; a new one goes on after step 1",
-        "the worker was killed (SIGKILL) while scoring; a new one goes on after step 1",
-        "the worker was killed (SIGKILL) while waiting; the trial's rungs are all there",
+        "the worker was killed (SIGKILL) while sampling; a new one continues from the start",
+        "the worker was killed (SIGKILL) while waiting; a new one continues after step 1",
+        "the worker was killed (SIGKILL) while scoring; a new one continues after step 1",
+        "the worker was killed (SIGKILL) while waiting; the trial's rungs are complete",
     ]
     assert folder.trial(0).rung(1).grid.stat().st_mtime_ns == written[0]
     assert [one.step for one in events if isinstance(one, RungScored)] == [0, 1, 2]
@@ -150,7 +150,7 @@ def test_memory_that_is_short_halves_the_batch(space: Path, tmp_path: Path) -> N
     events = followed(run_study(config, folder), act)
     assert ends(events) == [(0, "complete")], told_of(events)
     assert retries(events)[0] == (
-        "out of memory; again with batches of 128, the gradients of 2 added up"
+        "out of memory; trying again with batches of 128 and gradients accumulated over 2"
     )
     kept = read_yaml(folder.trial(0).train_yaml)
     assert kept.batch_size * kept.gradient_accumulation == 256
@@ -257,7 +257,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
     for phase in (Phase("train", 0), Phase("score", 1)):
         with pytest.raises((DiskError, OSError)) as caught:
             followed(run_study(one_trial(space), folder), partial(fill, phase))
-        with pytest.raises(BaseException) as ended, told():  # noqa: PT011 - typer's Exit
+        with pytest.raises(BaseException) as ended, user_errors():  # noqa: PT011 - typer's Exit
             raise caught.value
         assert ended.value.exit_code == DiskError.exit_code  # type: ignore[attr-defined]
         assert "room" in capsys.readouterr().err
