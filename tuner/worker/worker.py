@@ -24,7 +24,7 @@ from tuner.events import Phase
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial import Rung
-from tuner.trial.messages import Idle, Outcome, Work
+from tuner.trial.messages import ExtraScored, Idle, Outcome, Work
 from tuner.worker.process import Failure, Over, Share, begin
 
 _SPAWN = multiprocessing.get_context("spawn")

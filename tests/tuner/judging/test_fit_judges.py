@@ -8,8 +8,8 @@ import pytest
 
 from metrics.judges import limbs, pose
 from metrics.logistic import from_coefficients
+from tuner.judging import fit_judges
 from tuner.judging.fit_judges import JUDGED, LOOKS, Judged, Row, figures, fitted, held_out, measured
-from tuner.storage.shipped import fit_judges
 
 POSE, LIMBS = JUDGED
 
