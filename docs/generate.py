@@ -2,7 +2,7 @@
 
 A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`. Commands come from the
 command line itself, keys from the configuration's models, the list of files from the first sentence
-of each module. The meaning of a key is written here, in MEANINGS; a key without one is an error.
+of each module. The meaning of a key is in keys.yaml; a key without one is an error.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import typer
+import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -63,91 +64,9 @@ DEFAULTS = {
 """Defaults that depend on other values, or are long."""
 
 MEANINGS = {
-    "study.study": "name of the study and of its folder",
-    "study.base": "the model that LoRAs are trained on; a hub id may end in `@REVISION`",
-    "study.data": "training pictures; of several named folders `train.data` chooses",
-    "study.also_sample_on": "further bases to sample each trial on; reported, never optimised",
-    "study.regularisation": "pictures for prior preservation: originals of crops, samples of "
-    "the base, or a folder",
-    "study.budget": "how many trials, and the steps at which they are scored",
-    "study.objectives": "what is maximised",
-    "study.constraints": "limits: a trial is infeasible when the lower bound of its rate is above",
-    "study.suite": "prompts and seeds that every trial is sampled with",
-    "study.train": "training settings, fixed or searched",
-    "study.start_from": "starting points: values of training keys that are tried first",
-    "study.recipes": "named settings of a study of recipes",
-    "study.training_seeds": "seeds that each recipe is trained with; a number n means 0 to n - 1",
-    "study.hypotheses": "claims about recipes",
-    "study.sampler": "who chooses the parameters of the next trial",
-    "study.seed": "seed of the sampler and of the trials",
-    "study.judges": "models of the judges",
-    "budget.trials": "how many sets of parameters are tried",
-    "budget.rungs": "optimizer steps at which a trial is sampled and scored",
-    "budget.keep": "the best share that goes on at each rung below the last",
-    "budget.keep_from": "trials are compared once so many have reached the rung",
-    "budget.low_rung_seeds": "noise seeds of each prompt below the last rung",
-    "budget.confirm": "so many of the strongest trials are confirmed when the trials are done",
-    "train.method": "a LoRA, or the whole UNet (and the text encoder where its ratio is above 0)",
-    "train.data": "which of several named folders",
-    "train.captions": "which tags training sees",
-    "train.first_captions": "another caption policy for the first share of the steps",
-    "train.first_share": "that share",
-    "train.shuffle_tags": "a new order of tags at every step",
-    "train.keep_first": "so many tags stay first",
-    "train.tag_dropout": "how often each other tag is left out",
-    "train.alias": "a made-up word before each caption",
-    "train.rank": "rank of the LoRA",
-    "train.alpha": "strength of the LoRA is alpha / rank",
-    "train.target_modules": "the layers with a LoRA",
-    "train.lora_dropout": "share of a LoRA's inputs that a step leaves out",
-    "train.use_dora": "DoRA: each row of a changed weight has a length of its own",
-    "train.use_rslora": "rsLoRA: strength alpha / sqrt(rank)",
-    "train.optimizer": "what turns gradients into steps",
-    "train.learning_rate": "rate of the UNet",
-    "train.text_encoder_ratio": "rate of the text encoder / that of the UNet; 0 leaves it as it is",
-    "train.schedule": "after the warm-up the rate stays, or falls along a cosine to 0",
-    "train.warmup_steps": "steps over which the rate rises",
-    "train.resolution": "size of the training pictures",
-    "train.buckets": "aspect-ratio buckets instead of square cuts",
-    "train.empty_prompt": "how often training sees a picture without caption",
-    "train.batch_size": "pictures of a batch",
-    "train.gradient_accumulation": "batches of one optimizer step",
-    "train.gradient_checkpointing": "compute activations twice: slower, much less memory",
-    "train.min_snr_gamma": "Min-SNR: steps with little noise count less; 5 is usual",
-    "train.noise_offset": "lets brightness change as a whole; 0.05 is usual",
-    "train.clip_skip": "the text encoder's layer that the UNet sees, from the last",
-    "train.prior_weight": "how much the loss of regularisation pictures counts; 1 is usual",
-    "train.steps": "optimizer steps",
-    "train.seed": "seed of the training",
-    "suite.name": "name of the suite; without `prompts` that of a shipped one (persons)",
-    "suite.prompts": "the prompts",
-    "suite.negative": "the negative prompt of all samples",
-    "suite.seeds": "noise seeds of each prompt",
-    "suite.size": "size of the samples",
-    "suite.steps": "denoising steps of a sample",
-    "suite.guidance_scale": "classifier-free guidance",
-    "suite.sampler": "how samples are denoised",
-    "suite.also_at": "further sizes to sample at; `train` is the trial's own",
-    "suite.also_with_alias": "sample once more with the trial's alias before each prompt",
-    "judges.gender_model": "the open_clip model that tells women from men; null: the mannequin's "
-    "own for the mannequin, else ViT-L-14/openai",
-    "judges.person_model": "the YOLO that counts persons; null: the mannequin's own for the "
-    "mannequin, else persons are not counted",
-    "judges.copy_model": "what copies of training pictures are found with; null: the gender model",
-    "judges.sex_threshold": "probability of a woman from which the gender model means one",
-    "A recipe.train": "what differs from `train:`; in the file these keys stand beside the others",
-    "A recipe.suite": "what differs from the study's suite",
-    "A recipe.training_seeds": "train it only with seeds below this",
-    "The suite of a recipe.size": "size of the samples",
-    "The suite of a recipe.alias": "sample a recipe that has an alias with it before each prompt",
-    "A hypothesis.number": "hypotheses of one number are parts of one claim",
-    "A hypothesis.claim": "the claim in words",
-    "A hypothesis.arm": "the recipe that the claim is about",
-    "A hypothesis.against": "what it is compared with",
-    "A hypothesis.measure": "what is compared",
-    "A hypothesis.expected": "what the claim says of `arm` minus `against`",
-    "A hypothesis.least": "a smaller difference does not matter",
-    "A hypothesis.decides": "false: reported only, no part of the verdict",
+    f"{section}.{key}": meaning
+    for section, meanings in yaml.safe_load((DOCS / "keys.yaml").read_text("utf-8")).items()
+    for key, meaning in meanings.items()
 }
 
 
@@ -155,7 +74,9 @@ def keys() -> str:
     """Return a table of keys for each section of a search space."""
     known = {f"{section}.{key}" for section, model in MODELS.items() for key in model.model_fields}
     if wrong := known ^ set(MEANINGS):
-        raise SystemExit(f"docs/generate.py: mend MEANINGS: {', '.join(sorted(wrong))}")
+        raise SystemExit(
+            f"docs/keys.yaml: keys that are missing or unknown: {', '.join(sorted(wrong))}"
+        )
     lines: list[str] = []
     for section, model in MODELS.items():
         lines += [

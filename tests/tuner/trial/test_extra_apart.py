@@ -30,7 +30,6 @@ from tuner.trial.messages import ExtraScored, Outcome
 
 MAY_READ = {
     "tuner.report.page",
-    "tuner.report.summary",
     "tuner.report.tables",
     "tuner.results.extras",
     "tuner.storage.store",
