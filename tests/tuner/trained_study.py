@@ -104,9 +104,9 @@ def train_study(
 
 def as_strong(folder: StudyFolder, number: int, rung: Rung | RungRow, low: float) -> RungRow:
     """The rung's row, its objectives' lower bounds set."""
-    told = {name: Objective(name, 0.9, low, 1.0, 4, 4) for name in rung.objectives}
+    objectives = {name: Objective(name, 0.9, low, 1.0, 4, 4) for name in rung.objectives}
     grid = folder.trial(number).rung(rung.step).grid
-    return RungRow(number, rung.step, told, rung.rates, rung.lora, grid)
+    return RungRow(number, rung.step, objectives, rung.rates, rung.lora, grid)
 
 
 def begun(store: Store, folder: StudyFolder, config: StudyConfig) -> list[PlanRow]:

@@ -56,11 +56,11 @@ def test_originals_are_those_that_prepare_wrote_but_not_of_held_out_crops(tmp_pa
     own = read_folder(write(tmp_path / "out" / "images", crops))
     originals = [f"photo{n:02d}-aaaa.png" for n in range(20)] + ["two-bbbb.png"]
     write(tmp_path / "out" / "regularisation", originals, seed=1)
-    originals_used = with_regularisation(own, None).regularisation
-    assert originals_used is not None
+    images = with_regularisation(own, None).regularisation
+    assert images is not None
     held_out = {image.path.stem.removesuffix("-1").removesuffix("-2") for image in own.held_out}
     assert len(held_out) == 2
-    stems = {image.path.stem for image in originals_used.images}
+    stems = {image.path.stem for image in images.images}
     assert stems == {Path(name).stem for name in originals} - held_out
 
 
@@ -121,12 +121,12 @@ def test_the_base_draws_them_once(
     suite = SuiteConfig(prompts=(Prompt("1girl"), Prompt("1boy")), seeds=1, steps=2, size=32)
     bench = Workbench(base, {None: training_set}, suite, judges=None)  # type: ignore[arg-type]
     folder = tmp_path / "regularisation"
-    *progress, prior = prior_pictures(bench, folder)
+    *progress, images = prior_pictures(bench, folder)
     assert isinstance(progress[-1], Progress)
-    assert isinstance(prior, TrainingSet)
-    assert [image.caption for image in prior.images] == ["1girl", "1boy"]  # one was flagged
+    assert isinstance(images, TrainingSet)
+    assert [image.caption for image in images.images] == ["1girl", "1boy"]  # one was flagged
     assert len(list(folder.iterdir())) == 4
-    assert list(prior_pictures(bench, folder)) == [prior]  # read, not drawn
+    assert list(prior_pictures(bench, folder)) == [images]  # read, not drawn
 
 
 def _scored(sample: object) -> object:

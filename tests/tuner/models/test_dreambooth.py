@@ -88,10 +88,10 @@ def test_a_base_in_half_precision_is_trained_in_float32(
     for kind, more in (("dreambooth", {}), ("lora", {"use_dora": True, "lora_dropout": 0.1})):
         AcceleratorState._reset_state(reset_partial_state=True)
         config = WHOLE.model_copy(update={"method": kind, "rank": 2, **more})
-        (found,) = run(half, training_set, config, tmp_path / kind, rungs=(2,))
-        assert 0 < found.loss < 10
-        assert {one.dtype for one in half.pipeline.unet.parameters()} == {torch.bfloat16}
-        with method.loaded(half, found.path), torch.no_grad():
+        (checkpoint,) = run(half, training_set, config, tmp_path / kind, rungs=(2,))
+        assert 0 < checkpoint.loss < 10
+        assert {weight.dtype for weight in half.pipeline.unet.parameters()} == {torch.bfloat16}
+        with method.loaded(half, checkpoint.path), torch.no_grad():
             drawn = half.pipeline.text_encoder(torch.arange(77)[None])[0]
             assert drawn.dtype == torch.bfloat16
             assert drawn.isfinite().all()

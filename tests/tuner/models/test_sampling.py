@@ -46,12 +46,12 @@ def test_samples_come_in_the_suites_order_with_their_places_on_the_disk(
     base: BaseModel, tmp_path: Path
 ) -> None:
     samples = drawn(base, tmp_path)
-    assert [(each.prompt, each.seed) for each in samples] == list(SUITE.cells())
+    assert [(picture.prompt, picture.seed) for picture in samples] == list(SUITE.cells())
     folder = RungFolder(tmp_path)
-    for index, each in enumerate(samples):
-        assert each.path == folder.sample(index)
-        assert each.image.shape == (64, 64, 3)
-    assert len({each.image.tobytes() for each in samples}) == len(samples)
+    for index, picture in enumerate(samples):
+        assert picture.path == folder.sample(index)
+        assert picture.image.shape == (64, 64, 3)
+    assert len({picture.image.tobytes() for picture in samples}) == len(samples)
     assert not list(tmp_path.rglob("*.png")), "kept only once they are scored"
 
 
@@ -72,8 +72,8 @@ def test_a_picture_does_not_depend_on_its_batch(
     monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
     progress, apart = yielded_and_result(sample(base, SUITE, None, RungFolder(tmp_path / "b")))
     assert [(event.done, event.total) for event in progress] == [(4, 6), (6, 6)]
-    for one, other in zip(together, apart, strict=True):
-        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
+    for picture, other in zip(together, apart, strict=True):
+        assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
 
 
 def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
@@ -92,8 +92,8 @@ def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
     fewer = drawn(base, tmp_path / "b")
     assert sizes[0] == len(whole)
     assert sizes[-len(whole) :] == [1] * len(whole)
-    for one, other in zip(whole, fewer, strict=True):
-        assert np.abs(one.image.astype(int) - other.image).max() <= 1
+    for picture, other in zip(whole, fewer, strict=True):
+        assert np.abs(picture.image.astype(int) - other.image).max() <= 1
 
 
 def test_a_lora_changes_the_pictures_and_the_base_stays(
@@ -102,9 +102,9 @@ def test_a_lora_changes_the_pictures_and_the_base_stays(
     before = drawn(base, tmp_path / "before")
     changed = drawn(base, tmp_path / "lora", lora=lora)
     after = drawn(base, tmp_path / "after")
-    for one, other, last in zip(before, changed, after, strict=True):
-        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() > 5
-        assert np.array_equal(one.image, last.image)
+    for picture, other, last in zip(before, changed, after, strict=True):
+        assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() > 5
+        assert np.array_equal(picture.image, last.image)
 
 
 def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
@@ -116,11 +116,11 @@ def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
         name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 8}), [0])[0]
         for name in get_args(Denoiser)
     }
-    assert len({one.tobytes() for one in drawn.values()}) == len(drawn) == 7
+    assert len({image.tobytes() for image in drawn.values()}) == len(drawn) == 7
     assert base.pipeline.scheduler is scheduler
     # All solve the same equation from the same noise, but for the one that adds noise on its way.
-    for name, one in drawn.items():
-        gap = np.abs(one.astype(int) - drawn["dpm++"].astype(int)).mean()
+    for name, image in drawn.items():
+        gap = np.abs(image.astype(int) - drawn["dpm++"].astype(int)).mean()
         assert name == "euler_a" or gap < 12, name
 
 
@@ -135,9 +135,9 @@ def test_no_sampler_lets_a_picture_depend_on_its_batch(base: BaseModel, sampler:
 
 @contextlib.contextmanager
 def room_for(base: BaseModel, pictures: int) -> Iterator[list[int]]:
-    """The UNet asks for more memory than there is when more than so many are drawn at once.
+    """Let memory run out when more than `pictures` are drawn at once; yield the tried batches.
 
-    What it then raises is the allocator's own error. Yields the batches that were tried.
+    The error is the allocator's own.
     """
     tried: list[int] = []
 
@@ -164,10 +164,10 @@ def test_a_batch_is_halved_where_memory_is_out(
         progress, samples = yielded_and_result(sample(base, SUITE, None, folder))
     steps = [event.done for event in progress]
     assert np.diff([0, *steps]).tolist() == batches
-    assert tried[0] == 6, "it begins with what it thinks fits"
-    for one, other in zip(whole, samples, strict=True):
-        assert np.abs(one.image.astype(int) - other.image.astype(int)).max() <= 1
-        assert (one.prompt, one.seed) == (other.prompt, other.seed)
+    assert tried[0] == 6, "the first batch is the one that should fit"
+    for picture, other in zip(whole, samples, strict=True):
+        assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
+        assert (picture.prompt, picture.seed) == (other.prompt, other.seed)
 
 
 def test_memory_that_does_not_hold_one_picture_ends_the_trial(
@@ -195,7 +195,7 @@ def test_wide_pictures_are_drawn_wide(base: BaseModel) -> None:
     assert draw(base.pipeline, suite, [0])[0].shape == (64, 96, 3)
 
 
-def test_pictures_that_are_no_numbers_are_told_and_not_written(
+def test_pictures_that_are_not_finite_raise_and_are_not_written(
     tiny_base: Path, tmp_path: Path
 ) -> None:
     broken = load_base(str(tiny_base), "cpu")

@@ -71,6 +71,6 @@ def test_a_repeat_of_an_early_rung_is_in_the_same_stage_of_its_captions(
     again, twin = folder.repeat(1, 1, 1), TrialFolder(tmp_path / "twin")
     recipe = read_yaml(again.train_yaml)
     list(train(bench.base, bench.training_sets[None], recipe, [1, 2], twin.root))
-    known, found = (read_file(one.rung(1).lora).modules for one in (twin, again))
-    assert all(torch.equal(one.up, found[name].up) for name, one in known.items())
+    known, own = (read_file(trial.rung(1).lora).modules for trial in (twin, again))
+    assert all(torch.equal(module.up, own[name].up) for name, module in known.items())
     assert not again.rung(2).lora.exists()

@@ -50,9 +50,7 @@ def test_the_buckets_of_512_are_kohyas() -> None:
 @pytest.mark.parametrize(
     ("size", "step"), [((64, 64), 16), ((48, 48), 16), ((512, 768), 64), ((896, 896), 64)]
 )
-def test_buckets_are_of_the_step_and_no_larger_than_the_resolution(
-    size: tuple[int, int], step: int
-) -> None:
+def test_buckets_are_of_the_step_and_no_larger_than_asked(size: tuple[int, int], step: int) -> None:
     sizes = bucket_sizes(size, step)
     area = size[0] * size[1]
     assert size in sizes
@@ -99,25 +97,25 @@ def test_latents_of_buckets_are_kept_apart_from_those_of_the_square(
     assert square.parts == (latents_of(base, shapes, (64, 64)),)
     buckets = bucketed(base, shapes, (64, 64), True)
     again = bucketed(base, shapes, (64, 64), True)
-    assert all(first is second for first, second in zip(buckets.parts, again.parts, strict=True))
+    assert all(part is other for part, other in zip(buckets.parts, again.parts, strict=True))
     assert not any(part is square.parts[0] for part in buckets.parts)
     # Of equally shaped pictures the bucket of their size and the square are the same latents.
     alike = replace(shapes, images=shapes.images[:4])
-    bucket, cut = (bucketed(base, alike, (64, 64), each) for each in (True, False))
-    assert bucket.parts[0] is cut.parts[0]
+    own, other = (bucketed(base, alike, (64, 64), setting) for setting in (True, False))
+    assert own.parts[0] is other.parts[0]
 
 
 def test_batches_are_of_one_bucket_and_all_pictures_come_equally_often(
     base: BaseModel, shapes: TrainingSet
 ) -> None:
     ((batches, _),) = batches_of(base, shapes, CONFIG, 10)
-    seen: Counter[int] = Counter()
+    drawn: Counter[int] = Counter()
     for _ in range(330):
         batch = batches.draw(3)
-        assert len({batches.latents.bucket[one] for one in batch.tolist()}) == 1
-        seen.update(batch.tolist())
-    assert len(seen) == 11
-    assert max(seen.values()) - min(seen.values()) <= 3
+        assert len({batches.latents.bucket[picture] for picture in batch.tolist()}) == 1
+        drawn.update(batch.tolist())
+    assert len(drawn) == 11
+    assert max(drawn.values()) - min(drawn.values()) <= 3
 
 
 def test_without_buckets_the_order_is_that_of_whole_epochs(

@@ -69,16 +69,16 @@ def test_training_lowers_the_loss(
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    one, again, other = (
+    first, again, other = (
         weights(run(base, training_set, config, tmp_path / name)[0].path)
         for name, config in (
-            ("one", WITH_TEXT),
+            ("first", WITH_TEXT),
             ("again", WITH_TEXT),
             ("other", WITH_TEXT.model_copy(update={"seed": 8})),
         )
     )
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_the_text_encoder_is_trained_where_the_ratio_says_so(
@@ -97,15 +97,15 @@ def test_with_nothing_but_empty_prompts_captions_do_not_matter(
     empty = SMALL.model_copy(update={"empty_prompt": 1.0})
     aliased = empty.model_copy(update={"alias": "mi_cv"})
     some = aliased.model_copy(update={"empty_prompt": 0.0})
-    one, two, three = (
+    plain, with_alias, with_captions = (
         weights(run(base, training_set, config, tmp_path / str(number))[0].path)
         for number, config in enumerate((empty, aliased, some))
     )
-    assert torch.equal(one, two)
-    assert not torch.equal(two, three)
+    assert torch.equal(plain, with_alias)
+    assert not torch.equal(with_alias, with_captions)
 
 
-def test_leaving_the_generator_takes_the_adapters_off(
+def test_leaving_the_generator_takes_the_adapter_off(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     names = [name for name, _ in base.pipeline.unet.named_modules()]
@@ -132,11 +132,11 @@ def test_sampling_at_a_rung_does_not_disturb_the_training(
     assert torch.equal(weights(straight), weights(last))
 
 
-def test_weights_that_the_file_cannot_hold_are_told(
+def test_weights_that_the_file_cannot_hold_end_the_run(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     with closing(train(base, training_set, SMALL, [1, 2], tmp_path)) as outcomes:
-        next(one for one in outcomes if isinstance(one, Checkpoint))
+        next(outcome for outcome in outcomes if isinstance(outcome, Checkpoint))
         for weight in adapter.parameters(base, ADAPTER):
             weight.data.fill_(1e6)  # beyond float16
         with pytest.raises(DivergedError):
@@ -144,7 +144,7 @@ def test_weights_that_the_file_cannot_hold_are_told(
     assert not (tmp_path / "rung_0002").exists()
 
 
-def test_a_loss_that_is_no_number_is_told(
+def test_a_loss_that_is_not_finite_ends_the_run(
     tiny_base: Path, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     broken = load_base(str(tiny_base), "cpu")
@@ -231,15 +231,16 @@ def test_shuffled_tags_change_the_captions_and_not_the_noise(
     fixed = shuffled.model_copy(update={"keep_first": 99})
     dropped = shuffled.model_copy(update={"tag_dropout": 1.0, "keep_first": 0})
     bare = still.model_copy(update={"captions": "none"})
-    one, again, two, three, four, five = (
+    of_shuffled, again, of_still, of_fixed, of_dropped, of_bare = (
         weights(run(base, training_set, config, tmp_path / str(number))[0].path)
         for number, config in enumerate((shuffled, shuffled, still, fixed, dropped, bare))
     )
-    assert torch.equal(one, again)
-    assert not torch.equal(one, two)
-    torch.testing.assert_close(two, three, atol=2e-3, rtol=0)
-    torch.testing.assert_close(four, five, atol=2e-3, rtol=0)
-    assert (one - two).abs().max() > 5 * (two - three).abs().max()
+    assert torch.equal(of_shuffled, again)
+    assert not torch.equal(of_shuffled, of_still)
+    torch.testing.assert_close(of_still, of_fixed, atol=2e-3, rtol=0)
+    torch.testing.assert_close(of_dropped, of_bare, atol=2e-3, rtol=0)
+    gap = (of_still - of_fixed).abs().max()
+    assert (of_shuffled - of_still).abs().max() > 5 * gap
 
 
 def test_the_text_encoder_learns_from_shuffled_tags_too(

@@ -1,6 +1,6 @@
 """VAE and text encoder leave the device while no training step asks them, and come back.
 
-Without a second device here, "away" is another dtype: a part in float64 that is asked nevertheless
+Without a second device here, "away" is another dtype: a part in float64 that is used nevertheless
 fails on float32 input or changes what is learned, and its way there and back loses no bit. Moving
 between real devices is one call of torch's, which is all that this does not run.
 """
@@ -78,23 +78,23 @@ def test_what_no_step_asks_is_away_and_the_same_is_learned(
     config = CONFIG.model_copy(update=settings)
     here = run(base, training_set, tmp_path / "here", config)
     send_away(monkeypatch)
-    before = {name: one.clone() for name, one in base.pipeline.vae.state_dict().items()}
+    before = {name: weight.clone() for name, weight in base.pipeline.vae.state_dict().items()}
     pictures = draw(base.pipeline, SUITE, [0])[0]
-    seen = []
+    parts_away = []
     for outcome in train(base, training_set, config, (1, 2), tmp_path / "away"):
         if isinstance(outcome, Progress):
-            seen.append(away(base))
+            parts_away.append(away(base))
         else:
             assert away(base) == set(), "back for sampling"
             drawn = draw(base.pipeline, SUITE, [0])[0]
             assert drawn.shape == pictures.shape
             last = outcome
-    assert seen == [expected] * 2
+    assert parts_away == [expected] * 2
     ours, theirs = load_file(here), load_file(last.path)
     assert ours.keys() == theirs.keys()
-    assert all(torch.equal(one, theirs[name]) for name, one in ours.items())
+    assert all(torch.equal(weight, theirs[name]) for name, weight in ours.items())
     after = base.pipeline.vae.state_dict()
-    assert all(torch.equal(one, after[name]) for name, one in before.items())
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
     assert (draw(base.pipeline, SUITE, [0])[0] == pictures).all()
 
 
@@ -130,7 +130,7 @@ def test_on_a_processor_nothing_moves(
 ) -> None:
     def places() -> list[int]:
         parts = (base.pipeline.vae, base.pipeline.text_encoder)
-        return [one.data_ptr() for part in parts for one in part.parameters()]
+        return [weight.data_ptr() for part in parts for weight in part.parameters()]
 
     before = places()
     for _ in train(base, training_set, CONFIG, (1, 2), tmp_path):

@@ -62,12 +62,12 @@ def test_a_setting_changes_what_is_learned(
     tmp_path: Path,
     values: dict[str, object],
 ) -> None:
-    one = result(base, training_set, tmp_path / "a", **values)
-    assert one.isfinite().all()
-    assert (one - plain).abs().max() > 1e-4
+    learned = result(base, training_set, tmp_path / "a", **values)
+    assert learned.isfinite().all()
+    assert (learned - plain).abs().max() > 1e-4
     if "lora_dropout" in values:
         torch.rand(1)
-        assert torch.equal(one, result(base, training_set, tmp_path / "b", **values))
+        assert torch.equal(learned, result(base, training_set, tmp_path / "b", **values))
 
 
 def test_activations_computed_twice_give_the_same_weights(
@@ -84,7 +84,7 @@ def test_activations_computed_twice_give_the_same_weights(
 def test_memory_is_short_where_pictures_and_moments_do_not_fit(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert not is_short(base, SMALL, 10**12)  # a processor's memory is not asked
+    assert not is_short(base, SMALL, 10**12)  # a processor's memory does not count
     on_gpu = replace(base, device=torch.device("cuda"))
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**20, 0))
     # Latents of 8 x 8 with 32 channels: 1.4 MB a picture.
@@ -108,7 +108,7 @@ def test_accumulated_gradients_are_the_mean_of_their_batches(
             if not by_hand:
                 training.move = lambda accelerator: None  # type: ignore[method-assign]
                 trainer.step(0)
-            grads = [one.grad for one in training.weights if one.grad is not None]
+            grads = [weight.grad for weight in training.weights if weight.grad is not None]
             return torch.cat([grad.flatten() for grad in grads])
         finally:
             adapter.detach(base, ADAPTER)
@@ -127,10 +127,10 @@ def test_min_snr_caps_the_weight_of_clear_pictures(base: BaseModel) -> None:
         )
         alphas = schedule.alphas_cumprod[times]
         ratio = alphas / (1 - alphas)
-        found = losses.min_snr_weights(schedule, times, 5.0)
+        weights = losses.min_snr_weights(schedule, times, 5.0)
         expected = torch.minimum(ratio, torch.tensor(5.0)) / (ratio + more)
-        torch.testing.assert_close(found, expected)
-        assert found[0] < 0.01
+        torch.testing.assert_close(weights, expected)
+        assert weights[0] < 0.01
     prediction, goal = torch.zeros(2, 1, 2, 2), torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
     goal = goal.expand(2, 1, 2, 2)
     mean = losses.mean_squared_error(prediction, goal, torch.tensor([1.0, 0.5]))
@@ -182,8 +182,8 @@ def test_the_first_stage_has_its_own_captions(
     staged = values | {"first_captions": "gender", "first_share": 0.3}
     config = TrainConfig.model_validate(QUICK.model_dump() | staged)
     ((batches, _),) = batches_of(base, training_set, config, 10)
-    seen = [len(batches.texts(step).captions[1].split(", ")) for step in range(10)]
-    assert seen == [2] * 3 + [4] * 7
+    counts = [len(batches.texts(step).captions[1].split(", ")) for step in range(10)]
+    assert counts == [2] * 3 + [4] * 7
     for share, tags in ((0.0, 4), (1.0, 2)):
         other = config.model_copy(update={"first_share": share})
         ((batches, _),) = batches_of(base, training_set, other, 10)
@@ -213,14 +213,14 @@ class TestPriorPreservation:
         self, base: BaseModel, training_set: TrainingSet
     ) -> None:
         config = WITH_TEXT.model_copy(update={"prior_weight": 2.0})
-        (own, one), (prior, weight) = batches_of(base, self.prior(training_set), config, 5)
-        assert (one, weight) == (1.0, 2.0)
+        (own, own_weight), (prior, weight) = batches_of(base, self.prior(training_set), config, 5)
+        assert (own_weight, weight) == (1.0, 2.0)
         assert all(text.startswith("mi_cv") for text in own.texts(0).captions[1:])
         assert not any("mi_cv" in text for text in prior.texts(0).captions)
         assert len(prior.latents.bucket) == 4
         assert not torch.equal(own.normal((9,)), prior.normal((9,)))
 
-    def test_a_weight_without_pictures_is_told(
+    def test_a_weight_without_pictures_is_refused(
         self, base: BaseModel, training_set: TrainingSet, tmp_path: Path
     ) -> None:
         config = SMALL.model_copy(update={"prior_weight": 1.0})

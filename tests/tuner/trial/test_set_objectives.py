@@ -36,7 +36,7 @@ SUITE = SuiteConfig(prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")),
 def suite(y: float, seed: int) -> list[ScoredSample]:
     """Figures about `y` in the frame, sound for every judge."""
     rng = np.random.default_rng(seed)
-    found = []
+    samples = []
     for prompt, number in SUITE.cells():
         joints = rng.normal((0.5, y), 0.03, (13, 2))
         box = np.array([0.3, y - 0.2, 0.7, y + 0.2])
@@ -48,8 +48,8 @@ def suite(y: float, seed: int) -> list[ScoredSample]:
         )
         sample = Sample(prompt, number, np.zeros((8, 8, 3), np.uint8))
         scores = {judge.name: Score(judge.name, 1.0) for judge in JUDGES}
-        found.append(ScoredSample(sample, scores, features))
-    return found
+        samples.append(ScoredSample(sample, scores, features))
+    return samples
 
 
 @pytest.fixture
@@ -87,8 +87,8 @@ def test_the_four_objectives_are_those_of_before_and_the_default(
     bench_of: Callable[..., Workbench],
 ) -> None:
     bench, scored = bench_of(*OBJECTIVES), suite(0.5, 4)
-    found = summarise(bench, scored, bench.base_scored)
-    assert found.objectives == objectives(scored, bench.base_scored)
+    scores = summarise(bench, scored, bench.base_scored)
+    assert scores.objectives == objectives(scored, bench.base_scored)
     assert StudyConfig.model_fields["objectives"].default == OBJECTIVES
 
 
@@ -101,9 +101,9 @@ def test_an_objective_without_a_number_ends_the_run_before_the_first_trial(
     bench, rung = bench_of("pose", name), RungFolder(folder.base)
     assert bench.base_scored is not None
     rung.samples.mkdir(parents=True)
-    kept = write_pictures([ready(one, rung) for one in bench.base_scored], rung, "mannequin")
-    found = summarise(bench, kept, kept)
-    row = RungRow(None, 0, found.objectives, found.rates, None, rung.grid, found.measures)
+    kept = write_pictures([ready(scored, rung) for scored in bench.base_scored], rung, "mannequin")
+    scores = summarise(bench, kept, kept)
+    row = RungRow(None, 0, scores.objectives, scores.rates, None, rung.grid, scores.measures)
     with Store(folder.results_db) as store:
         store.put_rung(row, kept)
         if name == "likeness":  # the figures have no embedding
@@ -115,10 +115,10 @@ def test_an_objective_without_a_number_ends_the_run_before_the_first_trial(
         assert list(base_scored(bench, folder)) == []  # read back, not drawn again
 
 
-def ready(one: ScoredSample, rung: RungFolder) -> ScoredSample:
+def ready(scored: ScoredSample, rung: RungFolder) -> ScoredSample:
     """The sample with the path at which its picture will lie."""
-    cell = one.sample.seed + 4 * (one.sample.prompt.sex == "male")
-    return replace(one, sample=replace(one.sample, path=rung.sample(cell)))
+    cell = scored.sample.seed + 4 * (scored.sample.prompt.sex == "male")
+    return replace(scored, sample=replace(scored.sample, path=rung.sample(cell)))
 
 
 def test_the_reference_is_what_no_training_set_trains_on(tmp_path: Path) -> None:
@@ -130,16 +130,18 @@ def test_the_reference_is_what_no_training_set_trains_on(tmp_path: Path) -> None
     whole = read_folder(tmp_path)
     assert len(whole.held_out) == 3
     with open_detectors(judge_settings("mannequin", None)) as judges:
-        seen = held_out_features([whole], judges)
+        reference = held_out_features([whole], judges)
         leaking = replace(whole, images=(*whole.images, whole.held_out[0]))
         fewer = held_out_features([whole, leaking], judges)
-    assert {one.sample.prompt.text for one in seen} == {one.caption for one in whole.held_out}
+    assert {scored.sample.prompt.text for scored in reference} == {
+        image.caption for image in whole.held_out
+    }
     assert len(fewer) == 2
-    for one in seen:
-        prompt = one.sample.prompt
+    for scored in reference:
+        prompt = scored.sample.prompt
         assert prompt.sex == ("female" if prompt.text.startswith("1girl") else "male")
         assert prompt.framing is None
-        assert one.sample.image.size == 0
-        assert one.features is not None
-        assert one.features.embedding is not None
-        assert one.features.box is not None
+        assert scored.sample.image.size == 0
+        assert scored.features is not None
+        assert scored.features.embedding is not None
+        assert scored.features.box is not None

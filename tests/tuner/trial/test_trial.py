@@ -87,13 +87,16 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
     bench: Workbench, training_set: TrainingSet, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"method": "dreambooth", "alias": "mi_cv"})
-    before = {name: one.clone() for name, one in bench.base.pipeline.unet.state_dict().items()}
+    before = {
+        name: weight.clone() for name, weight in bench.base.pipeline.unet.state_dict().items()
+    }
     bare = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     images = training_set.images
     halved = {None: replace(training_set, images=images[2:], held_out=images[:2])}
     known = replace(bench, training_sets=halved, base_scored=by_brightness(bare, bench.judges))
     folder = TrialFolder(tmp_path / "0004")
-    rungs = [one for one in run_trial(known, 4, config, (1, 3), folder) if isinstance(one, Rung)]
+    outcomes = run_trial(known, 4, config, (1, 3), folder)
+    rungs = [outcome for outcome in outcomes if isinstance(outcome, Rung)]
     assert [rung.lora for rung in rungs] == [folder.rung(step).weights for step in (1, 3)]
     assert rungs[-1].measures["alias_leak"].value is not None
     assert rungs[-1].measures["held_out_loss"].value not in (None, 1.0)
@@ -101,7 +104,7 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
     assert abs(drawn - bare[0].image.astype(int)).max() > 0
     assert not folder.rung(3).lora.exists()
     after = bench.base.pipeline.unet.state_dict()
-    assert all(torch.equal(one, after[name]) for name, one in before.items())
+    assert all(torch.equal(weight, after[name]) for name, weight in before.items())
 
 
 def test_over_fitting_is_measured_at_every_rung(
@@ -116,15 +119,19 @@ def test_over_fitting_is_measured_at_every_rung(
     samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     scored = by_brightness(samples, clip_judges)
     bench = replace(bench, memories={None: memory}, base_scored=scored)
-    told = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
+    always = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
     for alias, more in ((None, set()), ("mi_cv", {"alias_leak", "alias_effect"})):
         config = CONFIG.model_copy(update={"alias": alias})
         outcomes = run_trial(bench, 0, config, (1, 2), TrialFolder(tmp_path / "t"))
         rungs = [outcome for outcome in outcomes if isinstance(outcome, Rung)]
         assert len(rungs) == 2
         for rung in rungs:
-            assert set(rung.measures) >= told | more
-            assert all(rung.measures[name].value is not None for name in told | more)
+            assert set(rung.measures) >= always | more
+            assert all(rung.measures[name].value is not None for name in always | more)
+
+
+def cells(scored: Sequence[ScoredSample]) -> list[tuple[str, int]]:
+    return [picture.sample.cell for picture in scored]
 
 
 def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
@@ -136,29 +143,27 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     against = []
 
     def look(scored: object, base: Sequence[ScoredSample], reference: object) -> dict[str, Measure]:
-        against.append([one.sample.cell for one in base])
+        against.append(cells(base))
         return {}
 
     monkeypatch.setattr(measures, "measures", look)
     config = CONFIG.model_copy(update={"alias": "mi_cv"})
     folder = TrialFolder(tmp_path / "t")
     outcomes = list(run_trial(bench, 0, config, (1, 2), folder))
-    low, last = (one for one in outcomes if isinstance(one, Rung))
+    low, last = (outcome for outcome in outcomes if isinstance(outcome, Rung))
     assert (low.seeds, last.seeds) == (1, None)
-    assert [one.total for one in outcomes if isinstance(one, Progress) and one.loss is None] == [
-        2,
-        4,
-    ]
-    assert [one.sample.cell for one in low.scored] == [("1girl", 0), ("1boy", 0)]
-    assert [one.sample.cell for one in last.scored] == [one.sample.cell for one in whole]
-    # Each is held against the base's samples of its own cells.
-    assert against == [[one.sample.cell for one in each.scored] for each in (low, last)]
+    progress = [outcome for outcome in outcomes if isinstance(outcome, Progress)]
+    assert [event.total for event in progress if event.loss is None] == [2, 4]
+    assert cells(low.scored) == [("1girl", 0), ("1boy", 0)]
+    assert cells(last.scored) == cells(whole)
+    # Each is compared with the base's samples of its own cells.
+    assert against == [cells(rung.scored) for rung in (low, last)]
     # Files are named by the place in the whole suite, and hold the cell that is there.
     assert sorted(folder.rung(1).samples.iterdir()) == [folder.rung(1).sample(n) for n in (0, 2)]
     all_of_it = result_of(sample(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again")))
-    for place, one in zip((0, 2), low.scored, strict=True):
-        assert one.sample.path == folder.rung(1).sample(place)
-        gap = pixels(one).astype(int) - all_of_it[place].image
+    for place, drawn in zip((0, 2), low.scored, strict=True):
+        assert drawn.sample.path == folder.rung(1).sample(place)
+        gap = pixels(drawn).astype(int) - all_of_it[place].image
         assert np.abs(gap).max() <= 1
     assert {"alias_leak", "alias_effect"} <= last.measures.keys()
 
@@ -176,10 +181,10 @@ def test_a_trial_takes_the_training_set_that_it_names(
         assert rung.lora is not None
         loras.append(read_file(rung.lora).modules)
     of_all, of_one = loras
-    assert not all(torch.equal(one.up, of_one[name].up) for name, one in of_all.items())
+    assert not all(torch.equal(module.up, of_one[name].up) for name, module in of_all.items())
 
 
-def test_a_trial_that_is_left_leaves_the_base_bare(bench: Workbench, tmp_path: Path) -> None:
+def test_a_trial_that_is_closed_leaves_the_base_bare(bench: Workbench, tmp_path: Path) -> None:
     names = [name for name, _ in bench.base.pipeline.unet.named_modules()]
     outcomes = run_trial(bench, 0, CONFIG, (1, 5), TrialFolder(tmp_path))
     while next(outcomes) != Phase("sample", 0):
@@ -190,7 +195,7 @@ def test_a_trial_that_is_left_leaves_the_base_bare(bench: Workbench, tmp_path: P
     assert adapter.active(bench.base) == ()
 
 
-def test_a_trial_whose_pictures_are_no_numbers_says_so(
+def test_a_trial_whose_pictures_are_not_finite_raises(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     vae = bench.base.pipeline.vae
@@ -231,7 +236,7 @@ def test_parameters_survive_their_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["rank: [", "rank: many", "no_such_key: 1", ""])
-def test_a_spoilt_file_of_parameters_is_told(tmp_path: Path, text: str) -> None:
+def test_a_spoilt_file_of_parameters_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "train.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"train\.yaml"):
         read_yaml(tmp_path / "train.yaml")
