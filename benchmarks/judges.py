@@ -29,8 +29,7 @@ from metrics.preprocess import detector_picture
 from tuner.judging.models import judge_settings
 from tuner.mannequin import draw
 from tuner.mannequin.render import random_figure
-from tuner.models import draw as draw_samples
-from tuner.models import load_base
+from tuner.models import draw as draw_samples, load_base
 from tuner.space import SuiteConfig
 from tuner.storage.files import write_text
 

@@ -25,8 +25,7 @@ from tuner.judging.models import mannequin_judges
 from tuner.mannequin import draw
 from tuner.mannequin.building.build import redraw
 from tuner.mannequin.render import random_figure
-from tuner.models import draw as draw_samples
-from tuner.models import load_base
+from tuner.models import draw as draw_samples, load_base
 from tuner.space import SuiteConfig
 from tuner.storage import shipped
 

@@ -12,8 +12,10 @@ import zipfile
 from dataclasses import dataclass
 
 import flatbuffers
-from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata
-from mediapipe.tasks.metadata import schema_py_generated as schema
+from mediapipe.tasks.metadata import (
+    metadata_schema_py_generated as metadata,
+    schema_py_generated as schema,
+)
 
 _METADATA_IDENTIFIER = b"M001"
 _MODEL_IDENTIFIER = b"TFL3"

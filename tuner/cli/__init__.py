@@ -7,9 +7,4 @@ import lazy_loader
 if TYPE_CHECKING:
     from tuner.cli.app import main as main
 
-__getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "app": ["main"],
-    },
-)
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={"app": ["main"]})

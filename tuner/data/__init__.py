@@ -7,9 +7,11 @@ import lazy_loader
 if TYPE_CHECKING:
     from tuner.data.adults import forbidden_words as forbidden_words
     from tuner.data.captions import apply_policy as apply_policy
-    from tuner.data.folder import TrainingSet as TrainingSet
-    from tuner.data.folder import TrainingSets as TrainingSets
-    from tuner.data.folder import read_folder as read_folder
+    from tuner.data.folder import (
+        TrainingSet as TrainingSet,
+        TrainingSets as TrainingSets,
+        read_folder as read_folder,
+    )
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image as Pictures
-from PIL import ImageColor
+from PIL import Image as Pictures, ImageColor
 
 from metrics.contract import Image
 from tuner.data.caption_files import CaptionSource, caption_of, read_metadata, sidecar

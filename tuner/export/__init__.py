@@ -8,8 +8,5 @@ if TYPE_CHECKING:
     from tuner.export.model import export_trial as export_trial
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "model": ["export_trial"],
-    },
+    __name__, submod_attrs={"model": ["export_trial"]}
 )

@@ -6,11 +6,12 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from tuner.judging.calibration import Trust as Trust
-    from tuner.judging.score_folder import find_pictures as find_pictures
-    from tuner.judging.score_folder import judge as judge
-    from tuner.judging.score_folder import open_judges as open_judges
-    from tuner.judging.selfcheck import judge_reports as judge_reports
-    from tuner.judging.selfcheck import score_cases as score_cases
+    from tuner.judging.score_folder import (
+        find_pictures as find_pictures,
+        judge as judge,
+        open_judges as open_judges,
+    )
+    from tuner.judging.selfcheck import judge_reports as judge_reports, score_cases as score_cases
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -11,9 +11,5 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={
-        "building.build": ["build"],
-        "dataset": ["named_folder"],
-        "render": ["draw"],
-    },
+    submod_attrs={"building.build": ["build"], "dataset": ["named_folder"], "render": ["draw"]},
 )

@@ -9,8 +9,14 @@ from pathlib import Path
 
 import huggingface_hub
 
-from metrics.detectors.models import BUNDLES, LIBRARY_MODELS, LibraryModel, TaskBundle, available
-from metrics.detectors.models import cache_folder as judges_cache
+from metrics.detectors.models import (
+    BUNDLES,
+    LIBRARY_MODELS,
+    LibraryModel,
+    TaskBundle,
+    available,
+    cache_folder as judges_cache,
+)
 from tuner.storage import shipped
 from tuner.text import byte_size
 

@@ -9,8 +9,7 @@ from rich import box
 from rich.table import Table
 
 from metrics.contract import Measure
-from metrics.sets.measures import NAMES as SET_MEASURES
-from metrics.sets.measures import as_objective
+from metrics.sets.measures import NAMES as SET_MEASURES, as_objective
 from tuner.judging.calibration import marked
 from tuner.results.extras import ExtraTable, extra_tables
 from tuner.results.results import Results, _limits, front

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from tuner.space.load import load_study as load_study
     from tuner.space.suite import SuiteConfig as SuiteConfig
     from tuner.space.train_config import TrainConfig as TrainConfig
-    from tuner.space.write import space_hash as space_hash
-    from tuner.space.write import to_yaml as to_yaml
+    from tuner.space.write import space_hash as space_hash, to_yaml as to_yaml
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

@@ -13,8 +13,7 @@ from tuner.errors import ConfigError
 from tuner.space.config import StudyConfig
 from tuner.space.file import Tree, assignment, load_tree, overlay
 from tuner.space.parameters import Fixed
-from tuner.space.paths import data_path as data_word
-from tuner.space.paths import model_path
+from tuner.space.paths import data_path as data_word, model_path
 from tuner.space.problems import Problem, check_model
 from tuner.space.recipe_rules import read_recipe_keys, with_recipes
 from tuner.space.rules import (

@@ -6,8 +6,13 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PrivateAttr, StringConstraints, field_validator
-from pydantic import model_validator as check
+from pydantic import (
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    field_validator,
+    model_validator as check,
+)
 
 from metrics.contract import Prompt, Sex
 from tuner.space.sizes import SIZE_RULE, as_text, parse_size

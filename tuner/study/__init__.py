@@ -11,9 +11,5 @@ if TYPE_CHECKING:
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,
-    submod_attrs={
-        "check": ["check_study"],
-        "confirm": ["run_confirm"],
-        "study": ["run_study"],
-    },
+    submod_attrs={"check": ["check_study"], "confirm": ["run_confirm"], "study": ["run_study"]},
 )

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from tuner.trial.messages import RepeatWork as RepeatWork
-    from tuner.trial.messages import Rung as Rung
-    from tuner.trial.messages import TrialWork as TrialWork
+    from tuner.trial.messages import RepeatWork as RepeatWork, Rung as Rung, TrialWork as TrialWork
     from tuner.trial.setup import open_bench as open_bench
     from tuner.trial.trial import run_trial as run_trial
     from tuner.trial.workbench import Workbench as Workbench

@@ -11,8 +11,7 @@ from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
-from PIL import Image as Pictures
-from PIL import ImageDraw, ImageFont
+from PIL import Image as Pictures, ImageDraw, ImageFont
 
 from metrics.contract import Sample, Score, ScoredSample
 from tuner.data.picture_file import pixelated

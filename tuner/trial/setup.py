@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from metrics.contract import Image as Picture
-from metrics.contract import Prompt, Sample, ScoredSample
+from metrics.contract import Image as Picture, Prompt, Sample, ScoredSample
 from metrics.scoring import with_features
 from metrics.sets.memory import Memory
 from tuner.data import TrainingSet, TrainingSets

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from tuner.worker.attempts import repeat_attempts as repeat_attempts
-    from tuner.worker.attempts import trial_attempts as trial_attempts
-    from tuner.worker.worker import Worker as Worker
-    from tuner.worker.worker import WorkerLostError as WorkerLostError
+    from tuner.worker.attempts import (
+        repeat_attempts as repeat_attempts,
+        trial_attempts as trial_attempts,
+    )
+    from tuner.worker.worker import Worker as Worker, WorkerLostError as WorkerLostError
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(
     __name__,

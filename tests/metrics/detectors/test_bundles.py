@@ -4,8 +4,10 @@ import io
 import zipfile
 
 import pytest
-from mediapipe.tasks.metadata import metadata_schema_py_generated as metadata
-from mediapipe.tasks.metadata import schema_py_generated as schema
+from mediapipe.tasks.metadata import (
+    metadata_schema_py_generated as metadata,
+    schema_py_generated as schema,
+)
 
 from metrics.detectors.bundles import Normalisation, bundle, with_metadata
 from metrics.detectors.models import fetch

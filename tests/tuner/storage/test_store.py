@@ -19,8 +19,7 @@ from metrics.contract import (
     ScoredSample,
 )
 from tuner.errors import DiskError, TunerError
-from tuner.storage import Store, StudyFolder
-from tuner.storage import store as store_module
+from tuner.storage import Store, StudyFolder, store as store_module
 from tuner.storage.rows import RungRow, StudyRow
 from tuner.storage.sqlite import database_error
 
