@@ -152,7 +152,7 @@ def measured(folder: StudyFolder) -> Arm:
         samples = [len(store.samples(one.trial, one.step)) for of in rungs for one in of]
     ends = [one.rung.objectives for one in results.scored if one.trial.state == "complete"]
     found = read_confirmation(folder, results)
-    confirmed = found.verdict.ranked if found and found.verdict else ()
+    confirmed = found.ranking.ranked if found and found.ranking else ()
     return Arm(
         trials=results.finished,
         complete=len(ends),

@@ -82,9 +82,9 @@ def winner_of(folder: StudyFolder) -> tuple[Results, Ranked]:
     """The study and its confirmed winner. Raises SystemExit where there is none."""
     results = read_results(folder)
     found = read_confirmation(folder, results)
-    if found is None or found.verdict is None or found.verdict.winner is None:
+    if found is None or found.ranking is None or found.ranking.winner is None:
         raise SystemExit(f"{folder.root} has no confirmed winner; run `tuner confirm` on it")
-    return results, found.verdict.winner
+    return results, found.ranking.winner
 
 
 def other_noise(folder: StudyFolder, seeds: int) -> SuiteConfig:

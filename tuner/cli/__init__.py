@@ -1,4 +1,4 @@
-"""Command line: the verbs, the live view, and the one place that prints errors."""
+"""Command line: the commands, the live view, and the printing of errors."""
 
 from typing import TYPE_CHECKING
 

@@ -1,6 +1,6 @@
 """Commands for existing pictures: judge them, label them, measure the judges.
 
-As in cli.py, slow imports are inside the command that needs them.
+As in app.py, slow imports are inside the command that needs them.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A trial's LoRA as one file for other programs, checked before it is in its place.
+"""Export of a trial's LoRA as one file for other programs, checked before it is moved into place.
 
-The file is loaded as a user would load it, by diffusers into a base of its own, and once more by
-adding `alpha / rank * up @ down` to the weights without any LoRA code; both must draw what the
-study drew.
+The file is loaded twice: by diffusers, as a user would load it, and by adding
+`alpha / rank * up @ down` to the weights of the base without any LoRA code. Both must draw the
+study's samples again.
 """
 
 from __future__ import annotations
@@ -36,22 +36,23 @@ from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.rows import RungRow
 
 Names = Literal["kohya", "diffusers"]
-
+"""Naming of a file's tensors: kohya's, or that of diffusers and PEFT."""
 
 _DORA_NOTES = (
-    "a DoRA: ComfyUI and Forge scale it by other lengths and A1111 along the inputs, so that they "
-    "draw it differently, and diffusers drops its scales; --format diffusers is what was scored",
+    "a DoRA: ComfyUI and Forge normalise it by other lengths and A1111 along the inputs, so they "
+    "draw it differently, and diffusers ignores its scales; --format diffusers draws as scored",
 )
 _KINDS = {"lora": "LoRA for", "dreambooth": "DreamBooth of"}
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What was written and how it was checked.
+    """The written LoRA file and the results of its check.
 
-    `modules` is how many layers the file changes, all of which the base has. The differences are
-    the largest of a channel in [0, 1] to the study's samples of `cells` cells, drawn with the
-    file loaded by diffusers and with it merged by hand; None when the samples are gone.
+    `modules` is the number of layers that the file changes; the base has all of them. The
+    differences are the largest of any channel, in [0, 1], between the study's samples of `cells`
+    cells and the same cells drawn with the file, loaded by diffusers and merged by hand; None if
+    the study's samples are gone.
     """
 
     path: Path
@@ -63,7 +64,7 @@ class ExportReport:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The report in words, for a terminal."""
+        """The report in words, a line each."""
         checked = f"{self.modules} of {self.modules} modules are in the base, all values finite"
         if self.diffusers_difference is None:
             gone = "not compared with the study's samples: they are gone"
@@ -88,10 +89,10 @@ def export(
 ) -> ExportReport:
     """Write the LoRA of `trial`'s last rung, or of the rung of `choice`, to `out` and check it.
 
-    What `choice` was confirmed with stands in the metadata in place of the study's own numbers.
-    `names` are kohya's (ComfyUI, A1111, Forge, and diffusers too) or those of diffusers and PEFT.
-    Raises TunerError when `out` exists (without `force`) or the trial has no rung, ExportError
-    when the file does not draw what the study drew; `out` is then as it was.
+    The confirmed numbers of `choice` replace the study's own numbers in the metadata. `names` are
+    kohya's (ComfyUI, A1111, Forge, and also diffusers) or those of diffusers and PEFT. Raises
+    TunerError if `out` exists (without `force`) or the trial has no rung, ExportError if the file
+    does not draw the study's samples again; `out` is then unchanged.
     """
     if out.suffix != ".safetensors":
         raise TunerError(f"{out} must end in .safetensors")
@@ -115,9 +116,9 @@ def export(
 
 
 def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungRow:
-    """The trial's rung at `step`, or the last one whose file is there.
+    """Return the trial's rung at `step`, by default the last one, among those whose file exists.
 
-    Raises TunerError where there is none.
+    Raises TunerError if there is none.
     """
     with Store(folder.results_db, read_only=True) as store:
         rungs = [
@@ -127,15 +128,17 @@ def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungR
         ]
         known = [row.number for row in store.trials() if store.rungs(row.number)]
     if not rungs:
-        there = ", ".join(map(str, known)) or "none"
-        raise TunerError(f"trial {trial} of {folder.name} has no LoRA (trials that have: {there})")
+        others = ", ".join(map(str, known)) or "none"
+        raise TunerError(
+            f"trial {trial} of {folder.name} has no LoRA (trials that have one: {others})"
+        )
     return rungs[-1]
 
 
 def file_metadata(
     base: BaseModel, config: StudyConfig, train: TrainConfig, rung: RungRow
 ) -> dict[str, str]:
-    """What a file of the rung says of itself: how it was trained and how it was scored."""
+    """Return the metadata of a rung's file: its training, its study and its scores."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     metadata = training_metadata(base, train, rung.step) | {
         "modelspec.date": now,
@@ -154,20 +157,21 @@ def file_metadata(
 
 
 def confirmed_metadata(choice: Choice | None) -> dict[str, str]:
-    """What the file is known by: fresh samples, or only those that chose it."""
+    """Return the confirmed numbers and the reasons as metadata, or "no" if unconfirmed."""
     if choice is None or choice.winner is None:
         return {"tuner.confirmed": "no"}
-    told = choice.winner.objectives
-    found = {"tuner.confirmed": "; ".join(choice.why)}
-    return found | {f"tuner.{name}": _number(one) for name, one in told.items()}
+    metadata = {"tuner.confirmed": "; ".join(choice.why)}
+    for name, objective in choice.winner.objectives.items():
+        metadata[f"tuner.{name}"] = _number(objective)
+    return metadata
 
 
-def _number(one: Objective) -> str:
-    return f"{one.value:.4f} [{one.low:.4f}, {one.high:.4f}]"
+def _number(objective: Objective) -> str:
+    return f"{objective.value:.4f} [{objective.low:.4f}, {objective.high:.4f}]"
 
 
 def write_lora(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
-    """Twice: the hash of the tensors stands in the header of the second."""
+    """Write the LoRA; a second pass puts the tensors' hash into the header."""
     dotted = _dotted(base)
     metadata = dict(lora.metadata)
     for _ in range(2):
@@ -193,7 +197,7 @@ def _dotted(base: BaseModel) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _for_diffusers(path: Path, lora: LoraFile, base: BaseModel) -> Iterator[Path]:
-    """The file, but of a DoRA a copy in diffusers' names: from kohya's it drops the scales."""
+    """Yield the file, or for a DoRA a copy in diffusers' names, which keeps its scales there."""
     if not _is_dora(lora):
         yield path
         return
@@ -206,7 +210,7 @@ def _for_diffusers(path: Path, lora: LoraFile, base: BaseModel) -> Iterator[Path
 def _check(
     path: Path, base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image]
 ) -> ExportReport:
-    """Draw the cells of `stored` with the file loaded in both ways. `base` is used up by it."""
+    """Draw the cells of `stored` with the file loaded in both ways; this changes `base`."""
     lora = read_file(path)
     by_diffusers, by_hand = None, None
     with quiet(), _for_diffusers(path, lora, base) as readable:

@@ -1,7 +1,8 @@
-"""A trial's result for other programs, whatever its method: a LoRA, or the whole model.
+"""Export of a trial's result for other programs: a LoRA, or the whole model of DreamBooth.
 
-DreamBooth's model is written as one .safetensors file in the original layout, as a folder in
-diffusers' layout, or as a LoRA that comes near it; what was written is read back and drawn.
+The whole model is written as one .safetensors file in the original layout, as a folder in
+diffusers' layout, or as a LoRA that approximates it. A file or folder is read back and must draw
+the study's samples again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ _LAYERS = "attention+feed_forward+convolutions"
 
 @dataclass(frozen=True)
 class ModelReport:
-    """What was written, in words, a line each."""
+    """The path that was written and the report in words, a line each."""
 
     path: Path
     lines: tuple[str, ...]
@@ -57,12 +58,13 @@ def export_trial(
     force: bool = False,
     lora_rank: int | None = None,
 ) -> ExportReport | ModelReport:
-    """Write what the chosen trial trained to `out`, in the form that its method and `out` ask for.
+    """Write the chosen trial's LoRA or whole model to `out` and check it.
 
-    A LoRA is written by `tuner.export`. DreamBooth's model goes into one file where `out` ends in
-    .safetensors, else into a folder; with `lora_rank` into a LoRA of that rank. Raises TunerError
-    when `out` exists (without `force`) or the trial has no rung, ExportError when what was
-    written does not draw what the study drew; `out` is then as it was.
+    A LoRA is written as one file in the naming `names`. DreamBooth's model is written as one file
+    if `out` ends in .safetensors, else as a folder; with `lora_rank` as a LoRA of that rank, which
+    is not compared with the samples. Raises TunerError if `out` exists (without `force`) or the
+    trial has no rung, ExportError if the result does not draw the study's samples again; `out` is
+    then unchanged.
     """
     trial = choice.trial
     train = read_yaml(folder.trial(trial).train_yaml)
@@ -83,7 +85,7 @@ def export_trial(
     metadata |= confirmed_metadata(choice)
     stored = stored_cells(folder, rung, config.base)
     if lora_rank is not None:
-        return _as_lora(base, rung.lora, out, names, (lora_rank, metadata))
+        return _as_lora(base, rung.lora, out, names, lora_rank, metadata)
     dreambooth.put_on(base, rung.lora)
     write = _as_folder if not out.suffix else _as_file
     part = out.with_name(f".{out.stem}.part{out.suffix}")
@@ -92,8 +94,8 @@ def export_trial(
         lines = [f"the whole model, {byte_size(_size(part))} in float16"]
         if stored:
             read_back.clip_skip = train.clip_skip
-            found = difference(read_back, config.suite, stored, "read back by diffusers")
-            lines.append(f"{len(stored)} samples drawn anew differ by at most {found:.4f}")
+            apart = difference(read_back, config.suite, stored, "read back by diffusers")
+            lines.append(f"{len(stored)} samples drawn anew differ by at most {apart:.4f}")
         _put(part, out)
     finally:
         _remove(part)
@@ -108,18 +110,18 @@ def _as_file(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel
         "feature_extractor": None,
         "requires_safety_checker": False,
     }
-    if not Path(source).is_file():  # a checkpoint's architecture is known by its keys
+    if not Path(source).is_file():  # diffusers knows a checkpoint file's architecture by its keys
         parts["config"] = source
     pipeline = StableDiffusionPipeline.from_single_file(str(path), local_files_only=True, **parts)
     return _read_back(base, pipeline)
 
 
 def _as_folder(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel:
-    with quiet():  # it warns of parts that have to stay float32, and names none
+    with quiet():  # diffusers warns that some parts must stay float32, without naming any
         base.pipeline.to(torch.float16)
     base.pipeline.save_pretrained(path)
-    # transformers opens a part in the type that its configuration names, diffusers in float32:
-    # left at float16, such a folder ends in mixed types.
+    # transformers loads the text encoder in the dtype of its configuration, diffusers the other
+    # parts in float32: with float16 here, the loaded model would have mixed dtypes.
     config = path / "text_encoder" / "config.json"
     text = json.loads(config.read_text("utf-8")) | {"dtype": "float32"}
     write_text(config, json.dumps(text, indent=2, sort_keys=True) + "\n")
@@ -134,9 +136,8 @@ def _read_back(base: BaseModel, pipeline: StableDiffusionPipeline) -> BaseModel:
 
 
 def _as_lora(
-    base: BaseModel, weights: Path, out: Path, names: Names, wanted: tuple[int, dict[str, str]]
+    base: BaseModel, weights: Path, out: Path, names: Names, rank: int, metadata: dict[str, str]
 ) -> ModelReport:
-    rank, metadata = wanted
     before = _matrices(base)
     dreambooth.put_on(base, weights)
     metadata |= {
@@ -149,12 +150,13 @@ def _as_lora(
         raise TunerError("training changed no layer that a LoRA can change; nothing was written")
     with replacing(out) as temporary:
         write_lora(temporary, lora, base, names)
-    told = f"rank {rank} holds {share:.1%} of the squared change of {len(lora.modules)} layers"
-    return ModelReport(out, (told, "a LoRA of a whole model only comes near it: compare pictures"))
+    held = f"rank {rank} holds {share:.1%} of the squared change of {len(lora.modules)} layers"
+    note = "a LoRA only approximates a whole model: compare pictures"
+    return ModelReport(out, (held, note))
 
 
 def _matrices(base: BaseModel) -> dict[Component, dict[str, torch.Tensor]]:
-    """The weights of every layer that LoRAs of this base may change, copied."""
+    """Return copies of the weights of all layers that a LoRA of this base can change."""
     return {
         component: {
             name: model.get_submodule(name).weight.detach().clone()  # type: ignore[operator,union-attr]

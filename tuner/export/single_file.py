@@ -1,7 +1,7 @@
 """Write a Stable Diffusion as one .safetensors file in the original layout.
 
-A1111, Forge and ComfyUI read a whole model like that. diffusers reads the layout and has no writer
-for it. Names follow CompVis's latent-diffusion, and for the text encoder transformers'.
+A1111, Forge and ComfyUI read a whole model in this layout. diffusers reads it too, but cannot write
+it. Names follow CompVis's latent-diffusion, and for the text encoder transformers'.
 """
 
 from __future__ import annotations

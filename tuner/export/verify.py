@@ -21,42 +21,44 @@ from tuner.storage.rows import RungRow
 from tuner.trial.keep import is_flagged
 
 MOST_DIFFERENCE = 2e-2 + 1 / 255
-"""Largest difference of a channel in [0, 1] between two drawings of a cell: float16 weights, and
-the rounding of a PNG."""
+"""Largest allowed difference of a channel, in [0, 1], between two drawings of a cell.
 
+It allows for float16 weights and for the rounding of a PNG.
+"""
 
 _CELLS = 4
 
 
 class ExportError(TunerError):
-    """The exported file does not do what the trial's own did; nothing was written."""
+    """Error: the exported file draws other pictures than the study did; nothing was written."""
 
 
 def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Image]:
-    """Some of the rung's samples as they lie in the study, by cell, spread over the prompts."""
+    """Read up to four of the rung's samples, spread over the prompts, by cell."""
     with Store(folder.results_db, read_only=True) as store:
         rows = store.samples(rung.trial, rung.step)
-    # A flagged picture of a real base lies there pixelated: nothing to compare with.
+    # With a real base, flagged pictures are stored pixelated and cannot be compared.
     hidden = [base != MANNEQUIN and is_flagged(row.scores) for row in rows]
-    there = [row for row, gone in zip(rows, hidden, strict=True) if row.path.is_file() and not gone]
-    spread = np.linspace(0, len(there) - 1, min(_CELLS, len(there))).round().astype(int)
-    return {there[place].cell: _read_png(there[place].path) for place in spread}
+    pairs = zip(rows, hidden, strict=True)
+    usable = [row for row, pixelated in pairs if row.path.is_file() and not pixelated]
+    spread = np.linspace(0, len(usable) - 1, min(_CELLS, len(usable))).round().astype(int)
+    return {usable[index].cell: _read_png(usable[index].path) for index in spread}
 
 
 def difference(base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], how: str) -> float:
-    """The largest difference of a channel in [0, 1] between `stored` and the cells drawn anew.
+    """Return the largest difference of a channel, in [0, 1], of the cells drawn anew from `stored`.
 
-    `how` the file was loaded stands in the ExportError that is raised above MOST_DIFFERENCE.
+    Raises ExportError above MOST_DIFFERENCE; its message says `how` the file was loaded.
     """
     drawn = draw(base.pipeline, suite, list(stored), base.clip_skip)
-    difference = _largest_difference(drawn, list(stored.values()))
-    if difference > MOST_DIFFERENCE:
+    largest = _largest_difference(drawn, list(stored.values()))
+    if largest > MOST_DIFFERENCE:
         raise ExportError(
-            f"the file, {how}, draws pictures that differ from the study's by {difference:.3f} "
+            f"the file, {how}, draws pictures that differ from the study's by {largest:.3f} "
             f"(allowed {MOST_DIFFERENCE:.3f}); nothing was written. Are the base and the versions "
             "of torch and diffusers those of the study (study.yaml names them)?"
         )
-    return difference
+    return largest
 
 
 def _largest_difference(drawn: Sequence[Image], stored: Sequence[Image]) -> float:
@@ -71,7 +73,10 @@ def _read_png(path: Path) -> Image:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """diffusers warns of a LoRA without text encoder, peft of alpha patterns: both are meant."""
+    """Silence the warnings of diffusers and PEFT in this block.
+
+    diffusers warns if a LoRA has no text encoder, PEFT about alpha patterns; both are intended.
+    """
     before = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
     try:

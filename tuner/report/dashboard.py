@@ -1,8 +1,8 @@
 """The study in optuna-dashboard: each trial with its grids and a note, the objectives by name.
 
-The dashboard has no password: it listens on this machine only, unless it is told otherwise in so
-many words, and answers only requests that name this machine, so that no web page can reach it
-under a name of its own.
+The dashboard has no password. Without `expose` it listens on this machine only and answers only
+requests whose Host header names this machine, so that no web page can reach it under another host
+name (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -39,11 +39,10 @@ _Start = Callable[..., Any]
 _App = Callable[[dict[str, Any], _Start], Iterable[bytes]]
 
 
-def prepare(study: optuna.Study, folder: StudyFolder) -> None:
-    """Give each trial that is over a note with its numbers and its last grid, and the study one
-    with the base's.
+def add_notes(study: optuna.Study, folder: StudyFolder) -> None:
+    """Add a note with numbers and last grid to each finished trial, and the base's to the study.
 
-    What is there already stays, also notes that the user changed.
+    Existing notes are kept, including those that the user changed.
     """
     results, marks = read_results(folder), study_marks(folder)
     if results.base and not get_note(study):
@@ -51,10 +50,11 @@ def prepare(study: optuna.Study, folder: StudyFolder) -> None:
             attach_picture(study, results.base.grid, "base.png", folder.artifacts)
         grid = _addresses(study, folder, [results.base.grid])
         save_note(study, f"# {results.study.name}\n\n{_body(results.base, results, marks, grid)}")
-    over = {one.number: one for one in study.get_trials(deepcopy=False) if one.state.is_finished()}
+    trials = study.get_trials(deepcopy=False)
+    over = {trial.number: trial._trial_id for trial in trials if trial.state.is_finished()}
     for row in results.trials:
         if row.number in over:
-            trial = optuna.Trial(study, over[row.number]._trial_id)
+            trial = optuna.Trial(study, over[row.number])
             _describe(trial, folder, row, results, marks)
 
 
@@ -81,33 +81,33 @@ def _describe(
 def _addresses(
     owner: optuna.Study | optuna.Trial, folder: StudyFolder, grids: Sequence[Path]
 ) -> str | None:
-    """The address in the dashboard of the last of `grids`, which are in the order of their names.
+    """Return the dashboard's address of the last of `grids`, which are sorted by file name.
 
-    Optuna notes an artifact before it writes it: a disk that was full leaves the note alone, and
-    the dashboard answers such a trial with an error. A file that is missing is put back here.
+    Optuna records an artifact before it writes the file. After a full disk only the record exists,
+    and the dashboard shows an error for that trial; so a missing file is copied here again.
     """
     known = sorted(get_all_artifact_meta(owner), key=lambda meta: meta.filename)
     for meta, grid in zip(known, grids, strict=False):
-        kept = folder.artifacts / meta.artifact_id
-        if not kept.is_file() and grid.is_file():
-            with replacing(kept) as temporary:
+        artifact = folder.artifacts / meta.artifact_id
+        if not artifact.is_file() and grid.is_file():
+            with replacing(artifact) as temporary:
                 shutil.copyfile(grid, temporary)
     return get_artifact_path(owner, known[-1].artifact_id) if known else None
 
 
 def _body(rung: RungRow, results: Results, marks: frozenset[str], grid: str | None) -> str:
-    """A table of the rung's numbers, with the base's beside them, and the grid."""
+    """Return a Markdown table of the rung's and the base's numbers, and the grid."""
     base = results.base
     lines = ["| | value and 95 % interval | judged | base |", "|---|---|---|---|"]
-    for found, before in (
+    for values, base_values in (
         (rung.objectives, base.objectives if base else {}),
         (rung.rates, base.rates if base else {}),
     ):
-        lines += [_line(one, before.get(name), marks) for name, one in found.items()]
-    before_lora = base.measures if base else {}
+        lines += [_line(value, base_values.get(name), marks) for name, value in values.items()]
+    of_base = base.measures if base else {}
     lines += [
-        f"| {name} | {measured(one)} | {one.n} of {one.total} | {measured(before_lora.get(name))} |"
-        for name, one in rung.measures.items()
+        f"| {name} | {measured(each)} | {each.n} of {each.total} | {measured(of_base.get(name))} |"
+        for name, each in rung.measures.items()
         if name not in rung.objectives
     ]
     if marks & {*rung.objectives, *rung.rates}:
@@ -117,10 +117,10 @@ def _body(rung: RungRow, results: Results, marks: frozenset[str], grid: str | No
     return f"{where}\n\n" + "\n".join(lines) + picture
 
 
-def _line(one: Objective, before: Objective | None, marks: frozenset[str]) -> str:
-    base = interval(before) if before else "-"
-    name = marked(one.name, marks).replace(MARK, f"\\{MARK}")  # Markdown would make it emphasis
-    return f"| {name} | {interval(one)} | {one.n} of {one.total} | {base} |"
+def _line(value: Objective, base: Objective | None, marks: frozenset[str]) -> str:
+    of_base = interval(base) if base else "-"
+    name = marked(value.name, marks).replace(MARK, f"\\{MARK}")  # Markdown would make it emphasis
+    return f"| {name} | {interval(value)} | {value.n} of {value.total} | {of_base} |"
 
 
 def serve_dashboard(
@@ -128,22 +128,22 @@ def serve_dashboard(
 ) -> None:
     """Run the dashboard until Ctrl-C; trials that end meanwhile get their grids and notes.
 
-    Raises ConfigError for a host that others can reach without `expose`, and TunerError for a
-    port that is taken.
+    Raises ConfigError if other machines can reach the host and `expose` is not set, and TunerError
+    if the port is in use.
     """
     if host not in LOOPBACK and not expose:
         raise ConfigError(
             f"the dashboard has no password, and on {host} everyone who reaches this machine "
-            "could change or delete the study; add --expose if that is meant"
+            "could change or delete the study; add --expose if you want that"
         )
     _refuse_taken(host, port)
     with storage(folder) as memory:
         study = existing(memory, folder)
-        prepare(study, folder)
+        add_notes(study, folder)
         store = FileSystemArtifactStore(folder.artifacts)
         app: _App = wsgi(memory, artifact_store=store)
         if not expose:
-            app = only_named(app, (*LOOPBACK, host))
+            app = allow_hosts(app, (*LOOPBACK, host))
         with make_server(host, port, app, _ThreadedServer, _SilentHandler) as server:
             stop = threading.Event()
             thread = threading.Thread(target=_refresh, args=(folder, stop), daemon=True)
@@ -157,8 +157,8 @@ def serve_dashboard(
                 thread.join(timeout=5)
 
 
-def only_named(app: _App, names: Iterable[str]) -> _App:
-    """`app`, answering only requests whose Host header is one of `names`."""
+def allow_hosts(app: _App, names: Iterable[str]) -> _App:
+    """Return `app` with a guard: it answers only requests whose Host header is one of `names`."""
     allowed = set(names)
 
     def guarded(environ: dict[str, Any], start: _Start) -> Iterable[bytes]:
@@ -176,9 +176,9 @@ def _refresh(folder: StudyFolder, stop: threading.Event) -> None:
     while not stop.wait(_REFRESH_SECONDS):
         try:
             with storage(folder) as memory:
-                prepare(existing(memory, folder), folder)
+                add_notes(existing(memory, folder), folder)
         except (TunerError, optuna.exceptions.StorageInternalError):
-            # The run that writes the study holds the database: the next round comes soon.
+            # The running study has locked the database; the next refresh tries again.
             continue
 
 
@@ -198,4 +198,4 @@ class _ThreadedServer(ThreadingMixIn, WSGIServer):
 
 class _SilentHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not worth a line each."""
+        """Print nothing: a line for each request would be noise."""

@@ -1,6 +1,6 @@
 """The report as a page: one HTML text with its pictures, its charts' data and its scripts inside.
 
-The page asks the network for nothing, and says so to the browser in its security policy.
+The page loads nothing from the network; its content security policy makes the browser enforce it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import errno
 import itertools
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,13 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from metrics.contract import Objective
 from tuner.errors import TunerError
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
 from tuner.report.findings import QUESTIONS
 from tuner.report.pictures import Shown, Wall, as_json, judges, key, pictures
 from tuner.report.verdicts import COLUMNS, RULE, cells, verdict_rows
 from tuner.results import read_series, read_study_data
-from tuner.results.answer import Answer, answer
+from tuner.results.answer import Answer, answer as answer_of
 from tuner.results.course import agreements, causes, course, hypervolumes, phase_seconds
 from tuner.results.effects import Interval, effects, excludes_zero
 from tuner.results.extras import extra_tables
@@ -31,13 +31,21 @@ from tuner.results.study_data import StudyData
 from tuner.storage import StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
-from tuner.storage.rows import json_text
+from tuner.storage.rows import RungRow, TrialRow, json_text
 from tuner.storage.store import utc_now
 from tuner.text import interval, words
 
 
-def page(data: StudyData, found: Answer, pictures: Wall) -> str:
-    """The whole page."""
+@dataclass(frozen=True)
+class PromptColumns:
+    """A prompt of the wall and the number of its columns."""
+
+    text: str
+    count: int
+
+
+def render_page(data: StudyData, answer: Answer, pictures: Wall) -> str:
+    """Return the whole page as HTML."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("tuner.report"),
         autoescape=True,
@@ -45,19 +53,19 @@ def page(data: StudyData, found: Answer, pictures: Wall) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"interval": interval, "signed": signed, "words": words}
+    environment.filters |= {"interval": interval, "signed": signed_interval, "words": words}
     return environment.get_template("report.html").render(
         data=data,
         study=data.results.study,
-        answer=found,
+        answer=answer,
         pictures=pictures,
-        written=minutes(utc_now()),
-        begun=minutes(data.results.study.begun),
+        written=to_the_minute(utc_now()),
+        begun=to_the_minute(data.results.study.begun),
         questions=QUESTIONS,
-        commands=commands(data, found),
-        facts=Markup(_in_script(_facts(data, found, pictures))),
+        commands=commands(data, answer),
+        facts=Markup(_in_script(_facts(data, answer, pictures))),
         plotly=Markup(get_plotlyjs()),
-        prompts=prompt_groups(pictures),
+        prompts=prompt_columns(pictures),
         judges=judges(data),
         extras=extra_tables(data.folder, data.results),
         key=key,
@@ -66,57 +74,58 @@ def page(data: StudyData, found: Answer, pictures: Wall) -> str:
     )
 
 
-def commands(data: StudyData, found: Answer) -> dict[str, str]:
-    """The commands that the page tells: to export the answer, to see more, to run it again."""
+def commands(data: StudyData, answer: Answer) -> dict[str, str]:
+    """Return the commands on the page: run again, dashboard, and for an answer export, confirm."""
     folder = data.folder
     name = shlex.quote(study_name(folder, DEFAULT_STUDIES))
     out = shlex.quote(f"{folder.name}.safetensors")
-    told = {
+    lines = {
         "again": f"tuner run {shlex.quote(str(folder.study_yaml))} --studies again",
         "dashboard": f"tuner dashboard {name}",
     }
-    if found.trial is not None:
-        asked = "" if found.verdict else f" --trial {found.trial}"  # by itself it takes the winner
-        told["export"] = f"tuner export {name}{asked} -o {out}"
-        told["confirm"] = f"tuner confirm {name}"
-    return told
+    if answer.trial is not None:
+        option = "" if answer.ranking else f" --trial {answer.trial}"  # the default is the winner
+        lines["export"] = f"tuner export {name}{option} -o {out}"
+        lines["confirm"] = f"tuner confirm {name}"
+    return lines
 
 
-def signed(one: Any) -> str:
-    """A difference or an estimate with its interval: `+0.12 [-0.03, +0.27]`."""
-    return f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]".replace("-", "\N{MINUS SIGN}")
+def signed_interval(value: Any) -> str:
+    """Return a difference or an effect with its interval: `+0.12 [-0.03, +0.27]`."""
+    text = f"{value.value:+.2f} [{value.low:+.2f}, {value.high:+.2f}]"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
-def minutes(at: str) -> str:
-    """A time of the databases as people write it: `2026-11-22 09:15 UTC`."""
+def to_the_minute(at: str) -> str:
+    """Return a time of results.db in a readable form: `2026-11-22 09:15 UTC`."""
     return f"{at[:10]} {at[11:16]} UTC" if at.endswith("+00:00") else at
 
 
-def prompt_groups(pictures: Wall) -> list[tuple[str, int]]:
-    """The wall's prompts, each with the number of its columns."""
+def prompt_columns(pictures: Wall) -> list[PromptColumns]:
+    """Return the wall's prompts in order, each with the number of its columns."""
     first: Sequence[Shown] = next(iter(pictures.wall.values()), ())
-    grouped = itertools.groupby(first, key=lambda one: one.row.prompt.text)
-    return [(text, len(list(of))) for text, of in grouped]
+    grouped = itertools.groupby(first, key=lambda shown: shown.row.prompt.text)
+    return [PromptColumns(text, len(list(group))) for text, group in grouped]
 
 
 def _measured(data: StudyData) -> dict[str, Any]:
-    """What the study measured about its parameters and itself."""
+    """Return the template's values about parameters, rungs, times and causes of failure."""
     names, over = data.results.study.objectives, finished(data)
-    parameters = [one.parameters for one, _ in over]
+    parameters = [trial.parameters for trial, _ in over]
     phases = phase_seconds(data.phases)
-    done = [one for one in data.results.trials if one.seconds is not None]
+    seconds = [trial.seconds for trial in data.results.trials if trial.seconds is not None]
     return {
         "effects": {
             name: effects(parameters, [rung.objectives[name].value for _, rung in over])
             for name in names
         },
-        "known": known,
+        "known": is_clear,
         "over": len(over),
-        "stopped_words": _stopped_words(sum(one.state == "stopped" for one, _ in over)),
+        "stopped_words": _stopped_words(sum(trial.state == "stopped" for trial, _ in over)),
         "agreements": agreements(data.results.trials, data.rungs, names),
         "phases": phases,
         "longest": max(phases.values(), default=0.0),
-        "trial_seconds": [one.seconds for one in done],
+        "trial_seconds": seconds,
         "causes": causes(data.results.trials),
         "data_lines": [
             line.removeprefix("# data ").removeprefix("data: ")
@@ -127,14 +136,14 @@ def _measured(data: StudyData) -> dict[str, Any]:
 
 
 def _verdicts(data: StudyData) -> dict[str, Any]:
-    """What the runs of a study of recipes say of its hypotheses; nothing for a search."""
+    """Return the template's values about hypotheses; empty if the study has none."""
     if "\nhypotheses:" not in data.config:
         return {"verdicts": ()}
-    found = read_series([data.folder]).comparisons
+    comparisons = read_series([data.folder]).comparisons
     return {
-        "verdicts": verdict_rows(found),
+        "verdicts": verdict_rows(comparisons),
         "comparison_columns": COLUMNS,
-        "comparisons": [cells(one) for one in found],
+        "comparisons": [cells(comparison) for comparison in comparisons],
         "rule": RULE.replace("*", "").replace("`", ""),
     }
 
@@ -143,31 +152,34 @@ def _stopped_words(count: int) -> str:
     return f", {count} of them at the rung where they were stopped" if count else ""
 
 
-def known(estimate: Interval | None) -> bool:
-    """Whether an effect's interval lies on one side of zero."""
-    return estimate is not None and excludes_zero(estimate)
+def is_clear(effect: Interval | None) -> bool:
+    """Return True if an effect's interval lies on one side of zero."""
+    return effect is not None and excludes_zero(effect)
 
 
-def _facts(data: StudyData, found: Answer, pictures: Wall) -> dict[str, Any]:
-    """What the page's script draws and opens."""
+def _facts(data: StudyData, answer: Answer, pictures: Wall) -> dict[str, Any]:
+    """Return the data that the page's script draws in charts and shows in dialogs."""
     order = judges(data)
     samples = {
-        key(who): {one.row.cell: as_json(one, order, not on_wall) for one in shown}
+        key(who): {each.row.cell: as_json(each, order, not on_wall) for each in shown}
         for on_wall, group in ((True, pictures.wall), (False, pictures.others))
         for who, shown in group.items()
     }
     for end in pictures.extremes:
-        for one, _ in (*end.best, *end.worst):
-            samples.setdefault(one.key, {}).setdefault(one.row.cell, as_json(one, order, False))
-    cells = {row.cell: [row.prompt.text, row.seed] for of in data.samples.values() for row in of}
+        for shown, _ in (*end.best, *end.worst):
+            of_trial = samples.setdefault(shown.key, {})
+            of_trial.setdefault(shown.row.cell, as_json(shown, order, False))
+    cells = {
+        row.cell: [row.prompt.text, row.seed] for rows in data.samples.values() for row in rows
+    }
     steps = course(data.results.trials, data.last, data.results.study.objectives)
     return {
         "objectives": data.results.study.objectives,
-        "points": front_points(data, found.trial),
+        "points": front_points(data, answer.trial),
         "states": STATES,
         "effects": effect_points(data),
         "course": course_figure(steps, _base_volume(data)),
-        "trials": {str(one.number): _trial(data, one.number) for one in data.results.trials}
+        "trials": {str(trial.number): _trial(data, trial) for trial in data.results.trials}
         | ({"base": _base(data)} if data.results.base else {}),
         "samples": samples,
         "cells": cells,
@@ -176,21 +188,20 @@ def _facts(data: StudyData, found: Answer, pictures: Wall) -> dict[str, Any]:
     }
 
 
-def _trial(data: StudyData, number: int) -> dict[str, Any]:
-    row = next(one for one in data.results.trials if one.number == number)
-    rung = data.last.get(number)
-    told: dict[str, Any] = {
-        "title": f"Trial {number}: {row.state}",
+def _trial(data: StudyData, row: TrialRow) -> dict[str, Any]:
+    rung = data.last.get(row.number)
+    facts: dict[str, Any] = {
+        "title": f"Trial {row.number}: {row.state}",
         "reason": row.reason or "",
         "parameters": words(row.parameters),
-        "total": len(data.samples.get(number, ())),
+        "total": len(data.samples.get(row.number, ())),
     }
     if rung:
-        numbers = [*rung.objectives.values(), *rung.rates.values()]
-        told["numbers"] = [_numbers(one) for one in numbers]
-        told["step"] = rung.step
-        told["folder"] = data.folder.relative(data.folder.trial(number).rung(rung.step).samples)
-    return told
+        samples = data.folder.trial(row.number).rung(rung.step).samples
+        facts["numbers"] = _numbers(rung)
+        facts["step"] = rung.step
+        facts["folder"] = data.folder.relative(samples)
+    return facts
 
 
 def _base(data: StudyData) -> dict[str, Any]:
@@ -201,12 +212,16 @@ def _base(data: StudyData) -> dict[str, Any]:
         "reason": "",
         "parameters": data.results.study.base,
         "total": len(data.samples[None]),
-        "numbers": [_numbers(one) for one in (*rung.objectives.values(), *rung.rates.values())],
+        "numbers": _numbers(rung),
     }
 
 
-def _numbers(one: Objective) -> list[str]:
-    return [one.name, interval(one) if one.n else "-", f"{one.n} of {one.total}"]
+def _numbers(rung: RungRow) -> list[list[str]]:
+    values = (*rung.objectives.values(), *rung.rates.values())
+    return [
+        [value.name, interval(value) if value.n else "-", f"{value.n} of {value.total}"]
+        for value in values
+    ]
 
 
 def _base_volume(data: StudyData) -> float | None:
@@ -217,21 +232,21 @@ def _base_volume(data: StudyData) -> float | None:
 
 
 def _in_script(facts: dict[str, Any]) -> str:
-    """JSON that stands in a script element: nothing in it can end the element."""
+    """Return the facts as JSON for a script element; no text in them can end the element."""
     return json_text(facts).replace("<", "\\u003c")
 
 
 def write_report(folder: StudyFolder, out: Path | None = None) -> Path:
     """Write the report to `out`, by default beside results.db, and return its path.
 
-    The study is only read. Raises ConfigError for a folder in which no study was begun, TunerError
-    for a place that cannot be written.
+    The study is only read. Raises ConfigError if no study was begun in the folder, TunerError if
+    the report cannot be written.
     """
     path = out or folder.report
     data = read_study_data(folder)
-    answered = answer(data)
+    answer = answer_of(data)
     try:
-        write_text(path, page(data, answered, pictures(data, answered.trial)))
+        write_text(path, render_page(data, answer, pictures(data, answer.trial)))
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise

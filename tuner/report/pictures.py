@@ -9,7 +9,7 @@ from typing import Any
 
 from tuner.report.findings import QUESTIONS, READ, Drawing, Finding, Point, drawing, findings
 from tuner.report.thumbnails import Thumbnail, thumbnails
-from tuner.results.study_data import StudyData, Who
+from tuner.results.study_data import StudyData, TrialKey
 from tuner.storage.rows import SampleRow
 
 MOST_ROWS = 20
@@ -83,12 +83,12 @@ class Extremes:
 class Wall:
     """All samples of the page: `wall` in the order of its rows, `others` of trials not on it."""
 
-    wall: Mapping[Who, Sequence[Shown]]
-    others: Mapping[Who, Sequence[Shown]]
+    wall: Mapping[TrialKey, Sequence[Shown]]
+    others: Mapping[TrialKey, Sequence[Shown]]
     extremes: Sequence[Extremes]
 
 
-def key(who: Who) -> str:
+def key(who: TrialKey) -> str:
     """Return the name of a trial, or of the base, on the page."""
     return "base" if who is None else str(who)
 
@@ -134,8 +134,8 @@ def spread(rows: Sequence[SampleRow], count: int) -> list[SampleRow]:
 
 
 def extremes(
-    samples: Mapping[Who, Sequence[SampleRow]], judge: str
-) -> tuple[list[tuple[Who, SampleRow]], list[tuple[Who, SampleRow]]]:
+    samples: Mapping[TrialKey, Sequence[SampleRow]], judge: str
+) -> tuple[list[tuple[TrialKey, SampleRow]], list[tuple[TrialKey, SampleRow]]]:
     """Return a judge's best and worst samples, the most extreme first.
 
     One from each trial comes before a second from any: else one collapsed trial would fill the
@@ -160,16 +160,16 @@ def as_json(sample: Shown, order: Sequence[str], with_picture: bool) -> dict[str
     return values
 
 
-def _wall(data: StudyData, chosen: int | None) -> list[Who]:
+def _wall(data: StudyData, chosen: int | None) -> list[TrialKey]:
     """Return the base, the chosen trial, and the strongest others of the front."""
-    rows: list[Who] = [None] if None in data.samples else []
+    rows: list[TrialKey] = [None] if None in data.samples else []
     first = [] if chosen is None else [chosen]
     return rows + [*first, *(trial for trial in data.front if trial != chosen)][:MOST_ROWS]
 
 
 def _furthest(
-    samples: Mapping[Who, Sequence[SampleRow]], judge: str, sign: float
-) -> list[tuple[Who, SampleRow]]:
+    samples: Mapping[TrialKey, Sequence[SampleRow]], judge: str, sign: float
+) -> list[tuple[TrialKey, SampleRow]]:
     candidates = []
     for turn, (who, rows) in enumerate(samples.items()):
         judged = [(_value(row, judge), row) for row in rows]
@@ -183,12 +183,12 @@ def _furthest(
 
 
 def _valued(
-    judge: str, pairs: Iterable[tuple[Who, SampleRow]], small: Mapping[Path, Thumbnail]
+    judge: str, pairs: Iterable[tuple[TrialKey, SampleRow]], small: Mapping[Path, Thumbnail]
 ) -> list[tuple[Shown, float]]:
     return [(_shown(who, row, small), _value(row, judge) or 0.0) for who, row in pairs]
 
 
-def _shown(who: Who, row: SampleRow, small: Mapping[Path, Thumbnail]) -> Shown:
+def _shown(who: TrialKey, row: SampleRow, small: Mapping[Path, Thumbnail]) -> Shown:
     return Shown(
         key(who),
         row,

@@ -14,7 +14,7 @@ from tuner.report.tables import (
     trials_table,
 )
 from tuner.results import read_confirmation, read_results
-from tuner.results.confirmation import later, sentences, unconfirmed
+from tuner.results.confirmation import newer_lines, unconfirmed_line, winner_lines
 from tuner.results.course import agreements, rung_lines
 from tuner.results.results import Results, front
 from tuner.space.config import MANNEQUIN
@@ -26,9 +26,9 @@ from tuner.terminal import console
 
 
 def print_status(folder: StudyFolder, plain: bool = False) -> None:
-    """Print all that is known of one study: state, front, confirmation, measures, extras, trials.
+    """Print all results of one study: state, front, confirmation, measures, extras, trials.
 
-    Raises ConfigError for a folder in which no study was begun.
+    Raises ConfigError if no study was begun in the folder.
     """
     results, marks = read_results(folder), study_marks(folder)
     print(state_line(folder, results))
@@ -76,26 +76,26 @@ def print_rungs(results: Results) -> None:
 
 
 def print_confirmation(folder: StudyFolder, results: Results) -> None:
-    """Print what fresh noise showed of the strongest trials; nothing where none is complete."""
+    """Print the results on fresh noise of the strongest trials; nothing if no trial is complete."""
     if not front(results) or of_recipes(results):
         return
     confirmation = read_confirmation(folder, results)
-    if confirmation is None or confirmation.verdict is None:
-        lines = [unconfirmed(folder, confirmation)]
+    if confirmation is None or confirmation.ranking is None:
+        lines = [unconfirmed_line(confirmation, folder)]
     else:
-        lines = [*sentences(confirmation), *later(confirmation, folder)]
+        lines = [*winner_lines(confirmation), *newer_lines(confirmation, folder)]
     print()
     for line in lines:
         print(line)
 
 
 def of_recipes(results: Results) -> bool:
-    """Return True if the study compares named recipes, which have no best trial to look for."""
+    """Return True if the study compares named recipes; it then searches for no best trial."""
     return any(RECIPE in trial.parameters for trial in results.trials)
 
 
 def print_next(folder: StudyFolder, results: Results, default: Path) -> None:
-    """Print where the study is and the commands that follow; `default` is the studies' folder."""
+    """Print the study's folder and the next commands; `default` is the default studies folder."""
     name = study_name(folder, default)
     print(f"\nstudy folder: {folder.root}")
     if folder.report.is_file():
@@ -106,6 +106,6 @@ def print_next(folder: StudyFolder, results: Results, default: Path) -> None:
         print(f"  tuner verdicts {name}")
         return
     confirmation = read_confirmation(folder, results)
-    if front(results) and (confirmation is None or confirmation.verdict is None):
+    if front(results) and (confirmation is None or confirmation.ranking is None):
         print(f"  tuner confirm {name}")
     print(f"  tuner export {name} -o {folder.name}.safetensors")

@@ -1,4 +1,4 @@
-"""The answer of a study: which trial, how sure, and what it gains over the base."""
+"""The answer of a study: the trial to take, how sure that is, and its gains over the base."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from dataclasses import dataclass
 from metrics.contract import Objective, ScoredSample
 from metrics.objectives import Difference, paired_difference
 from tuner.errors import ConfigError
-from tuner.results.confirmation import Confirmation, later, sentences
-from tuner.results.results import Recommendation, Results, recommended
+from tuner.results.confirmation import Confirmation, newer_lines, winner_lines
+from tuner.results.results import recommended
 from tuner.results.study_data import StudyData
 from tuner.results.winner import Ranking
 
 MOST_RIVALS = 24
-"""Of so many other trials of the front, the strongest, it is asked whether they are worse."""
+"""Compare the chosen trial with at most this many others of the front, the strongest."""
 
 
 @dataclass(frozen=True)
 class Gain:
-    """An objective or a rate of the trial beside the base's.
+    """An objective or a rate of the trial, compared with the base.
 
-    `difference` is paired by prompt and seed; None for a rate, without a base, and where the
-    scores cannot be paired. Of a confirmed trial: `noise`, by how much two trainings of the same
-    parameters differ, and `recipe`, what one more training gives; None without repeats.
+    `difference` is paired by prompt and seed; None for a rate, without a base, and if the scores
+    cannot be paired. For a confirmed trial: `noise` is the largest difference to expect between
+    two trainings of the same parameters, `recipe` the expected value of one more training; both
+    are None without repeats.
     """
 
     name: str
@@ -34,22 +35,22 @@ class Gain:
     recipe: Objective | None = None
 
     @property
-    def verdict(self) -> str:
-        """What the difference's interval says."""
+    def outcome(self) -> str:
+        """Better or worse than the base, or not distinguishable; empty without a difference."""
         if self.difference is None:
             return ""
         if self.difference.low > 0:
             return "better than the base"
-        return "worse than the base" if self.difference.high < 0 else "not told apart"
+        return "worse than the base" if self.difference.high < 0 else "not distinguishable"
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The trial to take, or None and in `why` the reason that there is none.
+    """The trial to take and the reason, or None and the reason why there is none.
 
-    `tied` are the other trials of the front that no objective tells apart from it, of `rivals`
-    that were compared. Of a confirmed trial all numbers are of fresh samples, `verdict` has the
-    others that were confirmed, `step` is the rung of its LoRA, and `more` what else is to say.
+    `rivals` other trials of the front were compared with it; `tied` are those that differ from it
+    in no objective. For a confirmed trial all numbers come from fresh samples, `ranking` holds all
+    confirmed candidates, `step` is the rung of its LoRA, and `more` are further sentences.
     """
 
     trial: int | None
@@ -59,28 +60,20 @@ class Answer:
     rivals: int = 0
     tied: tuple[int, ...] = ()
     step: int | None = None
-    verdict: Ranking | None = None
+    ranking: Ranking | None = None
     more: tuple[str, ...] = ()
 
-    def gained(self, verdict: str) -> list[str]:
-        """The objectives whose verdict begins with a word: better, worse or not."""
-        return [one.name for one in self.gains if one.verdict.startswith(verdict)]
-
-
-def which_trial(results: Results) -> Recommendation:
-    """The one place where a report asks which trial to take.
-
-    Raises ConfigError, with the reason, when there is none.
-    """
-    return recommended(results)
+    def gained(self, word: str) -> list[str]:
+        """Return the objectives whose outcome begins with `word`: better, worse or not."""
+        return [gain.name for gain in self.gains if gain.outcome.startswith(word)]
 
 
 def answer(data: StudyData) -> Answer:
-    """Which trial to take, why, and how sure that is; the confirmed winner, where there is one."""
-    if data.confirmation and data.confirmation.verdict:
+    """Return the trial to take, why, and how sure that is; the confirmed winner if there is one."""
+    if data.confirmation and data.confirmation.ranking:
         return _confirmed(data.confirmation, data)
     try:
-        choice = which_trial(data.results)
+        choice = recommended(data.results)
     except ConfigError as error:
         return Answer(None, str(error))
     number, rung = choice.result.trial.number, choice.result.rung
@@ -100,42 +93,44 @@ def answer(data: StudyData) -> Answer:
         Gain(name, rate, base.rates.get(name) if base else None, None)
         for name, rate in rung.rates.items()
     ]
-    rivals = [one for one in data.front if one != number][:MOST_RIVALS]
-    tied = [one for one in rivals if _tied(ours, samples[one], before, names)]
+    rivals = [trial for trial in data.front if trial != number][:MOST_RIVALS]
+    tied = [trial for trial in rivals if _tied(ours, samples[trial], before, names)]
     return Answer(number, choice.why, tuple(gains), tuple(rates), len(rivals), tuple(tied))
 
 
-def _confirmed(found: Confirmation, data: StudyData) -> Answer:
-    told, own, base = found.verdict, found.own, found.base
-    assert told is not None
-    why, *more = sentences(found) or ["none of the candidates gave pictures on fresh noise"]
-    more += later(found, data.folder)
-    won = told.winner
-    if won is None or own is None or base is None:
-        return Answer(None, "; ".join([why, *more]), verdict=told)
+def _confirmed(confirmation: Confirmation, data: StudyData) -> Answer:
+    ranking, run, base = confirmation.ranking, confirmation.winner_run, confirmation.base
+    assert ranking is not None
+    why, *more = winner_lines(confirmation) or [
+        "none of the candidates gave pictures on fresh noise"
+    ]
+    more += newer_lines(confirmation, data.folder)
+    winner = ranking.winner
+    if winner is None or run is None or base is None:
+        return Answer(None, "; ".join([why, *more]), ranking=ranking)
     before = base.judged.scored
     gains = [
         Gain(
             name,
-            one,
+            value,
             base.judged.objectives.get(name),
-            difference(own.judged.scored, before, name, before),
-            told.noise[name].floor if name in told.noise else None,
-            won.retrained.get(name),
+            difference(run.judged.scored, before, name, before),
+            ranking.noise[name].floor if name in ranking.noise else None,
+            winner.retrained.get(name),
         )
-        for name, one in won.objectives.items()
+        for name, value in winner.objectives.items()
     ]
-    rates = [Gain(name, rate, base.rates.get(name), None) for name, rate in own.rates.items()]
-    tied = tuple(one.candidate.trial for one in told.tied)
+    rates = [Gain(name, rate, base.rates.get(name), None) for name, rate in run.rates.items()]
+    tied = tuple(rival.candidate.trial for rival in ranking.tied)
     return Answer(
-        trial=won.candidate.trial,
+        trial=winner.candidate.trial,
         why=why,
         gains=tuple(gains),
         rates=tuple(rates),
-        rivals=sum(one.may_win for one in told.ranked[1:]),
+        rivals=sum(rival.may_win for rival in ranking.ranked[1:]),
         tied=tied,
-        step=won.candidate.step,
-        verdict=told,
+        step=winner.candidate.step,
+        ranking=ranking,
         more=tuple(more),
     )
 
@@ -146,7 +141,7 @@ def difference(
     objective: str,
     base: Sequence[ScoredSample],
 ) -> Difference | None:
-    """The paired difference; None where the two were not sampled or not judged alike."""
+    """Return the paired difference; None if the two were not sampled or not judged alike."""
     if not ours or not theirs:
         return None
     try:
@@ -161,5 +156,5 @@ def _tied(
     base: Sequence[ScoredSample],
     objectives: Sequence[str],
 ) -> bool:
-    found = [difference(ours, theirs, name, base) for name in objectives]
-    return all(one is None or one.low <= 0 <= one.high for one in found)
+    differences = [difference(ours, theirs, name, base) for name in objectives]
+    return all(each is None or each.low <= 0 <= each.high for each in differences)

@@ -1,4 +1,4 @@
-"""What a confirmation found, read from results.db: the LoRA to take, and the sentences about it."""
+"""Results of a confirmation, read from results.db: the LoRA to take, and the reasons in words."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from tuner.text import interval
 
 @dataclass(frozen=True)
 class Confirmation:
-    """A confirmation as far as it is.
+    """Progress and, once complete, result of a confirmation.
 
-    `done` of `jobs` LoRAs (and the base) are sampled. `verdict` is None until all are; `base` and
-    `own` are then the fresh samples of the base and of the winner, `limits` what rates are held
-    against. `newer`: candidates that are not confirmed and, on the study's own noise, stronger
-    than the winner.
+    `done` of `planned` LoRAs (the base is one of them) are sampled. `ranking` is None until all
+    are. Then `base` and `winner_run` are the fresh samples of the base and of the winner, and
+    `limits` are the constraints of the rates. `newer`: candidates that are not confirmed and that
+    are stronger than the winner on the study's own noise.
     """
 
     done: int
-    jobs: int
-    verdict: Ranking | None = None
+    planned: int
+    ranking: Ranking | None = None
     base: Run | None = None
-    own: Run | None = None
+    winner_run: Run | None = None
     newer: tuple[Candidate, ...] = ()
     limits: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The LoRA to export where none was asked for: its trial, its step (None: the last), and why.
+    """The LoRA to export: its trial, its step (None: the last), and the reasons.
 
-    `winner` is what was confirmed of it, None without a confirmation.
+    `winner` holds its confirmed numbers, None without a confirmation.
     """
 
     trial: int
@@ -51,14 +51,14 @@ class Choice:
 
 
 def candidates(results: Results, count: int) -> list[Candidate]:
-    """The `count` strongest trials, each at the rung at which it was strongest.
+    """Return the `count` strongest trials, each at its strongest rung, the strongest first.
 
-    Complete trials only; rungs that keep the limits and whose LoRA is there. A rung is as strong
-    as the geometric mean of its objectives' lower bounds, as everywhere in the tool. Of equal
-    rungs the later counts.
+    Only complete trials count, and rungs that keep the limits and whose LoRA file exists. The
+    strength of a rung is the geometric mean of its objectives' lower bounds, as everywhere in the
+    tool. Of equally strong rungs the later one counts.
     """
     names, limits = results.study.objectives, results.study.constraints
-    found: list[tuple[float, int, int]] = []
+    strengths: dict[Candidate, float] = {}
     for trial in results.trials:
         if trial.state != "complete":
             continue
@@ -71,12 +71,12 @@ def candidates(results: Results, count: int) -> list[Candidate]:
         ]
         if rungs:
             best, step = max(rungs)
-            found.append((-best, trial.number, step))
-    return [Candidate(number, step) for _, number, step in sorted(found)[:count]]
+            strengths[Candidate(trial.number, step)] = best
+    return sorted(strengths, key=lambda each: (-strengths[each], each.trial))[:count]
 
 
 def planned_samples(plan: Sequence[PlanRow]) -> list[FreshSample]:
-    """List everything that the plan samples, the base first."""
+    """Return everything that the plan samples, the base first."""
     return [BASE] + [
         FreshSample(row.trial, row.step, repeat)
         for row in plan
@@ -85,14 +85,14 @@ def planned_samples(plan: Sequence[PlanRow]) -> list[FreshSample]:
 
 
 def finished(plan: Sequence[PlanRow], fresh: Sequence[FreshRow]) -> dict[FreshSample, FreshRow]:
-    """Return the parts of the plan that are measured on as many seeds as it asks for."""
+    """Return the parts of the plan that are measured on the planned number of seeds."""
     seeds = plan[0].seeds if plan else 0
     known = {row.sampled: row for row in fresh if row.seeds == seeds}
     return {part: known[part] for part in planned_samples(plan) if part in known}
 
 
 def read_confirmation(folder: StudyFolder, results: Results) -> Confirmation | None:
-    """The confirmation of the study in `folder`; None where none was begun."""
+    """Return the confirmation of the study in `folder`; None if none was begun."""
     with Store(folder.results_db, read_only=True) as store:
         plan = store.plan()
         if not plan:
@@ -102,132 +102,136 @@ def read_confirmation(folder: StudyFolder, results: Results) -> Confirmation | N
             return Confirmation(len(done), len(parts))
         base = _run(store, done[BASE])
         entries = [_entry(store, row, done) for row in plan]
-    sound = [one for one in entries if one is not None]
+    sampled = {entry.candidate: entry for entry in entries if entry is not None}
     study = results.study
-    found = rank(sound, base.judged, study.objectives, study.constraints)
-    won = found.winner
-    own = next((one.own for one in sound if won and one.candidate == won.candidate), None)
+    ranking = rank(list(sampled.values()), base.judged, study.objectives, study.constraints)
+    winner = ranking.winner
+    run = sampled[winner.candidate].own if winner else None
     strongest = candidates(results, len(results.trials))
-    newer = _newer(strongest, plan, won.candidate.trial) if won else ()
-    return Confirmation(len(done), len(parts), found, base, own, newer, study.constraints)
+    newer = _newer(strongest, plan, winner.candidate.trial) if winner else ()
+    return Confirmation(len(done), len(parts), ranking, base, run, newer, study.constraints)
 
 
 def _newer(
     strongest: Sequence[Candidate], plan: Sequence[PlanRow], winner: int
 ) -> tuple[Candidate, ...]:
     known = {row.trial for row in plan}
-    ahead = itertools.takewhile(lambda one: one.trial != winner, strongest)
-    return tuple(one for one in ahead if one.trial not in known)
+    ahead = itertools.takewhile(lambda candidate: candidate.trial != winner, strongest)
+    return tuple(candidate for candidate in ahead if candidate.trial not in known)
 
 
 def chosen(folder: StudyFolder) -> Choice:
-    """The confirmed winner; without a finished confirmation the strongest trial of the front.
+    """Return the confirmed winner; without a complete confirmation the front's strongest trial.
 
-    Raises ConfigError where no trial keeps the limits, and where none that was confirmed may win.
+    Raises ConfigError if no trial keeps the limits, or if no confirmed trial may win.
     """
     results = read_results(folder)
-    found = read_confirmation(folder, results)
-    if found is None or found.verdict is None:
+    confirmation = read_confirmation(folder, results)
+    if confirmation is None or confirmation.ranking is None:
         choice = recommended(results)
-        return Choice(choice.result.trial.number, None, (choice.why, unconfirmed(folder, found)))
-    won = found.verdict.winner
-    if won is None:
+        line = unconfirmed_line(confirmation, folder)
+        return Choice(choice.result.trial.number, None, (choice.why, line))
+    ranking = confirmation.ranking
+    if ranking.winner is None:
         raise ConfigError(
             f"no confirmed trial of {folder.name} may be taken: "
-            f"{'; '.join(_why_not(one) for one in found.verdict.ranked) or 'none gave pictures'}"
+            f"{'; '.join(_why_not(each) for each in ranking.ranked) or 'none gave pictures'}"
             "; choose one with --trial, or run more trials"
         )
-    why = (*sentences(found), *later(found, folder))
-    return Choice(won.candidate.trial, won.candidate.step, why, won)
+    why = (*winner_lines(confirmation), *newer_lines(confirmation, folder))
+    candidate = ranking.winner.candidate
+    return Choice(candidate.trial, candidate.step, why, ranking.winner)
 
 
-def unconfirmed(folder: StudyFolder, found: Confirmation | None) -> str:
-    """That the choice is not confirmed, and the command that does it."""
+def unconfirmed_line(confirmation: Confirmation | None, folder: StudyFolder) -> str:
+    """Return a line that says that no winner is confirmed yet, with the command that confirms."""
     command = f"tuner confirm {study_name(folder, DEFAULT_STUDIES)}"
-    if found is None:
+    if confirmation is None:
         return (
             "not confirmed: the highest of many trials looks better than it is; "
             f"`{command}` measures the strongest again on fresh noise"
         )
     return (
-        f"not confirmed: {found.done} of {found.jobs} parts are done; `{command}` goes on with them"
+        f"not confirmed: {confirmation.done} of {confirmation.planned} parts are done; "
+        f"`{command}` goes on with them"
     )
 
 
-def later(found: Confirmation, folder: StudyFolder) -> tuple[str, ...]:
-    """That trials which look stronger came after the confirmation; nothing where there are none."""
-    if not found.newer:
+def newer_lines(confirmation: Confirmation, folder: StudyFolder) -> tuple[str, ...]:
+    """Return a line that names stronger trials which are not confirmed yet; empty without any."""
+    if not confirmation.newer:
         return ()
-    called = study_name(folder, DEFAULT_STUDIES)
-    named = ", ".join(_name(one) for one in found.newer)
-    return (f"not confirmed yet: {named}, stronger by now; `tuner confirm {called}` adds them",)
+    study = study_name(folder, DEFAULT_STUDIES)
+    trials = ", ".join(_name(candidate) for candidate in confirmation.newer)
+    return (f"not confirmed yet: {trials}, stronger by now; `tuner confirm {study}` adds them",)
 
 
-def sentences(found: Confirmation) -> list[str]:
-    """Why the winner is the winner, whether its limits hold, and what it gains: a line each."""
-    told = found.verdict
-    assert told is not None
-    won = told.winner
-    if won is None:
-        return [f"no winner: {_why_not(one)}" for one in told.ranked]
-    rivals = [one for one in told.ranked[1:] if one.may_win]
+def winner_lines(confirmation: Confirmation) -> list[str]:
+    """Return why the winner won, if it keeps the limits, and what it gains: a line each."""
+    ranking = confirmation.ranking
+    assert ranking is not None
+    winner = ranking.winner
+    if winner is None:
+        return [f"no winner: {_why_not(loser)}" for loser in ranking.ranked]
+    rivals = [rival for rival in ranking.ranked[1:] if rival.may_win]
     line = (
-        f"{_name(won.candidate)} has the highest lower bound of the geometric mean of the "
-        f"objectives, {interval(won.strength)}, on {won.strength.total} fresh samples"
+        f"{_name(winner.candidate)} has the highest lower bound of the geometric mean of the "
+        f"objectives, {interval(winner.strength)}, on {winner.strength.total} fresh samples"
     )
-    if told.tied:
-        named = ", ".join(_name(one.candidate) for one in told.tied)
-        line += f"; a tie: nothing tells {named} apart from it"
+    if ranking.tied:
+        tied = ", ".join(_name(rival.candidate) for rival in ranking.tied)
+        line += f"; a tie: {tied} cannot be distinguished from it"
     elif rivals:
-        line += f", told apart from the {len(rivals)} others that were confirmed"
+        line += f", clearly above the {len(rivals)} others that were confirmed"
     else:
-        line += "; no other that was confirmed may win" if told.ranked[1:] else ", the only one"
-    lines = [line, *(_why_not(one) for one in told.ranked if not one.may_win)]
-    lines += [_limit(name, found, won) for name in found.limits]
-    if told.gain is not None:
-        lines.append(_gain(told.gain))
+        line += "; no other that was confirmed may win" if ranking.ranked[1:] else ", the only one"
+    lines = [line, *(_why_not(loser) for loser in ranking.ranked if not loser.may_win)]
+    lines += [_limit(name, confirmation, winner) for name in confirmation.limits]
+    if ranking.gain is not None:
+        lines.append(_gain(ranking.gain))
     return lines
 
 
-def _limit(name: str, found: Confirmation, won: Ranked) -> str:
-    assert found.own is not None
-    rate, limit = found.own.rates[name], found.limits[name]
-    told = f"at most {rate.high:.3f} by {rate.total} fresh samples, the limit is {limit:g}"
-    if name not in won.unshown:
-        return f"{name}: {told}"
+def _limit(name: str, confirmation: Confirmation, winner: Ranked) -> str:
+    assert confirmation.winner_run is not None
+    rate, limit = confirmation.winner_run.rates[name], confirmation.limits[name]
+    bound = f"at most {rate.high:.3f} by {rate.total} fresh samples, the limit is {limit:g}"
+    if name not in winner.unshown:
+        return f"{name}: {bound}"
     few = f"; {FEWEST_SAMPLES} samples are needed" if rate.total < FEWEST_SAMPLES else ""
-    return f"{name}: not shown to be kept, {told}{few}"
+    return f"{name}: not shown to be kept, {bound}{few}"
 
 
-def _why_not(one: Ranked) -> str:
-    name = _name(one.candidate)
-    if one.does_nothing:
-        assert one.effect is not None
-        return f"{name} does nothing: its effect of {one.effect.value:.3f} is below the noise"
-    return f"{name} breaks the limit of {', '.join(one.broken)} on fresh samples"
+def _why_not(loser: Ranked) -> str:
+    name = _name(loser.candidate)
+    if loser.does_nothing:
+        assert loser.effect is not None
+        return f"{name} does nothing: its effect of {loser.effect.value:.3f} is below the noise"
+    return f"{name} breaks the limit of {', '.join(loser.broken)} on fresh samples"
 
 
 def _name(candidate: Candidate) -> str:
     return f"trial {candidate.trial} at step {candidate.step}"
 
 
-def _gain(one: Difference) -> str:
-    told = f"{one.value:+.2f} [{one.low:+.2f}, {one.high:+.2f}]"
-    if one.low <= 0 <= one.high:
-        return f"not told apart from the base: {told} on the same fresh noise"
-    return f"{'better' if one.low > 0 else 'worse'} than the base, {told} on the same fresh noise"
+def _gain(gain: Difference) -> str:
+    numbers = f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
+    if gain.low <= 0 <= gain.high:
+        return f"not distinguishable from the base: {numbers} on the same fresh noise"
+    word = "better" if gain.low > 0 else "worse"
+    return f"{word} than the base, {numbers} on the same fresh noise"
 
 
 def _entry(store: Store, row: PlanRow, done: dict[FreshSample, FreshRow]) -> Entry | None:
-    """A candidate as it was measured; None where its own file gave no pictures."""
+    """Return a candidate with its measured runs; None if its own file gave no pictures."""
     runs = [done[FreshSample(row.trial, row.step, repeat)] for repeat in range(row.repeats + 1)]
     if runs[0].reason is not None:
         return None
     return Entry(
         Candidate(row.trial, row.step),
         _run(store, runs[0]),
-        tuple(_run(store, one) for one in runs[1:] if one.reason is None),
-        tuple(one.reason for one in runs[1:] if one.reason is not None),
+        tuple(_run(store, row) for row in runs[1:] if row.reason is None),
+        tuple(row.reason for row in runs[1:] if row.reason is not None),
     )
 
 

@@ -1,6 +1,6 @@
-"""What was sampled beside the suite, a table for each: further bases, further sizes, the alias.
+"""Tables of the samples beside the suite: other bases, other sizes, prompts with the alias.
 
-They stand beside the front's numbers and are no part of them.
+They are reported only and do not change the front.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra, ExtraRow
 
 MOST_ROWS = 20
-"""Trials of a table, the strongest of the front."""
+"""Most trials in a table: the strongest of the front."""
 
 
 @dataclass(frozen=True)
 class ExtraLine:
-    """A trial, or the base (None): its numbers, its gains over the base under the same extra.
+    """A trial, or the base (None), with its numbers and its gains over the base in the same extra.
 
-    `reason` says why there are no numbers.
+    `reason` is the reason if there are no numbers.
     """
 
     trial: int | None
@@ -34,32 +34,33 @@ class ExtraLine:
 
 @dataclass(frozen=True)
 class ExtraTable:
-    """The front's trials under one extra, the strongest first, and the base's line last."""
+    """The front's trials in one extra, the strongest first, and the base as the last line."""
 
     title: str
     lines: Sequence[ExtraLine]
 
 
 def extra_tables(folder: StudyFolder, results: Results) -> list[ExtraTable]:
-    """What the front's trials are like beside the suite; empty where nothing was asked for."""
+    """Return a table of the front's trials for each extra; empty if the study has no extras."""
     study = results.study
-    order = [one.trial.number for one in front(results)][:MOST_ROWS]
+    order = [result.trial.number for result in front(results)][:MOST_ROWS]
     with Store(folder.results_db, read_only=True) as store:
         rows = store.extras()
         by_extra: dict[Extra, dict[int | None, ExtraRow]] = {}
         for row in rows:
             by_extra.setdefault(row.extra, {})[row.rung.trial] = row
         tables = []
-        for extra, found in sorted(by_extra.items()):
-            base = found.get(None)
-            lines = [_line(store, found[n], base, study.objectives) for n in order if n in found]
+        for extra, by_trial in sorted(by_extra.items()):
+            base = by_trial.get(None)
+            shown = [by_trial[number] for number in order if number in by_trial]
+            lines = [_line(store, row, base, study.objectives) for row in shown]
             lines += [_line(store, base, None, ())] if base and lines else []
             tables += [ExtraTable(title(extra, study.base), lines)] if lines else []
     return tables
 
 
 def title(extra: Extra, base: str) -> str:
-    """What is otherwise than in the suite, in words; `base` is the study's."""
+    """Return in words how an extra differs from the suite; `base` is the study's base."""
     if extra.base != base:
         return f"on the base {extra.base}"
     return f"with the alias {extra.alias}" if extra.alias else f"at {extra.size} px"
@@ -73,7 +74,7 @@ def _line(
         ours, theirs = (
             [sample.scored() for sample in store.extra_samples(extra)] for extra in (row, base)
         )
-        found = {name: difference(ours, theirs, name, theirs) for name in objectives}
-        gains = {name: one for name, one in found.items() if one is not None}
+        apart = {name: difference(ours, theirs, name, theirs) for name in objectives}
+        gains = {name: gain for name, gain in apart.items() if gain is not None}
     numbers = {**row.rung.objectives, **row.rung.rates}
     return ExtraLine(row.rung.trial, numbers, gains, row.reason)

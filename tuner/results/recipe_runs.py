@@ -1,4 +1,4 @@
-"""What studies of recipes measured, read from results.db: the measures of every run, and verdicts.
+"""Results of studies of recipes, read from results.db: the measures of every run, and verdicts.
 
 Several folders may hold parts of one series, each with training seeds of its own.
 """
@@ -10,29 +10,31 @@ from dataclasses import dataclass
 
 from tuner.errors import ConfigError
 from tuner.events import COUNTED
-from tuner.results.run_measures import NOTHING, run_measures
+from tuner.results.run_measures import COLLAPSED_RUN, run_measures
 from tuner.results.verdicts import Comparison, compare
 from tuner.space import StudyConfig, load_study, space_hash
 from tuner.space.recipes import BASE, RECIPE, TRAINING_SEED, Value
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow, TrialRow
 
-Found = dict[tuple[str, int | None], dict[int, dict[str, Value]]]
+MeasuredRuns = dict[tuple[str, int | None], dict[int, dict[str, Value]]]
+"""Measures of each recipe at a rung (None: its last one), by training seed."""
 
 
 @dataclass(frozen=True)
 class Series:
-    """A study of recipes, whole or in parts: its runs, and what they say of its hypotheses."""
+    """A study of recipes, whole or in parts: its runs, and the result for each hypothesis."""
 
     config: StudyConfig
-    runs: Found
+    runs: MeasuredRuns
     comparisons: list[Comparison]
 
 
 def read_series(folders: Sequence[StudyFolder]) -> Series:
-    """The study that all folders belong to, with what their runs together say.
+    """Return the study that all folders belong to, with the runs of all of them.
 
-    Raises ConfigError for folders without recipes, of different recipes, or with a run twice.
+    Raises ConfigError if a folder has no hypotheses, if the folders are of different studies, or if
+    a run is in two of them.
     """
     configs = [load_study(folder.study_yaml) for folder in folders]
     for config, folder in zip(configs, folders, strict=True):
@@ -42,43 +44,43 @@ def read_series(folders: Sequence[StudyFolder]) -> Series:
             raise ConfigError(f"{folder.root} and {folders[0].root} are studies of other recipes")
         if config.hypotheses != configs[0].hypotheses:
             raise ConfigError(f"{folder.root} and {folders[0].root} have other hypotheses")
-    found: Found = {}
+    measured: MeasuredRuns = {}
     for folder in folders:
-        for arm, of in read_runs(folder).items():
-            known = found.setdefault(arm, {})
-            if arm[0] != BASE and (twice := sorted(known.keys() & of.keys())):
+        for arm, runs in read_runs(folder).items():
+            known = measured.setdefault(arm, {})
+            if arm[0] != BASE and (twice := sorted(known.keys() & runs.keys())):
                 raise ConfigError(f"{folder.root}: {arm[0]} with training seed {twice[0]} twice")
-            known.update(of)
-    return Series(configs[0], found, compare(configs[0].hypotheses, found))
+            known.update(runs)
+    return Series(configs[0], measured, compare(configs[0].hypotheses, measured))
 
 
-def read_runs(folder: StudyFolder) -> Found:
-    """The measures of every run of a study: by recipe and rung, then by training seed.
+def read_runs(folder: StudyFolder) -> MeasuredRuns:
+    """Return the measures of every run of a study, by recipe and rung, then by training seed.
 
-    A recipe's last rung stands under its step and under None, and the base under seed -1. Of a
-    run that draws nothing any more only that is known.
+    A recipe's last rung is stored under its step and under None, the base under seed -1. A
+    diverged or collapsed run has COLLAPSED_RUN in place of its last rung.
     """
-    found: Found = {}
+    runs: MeasuredRuns = {}
     with Store(folder.results_db, read_only=True) as store:
         for rung in store.rungs(None)[:1]:
-            found[BASE, None] = {-1: _measured(store, rung)}
+            runs[BASE, None] = {-1: _measured(store, rung)}
         for trial in store.trials():
             if trial.state in COUNTED and RECIPE in trial.parameters:
-                _add(found, store, trial)
-    return found
+                _add(runs, store, trial)
+    return runs
 
 
-def _add(found: Found, store: Store, trial: TrialRow) -> None:
+def _add(runs: MeasuredRuns, store: Store, trial: TrialRow) -> None:
     name = str(trial.parameters[RECIPE])
     seed = int(str(trial.parameters[TRAINING_SEED]))
     rungs = store.rungs(trial.number)
     for rung in rungs:
-        found.setdefault((name, rung.step), {})[seed] = _measured(store, rung)
+        runs.setdefault((name, rung.step), {})[seed] = _measured(store, rung)
     whole = rungs and trial.state != "pruned"
-    last: dict[str, Value] = {**NOTHING}
+    last: dict[str, Value] = {**COLLAPSED_RUN}
     if whole:
-        last = found[name, rungs[-1].step][seed]
-    found.setdefault((name, None), {})[seed] = last
+        last = runs[name, rungs[-1].step][seed]
+    runs.setdefault((name, None), {})[seed] = last
 
 
 def _measured(store: Store, rung: RungRow) -> dict[str, Value]:

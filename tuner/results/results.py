@@ -1,4 +1,4 @@
-"""What a study found, read from results.db: the Pareto front and its table, the trial to take."""
+"""Results of a study, read from results.db: its trials, the Pareto front, the trial to take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.storage.rows import RungRow, StudyRow, TrialRow
 
 @dataclass(frozen=True)
 class Result:
-    """A trial and the last rung at which it was scored."""
+    """A trial and the last rung that was scored."""
 
     trial: TrialRow
     rung: RungRow
@@ -23,9 +23,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Results:
-    """A study as far as it is: its trials, those with scores, and the base's scores.
+    """A study at one moment, running or finished: all trials, the scored ones, the base's scores.
 
-    `rungs` are all of them, by trial, in order.
+    `rungs` are all rungs of each trial, in order, by its number.
     """
 
     study: StudyRow
@@ -36,22 +36,22 @@ class Results:
 
     @property
     def finished(self) -> int:
-        """How many trials count towards the budget."""
-        return sum(one.state in COUNTED for one in self.trials)
+        """Number of trials that count towards the budget."""
+        return sum(trial.state in COUNTED for trial in self.trials)
 
 
 @dataclass(frozen=True)
 class Recommendation:
-    """The trial to take where none was asked for, and the sentence that says why."""
+    """The trial to take if the user names none, and the reason in a sentence."""
 
     result: Result
     why: str
 
 
 def read_results(folder: StudyFolder) -> Results:
-    """Everything that is known of the study in `folder`; it may be running.
+    """Return the results of the study in `folder`, which may still be running.
 
-    Raises ConfigError for a folder in which no study was begun.
+    Raises ConfigError if no study was begun in the folder.
     """
     if not folder.exists():
         raise ConfigError(f"no study in {folder.root}")
@@ -65,32 +65,32 @@ def read_results(folder: StudyFolder) -> Results:
 
 
 def front(results: Results) -> list[Result]:
-    """The complete trials that no other one beats in every objective, the strongest first.
+    """Return the complete trials that no other one beats in every objective, the strongest first.
 
-    Trials that break a constraint, or did not come to their last rung, are not among them.
+    Trials that break a constraint or did not reach their last rung are left out.
     """
     names = results.study.objectives
-    feasible = [one for one in results.scored if one.trial.state == "complete"]
-    points = [[one.rung.objectives[name].value for name in names] for one in feasible]
+    feasible = [result for result in results.scored if result.trial.state == "complete"]
+    points = [[result.rung.objectives[name].value for name in names] for result in feasible]
     best = [feasible[index] for index in pareto(points)] if points else []
-    return sorted(best, key=lambda one: (-strength(one.rung, names), one.trial.number))
+    return sorted(best, key=lambda result: (-strength(result.rung, names), result.trial.number))
 
 
 def strength(rung: RungRow, names: Sequence[str]) -> float:
-    """The geometric mean of the objectives' lower bounds: what is shown, not what is hoped."""
+    """Return the geometric mean of the lower 95 % bounds of the objectives, in [0, 1]."""
     return math.prod(max(0.0, rung.objectives[name].low) for name in names) ** (1 / len(names))
 
 
 def recommended(results: Results) -> Recommendation:
-    """The trial of the front with the highest geometric mean of its objectives' lower bounds.
+    """Return the trial of the front with the highest geometric mean of its lower bounds.
 
-    Raises ConfigError when no trial keeps the constraints.
+    Raises ConfigError if no complete trial keeps the constraints.
     """
     best = front(results)
     if not best:
         raise ConfigError(
             f"no trial of {results.study.name} is complete and keeps the constraints "
-            f"({_limits(results.study)}); choose one with --trial, or run more trials"
+            f"({constraints_text(results.study)}); choose one with --trial, or run more trials"
         )
     names = results.study.objectives
     why = (
@@ -100,5 +100,6 @@ def recommended(results: Results) -> Recommendation:
     return Recommendation(best[0], why)
 
 
-def _limits(study: StudyRow) -> str:
+def constraints_text(study: StudyRow) -> str:
+    """Return the constraints as `rate <= limit, ...`, or `none`."""
     return ", ".join(f"{name} <= {limit:g}" for name, limit in study.constraints.items()) or "none"

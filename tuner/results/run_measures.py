@@ -1,7 +1,7 @@
-"""What is measured of one run beside its objectives: the questions of the hand-run series.
+"""Measures of one run beside its objectives, as the hand-run series of studies needs them.
 
-Pure functions of scored samples and of pictures. Whoever compares runs asks here: the verdicts of a
-study of recipes, and benchmarks/world.py.
+Pure functions of scored samples, for the verdicts on a study of recipes and for
+benchmarks/world.py.
 """
 
 from __future__ import annotations
@@ -19,95 +19,101 @@ _CLOTHES = ("clothes colour",)
 
 
 def bare(scored: Scored) -> list[ScoredSample]:
-    """The samples whose prompt says nothing of clothes."""
-    return [one for one in scored if not one.sample.prompt.names_clothes]
+    """Return the samples whose prompt names no clothes."""
+    return [each for each in scored if not each.sample.prompt.names_clothes]
 
 
 def detailed(scored: Scored) -> list[ScoredSample]:
-    """The samples whose prompt names clothes: long ones, close to the captions."""
-    return [one for one in scored if one.sample.prompt.names_clothes]
+    """Return the samples whose prompt names clothes: long prompts, close to the captions."""
+    return [each for each in scored if each.sample.prompt.names_clothes]
 
 
 def objective(name: str, scored: Scored) -> Value:
-    """An objective of metrics.objectives on some samples, nothing taken off for abstentions."""
-    found = objectives.objective(name, scored, None)
-    return found.value if found.n else None
+    """Return an objective of metrics.objectives on some samples, without deduction for abstentions.
+
+    None if no sample could be judged.
+    """
+    result = objectives.objective(name, scored, None)
+    return result.value if result.n else None
 
 
 def undressed(scored: Scored) -> Value:
-    """Share of undressed figures on the prompts that say nothing of clothes."""
-    found = objectives.rates(bare(scored))["undressed_rate"]
-    return found.value if found.n else None
+    """Return the share of undressed figures on the prompts that name no clothes."""
+    rate = objectives.rates(bare(scored))["undressed_rate"]
+    return rate.value if rate.n else None
 
 
 def sex_right(scored: Scored, sex: Sex) -> Value:
-    """Share of figures of the sex that the prompt asks for, of the prompts for `sex`."""
-    asked = [one for one in scored if one.sample.prompt.sex == sex]
-    known = [value for one in asked if (value := one.scores["gender"].value) is not None]
+    """Return the share of figures with the right sex, on the prompts for `sex`."""
+    prompted = [each for each in scored if each.sample.prompt.sex == sex]
+    known = [value for each in prompted if (value := each.scores["gender"].value) is not None]
     return mean(float(value >= 0.5) for value in known)
 
 
 def blur(scored: Scored) -> Value:
-    """Mean blur effect, 0 sharp to 1 blurred (metrics.judges.sharpness)."""
-    found = [one.scores["sharp"].evidence.get("blur_effect", 1.0) for one in scored]
-    return mean(float(each) for each in found if isinstance(each, int | float))
+    """Return the mean blur effect, from 0 (sharp) to 1 (blurred) (metrics.judges.sharpness)."""
+    effects = [each.scores["sharp"].evidence.get("blur_effect", 1.0) for each in scored]
+    return mean(float(effect) for effect in effects if isinstance(effect, int | float))
 
 
 def artefacts(scored: Scored) -> Value:
-    """Colour blocks, burnt colours and noise: 0 for clean pictures to 1."""
-    found = [one.scores["clean"].value for one in scored]
-    return mean(1.0 - value for value in found if value is not None)
+    """Return the mean of colour blocks, burnt colours and noise, from 0 (clean) to 1."""
+    values = [each.scores["clean"].value for each in scored]
+    return mean(1.0 - value for value in values if value is not None)
 
 
-def clothes_told(scored: Scored) -> Value:
-    """Mean probability of the colours of clothes that prompts name (metrics.judges.prompt_fit)."""
+def clothes_colours(scored: Scored) -> Value:
+    """Return the mean probability of the colours of clothes that the prompts name.
+
+    Source: metrics.judges.prompt_fit.
+    """
     return mean(
-        float(seen)
-        for one in detailed(scored)
-        for phrase in _clothes(one.sample.prompt)
-        if isinstance(seen := one.scores["prompt_fit"].evidence.get(phrase), int | float)
+        float(probability)
+        for each in detailed(scored)
+        for phrase in _clothes(each.sample.prompt)
+        if isinstance(probability := each.scores["prompt_fit"].evidence.get(phrase), int | float)
     )
 
 
 def mean(values: Iterable[float]) -> Value:
-    """The mean; None where there is nothing."""
+    """Return the mean; None without values."""
     known = list(values)
     return sum(known) / len(known) if known else None
 
 
 def _clothes(prompt: Prompt) -> list[str]:
-    return [one.phrase for one in questions(prompt, _CLOTHES)]
+    return [question.phrase for question in questions(prompt, _CLOTHES)]
 
 
-OF_SAMPLES: Mapping[str, Callable[[Scored], Value]] = {
-    "pose_bare": lambda seen: objective("pose", bare(seen)),
-    "pose_detailed": lambda seen: objective("pose", detailed(seen)),
+SAMPLE_MEASURES: Mapping[str, Callable[[Scored], Value]] = {
+    "pose_bare": lambda scored: objective("pose", bare(scored)),
+    "pose_detailed": lambda scored: objective("pose", detailed(scored)),
     "undressed": undressed,
-    "boys_right": lambda seen: sex_right(seen, "male"),
-    "girls_right": lambda seen: sex_right(seen, "female"),
-    "quality": lambda seen: objective("quality", seen),
+    "boys_right": lambda scored: sex_right(scored, "male"),
+    "girls_right": lambda scored: sex_right(scored, "female"),
+    "quality": lambda scored: objective("quality", scored),
     "blur": blur,
     "artefacts": artefacts,
-    "prompt_fit": lambda seen: objective("prompt_fit", seen),
-    "clothes_told": clothes_told,
+    "prompt_fit": lambda scored: objective("prompt_fit", scored),
+    "clothes_told": clothes_colours,
 }
-"""The measures of tuner.recipes that are worked out from a run's scores; every rung of a study
-keeps the others."""
+"""The measures of tuner.space.recipes that are computed from a run's scores; the others are stored
+with each rung."""
 
 
 def run_measures(scored: Scored, kept: Mapping[str, Measure]) -> dict[str, Value]:
-    """Every one of MEASURES of a run; None where nothing could be judged.
+    """Return all MEASURES of a run; None for those for which nothing could be judged.
 
-    `kept` are the measures that were kept with the run's rung. Pictures are not looked at.
+    `kept` are the measures stored with the run's rung. No picture is read.
     """
     return {
-        name: OF_SAMPLES[name](scored)
-        if name in OF_SAMPLES
+        name: SAMPLE_MEASURES[name](scored)
+        if name in SAMPLE_MEASURES
         else (kept[name].value if name in kept else None)
         for name in MEASURES
     }
 
 
-NOTHING: Mapping[str, float] = {"pose_bare": 0.0, "pose_detailed": 0.0, "quality": 0.0}
-"""What is known of a run that draws nothing any more: its numbers left the finite ones, or its
-pictures are of one colour."""
+COLLAPSED_RUN: Mapping[str, float] = {"pose_bare": 0.0, "pose_detailed": 0.0, "quality": 0.0}
+"""Measures of a diverged or collapsed run: its loss is not finite, or its pictures are of one
+colour."""

@@ -1,4 +1,4 @@
-"""What a report tells of, read once from results.db, which is only read."""
+"""The data of a report, read once from results.db, which is opened read-only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.lock import runner
 from tuner.storage.rows import RungRow, SampleRow
 
-Who = int | None
+TrialKey = int | None
 """A trial's number; None for the base."""
 
 
@@ -19,15 +19,16 @@ Who = int | None
 class StudyData:
     """A study at one moment.
 
-    `rungs` are a trial's in order; `samples` those of its last rung (the base's under None);
-    `front` the numbers on the Pareto front, the strongest first; `config` the text of study.yaml;
-    `confirmation` what fresh noise said, None where it was not asked.
+    `rungs`: each trial's rungs in order. `samples`: the samples of each trial's last rung, those of
+    the base under None. `phases`: name and seconds of each phase. `front`: the trials on the Pareto
+    front, the strongest first. `config`: the text of study.yaml. `confirmation`: None if no
+    confirmation was begun.
     """
 
     folder: StudyFolder
     results: Results
     rungs: Mapping[int, Sequence[RungRow]]
-    samples: Mapping[Who, Sequence[SampleRow]]
+    samples: Mapping[TrialKey, Sequence[SampleRow]]
     phases: Sequence[tuple[str, float]]
     front: Sequence[int]
     running: bool
@@ -37,22 +38,22 @@ class StudyData:
     @property
     def last(self) -> dict[int, RungRow]:
         """The last rung of each trial that has one."""
-        return {number: of[-1] for number, of in self.rungs.items() if of}
+        return {number: rungs[-1] for number, rungs in self.rungs.items() if rungs}
 
     @property
     def state(self) -> str:
-        """How far the study is, in words."""
+        """Progress of the study in words."""
         done, budget = self.results.finished, self.results.study.budget
         words = "finished" if done >= budget else "not running"
         return f"{done} of {budget} trials, {'running' if self.running else words}"
 
 
 def read_study_data(folder: StudyFolder) -> StudyData:
-    """Everything a report needs. Raises ConfigError for a folder in which no study was begun."""
+    """Read all data of a report. Raises ConfigError if no study was begun in the folder."""
     results = read_results(folder)
-    last = {one.trial.number: one.rung.step for one in results.scored}
+    last = {result.trial.number: result.rung.step for result in results.scored}
     with Store(folder.results_db, read_only=True) as store:
-        samples: dict[Who, Sequence[SampleRow]] = {
+        samples: dict[TrialKey, Sequence[SampleRow]] = {
             number: store.samples(number, step) for number, step in last.items()
         }
         if results.base:
@@ -64,7 +65,7 @@ def read_study_data(folder: StudyFolder) -> StudyData:
         rungs=results.rungs,
         samples=samples,
         phases=phases,
-        front=[one.trial.number for one in front(results)],
+        front=[result.trial.number for result in front(results)],
         running=runner(folder.lock) is not None,
         config=_text(folder),
         confirmation=read_confirmation(folder, results),

@@ -1,4 +1,4 @@
-"""Studies: ask for parameters, run trials, store results, stop, confirm."""
+"""Studies: draw parameters, run trials, store results, stop poor trials, confirm the best."""
 
 from typing import TYPE_CHECKING
 

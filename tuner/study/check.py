@@ -109,8 +109,8 @@ def _base_line(base: str) -> str:
         return f"base {base}: a folder, {native_size(base)} px"
     if path.is_absolute():
         raise MissingModelError(
-            f"base {base} does not exist; give mannequin, OWNER/NAME on the hub, a diffusers "
-            "folder or a .safetensors file"
+            f"base {base} is not there; give mannequin, OWNER/NAME on the hub, a diffusers folder "
+            "or a .safetensors file"
         )
     return _hub_line(base)
 

@@ -157,8 +157,8 @@ def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optun
     """Return the next trial, marked with this process as its owner.
 
     `beside` says that other trials may be running. The sampler is seeded for each trial with the
-    number of trials before it (retries not counted): a study that was stopped and continued asks
-    for the same parameters as one that ran through, and does not repeat its first random points.
+    number of trials before it (retries not counted): a study that was stopped and continued gets
+    the same parameters as one that ran through, and does not repeat its first random points.
     """
     trials = study.get_trials(deepcopy=False)
     queued = [trial for trial in trials if trial.state == TrialState.WAITING]

@@ -1,7 +1,7 @@
 """Samplers, which choose the parameters of the next trial: Optuna's, by their name in the space.
 
 A sampler is built for each trial from the study's seed and the number of trials before it, so that
-a study that was stopped and continued asks for the same parameters as one that ran through.
+a study that was stopped and continued gets the same parameters as one that ran through.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def test_samples_that_are_gone_are_said_to_be_gone(study: StudyFolder, tmp_path:
 def test_a_trial_without_a_lora_is_told_with_those_that_have_one(
     study: StudyFolder, tmp_path: Path
 ) -> None:
-    with pytest.raises(TunerError, match=r"trials that have: 4"):
+    with pytest.raises(TunerError, match=r"trials that have one: 4"):
         export(study, 2, tmp_path / "pose.safetensors")
     with pytest.raises(TunerError, match=r"\.safetensors"):
         export(study, 4, tmp_path / "pose.ckpt")

@@ -22,7 +22,7 @@ from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.errors import ConfigError, DivergedError, TunerError
 from tuner.events import Event
 from tuner.report import serve_dashboard
-from tuner.report.dashboard import only_named, prepare
+from tuner.report.dashboard import add_notes, allow_hosts
 from tuner.space import TrainConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow
@@ -96,7 +96,7 @@ def get(app: Any, path: str, host: str = "127.0.0.1:8080") -> tuple[str, dict[st
 def test_trials_have_their_grids_and_notes(folder: StudyFolder) -> None:
     with storage(folder) as memory:
         study = existing(memory, folder)
-        prepare(study, folder)
+        add_notes(study, folder)
         app = wsgi(memory, artifact_store=FileSystemArtifactStore(folder.artifacts))
         _, _, body = get(app, f"/api/studies/{study._study_id}")
         shown = json.loads(body)
@@ -126,13 +126,13 @@ def test_trials_have_their_grids_and_notes(folder: StudyFolder) -> None:
 def test_preparing_again_changes_nothing_but_what_is_missing(folder: StudyFolder) -> None:
     with storage(folder) as memory:
         study = existing(memory, folder)
-        prepare(study, folder)
+        add_notes(study, folder)
         trial = optuna.Trial(study, study.trials[0]._trial_id)
         save_note(trial, "my own words")
         before = sorted(folder.artifacts.iterdir())
         lost = folder.artifacts / get_all_artifact_meta(trial)[0].artifact_id
         lost.unlink()
-        prepare(study, folder)
+        add_notes(study, folder)
         assert get_note(trial) == "my own words"
         assert sorted(folder.artifacts.iterdir()) == before
         assert lost.read_bytes()[:4] == b"\x89PNG"
@@ -140,7 +140,7 @@ def test_preparing_again_changes_nothing_but_what_is_missing(folder: StudyFolder
 
 def test_only_this_machines_names_are_answered(folder: StudyFolder) -> None:
     with storage(folder) as memory:
-        app = only_named(wsgi(memory), ["127.0.0.1", "localhost", "::1"])
+        app = allow_hosts(wsgi(memory), ["127.0.0.1", "localhost", "::1"])
         for host in ("127.0.0.1:8080", "localhost", "[::1]:8080", "localhost:80"):
             assert get(app, "/api/studies", host)[0] == "200 OK"
         for host in ("evil.example", "evil.example:8080", "127.0.0.1.evil.example", ""):

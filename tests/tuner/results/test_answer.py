@@ -7,7 +7,7 @@ import pytest
 from metrics.contract import Prompt
 from tests.tuner.report_studies import PROMPTS, new_study, put_samples, put_trial
 from tuner.results import read_study_data
-from tuner.results.answer import answer, which_trial
+from tuner.results.answer import answer
 from tuner.results.results import recommended
 from tuner.results.study_data import StudyData
 from tuner.storage import StudyFolder
@@ -32,7 +32,7 @@ def test_the_answer_is_the_trial_that_export_takes(folder: StudyFolder) -> None:
     data = read(folder)
     found = answer(data)
     assert found.trial == recommended(data.results).result.trial.number == 1
-    assert found.why == which_trial(data.results).why
+    assert found.why == recommended(data.results).why
 
 
 def test_a_gain_is_told_only_where_its_interval_shows_it(folder: StudyFolder) -> None:
@@ -45,8 +45,8 @@ def test_a_gain_is_told_only_where_its_interval_shows_it(folder: StudyFolder) ->
     assert pose.difference.value == pytest.approx(pose.trial.value - pose.base.value)
     assert pose.difference.low > 0
     assert "pose" in found.gained("better")
-    # All samples are as sharp as the base's by chance of the same draws, or not told apart.
-    assert gains["quality"].verdict in ("not told apart", "better than the base")
+    # All samples are as sharp as the base's by chance of the same draws, or not distinguishable.
+    assert gains["quality"].outcome in ("not distinguishable", "better than the base")
     assert [one.name for one in found.rates] == ["undressed_rate", "explicit_rate"]
     assert found.rates[0].difference is None
 
@@ -81,4 +81,4 @@ def test_scores_of_another_suite_are_not_paired(tmp_path: Path) -> None:
     folder = new_study(tmp_path)
     put_samples(folder, None, 0, 0.5, MANY)
     put_trial(folder, 0, good=0.9)
-    assert all(one.difference is None and one.verdict == "" for one in answer(read(folder)).gains)
+    assert all(one.difference is None and one.outcome == "" for one in answer(read(folder)).gains)

@@ -17,7 +17,7 @@ from tuner.report import write_report
 from tuner.report.summary import print_confirmation, print_next
 from tuner.results import read_confirmation, read_results, read_study_data
 from tuner.results.answer import answer
-from tuner.results.confirmation import chosen, sentences
+from tuner.results.confirmation import chosen, winner_lines
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.fresh_rows import FreshRow, PlanRow
@@ -82,7 +82,7 @@ def measured(  # noqa: PLR0913
 def told(folder: StudyFolder) -> list[str]:
     found = read_confirmation(folder, read_results(folder))
     assert found is not None
-    return sentences(found)
+    return winner_lines(found)
 
 
 def test_without_a_confirmation_the_choice_says_so(folder: StudyFolder) -> None:
@@ -103,18 +103,18 @@ def test_the_confirmed_winner_is_taken_and_its_numbers_are_the_fresh_ones(
     assert choice.winner is not None
     assert choice.winner.objectives["pose"].total == 104
     assert "on 104 fresh samples" in choice.why[0]
-    assert "told apart from the 1 others" in choice.why[0]
+    assert "clearly above the 1 others" in choice.why[0]
     assert any(line.startswith("undressed_rate: at most 0.") for line in choice.why)
     assert any(line.startswith("better than the base") for line in choice.why)
 
 
 def test_a_tie_is_told_as_a_tie(folder: StudyFolder) -> None:
     confirm(folder, DRESSED, DRESSED)
-    assert "a tie: nothing tells trial" in told(folder)[0]
+    assert "cannot be distinguished from it" in told(folder)[0]
     found = answer(read_study_data(folder))
     assert len(found.tied) == 1
-    assert found.verdict is not None
-    assert not found.verdict.single
+    assert found.ranking is not None
+    assert not found.ranking.single
 
 
 def test_a_limit_that_is_not_shown_to_be_kept_is_told(folder: StudyFolder) -> None:
@@ -142,7 +142,7 @@ def test_a_confirmation_that_was_stopped_names_nobody(folder: StudyFolder) -> No
     choice = chosen(folder)
     assert (choice.trial, choice.winner) == (1, None)
     assert "5 of 7 parts are done" in choice.why[1]
-    assert answer(read_study_data(folder)).verdict is None
+    assert answer(read_study_data(folder)).ranking is None
 
 
 def test_the_answer_shows_noise_floor_and_recipe(folder: StudyFolder) -> None:

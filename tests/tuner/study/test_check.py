@@ -287,7 +287,7 @@ def test_the_estimate_knows_what_rungs_save() -> None:
     ("rungs", "told"),
     [
         ("[150, 300]", "if only the share 0.5 goes on at each rung below the last (150)"),
-        ("[300]", "nobody"),
+        ("[300]", "stops no trial"),
     ],
 )
 def test_what_stopping_saves_is_told(

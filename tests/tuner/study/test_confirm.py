@@ -90,9 +90,9 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
         assert not any(torch.equal(fresh, one) for one in first)
     found = read_confirmation(folder, read_results(folder))
     assert found is not None
-    assert found.verdict is not None
-    assert found.verdict.noise.keys() == {"pose", "quality"}
-    assert {one.candidate.trial for one in found.verdict.ranked} == {0, 1}
+    assert found.ranking is not None
+    assert found.ranking.noise.keys() == {"pose", "quality"}
+    assert {one.candidate.trial for one in found.ranking.ranked} == {0, 1}
     assert [one[0] for one in store.phases(1)] == ["confirm", "confirm"]
 
 
@@ -237,9 +237,9 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
     assert reasons[1, 1] == reasons[0, 1] == "diverged: the loss is nan"
     found = read_confirmation(folder, read_results(folder))
     assert found is not None
-    assert found.verdict is not None
-    assert found.verdict.noise == {}
-    assert all(one.failed == ("diverged: the loss is nan",) for one in found.verdict.ranked)
+    assert found.ranking is not None
+    assert found.ranking.noise == {}
+    assert all(one.failed == ("diverged: the loss is nan",) for one in found.ranking.ranked)
     assert list(confirming(bench, folder, store, plan)) == []
 
 

@@ -17,7 +17,7 @@ from metrics.contract import Objective
 from tests.tuner.plain_trials import BLACK, SPACE, ends, new_folder, rung, session
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, RungScored
-from tuner.report.dashboard import prepare
+from tuner.report.dashboard import add_notes
 from tuner.results import read_results
 from tuner.results.results import front, recommended
 from tuner.space import StudyConfig, TrainConfig, load_study
@@ -113,7 +113,7 @@ def test_what_a_stopped_trial_cost_is_kept(folder: StudyFolder) -> None:
 def test_the_dashboard_shows_a_stopped_trial_as_stopped(folder: StudyFolder) -> None:
     with session(config(folder, 4), folder) as study:
         list(search(study, pointed(folder, FOUR_AND_TWO)))
-        prepare(study.memory, folder)
+        add_notes(study.memory, folder)
         note = get_note(optuna.Trial(study.memory, study.memory.trials[3]._trial_id))
         shown = serialize_frozen_trial(study.memory._study_id, study.memory.trials[3], {})
     assert note.startswith("# Trial 3: stopped\n\nbehind at step 10: place 4 of 4")
