@@ -27,9 +27,9 @@ from world_runs import (
 )
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from tuner import mannequin
 from tuner.mannequin.dataset import VARIANTS
 from tuner.results.verdicts import SeedDifference
+from tuner.storage import shipped
 
 SCALE = Scale()
 ARMS = {arm.name: arm for effect in EFFECTS for arm in effect.arms}
@@ -287,7 +287,7 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (mannequin.BASE / "model_index.json").is_file(), reason="no weights here")
+@pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
 def test_the_command_runs_goes_on_and_tells(tmp_path: Path, few_pictures: None) -> None:
     asked = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
     world.main(["--only", "f", *asked.split()])

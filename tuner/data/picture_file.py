@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -114,6 +113,8 @@ def pixelated(image: Pixels) -> Pixels:
     height, width = image.shape[:2]
     longer = max(height, width)
     few = (max(1, round(_BLOCKS * width / longer)), max(1, round(_BLOCKS * height / longer)))
+    import cv2  # here, since `tuner check` has to start without it
+
     small = cv2.resize(image, few, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_NEAREST), np.uint8)
 

@@ -39,7 +39,8 @@ go on, and what is reported beside them."""
 def space_hash(config: StudyConfig) -> str:
     """Return the SHA-256, in hex, of all settings that change what a result means.
 
-    Settings that have their default are left out, so that a later version with more settings reads
+    A `train.seed` counts whatever it is: without one each trial has its own. Other settings that
+    have their default are left out, so that a later version with more settings reads
     the same study. The contents of the data folders are not in it: `TrainingSet.sha256` has them.
     """
     sections = {"": config, "budget": config.budget, "suite": config.suite, "judges": config.judges}
@@ -51,7 +52,7 @@ def space_hash(config: StudyConfig) -> str:
     plain["train"] = {
         name: _plain_parameter(parameter)
         for name, parameter in config.train.items()
-        if parameter != Fixed(defaults[name])
+        if name == "seed" or parameter != Fixed(defaults[name])
     }
     text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -114,8 +114,8 @@ def _refuse_changed(
         )
     if known[_HASH] != space_hash(config):
         raise ConfigError(
-            f"{folder.root} was begun with another search space (it is in "
-            f"{folder.study_yaml.name} there); results of two spaces cannot be mixed: {another}"
+            f"{folder.root} was begun with another search space ({folder.study_yaml.name} "
+            f"there), or by an earlier version of tuner; results cannot be mixed: {another}"
         )
     changed = sorted(name for name, sha in data.items() if known[_DATA].get(name) != sha)
     if changed:

@@ -133,7 +133,7 @@ def test_a_write_that_fails_changes_nothing(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("tuner.storage.folder.os.fsync", full)
+        patched.setattr("tuner.storage.files.os.fsync", full)
         for change in (lambda: table.press(0, "2"), table.undo):
             with pytest.raises(ConfigError, match="cannot be written: No space left"):
                 change()
