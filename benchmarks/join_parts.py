@@ -1,10 +1,10 @@
-"""One study folder out of the parts of a study of recipes, each with training seeds of its own.
+"""Join the parts of a study of recipes, each with its own training seeds, into one study folder.
 
     python benchmarks/join_parts.py PART [PART ...] TARGET
 
-The trials of later parts are numbered on after those of the first. Pictures and scores are copied,
-what was trained is not; the parts stay as they are. The target is for reading: `tuner verdicts`,
-`tuner report` and publish.py take it, `tuner run` cannot go on with it.
+The trials of later parts get the numbers after those of the first. Pictures and scores are copied,
+trained files are not; the parts stay unchanged. The target is for reading: `tuner verdicts`,
+`tuner report` and publish.py accept it, `tuner run` cannot continue it.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ PATHS = {"rungs": ("lora", "grid"), "samples": ("path",)}
 def main() -> None:
     *parts, target = (StudyFolder(Path(each)) for each in sys.argv[1:])
     if not parts or target.root.exists():
-        sys.exit(__doc__ if not parts else f"{target.root} is there already")
+        sys.exit(__doc__ if not parts else f"{target.root} exists already")
     print(f"{target.root}: {join(parts, target)} trials of {len(parts)} parts")
 
 
 def join(parts: Sequence[StudyFolder], target: StudyFolder) -> int:
     """Write the target and return the number of its trials.
 
-    Raises ConfigError for parts of different studies, and where two have the same run.
+    Raises ConfigError for parts of different studies, or if two parts have the same run.
     """
     read_series(parts)
     target.root.mkdir(parents=True)
@@ -67,8 +67,8 @@ def _add_rows(joined: sqlite3.Connection, part: StudyFolder, offset: int) -> Non
                 shifted[name] = _renumbered(row[name], row["trial"], offset)
             _insert(joined, table, shifted)
     for row in source.execute("select trial, phase, begun, seconds from events"):
-        at = row["trial"] + offset if row["trial"] >= 0 else row["trial"]
-        _insert(joined, "events", {**row, "trial": at})
+        number = row["trial"] + offset if row["trial"] >= 0 else row["trial"]
+        _insert(joined, "events", {**row, "trial": number})
     source.close()
 
 
@@ -94,7 +94,7 @@ def _copy_trials(part: StudyFolder, target: StudyFolder, offset: int) -> None:
 
 
 def _write_yaml(parts: Sequence[StudyFolder], target: StudyFolder) -> int:
-    """study.yaml with the training seeds of all parts; returns how many runs that is."""
+    """Write study.yaml with the training seeds of all parts; return the number of their runs."""
     configs = [load_study(part.study_yaml) for part in parts]
     seeds = sorted({seed for config in configs for seed in config.training_seeds})
     budget = configs[0].budget.model_copy(

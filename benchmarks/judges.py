@@ -1,11 +1,11 @@
-"""What the judges cost: all of them together, in calls of NudeNet on the same pictures.
+"""Measure the cost of all judges together, in calls of NudeNet on the same pictures.
 
     python benchmarks/judges.py [--pictures 12] [--repeats 7]
 
-On rendered figures at 256 px and on the mannequin's own samples at 64 px, in one thread, with the
-mannequin's models. The unit is one call of NudeNet (320n) as its library makes it, on the whole
-picture. Times are processor time of the process: other work on the machine does not count. The
-table goes to benchmarks/results/judges.md.
+The pictures are rendered figures at 256 px and samples of the mannequin at 64 px; the judges run in
+one thread with the mannequin's models. The unit is one call of NudeNet (320n) by its library on the
+whole picture. Times are processor time of the process: other work on the machine does not count.
+The table goes to benchmarks/results/judges.md.
 """
 
 from __future__ import annotations
@@ -46,34 +46,34 @@ OTHER = "colours, masks, GrabCut, blur effect"
 
 
 class Clocked:
-    """A detector with a clock: how often it was asked, and the processor seconds that it took."""
+    """A detector that counts its calls and the processor seconds that they take."""
 
     def __init__(self, detector: Any) -> None:
         self._detector = detector
         self.calls, self.seconds = 0, 0.0
 
-    def __call__(self, *asked: Any) -> Any:
+    def __call__(self, *arguments: Any) -> Any:
         self.calls += 1
-        return self._timed(self._detector, *asked)
+        return self._timed(self._detector, *arguments)
 
     def embed(self, image: Image) -> Any:
         self.calls += 1
         return self._timed(self._detector.embed, image)
 
-    def compare(self, *asked: Any) -> Any:
-        """No look at the picture: what `embed` saw is held against sentences."""
-        return self._timed(self._detector.compare, *asked)
+    def compare(self, *arguments: Any) -> Any:
+        """Compare an embedding with sentences; not counted as a call, the picture is not read."""
+        return self._timed(self._detector.compare, *arguments)
 
-    def _timed(self, function: Callable[..., Any], *asked: Any) -> Any:
+    def _timed(self, function: Callable[..., Any], *arguments: Any) -> Any:
         begun = time.process_time()
         try:
-            return function(*asked)
+            return function(*arguments)
         finally:
             self.seconds += time.process_time() - begun
 
 
 def clocked(detectors: Detectors) -> dict[str, Clocked]:
-    """Put a clock on every detector that the settings have, opening it."""
+    """Open every detector of the settings and put a clock on it; return the clocks by name."""
     clocks = {}
     for name in DETECTORS:
         if (detector := getattr(detectors, name)) is not None:
@@ -89,20 +89,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--pictures", type=int, default=12)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--result", type=Path, default=RESULT)
-    asked = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     measured = {}
-    for name, samples in pictures(asked.pictures).items():
+    for name, samples in pictures(options.pictures).items():
         with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
-            measured[name] = costs(samples, detectors, asked.repeats)
-    text = page(measured, asked.pictures, asked.repeats)
-    write_text(asked.result, text)
+            measured[name] = costs(samples, detectors, options.repeats)
+    text = page(measured, options.pictures, options.repeats)
+    write_text(options.result, text)
     print(text)
 
 
 def pictures(count: int) -> dict[str, list[Sample]]:
-    """Rendered figures at 256 px, and what the mannequin draws at 64 px."""
+    """Return rendered figures at 256 px, and samples of the mannequin at 64 px, by title."""
     rng = np.random.default_rng(31)
     figures = [random_figure(rng) for _ in range(count)]
     prompts = [Prompt(figure.tags[0], figure.sex) for figure in figures]
@@ -121,32 +121,32 @@ def pictures(count: int) -> dict[str, list[Sample]]:
 
 
 def costs(samples: Sequence[Sample], detectors: Detectors, repeats: int) -> dict[str, float]:
-    """Medians over the repeats, in NudeNet calls a sample: of everything, and of each part.
+    """Return medians over the repeats in NudeNet calls per sample, of the whole and of each part.
 
-    `unit` is the call itself in milliseconds. Each repeat times both on the same pictures.
+    `unit` is one call in milliseconds. Each repeat times both on the same pictures.
     """
     library = NudeDetector()
-    library.onnx_session = detectors.parts._detector.onnx_session._session  # one thread, as ours
+    library.onnx_session = detectors.parts._detector.onnx_session._session  # one thread too
     views = [detector_picture(sample.image) for sample in samples]
     clocks = clocked(detectors)
-    score(samples, detectors)  # opens and warms up what the first picture pays for
+    score(samples, detectors)  # warm-up: the first picture takes longer
     rows: dict[str, list[float]] = {}
     for _ in range(repeats):
         for clock in clocks.values():
             clock.seconds = 0.0
         unit, whole = (
-            _seconds(lambda: _asked(library, views)),
+            _seconds(lambda: _detect(library, views)),
             _seconds(lambda: score(samples, detectors)),
         )
         parts = {name: clock.seconds for name, clock in clocks.items()}
-        found = {"whole": whole, **parts, "other": whole - sum(parts.values())}
-        for name, seconds in found.items():
+        shares = {"whole": whole, **parts, "other": whole - sum(parts.values())}
+        for name, seconds in shares.items():
             rows.setdefault(name, []).append(seconds / unit)
         rows.setdefault("unit", []).append(1000 * unit / len(samples))
     return {name: statistics.median(values) for name, values in rows.items()}
 
 
-def _asked(library: NudeDetector, views: Sequence[Image]) -> None:
+def _detect(library: NudeDetector, views: Sequence[Image]) -> None:
     for view in views:
         library.detect(view)
 
@@ -158,7 +158,7 @@ def _seconds(work: Callable[[], object]) -> float:
 
 
 def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     named = {"whole": "**all judges**", **DETECTORS, "other": OTHER}
     command = f"python benchmarks/judges.py --pictures {count} --repeats {repeats}"
     lines = ["# What the judges cost", "", f"Made by `{command}`: processor time a sample in"]
@@ -172,14 +172,14 @@ def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str
     lines += ["| | " + " | ".join(measured) + " |", "|---|" + "---|" * len(measured)]
     for key, name in named.items():
         lines.append(
-            f"| {name} | " + " | ".join(f"{one[key]:.2f}" for one in measured.values()) + " |"
+            f"| {name} | " + " | ".join(f"{cost[key]:.2f}" for cost in measured.values()) + " |"
         )
     lines.append(
         "| one call of NudeNet, ms | "
-        + " | ".join(f"{one['unit']:.1f}" for one in measured.values())
+        + " | ".join(f"{cost['unit']:.1f}" for cost in measured.values())
         + " |"
     )
-    most = max(one["whole"] for one in measured.values())
+    most = max(cost["whole"] for cost in measured.values())
     met = "is met" if most <= GOAL else "is missed"
     lines += ["", f"The goal of {GOAL:g} calls {met}: at most {most:.2f}."]
     return "\n".join(lines) + "\n"

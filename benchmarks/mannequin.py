@@ -1,4 +1,4 @@
-"""What the mannequin can and cannot draw, stage by stage: renders, reconstructions, samples.
+"""Measure what the mannequin can draw, stage by stage: renders, reconstructions, samples.
 
     python benchmarks/mannequin.py [--samples 260] [--weights DIR] [--pictures DIR]
 
@@ -44,46 +44,51 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=260)
     parser.add_argument("--weights", type=Path, default=shipped.WEIGHTS)
     parser.add_argument("--pictures", type=Path)
-    asked = parser.parse_args()
-    settings = mannequin_judges(asked.weights)
+    options = parser.parse_args()
+    settings = mannequin_judges(options.weights)
     with open_detectors(settings) as detectors:
-        stages = {name: score(samples, detectors) for name, samples in _stages(asked).items()}
+        stages = {name: score(samples, detectors) for name, samples in _stages(options).items()}
         whole = _sex_line(detectors)
     lines = [
         "| stage | n | pose read | limbs wrong | undressed | sex right |",
         "|---|" + "---|" * 5,
     ]
     lines += [_row(name, scored) for name, scored in stages.items()]
-    command = f"python benchmarks/mannequin.py --samples {asked.samples}"
+    command = f"python benchmarks/mannequin.py --samples {options.samples}"
     head = f"Made by `{command}`; rates with 95 % Wilson intervals."
     text = "\n".join([head, "", *lines, "", whole]) + "\n"
     print(text)
-    if asked.weights == shipped.WEIGHTS:
+    if options.weights == shipped.WEIGHTS:
         RESULT.write_text(text)
-    if asked.pictures:
-        _save_sheets(stages, asked.pictures)
+    if options.pictures:
+        _save_sheets(stages, options.pictures)
 
 
-def _stages(asked: argparse.Namespace) -> dict[str, list[Sample]]:
+def _stages(options: argparse.Namespace) -> dict[str, list[Sample]]:
     rng = np.random.default_rng(77)
-    figures = [random_figure(rng) for _ in range(asked.samples)]
+    figures = [random_figure(rng) for _ in range(options.samples)]
     renders = np.stack([draw(figure) for figure in figures])
-    vae = AutoencoderKL.from_pretrained(asked.weights / "base" / "vae")
+    vae = AutoencoderKL.from_pretrained(options.weights / "base" / "vae")
     prompts = [Prompt("", figure.sex) for figure in figures]
     return {
         "clean renders": _samples(renders, prompts),
         "reconstructions by the VAE": _samples(redraw(vae, renders), prompts),
-        "samples of bare prompts": _drawn(asked.weights / "base", BARE, asked.samples),
-        "samples of prompts with tags": _drawn(asked.weights / "base", NAMED, asked.samples),
+        "samples of bare prompts": _drawn(options.weights / "base", BARE, options.samples),
+        "samples of prompts with tags": _drawn(options.weights / "base", NAMED, options.samples),
     }
 
 
 def _sex_line(detectors: Detectors, count: int = 3000) -> str:
-    """The small open_clip model by itself, on whole held-out renders of dressed figures."""
+    """Test the small open_clip model alone on whole held-out renders of dressed figures."""
     rng = np.random.default_rng(4242)
     figures = [random_figure(rng) for _ in range(count)]
-    female = [detectors.zero_shot.probabilities(draw(one), GROUPS)["female"] for one in figures]
-    right = sum((p > 0.5) == (one.sex == "female") for p, one in zip(female, figures, strict=True))
+    female = [
+        detectors.zero_shot.probabilities(draw(figure), GROUPS)["female"] for figure in figures
+    ]
+    right = sum(
+        (probability > 0.5) == (figure.sex == "female")
+        for probability, figure in zip(female, figures, strict=True)
+    )
     low, high = wilson(right, count)
     return (
         f"The open_clip model by itself, whole clean held-out renders: sex right on {right} of "
@@ -109,10 +114,10 @@ def _drawn(base: Path, prompts: tuple[Prompt, ...], count: int) -> list[Sample]:
 
 def _row(name: str, scored: list[ScoredSample]) -> str:
     cells = [
-        _rate([one.scores["pose_readable"].value for one in scored], lambda value: value >= 0.5),
-        _rate([one.scores["limbs"].value for one in scored], lambda value: value < 0.5),
-        _rate([one.scores["cloth_share"].value for one in scored], lambda value: value < 0.5),
-        _rate([one.scores["gender"].value for one in scored], lambda value: value >= 0.5),
+        _rate([each.scores["pose_readable"].value for each in scored], lambda value: value >= 0.5),
+        _rate([each.scores["limbs"].value for each in scored], lambda value: value < 0.5),
+        _rate([each.scores["cloth_share"].value for each in scored], lambda value: value < 0.5),
+        _rate([each.scores["gender"].value for each in scored], lambda value: value >= 0.5),
     ]
     return f"| {name} | {len(scored)} | " + " | ".join(cells) + " |"
 
@@ -128,7 +133,7 @@ def _rate(values: Sequence[float | None], counts) -> str:  # type: ignore[no-unt
 def _save_sheets(stages: dict[str, list[ScoredSample]], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, scored in stages.items():
-        tiles = [one.sample.image for one in scored[:: max(1, len(scored) // 52)]][:52]
+        tiles = [each.sample.image for each in scored[:: max(1, len(scored) // 52)]][:52]
         rows = [np.hstack(tiles[start : start + 13]) for start in range(0, len(tiles) - 12, 13)]
         sheet = Pictures.fromarray(np.vstack(rows))
         sheet.resize((sheet.width * 2, sheet.height * 2)).save(folder / f"{name}.png")

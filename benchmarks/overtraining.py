@@ -1,4 +1,4 @@
-"""Do the scores tell an over-trained LoRA, one that hardly trained and one that does nothing?
+"""Test whether the scores reveal LoRAs that are over-trained, under-trained or without effect.
 
     python benchmarks/overtraining.py [--seeds 3]
 
@@ -37,7 +37,7 @@ SCALE = Scale(steps=300, noise_seeds=4)
 
 @dataclass(frozen=True)
 class Kind:
-    """One way to train: what it is called, its rate and its optimizer steps."""
+    """One way to train: its name, learning rate and optimizer steps."""
 
     name: str
     rate: float
@@ -54,7 +54,7 @@ KINDS = (
 
 @dataclass(frozen=True)
 class Row:
-    """What was found of one run; without pictures (not finite numbers) all objectives are 0."""
+    """Results of one run; None for a run whose pictures are not finite numbers."""
 
     kind: str
     seed: int
@@ -70,22 +70,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, default=3, help="training seeds")
     parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--short", action="store_true", help="a tenth of all steps, to try it")
-    asked = parser.parse_args(arguments)
-    kinds = [replace(one, steps=max(1, one.steps // 10)) for one in KINDS] if asked.short else KINDS
+    options = parser.parse_args(arguments)
+    kinds = list(KINDS)
+    if options.short:
+        kinds = [replace(kind, steps=max(1, kind.steps // 10)) for kind in KINDS]
     settings = mannequin_judges()
-    grids = asked.result.with_suffix("")
+    grids = options.result.with_suffix("")
     rows = []
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as folder:
         bench = Bench(load_base("mannequin"), judges, SCALE, Path(folder))
-        for seed in range(asked.seeds):
+        for seed in range(options.seeds):
             for kind in kinds:
                 rows.append(run(bench, kind, seed, grids if seed == 0 else None))
                 print(line(rows[-1]), flush=True)
-    write_text(asked.result, page(rows, kinds, asked.seeds))
+    write_text(options.result, page(rows, kinds, options.seeds))
 
 
 def run(bench: Bench, kind: Kind, seed: int, grids: Path | None) -> Row:
-    """Train, sample and score one run."""
+    """Train, sample and score one run; write its grid into the folder `grids`, unless None."""
     arm = Arm(kind.name, {**GENDER.train, "learning_rate": kind.rate})
     suite = arm.suite_config(bench.scale, seed)
     images, _ = bench.training_set(arm.data)
@@ -94,43 +96,43 @@ def run(bench: Bench, kind: Kind, seed: int, grids: Path | None) -> Row:
         with closing(
             train(bench.base, images, arm.train_config(seed), [kind.steps], bench.folder)
         ) as outcomes:
-            lora = next(one.path for one in outcomes if isinstance(one, Checkpoint))
+            lora = next(each.paths[0] for each in outcomes if isinstance(each, Checkpoint))
             scored = bench.scored(suite, lora)
     except DivergedError:
         return Row(kind.name, seed, None, None, None)
     if grids:
-        write_grid([one.sample for one in scored], grids / f"{kind.name}.png")
-    found = objectives(scored, base)
-    return Row(kind.name, seed, found["pose"], found["quality"], effect(scored, base))
+        write_grid([each.sample for each in scored], grids / f"{kind.name}.png")
+    values = objectives(scored, base)
+    return Row(kind.name, seed, values["pose"], values["quality"], effect(scored, base))
 
 
 def line(row: Row) -> str:
-    """A row of the table."""
-    pose, quality = (_told(one) for one in (row.pose, row.quality))
+    """Return a row of the table."""
+    pose, quality = (_as_text(value) for value in (row.pose, row.quality))
     note = (row.effect.note or "") if row.effect else "no finite picture"
-    return f"| {row.kind} | {row.seed} | {pose} | {quality} | {_told(row.effect)} | {note} |"
+    return f"| {row.kind} | {row.seed} | {pose} | {quality} | {_as_text(row.effect)} | {note} |"
 
 
-def _told(one: Objective | Measure | None) -> str:
-    if one is None or one.value is None or one.low is None or one.high is None:
+def _as_text(number: Objective | Measure | None) -> str:
+    if number is None or number.value is None or number.low is None or number.high is None:
         return "0"
-    return f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+    return f"{number.value:.2f} [{number.low:.2f}, {number.high:.2f}]"
 
 
 def page(rows: Sequence[Row], kinds: Sequence[Kind], seeds: int) -> str:
-    """The table, and in how many training seeds the ranks are as they should be."""
+    """Return the table, and the number of training seeds in which the ranks are as expected."""
 
     def value(kind: str, seed: int, name: str) -> float:
-        found = next(one for one in rows if (one.kind, one.seed) == (kind, seed))
-        objective: Objective | None = getattr(found, name)
+        row = next(row for row in rows if (row.kind, row.seed) == (kind, seed))
+        objective: Objective | None = getattr(row, name)
         return 0.0 if objective is None else objective.value
 
     over = sum(value("over-trained", s, "quality") < value("sound", s, "quality")
                for s in range(seeds))  # fmt: skip
     under = sum(value("under-trained", s, "pose") < value("sound", s, "pose") for s in range(seeds))
-    told = sum(one.kind == "nothing" and one.effect is not None and one.effect.note is not None
-               for one in rows)  # fmt: skip
-    ways = "; ".join(f"{one.name}: {one.steps} steps at {one.rate:g}" for one in kinds)
+    noted = sum(row.kind == "nothing" and row.effect is not None and row.effect.note is not None
+                for row in rows)  # fmt: skip
+    ways = "; ".join(f"{kind.name}: {kind.steps} steps at {kind.rate:g}" for kind in kinds)
     return "\n".join(
         [
             "# Over-trained, under-trained, nothing",
@@ -143,9 +145,9 @@ def page(rows: Sequence[Row], kinds: Sequence[Kind], seeds: int) -> str:
             *(line(row) for row in rows),
             "",
             f"Over-trained below sound on `quality` in {over} of {seeds} training seeds; "
-            f"under-trained below sound on `pose` in {under}; told to do nothing: {told}.",
+            f"under-trained below sound on `pose` in {under}; reported to have no effect: {noted}.",
             "",
-            *(f"![{one.name}](overtraining/{one.name}.png)\n" for one in kinds),
+            *(f"![{kind.name}](overtraining/{kind.name}.png)\n" for kind in kinds),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""The README's picture: the base, the best and the worst trial of a study on the same samples.
+"""Draw the README's picture: the base, the best and the worst trial on the same samples.
 
     python benchmarks/pictures.py studies/pose docs/base_best_worst.png
 
@@ -30,14 +30,15 @@ def main() -> None:
     names = results.study.objectives
     best = recommended(results).result
     worst = min(
-        results.scored, key=lambda one: math.prod(one.rung.objectives[n].value for n in names)
+        results.scored,
+        key=lambda result: math.prod(result.rung.objectives[name].value for name in names),
     )
     if results.base is None:
         raise SystemExit("the base of this study was not sampled yet")
     blocks = [_block(folder, None, results.base, "base, no LoRA")]
     blocks += [
-        _block(folder, one.trial.number, one.rung, f"{what}: trial {one.trial.number}")
-        for what, one in (("best", best), ("worst", worst))
+        _block(folder, result.trial.number, result.rung, f"{title}: trial {result.trial.number}")
+        for title, result in (("best", best), ("worst", worst))
     ]
     width = LABEL + sum(block.width + 12 for block in blocks)
     sheet = Image.new("RGB", (width, blocks[0].height), "white")
@@ -48,8 +49,8 @@ def main() -> None:
         left += block.width + 12
     target.parent.mkdir(parents=True, exist_ok=True)
     sheet.save(target, optimize=True)
-    for what, one in (("best", best), ("worst", worst)):
-        print(_told(what, one))
+    for title, result in (("best", best), ("worst", worst)):
+        print(_summary(title, result))
 
 
 def _block(folder: StudyFolder, trial: int | None, rung: RungRow, title: str) -> Image.Image:
@@ -61,10 +62,10 @@ def _block(folder: StudyFolder, trial: int | None, rung: RungRow, title: str) ->
     text = "\n".join([title, ", ".join(scores[:2]), ", ".join(scores[2:])])
     ImageDraw.Draw(block).multiline_text((2, 6), text, "black", font, spacing=8)
     for row, prompt in enumerate(PROMPTS):
-        cells = [one for one in rows if one.prompt.text == prompt][:SEEDS]
-        for column, one in enumerate(cells):
+        cells = [cell for cell in rows if cell.prompt.text == prompt][:SEEDS]
+        for column, cell in enumerate(cells):
             picture = (
-                Image.open(one.path).convert("RGB").resize((CELL, CELL), Image.Resampling.BICUBIC)
+                Image.open(cell.path).convert("RGB").resize((CELL, CELL), Image.Resampling.BICUBIC)
             )
             block.paste(picture, (column * CELL, HEADER + row * CELL))
     return block
@@ -77,9 +78,10 @@ def _label_rows(sheet: Image.Image) -> None:
         ImageDraw.Draw(sheet).multiline_text((4, HEADER + row * CELL + 6), text, "black", font)
 
 
-def _told(what: str, one: Result) -> str:
-    numbers = ", ".join(f"{n} {interval(o)}" for n, o in one.rung.objectives.items())
-    return f"{what}: trial {one.trial.number} ({words(one.trial.parameters)}): {numbers}"
+def _summary(title: str, result: Result) -> str:
+    trial, objectives = result.trial, result.rung.objectives
+    numbers = ", ".join(f"{name} {interval(value)}" for name, value in objectives.items())
+    return f"{title}: trial {trial.number} ({words(trial.parameters)}): {numbers}"
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
-"""What of a study is small enough to be kept in the repository.
+"""Copy the parts of a study that are small enough for the repository.
 
     python benchmarks/publish.py STUDY TARGET
 
-Copies study.yaml and report.html, results.db without the features that measures were computed from,
-a small grid of each trial's last rung and of the base, and the LoRA that `tuner export` takes. A
-study of recipes has no winner, and many runs that differ in the training seed alone: its verdicts
-and the values behind them go there instead, and the verdicts into the README.md above the target,
-between its marks; grids are those of the first seed, and what the judges measured behind each score
-stays behind.
+These are study.yaml and report.html, results.db without the features from which measures were
+computed, a small grid of each trial's last rung and of the base, and the LoRA that `tuner export`
+takes. A study of recipes has no winner, and many runs that differ only in the training seed: its
+verdicts and their values are written instead of a LoRA, the verdicts also between the marks of the
+README.md above the target. Its grids are those of the first seed, and its results.db has no
+evidence of the judges.
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ def main() -> None:
     _slim(target / folder.results_db.name, compares)
     if results.base:
         _small(results.base.grid, target / "grids" / "base.jpg")
-    for one in results.scored:
-        if not one.trial.parameters.get(TRAINING_SEED):
-            name = one.trial.parameters.get(RECIPE, f"{one.trial.number:04d}")
-            _small(one.rung.grid, target / "grids" / f"{name}.jpg")
+    for result in results.scored:
+        if not result.trial.parameters.get(TRAINING_SEED):
+            name = result.trial.parameters.get(RECIPE, f"{result.trial.number:04d}")
+            _small(result.rung.grid, target / "grids" / f"{name}.jpg")
     if compares:
         series = read_series([folder])
         write_text(target / "verdicts.md", markdown(series))
@@ -60,11 +60,11 @@ def main() -> None:
 
 
 def fill(readme: Path, verdicts: str) -> None:
-    """Put the verdicts, without their title and the means of all runs, into `readme`."""
+    """Write the verdicts, without their title and the means of all runs, into `readme`."""
     before, rest = readme.read_text(encoding="utf-8").split(START)
     after = rest.split(END)[1]
-    told = verdicts.split("\n", 1)[1].split("\n## ")[0].strip()
-    write_text(readme, f"{before}{START}{told}\n{END}{after}")
+    section = verdicts.split("\n", 1)[1].split("\n## ")[0].strip()
+    write_text(readme, f"{before}{START}{section}\n{END}{after}")
 
 
 def _slim(database: Path, without_evidence: bool) -> None:

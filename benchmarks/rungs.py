@@ -1,22 +1,22 @@
-"""What do rungs save, and what do they cost? The same trials with the poor ones stopped or not.
+"""Measure what rungs save and what they cost: the same trials with and without stopping.
 
     python benchmarks/rungs.py [SPACE] [--trials 16] [--seeds 0 1 2] [--keep 0.25] [--only on]
 
-Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies;
-what is finished there is kept, and a run that was stopped goes on. On a machine that does other
-work too, `--only on` and `--only off` at the same time, and then the command without either, give
-seconds that can be compared. The same rungs and noise seeds in both arms, so that `off` tells how
-well what `on` decides by foretells the last rung.
-Seconds are those of training, sampling and scoring of the trials in results.db, without the base's
-and without trials that were interrupted and done again; steps and samples are counted alike. The
-columns `last` of `off` leave out what its low rungs cost, as if it had the last alone.
+Runs two studies for each seed, `off-SEED` with `budget.keep: 1` and `on-SEED`, below --studies.
+Finished studies there are reused, and a stopped run goes on. On a machine with other work, run
+`--only on` and `--only off` at the same time and then the command without either, to get comparable
+seconds. Both arms have the same rungs and noise seeds, so that `off` shows how well the lower rungs
+predict the last one.
+Seconds are those of training, sampling and scoring of the trials in results.db, without the base
+and without interrupted trials that were repeated; steps and samples are counted the same way. The
+columns `last` of `off` leave out the cost of its low rungs, as if it had only the last one.
 
-The front of many noisy trials looks larger than that of few, and off has the more. So the fronts
-are compared by what a user would take from them: the --confirm strongest of each study, sampled on
-104 fresh noises as `tuner confirm` does, the same number in both arms. The hypervolume of the
-trials as measured by the study itself is told beside it, and that of `off` when it had cost, with
-the last rung alone, as much as `on`: what fewer trials would have given for the same seconds. The
-table goes to benchmarks/results/rungs.md.
+The front of many noisy trials looks larger than that of few, and `off` has more full trials.
+Therefore the fronts are compared by what a user takes from them: the --confirm strongest of each
+study, sampled on 104 fresh noises as `tuner confirm` does, the same number in both arms. Beside it
+are the hypervolume of the trials as measured by the study itself, and that of `off` at the moment
+when it had cost, with only the last rung, as much as `on`: the result of fewer trials in the same
+time. The table goes to benchmarks/results/rungs.md.
 """
 
 from __future__ import annotations
@@ -51,10 +51,11 @@ WORK = ("train", "sample", "score")
 
 @dataclass(frozen=True)
 class Arm:
-    """One study: what its trials cost, `last_alone` without their low rungs, and what they gave.
+    """Cost and result of the trials of one study.
 
-    `front` counts the trials of the front. `hypervolume` is the report's, as measured by the study,
-    `fresh` that of the confirmed candidates on fresh noise.
+    `last_alone` is `seconds` without the low rungs. `front` counts the trials of the front.
+    `hypervolume` is that of the report, as measured by the study, `fresh` that of the confirmed
+    candidates on fresh noise.
     """
 
     trials: int
@@ -71,7 +72,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Pair:
-    """Both arms of a seed; `same_cost` is the hypervolume of off when it had cost as much as on."""
+    """Both arms of a seed. `same_cost` is the hypervolume of `off` for the seconds of `on`."""
 
     seed: int
     off: Arm
@@ -89,107 +90,114 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--rungs", type=int, nargs="+", default=[50, 300])
     parser.add_argument("--keep", type=float, default=0.25)
     parser.add_argument("--low-rung-seeds", type=int, default=1)
-    parser.add_argument("--confirm", type=int, default=3, help="so many of each study's strongest")
-    parser.add_argument("--only", choices=("on", "off"), help="run this arm, and tell nothing")
+    parser.add_argument(
+        "--confirm", type=int, default=3, help="number of strongest trials of each study"
+    )
+    parser.add_argument("--only", choices=("on", "off"), help="run this arm without a report")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings")
     parser.add_argument("--studies", type=Path, default=HERE.parent / "studies" / "rungs")
     parser.add_argument("--result", type=Path, default=RESULT)
-    asked = parser.parse_args(arguments)
-    rungs = [f"budget.rungs={asked.rungs}", f"budget.low_rung_seeds={asked.low_rung_seeds}"]
-    kept = {"off": "budget.keep=1", "on": f"budget.keep={asked.keep}"}
+    options = parser.parse_args(arguments)
+    rungs = [f"budget.rungs={options.rungs}", f"budget.low_rung_seeds={options.low_rung_seeds}"]
+    kept = {"off": "budget.keep=1", "on": f"budget.keep={options.keep}"}
     pairs, offs = [], []
-    for seed in asked.seeds:
+    for seed in options.seeds:
         arms = {}
         for name, keep in kept.items():
-            wanted = [*asked.settings, *rungs, keep, f"study={name}-{seed}"]
-            config = load_study(asked.space, trials=asked.trials, seed=seed, set_values=wanted)
-            folder = StudyFolder(asked.studies / config.study)
-            if asked.only in (name, None):
-                run(config, folder, asked.confirm)
-            if asked.only is None:
+            wanted = [*options.settings, *rungs, keep, f"study={name}-{seed}"]
+            config = load_study(options.space, trials=options.trials, seed=seed, set_values=wanted)
+            folder = StudyFolder(options.studies / config.study)
+            if options.only in (name, None):
+                run(config, folder, options.confirm)
+            if options.only is None:
                 arms[name] = measured(folder)
                 offs += [read_results(folder)] if name == "off" else []
         if arms:
-            same_cost = volume_for(StudyFolder(asked.studies / f"off-{seed}"), arms["on"].seconds)
+            same_cost = volume_for(StudyFolder(options.studies / f"off-{seed}"), arms["on"].seconds)
             pairs.append(Pair(seed, arms["off"], arms["on"], same_cost))
-    if asked.only is not None:
+    if options.only is not None:
         return
-    text = page(pairs, offs, command(asked))
-    write_text(asked.result, text)
+    text = page(pairs, offs, command(options))
+    write_text(options.result, text)
     print(text)
 
 
-def command(asked: argparse.Namespace) -> str:
-    """The command that measures this again."""
-    space = Path(os.path.relpath(asked.space, HERE.parent)).as_posix()
-    words = ["python", "benchmarks/rungs.py", space, "--trials", asked.trials]
-    words += ["--seeds", *asked.seeds, "--rungs", *asked.rungs, "--keep", asked.keep]
-    words += ["--low-rung-seeds", asked.low_rung_seeds, "--confirm", asked.confirm]
-    words += [word for setting in asked.settings for word in ("--set", setting)]
+def command(options: argparse.Namespace) -> str:
+    """Return the command that repeats this measurement."""
+    space = Path(os.path.relpath(options.space, HERE.parent)).as_posix()
+    words = ["python", "benchmarks/rungs.py", space, "--trials", options.trials]
+    words += ["--seeds", *options.seeds, "--rungs", *options.rungs, "--keep", options.keep]
+    words += ["--low-rung-seeds", options.low_rung_seeds, "--confirm", options.confirm]
+    words += [word for setting in options.settings for word in ("--set", setting)]
     return shlex.join(map(str, words))
 
 
 def run(config: StudyConfig, folder: StudyFolder, confirm: int) -> None:
-    """Run and confirm the study; what is there already is only taken up."""
+    """Run and confirm the study; finished parts are reused."""
     view = View(config.study, config.budget.trials, config.objectives)
     if folder.exists():
         recall(view, read_results(folder))
     with contextlib.closing(run_study(config, folder)) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
-    told = run_confirm(folder, ConfirmOptions(trials=confirm, repeats=0))
-    # A study without a trial to confirm gives its user nothing: a hypervolume of 0.
-    with contextlib.suppress(NothingToConfirmError), contextlib.closing(told) as events:  # type: ignore[type-var]
+    confirmation = run_confirm(folder, ConfirmOptions(trials=confirm, repeats=0))
+    # A study without a trial to confirm has no result for its user: a hypervolume of 0.
+    with contextlib.suppress(NothingToConfirmError), contextlib.closing(confirmation) as events:  # type: ignore[type-var]
         show(view, events, plain=True)
 
 
 def measured(folder: StudyFolder) -> Arm:
-    """What a study cost and gave."""
+    """Return the cost and the result of a study."""
     results = read_results(folder)
-    told = [one for one in results.trials if one.state != "interrupted"]
+    trials = [trial for trial in results.trials if trial.state != "interrupted"]
     with Store(folder.results_db, read_only=True) as store:
-        phases = [[one for one in store.phases(trial.number) if one[0] in WORK] for trial in told]
-        rungs = [store.rungs(trial.number) for trial in told]
-        samples = [len(store.samples(one.trial, one.step)) for of in rungs for one in of]
-    ends = [one.rung.objectives for one in results.scored if one.trial.state == "complete"]
-    found = read_confirmation(folder, results)
-    confirmed = found.ranking.ranked if found and found.ranking else ()
+        phases = [work_phases(store, trial.number) for trial in trials]
+        rungs = [store.rungs(trial.number) for trial in trials]
+        samples = [len(store.samples(rung.trial, rung.step)) for rows in rungs for rung in rows]
+    ends = [scored.rung.objectives for scored in results.scored if scored.trial.state == "complete"]
+    confirmation = read_confirmation(folder, results)
+    confirmed = confirmation.verdict.ranked if confirmation and confirmation.verdict else ()
     return Arm(
         trials=results.finished,
         complete=len(ends),
-        stopped=sum(one.state == "stopped" for one in told),
-        seconds=sum(seconds for of in phases for _, seconds in of),
+        stopped=sum(trial.state == "stopped" for trial in trials),
+        seconds=sum(seconds for rows in phases for _, seconds in rows),
         last_alone=sum(map(without_low_rungs, phases)),
-        steps=sum(of[-1].step for of in rungs if of),
+        steps=sum(rows[-1].step for rows in rungs if rows),
         samples=sum(samples),
         front=len(front(results)),
         hypervolume=volume(ends, results),
-        fresh=volume([one.objectives for one in confirmed], results),
+        fresh=volume([candidate.objectives for candidate in confirmed], results),
     )
 
 
+def work_phases(store: Store, trial: int) -> list[tuple[str, float]]:
+    """Return the phases of training, sampling and scoring of a trial, with their seconds."""
+    return [(name, seconds) for name, seconds in store.phases(trial) if name in WORK]
+
+
 def volume(points: Sequence[Mapping[str, Objective]], results: Results) -> float:
-    """The share of the unit cube that the points dominate, 0 without any."""
+    """Return the share of the unit cube that the points dominate; 0 without points."""
     names = results.study.objectives
-    found = hypervolumes([[point[name].value for name in names] for point in points])
-    return found[-1] if found else 0.0
+    volumes = hypervolumes([[point[name].value for name in names] for point in points])
+    return volumes[-1] if volumes else 0.0
 
 
 def volume_for(folder: StudyFolder, seconds: float) -> float:
-    """What the first trials had found that took no more than `seconds` with the last rung alone."""
+    """Return the hypervolume of the first trials that take `seconds` with only the last rung."""
     results, spent = read_results(folder), 0.0
-    points = {one.trial.number: one.rung.objectives for one in results.scored}
-    found = []
+    points = {scored.trial.number: scored.rung.objectives for scored in results.scored}
+    reached = []
     with Store(folder.results_db, read_only=True) as store:
         for trial in results.trials:
-            phases = [one for one in store.phases(trial.number) if one[0] in WORK]
+            phases = work_phases(store, trial.number)
             spent += without_low_rungs(phases) if trial.state != "interrupted" else 0
             if spent <= seconds and trial.state == "complete":
-                found.append(points[trial.number])
-    return volume(found, results)
+                reached.append(points[trial.number])
+    return volume(reached, results)
 
 
 def without_low_rungs(phases: Sequence[tuple[str, float]]) -> float:
-    """The seconds of a trial without sampling and scoring before its last training was over."""
+    """Return the seconds of a trial without sampling and scoring before the end of training."""
     last = max((place for place, (name, _) in enumerate(phases) if name == "train"), default=0)
     return sum(
         seconds for place, (name, seconds) in enumerate(phases) if name == "train" or place > last
@@ -197,7 +205,7 @@ def without_low_rungs(phases: Sequence[tuple[str, float]]) -> float:
 
 
 def page(pairs: Sequence[Pair], offs: Sequence[Results], again: str) -> str:
-    """The table in Markdown, made by the command `again`."""
+    """Return the table in Markdown; `again` is the command that made it."""
     lines = [
         "# Rungs on and off",
         "",
@@ -208,14 +216,14 @@ def page(pairs: Sequence[Pair], offs: Sequence[Results], again: str) -> str:
         "| hypervolume off | on | off for the seconds of on | confirmed off | on |",
         "|" + "---|" * 17,
     ]
-    for one in pairs:
-        off, on = one.off, one.on
-        cells = [str(one.seed), f"{on.trials} and {off.trials}", str(on.stopped)]
+    for pair in pairs:
+        off, on = pair.off, pair.on
+        cells = [str(pair.seed), f"{on.trials} and {off.trials}", str(on.stopped)]
         cells += [f"{off.seconds:.0f}", f"{off.last_alone:.0f}", f"{on.seconds:.0f}"]
         cells += [ratio(on.seconds, off.seconds), ratio(on.seconds, off.last_alone)]
         cells += [ratio(on.steps, off.steps), ratio(on.samples, off.samples)]
         cells += [str(off.front), str(on.front)]
-        cells += [f"{off.hypervolume:.3f}", f"{on.hypervolume:.3f}", f"{one.same_cost:.3f}"]
+        cells += [f"{off.hypervolume:.3f}", f"{on.hypervolume:.3f}", f"{pair.same_cost:.3f}"]
         cells += [f"{off.fresh:.3f}", f"{on.fresh:.3f}"]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
@@ -228,32 +236,33 @@ def page(pairs: Sequence[Pair], offs: Sequence[Results], again: str) -> str:
         "",
     ]
     for results in offs:
-        found = agreements(results.trials, results.rungs, results.study.objectives)
-        lines += [f"- {results.study.name}: {line}" for line in rung_lines(found)]
+        agreed = agreements(results.trials, results.rungs, results.study.objectives)
+        lines += [f"- {results.study.name}: {line}" for line in rung_lines(agreed)]
     return "\n".join(lines) + "\n"
 
 
 def cost_line(pairs: Sequence[Pair]) -> str:
-    """What stopping saves, all seeds together."""
-    on = sum(one.on.seconds for one in pairs)
-    off, alone = (sum(getattr(one.off, n) for one in pairs) for n in ("seconds", "last_alone"))
+    """Return a sentence on the time that stopping saves, over all seeds."""
+    on = sum(pair.on.seconds for pair in pairs)
+    off = sum(pair.off.seconds for pair in pairs)
+    alone = sum(pair.off.last_alone for pair in pairs)
     word = "at most half" if 2 * on <= off else "more than half"
     return (
-        f"With the poor stopped the trials took {ratio(on, off)} of the time without, {word}, and "
-        f"{ratio(on, alone)} of that of trials with the last rung alone."
+        f"With stopping the trials took {ratio(on, off)} of the time without, {word}, and "
+        f"{ratio(on, alone)} of the time of trials with only the last rung."
     )
 
 
 def gain_line(pairs: Sequence[Pair]) -> str:
-    """What stopping does to what a user takes from a study: the confirmed on fresh noise."""
-    gaps = [one.on.fresh - one.off.fresh for one in pairs]
+    """Return a sentence on the effect of stopping on the confirmed trials, on fresh noise."""
+    gaps = [pair.on.fresh - pair.off.fresh for pair in pairs]
     mean = statistics.fmean(gaps)
-    told = f"Hypervolume of the confirmed, on minus off: {mean:+.3f}"
+    text = f"Hypervolume of the confirmed, on minus off: {mean:+.3f}"
     if len(gaps) < 2:
-        return f"{told}; one seed tells nothing of its spread."
+        return f"{text}; one seed shows nothing of its spread."
     half = float(stats.t.ppf(0.975, len(gaps) - 1)) * statistics.stdev(gaps) / len(gaps) ** 0.5
-    word = "worse" if mean + half < 0 else "better" if mean - half > 0 else "not told apart"
-    return f"{told} [{mean - half:+.3f}, {mean + half:+.3f}] over {len(gaps)} seeds: {word}."
+    word = "worse" if mean + half < 0 else "better" if mean - half > 0 else "no difference shown"
+    return f"{text} [{mean - half:+.3f}, {mean + half:+.3f}] over {len(gaps)} seeds: {word}."
 
 
 def ratio(part: float, whole: float) -> str:

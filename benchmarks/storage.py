@@ -1,13 +1,12 @@
-"""What asking, telling and storing cost a trial, when a study has many.
+"""Measure what Optuna and storage cost per trial in a study of many trials.
 
     python benchmarks/storage.py [SPACE] [--trials 1000]
 
-Runs a study as `tuner run` does, with its sampler and both databases, except that nothing is
-trained: each rung's pictures are the base's, sampled and judged once, and its objectives are drawn
-at random, the better the nearer the learning rate is to 1e-3. So what is left of a trial is asking
-Optuna, keeping rungs of 52 samples with their scores, features and grid, and telling. The table
-goes to benchmarks/results/storage.md. The study is thrown away; on two cores 1,000 trials take
-some minutes.
+Runs a study as `tuner run` does, with its sampler and both databases, but without training: each
+rung's pictures are those of the base, sampled and judged once, and its objectives are random, but
+better the nearer the learning rate is to 1e-3. What remains of a trial is Optuna's ask and tell,
+and storing rungs of 52 samples with their scores, features and grid. The table goes to
+benchmarks/results/storage.md. The study is deleted; on two cores 1,000 trials take some minutes.
 """
 
 from __future__ import annotations
@@ -46,10 +45,10 @@ HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"
 RESULT = HERE / "results" / "storage.md"
 TRIAL_SECONDS = 25.0
-"""A short trial on a GPU, of which all this may take a hundredth."""
+"""Seconds of a short trial on a GPU; Optuna and storage may take a hundredth of it."""
 
 WINDOW = 20
-"""Trials whose median stands in a row of the table."""
+"""Number of trials whose median is in a row of the table."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,21 +58,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("space", nargs="?", type=Path, default=SPACE)
     parser.add_argument("--trials", type=int, default=1000)
     parser.add_argument("--result", type=Path, default=RESULT)
-    asked = parser.parse_args(arguments)
-    config = load_study(asked.space, trials=asked.trials)
+    options = parser.parse_args(arguments)
+    config = load_study(options.space, trials=options.trials)
     with tempfile.TemporaryDirectory() as temporary:
         folder = StudyFolder(Path(temporary) / "study")
         folder.create()
         scored = base_samples(config, folder.base)
         seconds = trial_seconds(config, folder, scored)
-        size = sum(one.stat().st_size for one in (folder.optuna_db, folder.results_db)) / 2**20
+        size = sum(path.stat().st_size for path in (folder.optuna_db, folder.results_db)) / 2**20
     text = page(config, seconds, size)
-    write_text(asked.result, text)
+    write_text(options.result, text)
     print(text)
 
 
 def base_samples(config: StudyConfig, folder: Path) -> list[ScoredSample]:
-    """The base on the study's suite, sampled and judged."""
+    """Sample and judge the base on the study's suite."""
     settings = mannequin_judges()
     with open_detectors(settings) as judges:
         bench = Bench(load_base("mannequin"), judges, Scale(), folder)
@@ -83,7 +82,7 @@ def base_samples(config: StudyConfig, folder: Path) -> list[ScoredSample]:
 def trial_seconds(
     config: StudyConfig, folder: StudyFolder, scored: Sequence[ScoredSample]
 ) -> list[float]:
-    """Seconds of each trial of a study in `folder`."""
+    """Run a study in `folder` and return the seconds of each trial."""
     run = runner(config, folder, scored)
     seconds = []
     with (
@@ -103,10 +102,10 @@ def trial_seconds(
 def runner(
     config: StudyConfig, folder: StudyFolder, scored: Sequence[ScoredSample]
 ) -> Callable[[int, TrainConfig], Iterator[Rung]]:
-    """A trial whose rungs are the given samples and whose objectives are drawn at random."""
+    """Return a trial whose rungs have the given samples and random objectives."""
     grid = folder.root / "grid.png"
-    write_grid([one.sample for one in scored], grid)
-    found, limits = objectives(scored, None), rates(scored)
+    write_grid([each.sample for each in scored], grid)
+    measured, limits = objectives(scored, None), rates(scored)
 
     def run(number: int, train: TrainConfig) -> Iterator[Rung]:
         rng = np.random.default_rng(number)
@@ -115,20 +114,20 @@ def runner(
             files = folder.trial(number).rung(step)
             files.root.mkdir(parents=True)
             os.link(grid, files.grid)
-            told = {name: _drawn(one, good, rng) for name, one in found.items()}
-            yield Rung(step, files.lora, list(scored), told, limits)
+            values = {name: _drawn(value, good, rng) for name, value in measured.items()}
+            yield Rung(step, files.lora, list(scored), values, limits)
 
     return run
 
 
-def _drawn(one: Objective, good: float, rng: np.random.Generator) -> Objective:
-    return replace(one, value=float(np.clip(0.3 + 0.5 * good + 0.1 * rng.normal(), 0, 1)))
+def _drawn(objective: Objective, good: float, rng: np.random.Generator) -> Objective:
+    return replace(objective, value=float(np.clip(0.3 + 0.5 * good + 0.1 * rng.normal(), 0, 1)))
 
 
 def page(config: StudyConfig, seconds: Sequence[float], size: float) -> str:
-    """The table in Markdown."""
+    """Return the table in Markdown."""
     lines = [
-        "# Asking, telling and storing",
+        "# Optuna and storage, per trial",
         "",
         f"Made by `python benchmarks/storage.py`: sampler {config.sampler}, "
         f"{len(config.objectives)} objectives, {len(config.budget.rungs)} rungs of "
@@ -137,7 +136,7 @@ def page(config: StudyConfig, seconds: Sequence[float], size: float) -> str:
         f"| trials | seconds a trial | of a trial of {TRIAL_SECONDS:g} s |",
         "|---|---|---|",
     ]
-    ends = [one for one in (20, 50, 100, 200, 500) if one < len(seconds)]
+    ends = [count for count in (20, 50, 100, 200, 500) if count < len(seconds)]
     for end in [*ends, len(seconds)]:
         median = statistics.median(seconds[max(0, end - WINDOW) : end])
         lines.append(f"| {end} | {median:.3f} | {median / TRIAL_SECONDS:.2%} |")

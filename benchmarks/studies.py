@@ -1,13 +1,13 @@
-"""Do studies of one space agree, and does their front beat the base on fresh noise?
+"""Test whether studies of one space agree, and whether their front beats the base on fresh noise.
 
     python benchmarks/studies.py STUDY... [--noise-seeds 40] [--choosing-seeds 8]
 
-Each STUDY is a folder that `tuner run` wrote. The best of a front is partly the luckiest of it, so
+Each STUDY is a folder that `tuner run` wrote. The best trial of a front is partly lucky. Therefore
 there are two steps, each on noise seeds that no study uses: every trial of the Pareto front is
-sampled again, and the one with the best pose chosen; that one and the base are sampled once more,
-on other seeds, and their difference, paired by prompt and seed, is what counts. Beside it stand
-the caption policies of all sound trials. The table goes to benchmarks/results/studies.md, what was
-measured to studies.jsonl beside it: nothing that is there is measured again.
+sampled again, and the one with the best pose chosen; then this trial and the base are sampled on
+other seeds, and their difference, paired by prompt and seed, is the result. A second table compares
+the caption policies of all sound trials. The tables go to benchmarks/results/studies.md, the
+measurements to studies.jsonl beside it, from which a later call takes them.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ from tuner.text import interval, words
 
 RESULT = Path(__file__).parent / "results" / "studies.md"
 FIRST_SEED = 10_000
-"""Of the comparison with the base; above the noise seeds of any study."""
+"""First seed of the comparison with the base; above the noise seeds of any study."""
 CHOOSING_SEED = 20_000
-"""Of the choice within a front; above the seeds of the comparison."""
+"""First seed of the choice within a front; above the seeds of the comparison."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The trial of a front with the best pose on fresh noise, and how it does on other noise."""
+    """The trial of a front with the best pose on fresh noise, and its result on other noise."""
 
     result: Result
     choice: Fresh
@@ -62,7 +62,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Measurements:
-    """What is measured, kept in the file `lines` so that it is measured once."""
+    """Settings of the measurements; `lines` is the file that stores each result."""
 
     bench: Bench
     lines: Path
@@ -76,28 +76,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("studies", nargs="+", type=Path)
     parser.add_argument("--noise-seeds", type=int, default=40, help="fresh seeds of each prompt")
-    parser.add_argument("--choosing-seeds", type=int, default=8, help="those of the choice")
+    parser.add_argument(
+        "--choosing-seeds", type=int, default=8, help="fresh seeds of each prompt for the choice"
+    )
     parser.add_argument("--result", type=Path, default=RESULT)
-    asked = parser.parse_args(arguments)
-    folders = [StudyFolder(path) for path in asked.studies]
+    options = parser.parse_args(arguments)
+    folders = [StudyFolder(path) for path in options.studies]
     studies = [(folder, read_results(folder)) for folder in folders]
-    asked.result.parent.mkdir(parents=True, exist_ok=True)
+    options.result.parent.mkdir(parents=True, exist_ok=True)
     settings = mannequin_judges()
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
         bench = Bench(load_base("mannequin"), judges, Scale(), Path(temporary))
-        kept = asked.result.with_suffix(".jsonl")
-        measurements = Measurements(bench, kept, asked.noise_seeds, asked.choosing_seeds)
+        kept = options.result.with_suffix(".jsonl")
+        measurements = Measurements(bench, kept, options.noise_seeds, options.choosing_seeds)
         chosen = [choose(measurements, folder, results) for folder, results in studies]
-    text = page([one for _, one in studies], chosen)
-    write_text(asked.result, text)
+    text = page([results for _, results in studies], chosen)
+    write_text(options.result, text)
     print(text)
 
 
 def choose(measurements: Measurements, folder: StudyFolder, results: Results) -> Chosen:
-    """The best pose of a study's front on fresh noise. Raises ValueError for an empty front."""
+    """Return the trial of a study's front with the best pose on fresh noise.
+
+    Raises ValueError for an empty front.
+    """
     few = SuiteConfig().fresh(measurements.choosing_seeds, CHOOSING_SEED)
     many = SuiteConfig().fresh(measurements.noise_seeds, FIRST_SEED)
-    choices = [(one, measured(measurements, folder, results, one, few)) for one in front(results)]
+    choices = [
+        (result, measured(measurements, folder, results, result, few)) for result in front(results)
+    ]
     best, choice = max(choices, key=lambda pair: pair[1].trial.value)
     return Chosen(best, choice, measured(measurements, folder, results, best, many))
 
@@ -106,16 +113,16 @@ def measured(
     measurements: Measurements,
     folder: StudyFolder,
     results: Results,
-    one: Result,
+    result: Result,
     suite: SuiteConfig,
 ) -> Fresh:
-    """Base and trial on `suite`: from the file, or sampled and judged and then written to it."""
+    """Return base and trial on `suite`, from the file or sampled, judged and added to the file."""
     seeds = f"{suite.first_seed}+{suite.seeds}"
-    key = f"{results.study.begun} {one.trial.number} {one.rung.step} {seeds}"
+    key = f"{results.study.begun} {result.trial.number} {result.rung.step} {seeds}"
     known = read_known(measurements.lines)
     if key not in known:
         base = measurements.bench.reference(suite)
-        lora = folder.trial(one.trial.number).rung(one.rung.step).lora
+        lora = folder.trial(result.trial.number).rung(result.rung.step).lora
         scored = measurements.bench.scored(suite, lora)
         apart = paired_difference(scored, base, "pose")
         fresh = Fresh(objectives(base, None)["pose"], objectives(scored, base)["pose"], apart)
@@ -126,31 +133,31 @@ def measured(
 
 
 def read_known(path: Path) -> dict[str, Fresh]:
-    """What was measured already, by key."""
-    found = {}
+    """Return the stored measurements by key."""
+    known = {}
     for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         line = json.loads(text)
         base, trial = Objective(**line["base"]), Objective(**line["trial"])
-        found[line["key"]] = Fresh(base, trial, Difference(**line["difference"]))
-    return found
+        known[line["key"]] = Fresh(base, trial, Difference(**line["difference"]))
+    return known
 
 
 def policies(results: Results) -> dict[str, list[Result]]:
-    """The sound trials of each caption policy: those with a pose that the base might have.
+    """Return the sound trials of each caption policy: pose not below the base's lower bound.
 
-    A collapsed trial says nothing of captions.
+    A collapsed trial says nothing about captions.
     """
     assert results.base is not None
     least = results.base.objectives["pose"].low
-    found: dict[str, list[Result]] = {}
-    for one in results.scored:
-        if one.rung.objectives["pose"].value >= least:
-            found.setdefault(str(one.trial.parameters["captions"]), []).append(one)
-    return found
+    trials: dict[str, list[Result]] = {}
+    for result in results.scored:
+        if result.rung.objectives["pose"].value >= least:
+            trials.setdefault(str(result.trial.parameters["captions"]), []).append(result)
+    return trials
 
 
 def page(studies: Sequence[Results], chosen: Sequence[Chosen]) -> str:
-    """The tables in Markdown."""
+    """Return the tables in Markdown."""
     choice, proof = chosen[0].choice.difference.pairs, chosen[0].proof.difference.pairs
     lines = [
         "# Studies of one space with different seeds",
@@ -162,13 +169,13 @@ def page(studies: Sequence[Results], chosen: Sequence[Chosen]) -> str:
         "| trial - base, paired |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for number, (results, one) in enumerate(zip(studies, chosen, strict=True), 1):
-        apart = one.proof.difference
+    for number, (results, best) in enumerate(zip(studies, chosen, strict=True), 1):
+        apart, trial = best.proof.difference, best.result.trial
         gain = f"{apart.value:+.3f} [{apart.low:+.3f}, {apart.high:+.3f}]"
-        told = f"trial {one.result.trial.number}: {words(one.result.trial.parameters)}"
-        cells = [str(number), str(results.finished), str(len(front(results))), told]
-        cells += [f"{one.choice.trial.value:.2f} (base {one.choice.base.value:.2f})"]
-        cells += [interval(one.proof.base), interval(one.proof.trial), gain]
+        cells = [str(number), str(results.finished), str(len(front(results)))]
+        cells += [f"trial {trial.number}: {words(trial.parameters)}"]
+        cells += [f"{best.choice.trial.value:.2f} (base {best.choice.base.value:.2f})"]
+        cells += [interval(best.proof.base), interval(best.proof.trial), gain]
         lines.append("| " + " | ".join(cells) + " |")
     lines += ["", "## Caption policies", "", POLICIES, ""]
     lines += ["| study | captions | sound trials | strength | dressed on bare prompts | pose |"]
@@ -188,9 +195,9 @@ POLICIES = (
 
 def _means(results: Results, trials: Sequence[Result]) -> list[str]:
     columns = [
-        [strength(one.rung, results.study.objectives) for one in trials],
-        [one.rung.objectives["clothing"].value for one in trials],
-        [one.rung.objectives["pose"].value for one in trials],
+        [strength(result.rung, results.study.objectives) for result in trials],
+        [result.rung.objectives["clothing"].value for result in trials],
+        [result.rung.objectives["pose"].value for result in trials],
     ]
     return [f"{statistics.fmean(column):.3f}" for column in columns]
 

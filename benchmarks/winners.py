@@ -1,12 +1,12 @@
-"""Is the named winner what its study says of it? Winners measured again on many other samples.
+"""Measure winners again on many other samples, and compare with what their studies state.
 
     python benchmarks/winners.py STUDY... [--noise-seeds 40]
 
 Each STUDY is a folder of the mannequin that `tuner run` and `tuner confirm` wrote. The winner's
-file is sampled on noise seeds that neither the study nor its confirmation uses, and each of its
-objectives held against the interval that the confirmation stated. The table goes to
-benchmarks/results/winners.md, what was measured to winners.jsonl beside it: nothing that is there
-is measured again.
+file is sampled on noise seeds that neither the study nor its confirmation uses, and each objective
+is compared with the interval that the confirmation stated. The table goes to
+benchmarks/results/winners.md, the measurements to winners.jsonl beside it, from which a later call
+takes them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ FIRST_SEED = 30_000
 
 @dataclass(frozen=True)
 class Winner:
-    """A study's winner, what was stated of it, and what it has on other noise."""
+    """A study's winner with its stated objectives, and its objectives on other noise."""
 
     folder: StudyFolder
     results: Results
@@ -49,7 +49,7 @@ class Winner:
     again: Mapping[str, Objective]
 
     def holds(self, name: str) -> bool:
-        """Whether the second measurement lies within the stated interval."""
+        """Return True if the second measurement lies within the stated interval."""
         stated = self.standing.objectives[name]
         return stated.low <= self.again[name].value <= stated.high
 
@@ -61,58 +61,58 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("studies", nargs="+", type=Path)
     parser.add_argument("--noise-seeds", type=int, default=40, help="fresh seeds of each prompt")
     parser.add_argument("--result", type=Path, default=RESULT)
-    asked = parser.parse_args(arguments)
-    named = [(folder, *winner_of(folder)) for folder in map(StudyFolder, asked.studies)]
-    asked.result.parent.mkdir(parents=True, exist_ok=True)
-    lines = asked.result.with_suffix(".jsonl")
+    options = parser.parse_args(arguments)
+    named = [(folder, *winner_of(folder)) for folder in map(StudyFolder, options.studies)]
+    options.result.parent.mkdir(parents=True, exist_ok=True)
+    lines = options.result.with_suffix(".jsonl")
     settings = mannequin_judges()
     with open_detectors(settings) as judges, tempfile.TemporaryDirectory() as temporary:
         bench = Bench(load_base("mannequin"), judges, Scale(), Path(temporary))
-        found = [
+        winners = [
             Winner(folder, results, standing, measured(bench, suite, lines, (folder, standing)))
             for folder, results, standing in named
-            for suite in [other_noise(folder, asked.noise_seeds)]
+            for suite in [other_noise(folder, options.noise_seeds)]
         ]
-    text = page(found)
-    write_text(asked.result, text)
+    text = page(winners)
+    write_text(options.result, text)
     print(text)
 
 
 def winner_of(folder: StudyFolder) -> tuple[Results, Ranked]:
-    """The study and its confirmed winner. Raises SystemExit where there is none."""
+    """Return the study and its confirmed winner. Raises SystemExit if there is none."""
     results = read_results(folder)
-    found = read_confirmation(folder, results)
-    if found is None or found.ranking is None or found.ranking.winner is None:
-        raise SystemExit(f"{folder.root} has no confirmed winner; run `tuner confirm` on it")
-    return results, found.ranking.winner
+    confirmation = read_confirmation(folder, results)
+    if confirmation and confirmation.verdict and confirmation.verdict.winner:
+        return results, confirmation.verdict.winner
+    raise SystemExit(f"{folder.root} has no confirmed winner; run `tuner confirm` on it")
 
 
 def other_noise(folder: StudyFolder, seeds: int) -> SuiteConfig:
-    """The study's own suite on noise that nobody has drawn with."""
+    """Return the study's suite with noise that no study or confirmation used."""
     return load_study(folder.study_yaml).suite.fresh(seeds, FIRST_SEED)
 
 
 def measured(
     bench: Bench, suite: SuiteConfig, lines: Path, of: tuple[StudyFolder, Ranked]
 ) -> dict[str, Objective]:
-    """The winner's objectives on `suite`: from the file, or measured and then written to it."""
+    """Return the winner's objectives on `suite`, from the file or measured and added to it."""
     folder, standing = of
     candidate = standing.candidate
     rung = folder.trial(candidate.trial).rung(candidate.step)
     key = f"{read_results(folder).study.begun} {candidate} {suite.first_seed}+{suite.seeds}"
     for text in lines.read_text(encoding="utf-8").splitlines() if lines.is_file() else ():
         if (line := json.loads(text))["key"] == key:
-            return {name: Objective(**one) for name, one in line["objectives"].items()}
-    found = objectives(bench.scored(suite, rung.lora), bench.reference(suite))
+            return {name: Objective(**value) for name, value in line["objectives"].items()}
+    values = objectives(bench.scored(suite, rung.lora), bench.reference(suite))
     with lines.open("a", encoding="utf-8") as file:
-        told = {name: asdict(one) for name, one in found.items()}
-        file.write(json.dumps({"key": key, "objectives": told}) + "\n")
-    return found
+        plain = {name: asdict(value) for name, value in values.items()}
+        file.write(json.dumps({"key": key, "objectives": plain}) + "\n")
+    return values
 
 
-def page(found: Sequence[Winner]) -> str:
-    """The table in Markdown."""
-    samples = max(each.total for one in found for each in one.again.values())
+def page(winners: Sequence[Winner]) -> str:
+    """Return the table in Markdown."""
+    samples = max(value.total for winner in winners for value in winner.again.values())
     lines = [
         "# Are winners what their studies say?",
         "",
@@ -123,14 +123,16 @@ def page(found: Sequence[Winner]) -> str:
         "| study | trials | winner | objective | stated | measured again | within |",
         "|---|---|---|---|---|---|---|",
     ]
-    for number, one in enumerate(found, 1):
-        at = one.standing.candidate
-        for name in one.results.study.objectives:
-            cells = [str(number), str(one.results.finished), f"trial {at.trial}, step {at.step}"]
-            cells += [name, interval(one.standing.objectives[name]), interval(one.again[name])]
-            lines.append("| " + " | ".join([*cells, "yes" if one.holds(name) else "no"]) + " |")
-    held = sum(all(map(one.holds, one.results.study.objectives)) for one in found)
-    lines += ["", f"{held} of {len(found)} winners lie within all their stated intervals."]
+    for number, winner in enumerate(winners, 1):
+        results, candidate = winner.results, winner.standing.candidate
+        file = f"trial {candidate.trial}, step {candidate.step}"
+        for name in results.study.objectives:
+            stated, again = winner.standing.objectives[name], winner.again[name]
+            cells = [str(number), str(results.finished), file, name]
+            cells += [interval(stated), interval(again), "yes" if winner.holds(name) else "no"]
+            lines.append("| " + " | ".join(cells) + " |")
+    held = sum(all(map(each.holds, each.results.study.objectives)) for each in winners)
+    lines += ["", f"{held} of {len(winners)} winners lie within all their stated intervals."]
     return "\n".join(lines) + "\n"
 
 

@@ -1,13 +1,13 @@
-"""Does the mannequin behave as Stable Diffusion does? The experiments of world_arms.py, run.
+"""Run the experiments of world_arms.py: does the mannequin behave like Stable Diffusion?
 
     python benchmarks/world.py [--only a,b] [--seeds 5] [--long-seeds 5] [--report]
 
-A finished run is a line of benchmarks/results/world.jsonl and is not repeated; a stopped command
-goes on where it was. At the end, or at once with --report, world.md and its plots are written
-beside it from the lines that are there. A run is known by base, data, settings and the judges'
-code; an experiment is told from the runs of one code, that which has most of it. Runs go side by
-side, one on each core: the networks are so small that a second core hardly speeds one up. A run
-takes one to two minutes.
+A finished run is a line of benchmarks/results/world.jsonl and is not repeated, so that a stopped
+command continues. At the end, or at once with --report, world.md and its plots are written beside
+it from the lines in it. A run is identified by base, data, settings and the judges' code; an
+experiment is reported from the runs of one version of this code, the one with most of its runs.
+Runs go in parallel, one on each core, because the networks are too small to gain from a second
+core. A run takes one to two minutes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ import torch
 from world_arms import EFFECTS, Scale
 from world_measures import Memory, collapsed, measure, remember
 from world_plots import plot_effect
-from world_report import Found, best_known, report
+from world_report import ArmMeasures, best_known, report
 from world_runs import (
     Run,
     all_runs,
@@ -63,7 +63,7 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass
 class Bench:
-    """What all runs of one worker share: loaded, drawn or sampled once, when first needed."""
+    """Models, data and samples that all runs of a worker share, created on first use."""
 
     base: BaseModel
     judges: Detectors
@@ -74,53 +74,50 @@ class Bench:
     references: dict[str, list[ScoredSample]] = field(default_factory=dict)
 
     def training_set(self, variant: str) -> tuple[TrainingSet, Memory]:
-        """The variant's data, and what copies of them are told by."""
+        """Return a variant's training set, and the images that copies are compared with."""
         if variant not in self.data:
             images = read_folder(data_folder(variant))
             self.data[variant] = images, remember(images, variant)
         return self.data[variant]
 
     def reference(self, suite: SuiteConfig) -> list[ScoredSample]:
-        """The base on `suite`, sampled and scored."""
+        """Return the scored samples of the base on `suite`; they are drawn once."""
         name = suite.model_dump_json()
         if name not in self.references:
             self.references[name] = self.scored(suite, None)
         return self.references[name]
 
     def scored(self, suite: SuiteConfig, lora: Path | None) -> list[ScoredSample]:
-        """The suite drawn with `lora` and scored. Raises DivergedError."""
-        drawing = sample(self.base, suite, lora, RungFolder(self.folder))
-        while True:
-            try:
-                next(drawing)
-            except StopIteration as stop:
-                return score(stop.value, self.judges)
+        """Draw the suite with `lora` and score it. Raises DivergedError."""
+        with closing(sample(self.base, suite, lora, RungFolder(self.folder))) as outcomes:
+            samples = [outcome for outcome in outcomes if isinstance(outcome, list)][-1]
+        return score(samples, self.judges)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    asked = parse(arguments)
-    scale = Scale(asked.steps, asked.noise_seeds)
-    world = fingerprint(asked.weights)
-    lines = asked.results / "world.jsonl"
-    if not asked.report:
-        chosen = [effect for effect in EFFECTS if effect.letter in asked.only]
-        runs = all_runs(chosen, (asked.seeds, asked.long_seeds), scale, world)
-        execute(runs, scale, asked)
-    known = {judges: _found(lines, judges, scale, world) for judges in judges_in(lines)}
-    shown = [(one, best) for one in EFFECTS if (best := best_known(one, known))]
+    options = parse(arguments)
+    scale = Scale(options.steps, options.noise_seeds)
+    world = fingerprint(options.weights)
+    lines = options.results / "world.jsonl"
+    if not options.report:
+        chosen = [effect for effect in EFFECTS if effect.letter in options.only]
+        runs = all_runs(chosen, (options.seeds, options.long_seeds), scale, world)
+        execute(runs, scale, options)
+    known = {judges: _known_arms(lines, judges, scale, world) for judges in judges_in(lines)}
+    shown = [(effect, best) for effect in EFFECTS if (best := best_known(effect, known))]
     for effect, judges in shown:
-        plot_effect(effect, known[judges], asked.results / "world" / f"{effect.letter}.png")
+        plot_effect(effect, known[judges], options.results / "world" / f"{effect.letter}.png")
     text = report(shown, known, scale)
-    write_text(asked.results / "world.md", text)
+    write_text(options.results / "world.md", text)
     print(text)
 
 
-def _found(lines: Path, judges: str, scale: Scale, world: str) -> Found:
-    done, found = finished(lines, judges), {}
+def _known_arms(lines: Path, judges: str, scale: Scale, world: str) -> ArmMeasures:
+    done, arms = finished(lines, judges), {}
     for arm in (arm for effect in EFFECTS for arm in effect.arms):
         name = arm_key(arm, scale, world)
-        found[arm.name] = {seed: one for (key, seed), one in done.items() if key == name}
-    return found
+        arms[arm.name] = {seed: measures for (key, seed), measures in done.items() if key == name}
+    return arms
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -130,40 +127,40 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", default=",".join(known), help="letters of experiments: a,b")
     parser.add_argument("--seeds", type=int, default=5, help="training seeds of each arm")
-    parser.add_argument("--long-seeds", type=int, help="those of the long runs; as --seeds")
+    parser.add_argument("--long-seeds", type=int, help="those of the long runs (default: --seeds)")
     parser.add_argument("--steps", type=int, default=Scale.steps, help="optimizer steps")
     parser.add_argument("--noise-seeds", type=int, default=Scale.noise_seeds, help="per prompt")
     cores = 1 if torch.cuda.is_available() else os.cpu_count() or 1
     parser.add_argument("--workers", type=int, default=cores, help="runs at a time")
-    parser.add_argument("--report", action="store_true", help="run nothing, tell what is there")
+    parser.add_argument("--report", action="store_true", help="run nothing, only write the report")
     parser.add_argument("--weights", type=Path, default=shipped.WEIGHTS)
-    parser.add_argument("--results", type=Path, default=RESULTS, help="the folder written to")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the results")
     parser.add_argument("--grids", type=Path, help="keep the grids of training seed 0 here")
-    asked = parser.parse_args(arguments)
-    asked.only = [letter.strip() for letter in asked.only.split(",")]
-    if unknown := [letter for letter in asked.only if letter not in known]:
-        parser.error(f"no experiment {', '.join(unknown)}; there are {', '.join(known)}")
-    asked.long_seeds = asked.seeds if asked.long_seeds is None else asked.long_seeds
-    return asked
+    options = parser.parse_args(arguments)
+    options.only = [letter.strip() for letter in options.only.split(",")]
+    if unknown := [letter for letter in options.only if letter not in known]:
+        parser.error(f"no experiment {', '.join(unknown)}; allowed: {', '.join(known)}")
+    options.long_seeds = options.seeds if options.long_seeds is None else options.long_seeds
+    return options
 
 
-def execute(runs: Sequence[Run], scale: Scale, asked: argparse.Namespace) -> None:
-    """Do the runs that the results file does not have, and add each as it is finished."""
-    lines = asked.results / "world.jsonl"
+def execute(runs: Sequence[Run], scale: Scale, options: argparse.Namespace) -> None:
+    """Do the runs that are missing in the results file, and add each when it is finished."""
+    lines = options.results / "world.jsonl"
     done = finished(lines, judges_digest())
     missing = [run for run in runs if (run.key, run.seed) not in done]
     if not missing:
         return
     left = len(missing)
-    settings = (asked.weights, scale, asked.grids)
+    settings = (options.weights, scale, options.grids)
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(asked.workers, spawn, _share_cores, (asked.workers,)) as pool:
+    with ProcessPoolExecutor(options.workers, spawn, _share_cores, (options.workers,)) as pool:
         groups = [pool.submit(work, settings, group) for group in grouped(missing)]
         for group in as_completed(groups):
             for run, measures, seconds in group.result():
                 keep(lines, run, measures, seconds)
                 left -= 1
-                _tell(run, measures, seconds, left)
+                _print_line(run, measures, seconds, left)
 
 
 def _share_cores(workers: int) -> None:
@@ -173,7 +170,7 @@ def _share_cores(workers: int) -> None:
 def work(
     settings: tuple[Path, Scale, Path | None], group: Sequence[Run]
 ) -> list[tuple[Run, dict[str, float | None], float]]:
-    """In a worker: the runs that one training serves, each with its measures and seconds."""
+    """Do the runs that share one training, in a worker; return each with measures and seconds."""
     bench, start, done = _bench(*settings), time.monotonic(), []
     for run, measures in measured(bench, group):
         done.append((run, measures, time.monotonic() - start))
@@ -183,7 +180,7 @@ def work(
 
 @functools.cache
 def _bench(weights: Path, scale: Scale, grids: Path | None) -> Bench:
-    """What a worker keeps from one group of runs to the next, until it exits."""
+    """Return the bench of a worker, which is kept until the worker exits."""
     opened = ExitStack()
     atexit.register(opened.close)
     folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
@@ -193,7 +190,7 @@ def _bench(weights: Path, scale: Scale, grids: Path | None) -> Bench:
 
 
 def measured(bench: Bench, group: Sequence[Run]) -> Iterator[tuple[Run, dict[str, float | None]]]:
-    """The measures of the runs that one training serves, at each of their lengths and suites."""
+    """Yield the measures of runs that share one training, at each of their lengths and suites."""
     waiting = list(group)
     try:
         for step, lora in _checkpoints(bench, group):
@@ -226,12 +223,12 @@ def _measure(bench: Bench, run: Run, lora: Path | None) -> dict[str, float | Non
     except DivergedError:
         return collapsed()
     if bench.grids and run.seed == 0:
-        write_grid([one.sample for one in scored], bench.grids / f"{run.arm.name}.png")
+        write_grid([each.sample for each in scored], bench.grids / f"{run.arm.name}.png")
     _, memory = bench.training_set(run.arm.data)
     return measure(scored, base, memory)
 
 
-def _tell(run: Run, measures: dict[str, float | None], seconds: float, left: int) -> None:
+def _print_line(run: Run, measures: dict[str, float | None], seconds: float, left: int) -> None:
     numbers = ", ".join(f"{name} {value}" for name, value in measures.items() if value is not None)
     print(f"{run.arm.name}, seed {run.seed}: {numbers} ({seconds:.0f} s, {left} left)",
           file=sys.stderr, flush=True)  # fmt: skip

@@ -1,7 +1,7 @@
-"""The experiments (a) to (i) on the mannequin: which arms there are and what is compared.
+"""The experiments (a) to (i) on the mannequin: their arms and their comparisons.
 
-Every arm is the default run with one thing changed, or the arm that it is compared with, with one
-thing changed. Arms that train alike share their training; see world.py.
+Every arm changes one thing of the default run, or of the arm that it is compared with. Arms with
+the same training settings share their training; see world.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Expected = Literal["higher", "lower", "alike", "open"]
 
 @dataclass(frozen=True)
 class Scale:
-    """How large a run is: optimizer steps, and noise seeds for each of the suite's 13 prompts."""
+    """Size of a run: optimizer steps, and noise seeds for each of the suite's 13 prompts."""
 
     steps: int = 300
     noise_seeds: int = 8
@@ -36,7 +36,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Arm:
-    """One way to train and sample: what differs from the default run.
+    """One way to train and sample, as its differences from the default run.
 
     `train` overrides TrainConfig, `suite` SuiteConfig; `data` is a variant of the mannequin's
     data; `times` multiplies the steps. `lora` is False for the base as it is.
@@ -50,15 +50,15 @@ class Arm:
     lora: bool = True
 
     def train_config(self, seed: int) -> TrainConfig:
-        """The training run, whose length is `steps`."""
+        """Return the settings of the training run; its length is `steps`."""
         return TrainConfig.model_validate({**DEFAULTS, **self.train, "seed": seed})
 
     def steps(self, scale: Scale) -> int:
-        """Optimizer steps of this arm."""
+        """Return the number of optimizer steps of this arm."""
         return scale.steps * self.times
 
     def suite_config(self, scale: Scale, seed: int) -> SuiteConfig:
-        """The suite with the noise of training seed `seed`."""
+        """Return the suite with the noise of training seed `seed`."""
         count = scale.noise_seeds
         return SuiteConfig.model_validate(self.suite).fresh(count, seed * count)
 
@@ -67,8 +67,8 @@ class Arm:
 class Comparison:
     """`arm` minus `against` on one measure (named in world_measures.py).
 
-    `expected` is what the hand-run series says; `alike` means that no difference beyond 0.1 is
-    expected, `open` that nothing is.
+    `expected` is the result of the hand-run series; `alike` means that no difference beyond 0.1 is
+    expected, `open` that there is no expectation.
     """
 
     arm: Arm
@@ -87,8 +87,8 @@ class Effect:
 
     @property
     def arms(self) -> tuple[Arm, ...]:
-        """The arms of all comparisons, each once, those compared against before the others."""
-        pairs = [arm for one in self.comparisons for arm in (one.against, one.arm)]
+        """Arms of all comparisons, each once; `against` comes before `arm`."""
+        pairs = [arm for each in self.comparisons for arm in (each.against, each.arm)]
         return tuple({arm.name: arm for arm in pairs}.values())
 
 
@@ -179,7 +179,7 @@ EFFECTS: tuple[Effect, ...] = (
     ),
     Effect(
         "f",
-        "an alias keeps the change for prompts that have it",
+        "an alias limits the change to prompts that have it",
         (
             Comparison(ALIASED, GENDER, "changed", "lower"),
             Comparison(_aliased(ALIASED), ALIASED, "undressed", "lower"),
@@ -201,7 +201,7 @@ EFFECTS: tuple[Effect, ...] = (
     ),
     Effect(
         "h",
-        "the sampling size has to follow the training size (64 px where nothing is said)",
+        "the sampling size has to follow the training size (64 px if not stated)",
         (
             Comparison(_sampled(AT_96, 96), _sampled(ALL, 96), "pose", "higher"),
             Comparison(_sampled(AT_96, 96), _sampled(BASE, 96), "pose", "higher"),

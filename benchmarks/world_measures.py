@@ -1,4 +1,4 @@
-"""What is measured of one run: the project's objectives, and what the experiments ask besides."""
+"""Measure one run: the project's objectives, and the further measures of the experiments."""
 
 from __future__ import annotations
 
@@ -45,50 +45,50 @@ _UNSEEN_SEED = 900_000
 class Memory:
     """Training images and as many unseen ones of the same kind, shape (count, values), 0 to 1."""
 
-    seen: Floats
+    trained: Floats
     unseen: Floats
 
 
 def remember(training_set: TrainingSet, variant: str) -> Memory:
-    """What `copies` is measured against: the images trained on, and unseen ones of the variant."""
-    seen = [np.asarray(fitted(image, (_SIDE, _SIDE))) for image in training_set.images]
-    unseen = [image for image, _ in pictures(VARIANTS[variant], len(seen), _UNSEEN_SEED)]
-    return Memory(_vectors(seen), _vectors(unseen))
+    """Return the training images, and unseen ones of the same variant, for `copies`."""
+    trained = [np.asarray(fitted(image, (_SIDE, _SIDE))) for image in training_set.images]
+    unseen = [image for image, _ in pictures(VARIANTS[variant], len(trained), _UNSEEN_SEED)]
+    return Memory(_vectors(trained), _vectors(unseen))
 
 
 def measure(
     scored: Sequence[ScoredSample], base: Sequence[ScoredSample], memory: Memory
 ) -> dict[str, float | None]:
-    """Every measure of a run; None where nothing could be judged.
+    """Return every measure of a run; None if nothing could be judged.
 
     `base` is the base on the same cells; its own distance from itself is 0.
     """
-    found = objectives.objectives(scored, base)
-    values: dict[str, float | None] = {name: found[name].value for name in OBJECTIVES}
+    scores = objectives.objectives(scored, base)
+    values: dict[str, float | None] = {name: scores[name].value for name in OBJECTIVES}
     values["undressed"] = undressed(scored)
     values["boys right"] = sex_right(scored, "male")
     values["girls right"] = sex_right(scored, "female")
     values["blur"] = blur(scored)
-    images = [one.sample.image for one in scored]
+    images = [each.sample.image for each in scored]
     values["ground"] = mean(rim_deviation(image) for image in images)
-    values["changed"] = _changed(images, [one.sample.image for one in base])
+    values["changed"] = _changed(images, [each.sample.image for each in base])
     values["copies"] = copies(images, memory)
     return {name: None if value is None else round(value, 5) for name, value in values.items()}
 
 
 def collapsed() -> dict[str, float | None]:
-    """The measures of a run whose numbers left the finite ones: it draws nothing."""
+    """Return the measures of a run whose numbers are not finite, which has no pictures."""
     return dict.fromkeys(OBJECTIVES, 0.0)
 
 
 def copies(images: Sequence[Image], memory: Memory) -> float:
-    """Share of the images whose nearest training image is nearer than any unseen one.
+    """Return the share of images whose nearest training image is nearer than any unseen one.
 
-    Chance is about one half; compare with the base, whose samples may crowd about one image.
+    Chance is about one half. Compare with the base, whose samples may lie near a single image.
     Distances are Euclidean over RGB at 32 x 32.
     """
     drawn = _vectors(images)
-    nearer = _nearest(drawn, memory.seen) < _nearest(drawn, memory.unseen)
+    nearer = _nearest(drawn, memory.trained) < _nearest(drawn, memory.unseen)
     return float(nearer.mean())
 
 
@@ -98,7 +98,7 @@ def _nearest(drawn: Floats, others: Floats) -> Floats:
 
 
 def _vectors(images: Sequence[Image]) -> Floats:
-    small = [cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for one in images]
+    small = [cv2.resize(image, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for image in images]
     return np.stack(small).reshape(len(small), -1).astype(np.float64) / 255
 
 

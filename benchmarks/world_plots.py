@@ -1,4 +1,4 @@
-"""One picture for each experiment: every run a dot, every arm its mean with a 95 % interval."""
+"""Plot each experiment: a dot for every run, and the mean of every arm with its 95 % interval."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib import pyplot
 from matplotlib.axes import Axes
 from world_arms import DEFAULTS, Arm, Effect
 from world_measures import MEASURES
-from world_report import Found, values_of
+from world_report import ArmMeasures, values_of
 
 from tuner.results.verdicts import difference
 from tuner.storage import replacing
@@ -22,19 +22,21 @@ _PANELS = 3
 _RUN, _MEAN, _BASE = "#9aa5b1", "#1f4e79", "#b5651d"
 
 
-def plot_effect(effect: Effect, found: Found, path: Path) -> None:
+def plot_effect(effect: Effect, known: ArmMeasures, path: Path) -> None:
     """Write the plot of an experiment: a panel for each of its first measures, a row for each arm.
 
-    Arms stand from the top in the order base, rising learning rate, order of the experiment.
+    From the top, arms are in the order: base, rising learning rate, order of the experiment.
     """
-    measures = list(dict.fromkeys(one.measure for one in effect.comparisons))[:_PANELS]
+    measures = list(dict.fromkeys(comparison.measure for comparison in effect.comparisons))[
+        :_PANELS
+    ]
     arms = sorted(effect.arms, key=_place)
     size = (2.2 + 3.0 * len(measures), 1.3 + 0.34 * len(arms))
     figure, axes = pyplot.subplots(
         1, len(measures), figsize=size, sharey=True, squeeze=False, layout="constrained"
     )
     for measure, panel in zip(measures, axes[0], strict=True):
-        _draw_panel(panel, arms, measure, found)
+        _draw_panel(panel, arms, measure, known)
     figure.suptitle(f"({effect.letter}) {effect.question}", fontsize=10)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=120)
@@ -46,9 +48,9 @@ def _place(arm: Arm) -> tuple[bool, float]:
     return arm.lora, float(str(rate))
 
 
-def _draw_panel(panel: Axes, arms: Sequence[Arm], measure: str, found: Found) -> None:
+def _draw_panel(panel: Axes, arms: Sequence[Arm], measure: str, known: ArmMeasures) -> None:
     for row, arm in enumerate(arms):
-        values = list(values_of(found, arm, measure).values())
+        values = list(values_of(known, arm, measure).values())
         if not values:
             continue
         mean = difference(values)

@@ -1,4 +1,4 @@
-"""From the measures of runs to differences with intervals, verdicts and a page of tables."""
+"""Turn the measures of runs into differences with intervals, verdicts and a page of tables."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from world_runs import Measures
 
 from tuner.results.verdicts import SeedDifference, difference
 
-Found = dict[str, dict[int, Measures]]
-"""The measures of each arm, by its name, and of each of its training seeds."""
+ArmMeasures = dict[str, dict[int, Measures]]
+"""Measures by the name of the arm and by training seed."""
 
 ALIKE = 0.1
-"""Largest difference, on [0, 1], that counts as none."""
+"""Largest difference, on [0, 1], that counts as no difference."""
 
 
-def values_of(found: Found, arm: Arm, measure: str) -> dict[int, float]:
-    """The values of one measure by training seed, without those that could not be judged."""
-    measured = {seed: each.get(measure) for seed, each in found.get(arm.name, {}).items()}
+def values_of(known: ArmMeasures, arm: Arm, measure: str) -> dict[int, float]:
+    """Return the values of one measure by training seed, without those that were not judged."""
+    measured = {seed: each.get(measure) for seed, each in known.get(arm.name, {}).items()}
     return {seed: value for seed, value in measured.items() if value is not None}
 
 
 def paired(values: Mapping[int, float], others: Mapping[int, float]) -> SeedDifference | None:
-    """`values` minus `others`, seed by seed; None where they have no seed in common."""
+    """Return `values` minus `others`, paired by seed; None if they have no seed in common."""
     apart = [values[seed] - others[seed] for seed in sorted(values.keys() & others.keys())]
     return difference(apart) if apart else None
 
 
-def compare(comparison: Comparison, found: Found) -> SeedDifference | None:
-    """The difference that a comparison asks for; None before both of its arms were run."""
+def compare(comparison: Comparison, known: ArmMeasures) -> SeedDifference | None:
+    """Return the difference of a comparison; None if one of its arms has no runs."""
     sides = (comparison.arm, comparison.against)
-    arm, against = (values_of(found, side, comparison.measure) for side in sides)
+    arm, against = (values_of(known, side, comparison.measure) for side in sides)
     return paired(arm, against)
 
 
 def verdict(comparison: Comparison, difference: SeedDifference | None) -> str:
-    """Whether the interval shows what was expected."""
+    """Return in words if the interval shows what was expected."""
     if difference is None:
         return "not run"
     if difference.n < 2:
@@ -60,21 +60,25 @@ def _alike(difference: SeedDifference) -> str:
     return "the other way" if apart else "not shown"
 
 
-def best_known(effect: Effect, known: Mapping[str, Found]) -> str | None:
-    """The judges with which most of an experiment was judged, of equals the later ones; None
-    where no comparison has both of its arms."""
+def best_known(effect: Effect, known: Mapping[str, ArmMeasures]) -> str | None:
+    """Return the judges that judged most of an experiment, of equals the later ones.
+
+    None if no comparison has runs of both arms.
+    """
     counts = {
-        judges: sum(apart.n for one in effect.comparisons if (apart := compare(one, found)))
-        for judges, found in known.items()
+        judges: sum(apart.n for each in effect.comparisons if (apart := compare(each, arms)))
+        for judges, arms in known.items()
     }
     most = max(counts.values(), default=0)
     return [judges for judges, count in counts.items() if count == most][-1] if most else None
 
 
-def report(shown: Sequence[tuple[Effect, str]], known: Mapping[str, Found], scale: Scale) -> str:
-    """The page: for each experiment its comparisons, the means of its arms, and its plot.
+def report(
+    shown: Sequence[tuple[Effect, str]], known: Mapping[str, ArmMeasures], scale: Scale
+) -> str:
+    """Return the page: for each experiment its comparisons, the means of its arms, and its plot.
 
-    Each stands with the judges whose runs in `known` it is told from.
+    `shown` pairs each experiment with the judges whose runs in `known` are reported.
     """
     effects = [effect for effect, _ in shown]
     lines = ["# The effects of the series in the small world", "", _about(effects, scale), ""]
@@ -83,9 +87,9 @@ def report(shown: Sequence[tuple[Effect, str]], known: Mapping[str, Found], scal
         lines += [f"## ({effect.letter}) {effect.question}", "", f"Judges `{judges}`.", "", *table]
         lines += ["", f"![({effect.letter})](world/{effect.letter}.png)", ""]
     for judges in dict.fromkeys(judges for _, judges in shown):
-        told_by = [effect for effect, one in shown if one == judges]
+        judged = [effect for effect, best in shown if best == judges]
         lines += [f"## Means of the arms over their training seeds, judges `{judges}`", ""]
-        lines += [*_means(told_by, known[judges]), ""]
+        lines += [*_means(judged, known[judges]), ""]
     lines += [f"- {name}: {meaning}" for name, meaning in MEASURES.items()]
     return "\n".join(lines) + "\n"
 
@@ -104,21 +108,22 @@ def _about(effects: Sequence[Effect], scale: Scale) -> str:
     )
 
 
-def _comparisons(effect: Effect, found: Found) -> list[str]:
+def _comparisons(effect: Effect, known: ArmMeasures) -> list[str]:
     lines = ["| arm | against | measure | arm | against | difference | seeds | expected | found |"]
     lines.append("|---|---|---|---|---|---|---|---|---|")
-    for one in effect.comparisons:
-        difference = compare(one, found)
-        sides = (values_of(found, arm, one.measure).values() for arm in (one.arm, one.against))
+    for each in effect.comparisons:
+        difference = compare(each, known)
+        sides = (values_of(known, arm, each.measure).values() for arm in (each.arm, each.against))
         means = [f"{statistics.fmean(side):.3f}" if side else "-" for side in sides]
-        cells = [one.arm.name, one.against.name, one.measure, *means, told(difference)]
-        cells += [str(difference.n if difference else 0), one.expected, verdict(one, difference)]
+        cells = [each.arm.name, each.against.name, each.measure, *means, as_text(difference)]
+        cells += [str(difference.n if difference else 0)]
+        cells += [each.expected, verdict(each, difference)]
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
-def told(difference: SeedDifference | None) -> str:
-    """A difference as the tables have it: `+0.120 (+0.050 to +0.190)`."""
+def as_text(difference: SeedDifference | None) -> str:
+    """Return a difference as text for the tables: `+0.120 (+0.050 to +0.190)`."""
     if difference is None:
         return "-"
     if difference.n < 2:
@@ -126,11 +131,11 @@ def told(difference: SeedDifference | None) -> str:
     return f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
 
 
-def _means(effects: Sequence[Effect], found: Found) -> list[str]:
-    arms = {arm.name: arm for effect in effects for arm in effect.arms if found.get(arm.name)}
+def _means(effects: Sequence[Effect], known: ArmMeasures) -> list[str]:
+    arms = {arm.name: arm for effect in effects for arm in effect.arms if known.get(arm.name)}
     lines = ["| arm | seeds | " + " | ".join(MEASURES) + " |", "|---|---|" + "---|" * len(MEASURES)]
     for name, arm in arms.items():
-        columns = [values_of(found, arm, measure).values() for measure in MEASURES]
+        columns = [values_of(known, arm, measure).values() for measure in MEASURES]
         cells = [f"{statistics.fmean(column):.3f}" if column else "-" for column in columns]
-        lines.append(f"| {name} | {len(found[name])} | " + " | ".join(cells) + " |")
+        lines.append(f"| {name} | {len(known[name])} | " + " | ".join(cells) + " |")
     return lines

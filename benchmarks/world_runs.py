@@ -1,4 +1,4 @@
-"""Which runs there are to do, which of them share a training, and the file of finished ones."""
+"""List the runs to do, group those that share a training, and keep the file of finished runs."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tuner.storage.files import write_text
 
 Measures = Mapping[str, float | None]
 FIRST_JUDGES = "first"
-"""Of lines that do not say which judges theirs were."""
+"""Judges of lines that do not name theirs."""
 
 PARTS = ("base", "clip", "yolo")
-"""What the small world is made of, and what its numbers depend on."""
+"""Weights of the small world, on which its numbers depend."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """An arm with a training seed. `key` stands for all but the seed that its numbers depend on."""
+    """An arm with a training seed. `key` is a digest of all else that its numbers depend on."""
 
     arm: Arm
     seed: int
@@ -35,21 +35,21 @@ class Run:
 
 
 def fingerprint(weights: Path) -> str:
-    """What base and judges' models are, by the content of their files."""
+    """Return the digest of the files of the base and of the judges' models."""
     digest = hashlib.sha256()
-    for path in sorted(one for part in PARTS for one in (weights / part).rglob("*")):
+    for path in sorted(path for part in PARTS for path in (weights / part).rglob("*")):
         if path.is_file():
             digest.update(path.relative_to(weights).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
 
 
 def arm_key(arm: Arm, scale: Scale, world: str) -> str:
-    """What the numbers of an arm depend on besides its training seed, as 16 hex digits."""
+    """Return a digest, 16 hex digits, of all but the seed that an arm's numbers depend on."""
     about: dict[str, object] = {"world": world}
     beside = {"also_at", "also_with_alias"}  # rows that change no number of the suite
     about["suite"] = arm.suite_config(scale, 0).model_dump(mode="json", exclude=beside)
     if arm.lora:
-        # What is set alone: settings that come later, at what was done before, change no number.
+        # Only explicit settings: later settings whose default is today's behaviour change nothing.
         about["train"] = arm.train_config(0).model_dump(mode="json", exclude_unset=True)
         about |= {"steps": arm.steps(scale), "data": f"{arm.data}-{VERSION}"}
     return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
@@ -58,7 +58,7 @@ def arm_key(arm: Arm, scale: Scale, world: str) -> str:
 def all_runs(
     effects: Sequence[Effect], limits: tuple[int, int], scale: Scale, world: str
 ) -> list[Run]:
-    """Every run of the experiments once, seed by seed, so that a stopped command has all arms.
+    """Return every run of the experiments once, seed by seed: a stopped command has all arms.
 
     `limits` are the numbers of seeds of usual and of long runs.
     """
@@ -72,9 +72,9 @@ def all_runs(
 
 
 def grouped(runs: Sequence[Run]) -> list[list[Run]]:
-    """The runs that one training serves: alike but for steps and suite, fewest steps first.
+    """Return groups of runs that share one training: only steps and suite differ.
 
-    The base, which is not trained, comes first.
+    In a group the fewest steps come first. The group of the base, which is not trained, is first.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -85,7 +85,7 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
 
 
 def judges_digest() -> str:
-    """What the numbers of a run owe to the judges: a digest of their versions."""
+    """Return a digest of the versions of the judges and their settings."""
     versions = "\n".join(f"{judge.name} {judge_version(judge)}" for judge in JUDGES)
     settings = mannequin_judges()
     versions += f"\n{settings.traits} {settings.sex_margin}"
@@ -93,12 +93,12 @@ def judges_digest() -> str:
 
 
 def judges_in(path: Path) -> list[str]:
-    """The judges that runs in the results file were judged with, in the order of their coming."""
+    """Return the judges of the runs in the results file, in the order of their first line."""
     return list(dict.fromkeys(str(line.get("judges", FIRST_JUDGES)) for line in _lines(path)))
 
 
 def finished(path: Path, judges: str) -> dict[tuple[str, int], Measures]:
-    """The measures of the runs in the results file that were judged so, by key and seed."""
+    """Return the measures of the runs in the results file by these judges, by key and seed."""
     return {
         (line["key"], line["seed"]): line["measures"]
         for line in _lines(path)
@@ -113,7 +113,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
 
 
 def keep(path: Path, run: Run, measures: Measures, seconds: float) -> None:
-    """Add a finished run to the results file, whole or not at all."""
+    """Add a finished run to the results file, atomically."""
     line = {
         "arm": run.arm.name,
         "seed": run.seed,

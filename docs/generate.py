@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/ anew: `python docs/generate.py`; `--check` only compares.
+"""Regenerate parts of docs/: `python docs/generate.py`; `--check` only compares.
 
 A generated part lies between `<!-- generated: NAME -->` and `<!-- end -->`. Commands come from the
 command line itself, keys from the configuration's models, the list of files from the first sentence
@@ -106,7 +106,7 @@ def default_of(field: FieldInfo) -> str:
 
 
 def measures() -> str:
-    """Return the table of what recipes can be compared by."""
+    """Return the table of the measures by which recipes can be compared."""
     lines = ["| measure | means |", "|---|---|"]
     return "\n".join([*lines, *(row(f"`{name}`", text) for name, text in MEASURES.items()), ""])
 
@@ -162,7 +162,7 @@ def values_of(parameter: Any, hint: object) -> str:
 
 
 def shown_default(parameter: Any) -> str:
-    """Return the default of an argument or option; empty where there is none."""
+    """Return the default of an argument or option; empty if there is none."""
     if parameter.required:
         return "required"
     return f"`{parameter.default}`" if parameter.default not in (None, False, ()) else ""
@@ -229,7 +229,7 @@ PARTS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "table": ("architecture.md", table),
     "rooms": ("architecture.md", rooms),
 }
-"""The generated parts by their name: the page, and what goes there."""
+"""Page and text of each generated part, by the name of the part."""
 
 
 def pages() -> dict[Path, str]:
@@ -246,12 +246,12 @@ def filled(text: str, name: str, part: str) -> str:
     before, start, rest = text.partition(f"<!-- generated: {name} -->\n")
     _, end, after = rest.partition(END)
     if not start or not end:
-        raise SystemExit(f"docs/generate.py: a page has lost its part {name}")
+        raise SystemExit(f"docs/generate.py: a page lacks its part {name}")
     return f"{before}{start}\n{part.strip()}\n\n{end}{after}"
 
 
 def main() -> None:
-    """Write the pages, or with --check compare them and exit with 1 where one is not current."""
+    """Write the pages, or with --check compare them and exit with 1 if one is not current."""
     stale = [path for path, text in pages().items() if path.read_text("utf-8") != text]
     if "--check" in sys.argv[1:]:
         for path in stale:

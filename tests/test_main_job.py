@@ -40,11 +40,11 @@ def picture_of(path: Path) -> Image.Image:
 
 
 def test_status_tells_the_front_with_intervals_and_the_base(pose_study: Path) -> None:
-    told = tuner("status", "pose", studies=pose_study)
-    assert told.returncode == 0, told.stderr
-    assert "pose: 2 of 2 trials" in told.stdout
-    assert "base" in told.stdout
-    assert "[" in told.stdout
+    status = tuner("status", "pose", studies=pose_study)
+    assert status.returncode == 0, status.stderr
+    assert "pose: 2 of 2 trials" in status.stdout
+    assert "base" in status.stdout
+    assert "[" in status.stdout
 
 
 def test_the_exported_lora_draws_the_studys_samples_in_a_fresh_base(
@@ -77,8 +77,8 @@ def test_a_changed_space_is_refused_with_the_reason(pose_study: Path) -> None:
 def test_a_mad_learning_rate_ends_as_a_trial_with_poor_scores_and_no_failure(
     tmp_path: Path,
 ) -> None:
-    asked = ["--trials", "1", *SMALL, "--set", "train.learning_rate=0.9", "--set", "study=mad"]
-    done = tuner("run", str(SPACE), *asked, "--set", "budget.rungs=[10]", studies=tmp_path)
+    options = ["--trials", "1", *SMALL, "--set", "train.learning_rate=0.9", "--set", "study=mad"]
+    done = tuner("run", str(SPACE), *options, "--set", "budget.rungs=[10]", studies=tmp_path)
     assert done.returncode == 0, done.stderr
     with sqlite3.connect(StudyFolder(tmp_path / "mad").results_db) as database:
         state = database.execute("select state from trials").fetchone()[0]

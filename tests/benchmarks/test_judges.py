@@ -27,8 +27,8 @@ def test_a_detector_is_asked_once_however_many_judges_ask() -> None:
                 judge.score(sample, evidence)
             evidence.sentence_probabilities({"day": ("by day",), "night": ("by night",)})
         # No third hand can show on a sound figure, and its crop would be the picture again.
-        asked = {"parts": 1, "pose": 1, "hands": 0, "persons": 1, "zero_shot": 1}
-        assert {name: clock.calls for name, clock in clocks.items()} == asked
+        calls = {"parts": 1, "pose": 1, "hands": 0, "persons": 1, "zero_shot": 1}
+        assert {name: clock.calls for name, clock in clocks.items()} == calls
         assert all(clock.seconds > 0 for name, clock in clocks.items() if name != "hands")
 
 
@@ -38,13 +38,13 @@ def test_a_small_figure_is_looked_at_closely_and_a_third_arm_for_its_hand() -> N
     many = draw(Figure("male", arm_pose="arms at sides", limbs="extra arm", jitter=3), 256)
     with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
         clocks = clocked(detectors)
-        for picture, asked in ((far, {"parts": 2}), (many, {"hands": 1})):
-            before = {name: clocks[name].calls for name in asked}
+        for picture, calls in ((far, {"parts": 2}), (many, {"hands": 1})):
+            before = {name: clocks[name].calls for name in calls}
             evidence = Evidence(Sample(Prompt("1boy", "male"), 0, picture), detectors)
             for _ in range(2):
                 for judge in JUDGES:
                     judge.score(Sample(Prompt("1boy", "male"), 0, picture), evidence)
-            assert {name: clocks[name].calls - before[name] for name in asked} == asked
+            assert {name: clocks[name].calls - before[name] for name in calls} == calls
 
 
 def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
@@ -54,8 +54,8 @@ def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
         evidence = Evidence(sample, detectors)
         for judge in JUDGES:
             judge.score(sample, evidence)
-        asked = {"parts": 1, "pose": 2, "hands": 0, "persons": 1, "zero_shot": 0}
-        assert {name: clock.calls for name, clock in clocks.items()} == asked
+        calls = {"parts": 1, "pose": 2, "hands": 0, "persons": 1, "zero_shot": 0}
+        assert {name: clock.calls for name, clock in clocks.items()} == calls
 
 
 @pytest.mark.slow

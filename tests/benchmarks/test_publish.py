@@ -17,7 +17,7 @@ def test_the_verdicts_come_between_the_marks_and_nothing_else_changes(tmp_path: 
     for _ in range(2):  # once more changes nothing
         fill(readme, verdicts)
         filled = readme.read_text(encoding="utf-8")
-        told = filled.split(START)[1].split(END)[0]
-        assert told == "| 1 | a | **supported** |\n\nThe rule.\n"
+        section = filled.split(START)[1].split(END)[0]
+        assert section == "| 1 | a | **supported** |\n\nThe rule.\n"
         assert filled.split(START)[0] == page.split(START)[0]
         assert filled.split(END)[1] == page.split(END)[1]

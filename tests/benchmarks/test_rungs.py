@@ -27,7 +27,7 @@ def test_time_and_front_are_compared_over_the_seeds() -> None:
     assert "one seed" in rungs.gain_line(pairs[:1])
     alike = [rungs.Pair(n, arm(100, 0.5), arm(60, 0.4 + 0.1 * n), 0.3) for n in range(3)]
     assert "more than half" in rungs.cost_line(alike)
-    assert "not told apart" in rungs.gain_line(alike)
+    assert "no difference shown" in rungs.gain_line(alike)
 
 
 def test_fewer_trials_are_those_that_the_seconds_were_enough_for(tmp_path: Path) -> None:
@@ -44,9 +44,9 @@ def test_fewer_trials_are_those_that_the_seconds_were_enough_for(tmp_path: Path)
 def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> None:
     small = ["suite.seeds=1", "suite.steps=2", "train.batch_size=2", "train.resolution=48"]
     small += ["data=mannequin:few"]
-    asked = ["--trials", "1", "--seeds", "0", "--rungs", "1", "2", "--low-rung-seeds", "1"]
-    asked += [part for one in small for part in ("--set", one)]
-    asked += [
+    options = ["--trials", "1", "--seeds", "0", "--rungs", "1", "2", "--low-rung-seeds", "1"]
+    options += [part for one in small for part in ("--set", one)]
+    options += [
         "--confirm",
         "1",
         "--studies",
@@ -54,7 +54,7 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
         "--result",
         str(tmp_path / "rungs.md"),
     ]
-    rungs.main(asked)
+    rungs.main(options)
     text = (tmp_path / "rungs.md").read_text(encoding="utf-8")
     assert "| 0 | 1 and 1 | 0 |" in text
     assert "off-0: step 1: 1 trials" in text
@@ -63,5 +63,5 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
     assert 0 < found.last_alone < found.seconds
     assert (found.steps, found.samples) == (2, 2 * 13)
     assert found.fresh == 0  # two steps of sampling dress nobody: there is nothing to confirm
-    rungs.main(asked)
+    rungs.main(options)
     assert (tmp_path / "rungs.md").read_text(encoding="utf-8") == text

@@ -20,8 +20,8 @@ def test_the_best_of_a_front_is_chosen_on_some_noise_and_measured_on_other(
     pose_study: Path, tmp_path: Path
 ) -> None:
     study, result = pose_study / "pose", tmp_path / "studies.md"
-    asked = [str(study), "--noise-seeds", "2", "--choosing-seeds", "1", "--result", str(result)]
-    studies.main(asked)
+    arguments = [str(study), "--noise-seeds", "2", "--choosing-seeds", "1", "--result", str(result)]
+    studies.main(arguments)
     text = result.read_text(encoding="utf-8")
     best = front(read_results(StudyFolder(study)))
     assert "on 13 fresh samples, the best of them and the base on 26 others" in text
@@ -30,7 +30,7 @@ def test_the_best_of_a_front_is_chosen_on_some_noise_and_measured_on_other(
     assert lines.count("\n") == len(best) + 1
     assert lines.count("20000+1") == len(best)
     assert lines.count("10000+2") == 1
-    studies.main(asked)
+    studies.main(arguments)
     assert result.read_text(encoding="utf-8") == text
     assert result.with_suffix(".jsonl").read_text(encoding="utf-8") == lines
 
@@ -40,12 +40,12 @@ def test_a_winner_is_measured_again(pose_study: Path, tmp_path: Path) -> None:
     done = tuner("confirm", "pose", *few, studies=pose_study)
     assert done.returncode == 0, done.stderr
     result = tmp_path / "winners.md"
-    asked = [str(pose_study / "pose"), "--noise-seeds", "1", "--result", str(result)]
-    winners.main(asked)
+    arguments = [str(pose_study / "pose"), "--noise-seeds", "1", "--result", str(result)]
+    winners.main(arguments)
     text = result.read_text(encoding="utf-8")
     assert "on 13 samples of other noise" in text
     rows = [line for line in text.splitlines() if line.startswith("| 1 |")]
     assert [row.split(" | ")[3] for row in rows] == ["pose", "gender", "clothing", "quality"]
     assert text.rstrip().endswith("of 1 winners lie within all their stated intervals.")
-    winners.main(asked)
+    winners.main(arguments)
     assert result.read_text(encoding="utf-8") == text

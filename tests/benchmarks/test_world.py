@@ -12,7 +12,7 @@ from PIL import Image
 from world_arms import ALL, BASE, EFFECTS, FEW, GENDER, LONG, Arm, Comparison, Effect, Scale
 from world_measures import MEASURES, Memory, collapsed, copies, measure
 from world_plots import plot_effect
-from world_report import Found, best_known, compare, paired, report, verdict
+from world_report import ArmMeasures, best_known, compare, paired, report, verdict
 from world_runs import (
     FIRST_JUDGES,
     Run,
@@ -159,8 +159,8 @@ def test_runs_of_other_judges_are_kept_and_not_compared(tmp_path: Path) -> None:
 
 def test_an_experiment_is_told_by_the_judges_that_know_most_of_it() -> None:
     effect = Effect("x", "?", (Comparison(ALL, BASE, "pose", "higher"),))
-    few: Found = {arm.name: {0: {"pose": 0.5}} for arm in (ALL, BASE)}
-    many: Found = {arm.name: {0: {"pose": 0.5}, 1: {"pose": 0.4}} for arm in (ALL, BASE)}
+    few: ArmMeasures = {arm.name: {0: {"pose": 0.5}} for arm in (ALL, BASE)}
+    many: ArmMeasures = {arm.name: {0: {"pose": 0.5}, 1: {"pose": 0.4}} for arm in (ALL, BASE)}
     assert best_known(effect, {"old": many, "new": few}) == "old"
     assert best_known(effect, {"old": many, "new": many}) == "new"
     assert best_known(effect, {"old": {ALL.name: {0: {"pose": 0.5}}}}) is None
@@ -170,7 +170,7 @@ def test_an_experiment_is_told_by_the_judges_that_know_most_of_it() -> None:
 def test_an_unknown_letter_is_told(only: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         world.parse(["--only", only])
-    assert "there are a, b, c" in capsys.readouterr().err
+    assert "allowed: a, b, c" in capsys.readouterr().err
 
 
 def test_the_paired_interval_is_students() -> None:
@@ -186,7 +186,7 @@ def test_the_paired_interval_is_students() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "interval", "told"),
+    ("expected", "interval", "word"),
     [
         ("higher", (0.01, 0.3), "shown"),
         ("higher", (-0.01, 0.3), "not shown"),
@@ -199,10 +199,10 @@ def test_the_paired_interval_is_students() -> None:
         ("open", (-0.01, 0.15), "no difference shown"),
     ],
 )
-def test_the_verdict(expected: str, interval: tuple[float, float], told: str) -> None:
+def test_the_verdict(expected: str, interval: tuple[float, float], word: str) -> None:
     low, high = interval
     one = Comparison(ALL, BASE, "pose", expected)  # type: ignore[arg-type]
-    assert verdict(one, SeedDifference((low + high) / 2, low, high, 0.01, 5)) == told
+    assert verdict(one, SeedDifference((low + high) / 2, low, high, 0.01, 5)) == word
     assert verdict(one, None) == "not run"
     single = SeedDifference(0.2, -math.inf, math.inf, 1.0, 1)
     assert verdict(one, single) == "one seed shows nothing"
@@ -212,9 +212,9 @@ def drawn(number: int, prompt: Prompt, blur: float = 0.3, **scores: float | None
     pixels = np.random.default_rng(number).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     names = ("pose_readable", "limbs", "one_person", "gender", "cloth_share", "no_explicit_parts")
     values = {**dict.fromkeys([*names, "clean"], 1.0), **scores}
-    told = {name: Score(name, value) for name, value in values.items()}
-    told["sharp"] = Score("sharp", 1.0, None, {"blur_effect": blur})
-    return ScoredSample(Sample(prompt, 0, pixels), told)
+    judged = {name: Score(name, value) for name, value in values.items()}
+    judged["sharp"] = Score("sharp", 1.0, None, {"blur_effect": blur})
+    return ScoredSample(Sample(prompt, 0, pixels), judged)
 
 
 def test_measures_of_a_run() -> None:
@@ -243,17 +243,17 @@ def test_measures_of_a_run() -> None:
 
 def test_copies_are_told_from_pictures_of_the_same_kind() -> None:
     random = np.random.default_rng(0)
-    seen, unseen, own = (
+    trained, unseen, own = (
         [random.integers(0, 256, (32, 32, 3), dtype=np.uint8) for _ in range(40)] for _ in range(3)
     )
-    memory = Memory(*(np.stack(each).reshape(40, -1) / 255 for each in (seen, unseen)))
-    blurred = [np.clip(one.astype(int) + 9, 0, 255).astype(np.uint8) for one in seen]
+    memory = Memory(*(np.stack(each).reshape(40, -1) / 255 for each in (trained, unseen)))
+    blurred = [np.clip(one.astype(int) + 9, 0, 255).astype(np.uint8) for one in trained]
     assert copies(blurred, memory) == 1.0
     assert copies(unseen, memory) == 0.0
     assert 0.15 < copies(own, memory) < 0.85
 
 
-def made_up(effect: Effect) -> Found:
+def made_up(effect: Effect) -> ArmMeasures:
     random = np.random.default_rng(1)
     return {
         arm.name: {
@@ -289,11 +289,11 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
 def test_the_command_runs_goes_on_and_tells(tmp_path: Path, few_pictures: None) -> None:
-    asked = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
-    world.main(["--only", "f", *asked.split()])
+    options = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
+    world.main(["--only", "f", *options.split()])
     first = finished(tmp_path / "world.jsonl", judges_digest())
     assert len(first) == len(EFFECTS[5].arms)
-    world.main(["--only", "f,b", "--workers", "1", *asked.split()])
+    world.main(["--only", "f,b", "--workers", "1", *options.split()])
     assert set(first) < set(finished(tmp_path / "world.jsonl", judges_digest()))
     assert (tmp_path / "world" / "f.png").is_file()
     assert (tmp_path / "grids" / "gender tags.png").is_file()

@@ -108,9 +108,9 @@ def looks(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> li
     model = mannequin_detectors.zero_shot
     assert model is not None
     embed: Callable[[Image], object] = model.embed
-    seen: list[Image] = []
-    monkeypatch.setattr(model, "embed", lambda image: (seen.append(image), embed(image))[1])
-    return seen
+    pictures: list[Image] = []
+    monkeypatch.setattr(model, "embed", lambda image: (pictures.append(image), embed(image))[1])
+    return pictures
 
 
 @pytest.fixture

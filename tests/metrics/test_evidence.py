@@ -20,14 +20,14 @@ Sampled = Callable[..., Sample]
 def looks(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The longest side of every picture that the pose landmarker sees from now on."""
     look = mannequin_detectors.pose
-    seen: list[int] = []
+    sides: list[int] = []
 
     def spied(image: Image) -> object:
-        seen.append(max(image.shape[:2]))
+        sides.append(max(image.shape[:2]))
         return look(image)
 
     monkeypatch.setattr(mannequin_detectors, "pose", spied)
-    return seen
+    return sides
 
 
 def test_an_arm_that_is_taken_for_a_person_gives_way_to_the_whole_figure(

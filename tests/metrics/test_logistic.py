@@ -57,8 +57,8 @@ def test_the_shipped_coefficients_tell_how_good_they_are(name: str) -> None:
     whole = json.loads((CALIBRATION / f"{name}.json").read_text("utf-8"))
     assert len(whole["version"]) == 12
     assert {"arm_pose", "top", "ground", "framing", "look", "style"} == set(whole["held_out"])
-    for factor, told in whole["held_out"].items():
-        assert told["auc"] >= 0.85, (name, factor)
+    for factor, report in whole["held_out"].items():
+        assert report["auc"] >= 0.85, (name, factor)
     model = read_logistic(name)
     assert (pose.READABLE if name == "pose" else limbs.SOUND) in model.classes
 

@@ -27,14 +27,14 @@ def test_the_parts_are_those_of_the_library_to_the_bit(
 ) -> None:
     library = NudeDetector()
     library.onnx_session = detectors.parts._detector.onnx_session._session
-    seen = 0
+    count = 0
     for picture in pictures:
         best: dict[str, float] = {}
         for part in library.detect(picture):
             best[part["class"]] = max(best.get(part["class"], 0.0), float(part["score"]))
         assert detectors.parts(picture) == best
-        seen += len(best)
-    assert seen >= 3
+        count += len(best)
+    assert count >= 3
     assert detectors.parts(pictures[-1]) == {}
 
 

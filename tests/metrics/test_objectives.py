@@ -21,9 +21,9 @@ SOUND: dict[str, float | None] = {
 
 
 def scored(seed: int = 0, prompt: Prompt | None = None, **values: float | None) -> ScoredSample:
-    asked = prompt or Prompt("1girl", sex="female")
+    wanted = prompt or Prompt("1girl", sex="female")
     scores = {name: Score(name, value) for name, value in (SOUND | values).items()}
-    return ScoredSample(Sample(asked, seed, IMAGE), scores)
+    return ScoredSample(Sample(wanted, seed, IMAGE), scores)
 
 
 GIRL, BOY = Prompt("1girl", sex="female"), Prompt("1boy", sex="male")

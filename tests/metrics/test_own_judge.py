@@ -68,9 +68,9 @@ def test_one_file_and_one_line_add_a_judge(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "in_colour *" in done.stdout
-    told = {
+    scores = {
         row["file"]: row["scores"]["in_colour"] for row in json.loads(out.read_text())["images"]
     }
-    assert told["coloured.png"]["value"] > 0.9
-    assert told["grey.png"]["value"] < 0.1
-    assert re.fullmatch("[0-9a-f]{12}", told["grey.png"]["version"])
+    assert scores["coloured.png"]["value"] > 0.9
+    assert scores["grey.png"]["value"] < 0.1
+    assert re.fullmatch("[0-9a-f]{12}", scores["grey.png"]["version"])

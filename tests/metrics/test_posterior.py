@@ -56,8 +56,8 @@ def test_what_could_not_be_judged_counts_against_it() -> None:
 
 
 def test_a_measure_of_the_set_is_drawn_by_its_interval() -> None:
-    told = {"layout": Objective("layout", 0.5, 0.402, 0.598, 40, 40)}
-    found = draws("layout", Judged([], told), None, rng())
+    values = {"layout": Objective("layout", 0.5, 0.402, 0.598, 40, 40)}
+    found = draws("layout", Judged([], values), None, rng())
     assert found.std() == pytest.approx(0.05, rel=0.05)
     edge = {"layout": Objective("layout", 1.0, 0.9, 1.0, 40, 40)}
     assert draws("layout", Judged([], edge), None, rng()).max() <= 1

@@ -113,18 +113,18 @@ def test_every_judge_names_the_models_that_it_asks(
     sample = sampled(image, "1girl, red shirt", sex="female", framing="full")
     settings = {"gender_model": "zero_shot", "person_model": "persons"}
     for judge in JUDGES:
-        asked: set[str] = set()
+        used: set[str] = set()
 
         class Watched(Detectors):
             pose, hands, parts = detectors.pose, detectors.hands, detectors.parts
             zero_shot, persons = None, None
 
-            def __getattribute__(self, name: str, asked: set[str] = asked) -> object:
-                asked.add(name)
+            def __getattribute__(self, name: str, used: set[str] = used) -> object:
+                used.add(name)
                 return super().__getattribute__(name)
 
         judge.score(sample, Evidence(sample, Watched(JudgeSettings(gender_model="any"))))
-        wanted = {setting for setting, detector in settings.items() if detector in asked}
+        wanted = {setting for setting, detector in settings.items() if detector in used}
         assert wanted == set(judge.models), judge.name
 
 
@@ -133,14 +133,14 @@ class Recorded(dict[str, Score]):
 
     def __init__(self, scores: dict[str, Score]) -> None:
         super().__init__(scores)
-        self.asked: set[str] = set()
+        self.used: set[str] = set()
 
     def __getitem__(self, name: str) -> Score:
-        self.asked.add(name)
+        self.used.add(name)
         return super().__getitem__(name)
 
     def get(self, name: str, default: Score | None = None) -> Score | None:  # type: ignore[override]
-        self.asked.add(name)
+        self.used.add(name)
         return super().get(name, default)
 
 
@@ -155,7 +155,7 @@ def test_the_judges_behind_each_number_are_those_it_is_made_of(
     for name, formula in FORMULAS.items():
         recorded = Recorded(dict(scored.scores))
         formula.cells([type(scored)(scored.sample, recorded)])
-        assert recorded.asked == set(JUDGED_BY[name]), name
+        assert recorded.used == set(JUDGED_BY[name]), name
     without = {
         name: Score(name, None, "no figure") if name != "cloth_share" else Score(name, 0.0)
         for name in scored.scores

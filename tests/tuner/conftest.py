@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import alembic.util
@@ -111,6 +113,22 @@ def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def base(tiny_base: Path) -> BaseModel:
     """The tiny base, loaded once: whoever attaches an adapter takes it off again."""
     return load_base(str(tiny_base), device="cpu")
+
+
+@pytest.fixture
+def hub_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, str, str], None]:
+    """Put a folder into a cache of the hub as one revision of OWNER/NAME."""
+    cache = tmp_path / "hub"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+
+    def put(folder: Path, hub_id: str, revision: str) -> None:
+        repository = cache / f"models--{hub_id.replace('/', '--')}"
+        commit = "0123456789abcdef" * 2 + "01234567"
+        shutil.copytree(folder, repository / "snapshots" / commit)
+        (repository / "refs").mkdir()
+        (repository / "refs" / revision).write_text(commit)
+
+    return put
 
 
 @pytest.fixture(scope="session")

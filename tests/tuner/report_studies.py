@@ -147,11 +147,11 @@ def _copy_rows(
     ):
         path = ", replace(path, ?, ?)" if table == "samples" else ""
         into = ", path" if path else ""
-        told = (f"trials/{template:04d}", f"trials/{number:04d}") if path else ()
+        folders = (f"trials/{template:04d}", f"trials/{number:04d}") if path else ()
         db.execute(
             f"insert into {table} (trial, {columns}{into})"
             f" select ?, {columns}{path} from {table} where trial = ?",
-            (number, *told, template),
+            (number, *folders, template),
         )
     for step in (10, 20):
         numbers = ", ".join(

@@ -1,4 +1,4 @@
-"""Every weight file that a user's machine reads or fetches: where it is, or where it belongs."""
+"""List every weight file that tuner reads or fetches: where it is, or where to put it."""
 
 from __future__ import annotations
 
@@ -43,12 +43,15 @@ WD14 = LibraryModel(
     files=("model.onnx",),
     hub="SmilingWolf/wd-vit-tagger-v3",
 )
-"""What `tuner data prepare` writes captions with, where it is asked to."""
+"""Models with which `tuner data prepare` writes captions, on request."""
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One model: its size in bytes, its path where it is here, what to do without a network."""
+    """One model. `size` is in bytes, `path` None if the model is not on this machine.
+
+    `offline` says what to do without a network.
+    """
 
     name: str
     used_for: str
@@ -60,7 +63,7 @@ class ModelFile:
 
 
 def model_files() -> list[ModelFile]:
-    """Every model, those that come with the tool first. Touches no network, loads nothing heavy."""
+    """Return every model, those that come with the tool first, without network or heavy imports."""
     models = [
         _shipped("mannequin: base", "base `mannequin`", shipped.BASE, "Apache-2.0"),
         _shipped("mannequin: open_clip", "its gender judge", shipped.CLIP, "Apache-2.0"),
@@ -85,15 +88,15 @@ def model_files() -> list[ModelFile]:
 
 
 def model_lines() -> Iterator[str]:
-    """The models as text, a block of lines each."""
-    for number, one in enumerate(model_files()):
+    """Yield the lines of all models, a block for each."""
+    for number, model in enumerate(model_files()):
         if number:
             yield ""
-        yield f"{one.name}: {byte_size(one.size)}, {one.licence}"
-        yield f"  for      {one.used_for}"
-        yield f"  source   {one.source}"
-        yield f"  here     {one.path or 'no'}"
-        yield f"  offline  {one.offline}"
+        yield f"{model.name}: {byte_size(model.size)}, {model.licence}"
+        yield f"  for      {model.used_for}"
+        yield f"  source   {model.source}"
+        yield f"  here     {model.path or 'no'}"
+        yield f"  offline  {model.offline}"
 
 
 def _shipped(name: str, used_for: str, folder: Path, licence: str) -> ModelFile:
@@ -125,9 +128,9 @@ def _bundle(name: str, used_for: str) -> ModelFile:
 
 def _packaged(model: LibraryModel, used_for: str) -> ModelFile:
     assert model.package is not None
-    # Found, not imported: the package would load its network's library.
-    found = importlib.util.find_spec(model.package)
-    path = Path(found.origin).with_name(model.files[0]) if found and found.origin else None
+    # Located without an import: the package would load onnxruntime.
+    spec = importlib.util.find_spec(model.package)
+    path = Path(spec.origin).with_name(model.files[0]) if spec and spec.origin else None
     here = path if path is not None and path.is_file() else None
     return ModelFile(
         model.name,
@@ -143,7 +146,7 @@ def _packaged(model: LibraryModel, used_for: str) -> ModelFile:
 def _from_hub(model: LibraryModel, used_for: str, other: str) -> ModelFile:
     assert model.hub is not None
     cached = (huggingface_hub.try_to_load_from_cache(model.hub, file) for file in model.files)
-    path = next((Path(one) for one in cached if isinstance(one, str)), None)
+    path = next((Path(file) for file in cached if isinstance(file, str)), None)
     cache = huggingface_hub.constants.HF_HUB_CACHE
     return ModelFile(
         model.name,

@@ -39,8 +39,8 @@ _LARGEST_BATCH = 26
 between batches."""
 
 _BYTES_PER_UNIT = 800
-"""Memory of one guided picture for each latent place and channel of the UNet's first level,
-the VAE's decoding included: about 1 GB for Stable Diffusion 1.5 at 512 x 512."""
+"""Memory in bytes of one picture with guidance, for each latent pixel and channel of the UNet's
+first level, with the VAE's decoding: about 1 GB for Stable Diffusion 1.5 at 512 x 512."""
 
 _CPU_BYTES = 4 * 2**30
 

@@ -1,7 +1,7 @@
-"""The configuration of a study and of one training run, checked when it is made.
+"""The configuration of a study, checked when it is created.
 
-Every field's description is the sentence "allowed: ..." of its error line. Values are checked
-strictly: text is no number, and true is not 1. Reading files is the work of `tuner.space.load`.
+Every field's description ends its error line after "allowed: ". Values are checked strictly: text
+is no number, and true is not 1. `tuner.space.load` reads files.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ _Base = Annotated[str, StringConstraints(min_length=1)]
 
 
 class BudgetConfig(StrictModel):
-    """How many trials, the optimizer steps at which each is sampled and scored, who goes on there.
+    """Number of trials, their rungs, and the share of trials that goes on at each rung.
 
-    At a rung below a trial's last the best share `keep` of those that reached it so far goes on,
-    once there are `keep_from` of them; 1 lets all go on. `low_rung_seeds` is how many noise seeds
-    of each prompt are sampled there (None: all of the suite's); the last rung has the whole suite.
-    `confirm`: so many of the strongest are confirmed on fresh noise when the trials are done.
+    `rungs` are the optimizer steps at which each trial is sampled and scored. Below its last rung a
+    trial goes on if it is among the best share `keep` of the trials that reached the rung so far,
+    as soon as there are `keep_from` of them; with 1 all go on. `low_rung_seeds` is the number of
+    noise seeds per prompt at these rungs (None: all of the suite's); the last rung has the whole
+    suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end.
     """
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
@@ -63,15 +64,15 @@ class BudgetConfig(StrictModel):
 
 
 class JudgeConfig(StrictModel):
-    """Which models the judges use.
+    """Models of the judges.
 
-    `gender_model` is `NAME/PRETRAINED` as open_clip names them, a folder with an open_clip model,
-    or `mannequin`; None takes the mannequin's own for the mannequin, else ViT-L-14/openai.
-    `person_model` is a folder with a YOLO as the mannequin's, a `.pt` file of ultralytics, or
-    `mannequin`; None takes the mannequin's own for the mannequin, else persons are not counted.
-    `copy_model` is what copies of training images are sought with, as metrics.detectors.embedding
-    names models; None takes the gender model. `sex_threshold` is the probability of a woman from
-    which the gender model means one, as `tuner selfcheck` finds it; None: one half.
+    `gender_model` is `NAME/PRETRAINED` in open_clip's notation, a folder with an open_clip model,
+    or `mannequin`; None means the mannequin's own for the mannequin, else ViT-L-14/openai.
+    `person_model` is a folder with a YOLO like the mannequin's, a `.pt` file of ultralytics, or
+    `mannequin`; None means the mannequin's own for the mannequin, else persons are not counted.
+    `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
+    None means the gender model. `sex_threshold` is the probability of a woman from which a picture
+    counts as one of a woman, as `tuner selfcheck` measures it; None: one half.
     """
 
     gender_model: str | None = Field(
@@ -89,24 +90,24 @@ class JudgeConfig(StrictModel):
     )
 
     def gender_model_for(self, base: str) -> str:
-        """The gender judge's model for a study on `base`."""
+        """Return the gender judge's model for a study on `base`."""
         if self.gender_model is not None:
             return self.gender_model
         return MANNEQUIN if base == MANNEQUIN else "ViT-L-14/openai"
 
     def person_model_for(self, base: str) -> str | None:
-        """The person detector for a study on `base`; None where there is none."""
+        """Return the person detector for a study on `base`; None if there is none."""
         if self.person_model is not None:
             return self.person_model
         return MANNEQUIN if base == MANNEQUIN else None
 
 
 Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
-"""Who chooses the parameters of the next trial; tuner.study.samplers has them."""
+"""Optuna samplers that choose the parameters of the next trial; see tuner.study.samplers."""
 
 
 class StudyConfig(StrictModel):
-    """A whole study: what `load_study` makes of a search space and its overrides."""
+    """A whole study, as `load_study` reads it from a search space and its overrides."""
 
     study: _Name = Field(description=f"{NAME_RULE}; no name of a device, no dot at the end")
     base: str = Field(
@@ -166,7 +167,7 @@ class StudyConfig(StrictModel):
     @classmethod
     def _other_bases(cls, value: tuple[str, ...], others: ValidationInfo) -> tuple[str, ...]:
         if len({*value, others.data.get("base")}) <= len(value):
-            raise ValueError("a base stands there twice")
+            raise ValueError("a base is listed twice")
         return value
 
     @field_validator("regularisation")
@@ -202,21 +203,21 @@ class StudyConfig(StrictModel):
         return value
 
     def tried(self, name: str) -> tuple[Value, ...]:
-        """The values of the training key `name` that trials may have; of a range its two ends."""
+        """Return the values of trials for the training key `name`; of a range its ends."""
         common = extremes(self.train[name]) if name in self.train else ()
-        own = [one.train[name] for one in self.recipes.values() if name in one.train]
+        own = [recipe.train[name] for recipe in self.recipes.values() if name in recipe.train]
         return tuple(dict.fromkeys([*common, *own])) or (TrainConfig.model_fields[name].default,)
 
     @property
     def data_folders(self) -> dict[str | None, str]:
-        """The folders by the name that `train.data` calls them by; None where there is one."""
+        """Data folders by their name in `train.data`; the name of a single folder is None."""
         return {None: self.data} if isinstance(self.data, str) else dict(self.data.items())
 
 
 def rung_steps(train: TrainConfig, budget: BudgetConfig) -> tuple[int, ...]:
-    """The optimizer steps at which a run of `train` is scored; the last one ends it.
+    """Return the optimizer steps at which a run of `train` is scored; the last one ends it.
 
-    These are the budget's rungs, or, where `train.steps` is set, those below it and then it.
+    These are the budget's rungs; if `train.steps` is set, the rungs below it and `train.steps`.
     """
     if train.steps is None:
         return budget.rungs

@@ -1,7 +1,7 @@
 """Search-space files as trees of plain values: strict YAML, `extends`, `--set`, and line numbers.
 
-The grammar is smaller than YAML's, so that a file means what it seems to: a plain word is a whole
-number, a decimal number (`1e-4` too), true, false, null, or text; `no`, `on` and `12:30` are text.
+The grammar is smaller than YAML's, to avoid its surprises: a plain word is a whole number, a
+decimal number (`1e-4` too), true, false, null, or text; `no`, `on` and `12:30` are text.
 Duplicate keys, tags, merge keys and files above 1 MB are refused.
 """
 
@@ -39,15 +39,15 @@ _WORDS: Mapping[str, bool | None] = {
 }
 
 _SECTIONS = ("budget", "suite", "train", "constraints", "judges")
-"""Mappings that an overlay joins key by key; every other value it replaces whole."""
+"""Mappings that an overlay joins key by key; it replaces every other value as a whole."""
 
 
 @dataclass
 class Tree:
-    """The values of a file or an override, where each came from, and what is wrong already.
+    """Values of a file or an override, with their origins and the problems so far.
 
-    `origins` has a text such as `pose.yaml:12` for key paths; a path without one came from where
-    its parent came from.
+    `origins` has texts such as `pose.yaml:12` by key path; a path without one has the origin of
+    its parent.
     """
 
     values: dict[str, object]
@@ -55,20 +55,20 @@ class Tree:
     problems: list[Problem] = field(default_factory=list)
 
     def origin(self, path: KeyPath) -> str:
-        """Where the value at `path` was written."""
+        """Return where the value at `path` was written, such as `pose.yaml:12`."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.origins:
                 return self.origins[path[:length]]
         return ""
 
     def line(self, problem: Problem) -> str:
-        """The problem as a user reads it: origin, key path, sentence."""
+        """Return the problem as a line for the user: origin, key path, sentence."""
         parts = (self.origin(problem.path), dotted(problem.path), problem.text)
         return ": ".join(part for part in parts if part)
 
 
 def plain_scalar(text: str) -> str | int | float | bool | None:
-    """The value of a plain (unquoted) word."""
+    """Return the value of a plain (unquoted) word."""
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):
@@ -78,7 +78,7 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
 
 @dataclass
 class _Builder:
-    """Values made of YAML nodes, with the line of each and the duplicate keys."""
+    """Conversion of YAML nodes to values, with the line of each and the duplicate keys."""
 
     tree: Tree
     name: str
@@ -86,7 +86,7 @@ class _Builder:
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
         self.count += 1
-        # Counts what aliases stand for too; an alias inside its own anchor never ends otherwise.
+        # Aliases count with all they refer to; one inside its own anchor would never end.
         if self.count > _MAX_VALUES or len(path) > _MAX_DEPTH:
             raise _refusal("too many values", node)
         if isinstance(node, yaml.MappingNode):
@@ -124,7 +124,7 @@ def _refusal(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
 
 
 def _check_events(text: str) -> None:
-    """Refuse tags, many aliases and deep nesting, before a node is made of them."""
+    """Refuse tags, many aliases and deep nesting, before nodes are built."""
     depth = aliases = 0
     for event in yaml.parse(text, yaml.SafeLoader):
         aliases += isinstance(event, yaml.AliasEvent)
@@ -139,10 +139,10 @@ def _check_events(text: str) -> None:
 
 
 def parse(text: str, name: str, *, lines: bool = True) -> tuple[object, Tree]:
-    """Return the value that `text` stands for, and a tree with its lines and duplicate keys.
+    """Return the value of `text`, and a tree with its lines and duplicate keys.
 
-    Raises ConfigError when the text is no YAML of this grammar, with the line where it is known
-    and `lines` wants it.
+    Raises ConfigError if the text is no YAML of this grammar, with the line if it is known and
+    `lines` is true.
     """
     tree = Tree({}, {(): name})
     try:
@@ -158,15 +158,15 @@ def parse(text: str, name: str, *, lines: bool = True) -> tuple[object, Tree]:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
 
 
-def load_tree(path: Path, _seen: tuple[Path, ...] = ()) -> Tree:
-    """A search-space file laid over those it extends, with its paths made absolute.
+def load_tree(path: Path, _children: tuple[Path, ...] = ()) -> Tree:
+    """Read a search-space file and those it extends, and make its paths absolute.
 
-    Raises ConfigError when a file cannot be read, or extends itself.
+    Raises ConfigError if a file cannot be read or extends itself.
     """
-    known = (*_seen, Path(os.path.abspath(path)))
-    if known[-1] in _seen or len(known) > _MAX_EXTENDS:
+    known = (*_children, Path(os.path.abspath(path)))
+    if known[-1] in _children or len(known) > _MAX_EXTENDS:
         chain = " -> ".join(each.name for each in known)
-        raise ConfigError(f"{_seen[-1]}: extends goes in a circle or too deep: {chain}")
+        raise ConfigError(f"{_children[-1]}: extends goes in a circle or too deep: {chain}")
     value, tree = parse(_read(path), str(path))
     if not isinstance(value, dict):
         what = "is empty" if value is None else f"holds {show(value)}"
@@ -184,7 +184,7 @@ def load_tree(path: Path, _seen: tuple[Path, ...] = ()) -> Tree:
 
 
 def overlay(under: Tree, over: Tree) -> Tree:
-    """`over` laid on `under`: sections are joined key by key, all other values replaced whole."""
+    """Return `under` with the values of `over`: sections are joined, other values replaced."""
     values = dict(under.values)
     replaced: list[KeyPath] = []
     for key, value in over.values.items():
@@ -209,9 +209,9 @@ def overlay(under: Tree, over: Tree) -> Tree:
 
 
 def assignment(text: str) -> Tree:
-    """The tree of one `--set train.rank=8`; the value is read by the grammar of the files.
+    """Return the tree of one `--set train.rank=8`; the value has the grammar of the files.
 
-    Raises ConfigError when there is no key, no `=`, or a value that cannot be read.
+    Raises ConfigError if there is no key, no `=`, or a value that cannot be read.
     """
     key, equals, value_text = text.partition("=")
     names = key.strip().split(".")

@@ -1,13 +1,12 @@
-"""From a search-space file to a checked study, and from its ranges to one training run.
+"""Read a search-space file into a checked study, and a recipe into one training run.
 
-Everything that is wrong with a file is told at once, before any model is loaded.
+All problems of a file are reported together, before any model is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tuner.errors import ConfigError
 from tuner.space.config import StudyConfig
@@ -30,9 +29,6 @@ from tuner.space.rules import (
 from tuner.space.sizes import native_size
 from tuner.space.train_config import TrainConfig
 
-if TYPE_CHECKING:
-    pass
-
 
 def load_study(
     path: str | Path,
@@ -43,11 +39,11 @@ def load_study(
     seed: int | None = None,
     set_values: Sequence[str] = (),
 ) -> StudyConfig:
-    """The study that a search-space file describes, with the overrides of the command line.
+    """Return the study of a search-space file, with the overrides of the command line.
 
     `base`, `data`, `trials` and `seed` are the options of that name; paths in them and in
     `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
-    at the file's. A parameter that `set_values` names is dropped from `start_from`.
+    at the file's folder. A parameter in `set_values` is dropped from `start_from`.
 
     Raises ConfigError with one line for each problem.
     """
@@ -81,7 +77,7 @@ def _option_trees(
 
 
 def _drop_set_starts(tree: Tree, settings: Sequence[Tree]) -> None:
-    """Takes parameters that `--set` names out of the recipes: the user decided otherwise."""
+    """Remove parameters set with `--set` from the starting points: the user chose a value."""
     named: set[str] = set()
     for setting in settings:
         train = setting.values.get("train")
@@ -96,7 +92,7 @@ def _drop_set_starts(tree: Tree, settings: Sequence[Tree]) -> None:
 
 
 def _fill_defaults(tree: Tree) -> None:
-    """The sizes that a file leaves out are the base's own."""
+    """Set sizes that the file leaves out to the native size of the base."""
     base = tree.values.get("base")
     native = native_size(base) if isinstance(base, str) else None
     for section, key in (("train", "resolution"), ("suite", "size")):
@@ -130,6 +126,6 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
 
 
 def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:
-    """One training run of the recipe `name`."""
-    fixed = {key: one.value for key, one in config.train.items() if isinstance(one, Fixed)}
+    """Return the training run of the recipe `name` with the training seed `seed`."""
+    fixed = {key: each.value for key, each in config.train.items() if isinstance(each, Fixed)}
     return TrainConfig.model_validate({**fixed, **config.recipes[name].train, "seed": seed})

@@ -1,21 +1,23 @@
-"""The paths in a search space: they start at its file, and words that name no path stay words."""
+"""Make the paths in a search space absolute: they start at its file. Words stay words."""
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tuner.errors import TunerError
+from tuner.space.base_name import base_path, parse_base
+
 
 def absolute_paths(values: dict[str, object], folder: Path) -> None:
-    """Makes the paths in a file absolute, from `folder`."""
+    """Make the relative paths in the values of a file absolute, in place, from `folder`."""
     _absolute(
         values, {"base": model_path, "data": data_path, "regularisation": _prior_path}, folder
     )
     if isinstance(bases := values.get("also_sample_on"), list):
         values["also_sample_on"] = [
-            model_path(one, folder) if isinstance(one, str) else one for one in bases
+            model_path(base, folder) if isinstance(base, str) else base for base in bases
         ]
     if isinstance(data := values.get("data"), dict):
         values["data"] = _absolute({**data}, dict.fromkeys(data, data_path), folder)
@@ -34,11 +36,16 @@ def _absolute(
 
 
 def model_path(text: str, folder: Path) -> str:
-    """`mannequin` and OWNER/NAME stay words, unless there is such a path; the rest are paths."""
-    local = text.startswith((".", "~", "/", os.sep)) or os.path.exists(folder / text)
-    if text in ("", "mannequin") or (not local and _is_hub_id(text)):
-        return text
-    return os.path.abspath(folder / Path(text).expanduser())
+    """Return a base or a judge's model as a word or as an absolute path.
+
+    `mannequin`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a path.
+    All else, what is no base too, is a path from `folder`; its reader reports what is wrong.
+    """
+    try:
+        is_word = text == "" or parse_base(text, folder).path is None
+    except TunerError:
+        is_word = False
+    return text if is_word else str(base_path(text, folder))
 
 
 def _prior_path(text: str, folder: Path) -> str:
@@ -46,13 +53,10 @@ def _prior_path(text: str, folder: Path) -> str:
 
 
 def data_path(text: str, folder: Path) -> str:
-    """`mannequin` and `mannequin:VARIANT` stay words; all else is a path from `folder`."""
+    """Return a data set as a word (`mannequin`, `mannequin:VARIANT`) or as an absolute path.
+
+    A relative path starts at `folder`.
+    """
     if text == "" or text.partition(":")[0] == "mannequin":
         return text
-    return os.path.abspath(folder / Path(text).expanduser())
-
-
-def _is_hub_id(text: str) -> bool:
-    files = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
-    named = re.fullmatch(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", text)
-    return named is not None and not text.endswith(files)
+    return os.path.abspath(folder / os.path.expanduser(text))

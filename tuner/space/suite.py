@@ -1,4 +1,4 @@
-"""The suite of a study: the prompts and seeds that every trial is sampled with."""
+"""The suite of a study: the prompts and noise seeds with which every trial is sampled."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tuner.space.train_config import NAME, NAME_RULE, StrictModel
 from tuner.text import show
 
 TRAIN_SIZE = "train"
-"""The word of `suite.also_at` for the size that a trial trains at."""
+"""The word in `suite.also_at` for the training size of a trial."""
 
 Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", "unipc"]
-"""Names of the samplers in `tuner.models.sampling`, which denoise a sample."""
+"""Names of the denoising samplers in `tuner.models.sampling`."""
 
 
 def _bare(sex: Sex) -> tuple[Prompt, ...]:
-    """Five prompts that say nothing of clothes, so that the model's habit shows."""
+    """Return five prompts that do not mention clothes, which show what a model draws by default."""
     word = "girl" if sex == "female" else "boy"
     return (
         Prompt(f"1{word}", sex),
@@ -63,21 +63,21 @@ PERSONS: tuple[Prompt, ...] = (
         names_clothes=True,
     ),
 )
-"""Five women, five men, three long prompts, as in the grids of the hand-run series.
+"""Five prompts for a woman, five for a man, and three long ones.
 
-The words are those of the taggers that write training captions (WD14), of which the mannequin's
-captions are made too, so that one suite serves every base."""
+The words are tags of WD14, which writes training captions; the mannequin's captions use them too,
+so that one suite serves every base."""
 
 SUITES: Mapping[str, tuple[Prompt, ...]] = {"persons": PERSONS}
 
 
 class SuiteConfig(StrictModel):
-    """The prompts and seeds that every trial is sampled with, and how.
+    """Prompts, noise seeds and sampling settings with which every trial is sampled.
 
-    Without `prompts` the shipped suite called `name` is meant. `also_at` are further sizes,
-    `train` for the trial's own, at which a trial's last rung is sampled as well, and
-    `also_with_alias` samples it with the trial's alias before each prompt: both are told and
-    never optimised.
+    Without `prompts` it is the shipped suite called `name`. The last rung of a trial is sampled
+    also at the sizes `also_at` (`train` means the trial's training size) and, with
+    `also_with_alias`, with the trial's alias before each prompt; both are reported and never
+    optimised.
     """
 
     name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")] = Field(
@@ -118,9 +118,9 @@ class SuiteConfig(StrictModel):
     @field_validator("also_at")
     @classmethod
     def _are_sizes(cls, value: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        named = [one if one == TRAIN_SIZE else as_text(parse_size(one)) for one in value]
-        if len(set(named)) < len(named):
-            raise ValueError("a size stands there twice")
+        sizes = [size if size == TRAIN_SIZE else as_text(parse_size(size)) for size in value]
+        if len(set(sizes)) < len(sizes):
+            raise ValueError("a size is listed twice")
         return value
 
     @property
@@ -135,23 +135,23 @@ class SuiteConfig(StrictModel):
 
     @property
     def first_seed(self) -> int:
-        """The first noise seed of each prompt; 0 but for a fresh suite."""
+        """First noise seed of each prompt; 0 except in a fresh suite."""
         return self._first_seed
 
     def fresh(self, seeds: int, first_seed: int | None = None) -> SuiteConfig:
-        """Return the suite with `seeds` noise seeds for each prompt from `first_seed` on.
+        """Return the suite with other noise: `seeds` seeds for each prompt from `first_seed` on.
 
-        By default they follow the suite's own, so that no trial was sampled with them.
+        By default they follow the suite's own seeds, with which trials are sampled.
         """
         suite = self.model_copy(update={"seeds": seeds})
         suite._first_seed = self.seeds if first_seed is None else first_seed
         return suite
 
     def seeds_for(self, samples: int) -> int:
-        """Return how many seeds of each prompt give at least `samples` samples."""
+        """Return the number of seeds for each prompt that gives at least `samples` samples."""
         return math.ceil(samples / len(self.prompts))
 
     def places(self, seeds: int | None = None) -> list[int]:
-        """The cells of each prompt's first `seeds` seeds (None: all) by their place in `cells`."""
+        """Return the places in `cells` of each prompt's first `seeds` seeds (None: all)."""
         kept = self.seeds if seeds is None else seeds
         return [place for place in range(len(self.cells())) if place % self.seeds < kept]

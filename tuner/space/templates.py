@@ -1,4 +1,4 @@
-"""The search spaces that come with the tool, and how one is copied out to be changed."""
+"""The search spaces that come with the tool; copy one out to change it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _FOLDER = Path(__file__).resolve().parents[2] / "search_spaces"
 
 
 def shipped_spaces() -> dict[str, Path]:
-    """The shipped search-space files by name."""
+    """Return the shipped search-space files by name."""
     return {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
 
 
 def copy_out(name: str, folder: Path = Path()) -> list[Path]:
-    """Copies the search space `name` into `folder`, with the files that it extends.
+    """Copy the search space `name` into `folder`, with the files that it extends.
 
-    Returns the paths written. Raises ConfigError for an unknown name, and when the file is there
-    already; a file that it extends and that is there stays as it is.
+    Return the paths written. A file that it extends stays as it is if it exists. Raises
+    ConfigError for an unknown name, or if the file itself exists.
     """
     spaces = shipped_spaces()
     chosen = name.removesuffix(".yaml")
@@ -45,7 +45,7 @@ def copy_out(name: str, folder: Path = Path()) -> list[Path]:
 
 
 def _write_new(path: Path, content: bytes) -> None:
-    """Never over another file, not even one that came up a moment ago."""
+    """Write a new file; never overwrite one, even one that another process wrote just now."""
     try:
         with path.open("xb") as file:
             file.write(content)

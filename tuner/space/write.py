@@ -1,4 +1,4 @@
-"""A study written back as a search-space file, from which `tuner.space.load` reads an equal one."""
+"""Write a study as a search-space file, from which `tuner.space.load` reads an equal study."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tuner.space.train_config import TrainConfig
 
 
 def to_yaml(config: StudyConfig) -> str:
-    """The whole study as a search-space file: `load_study` reads an equal one from it."""
+    """Return the study as a search-space file; `load_study` reads an equal study from it."""
     return yaml.dump(
         plain_values(config),
         Dumper=_Dumper,
@@ -32,8 +32,8 @@ _CHANGES_NO_RESULT = {
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }
-"""Keys by section that may change while a study goes on: how many trials there are, which of them
-go on, and what is reported beside them."""
+"""Keys by section that may change between runs of a study: they set the number of trials, which of
+them go on, and what is reported beside them."""
 
 
 def space_hash(config: StudyConfig) -> str:
@@ -59,7 +59,7 @@ def space_hash(config: StudyConfig) -> str:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes all text that our grammar would read as something else."""
+    """YAML dumper that quotes text which this grammar would read as another value."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
@@ -74,7 +74,7 @@ _Dumper.add_representer(str, _text_node)
 
 
 def plain_values(config: StudyConfig) -> dict[str, Any]:
-    """The study as plain values in the order of a search-space file."""
+    """Return the study as plain values in the order of a search-space file."""
     plain = config.model_dump(
         mode="json", exclude={"train", "start_from", "recipes", "training_seeds", "hypotheses"}
     )
@@ -86,16 +86,22 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
 
 
 def _plain_recipes(config: StudyConfig) -> dict[str, Any]:
-    """What a study of recipes has beside the others."""
+    """Return the keys that only a study of recipes has."""
     if not config.recipes:
         return {}
-    told = {
-        name: {**one.train, **one.model_dump(mode="json", exclude={"train"}, exclude_defaults=True)}
-        for name, one in config.recipes.items()
+    recipes = {
+        name: {
+            **each.train,
+            **each.model_dump(mode="json", exclude={"train"}, exclude_defaults=True),
+        }
+        for name, each in config.recipes.items()
     }
-    asked = [one.model_dump(mode="json", exclude_defaults=True) for one in config.hypotheses]
+    hypotheses = [
+        hypothesis.model_dump(mode="json", exclude_defaults=True)
+        for hypothesis in config.hypotheses
+    ]
     seeds = list(config.training_seeds)
-    return {"recipes": told, "training_seeds": seeds, "hypotheses": asked}
+    return {"recipes": recipes, "training_seeds": seeds, "hypotheses": hypotheses}
 
 
 def _plain_parameter(parameter: Parameter) -> object:

@@ -20,14 +20,14 @@ from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.judging.models import judge_settings
 from tuner.models.checkpoint import read_checkpoint
 from tuner.space import StudyConfig
-from tuner.space.config import MANNEQUIN, OF_BASE, ORIGINALS
+from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
+from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
 from tuner.storage import shipped
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, duration
 
-_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 _CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
 _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
@@ -88,31 +88,17 @@ def _space_line(config: StudyConfig) -> str:
 
 
 def _base_line(base: str) -> str:
-    if base == MANNEQUIN:
-        if not (shipped.BASE / "model_index.json").is_file():
-            raise MissingModelError(
-                "base mannequin: no weights; `tuner build-mannequin` makes them"
-            )
+    parsed = parse_base(base)
+    if parsed.kind == "mannequin":
+        mannequin_weights()
         return "base mannequin: shipped"
-    path = Path(base)
-    if path.suffix in _PICKLES:
-        raise ConfigError(f"base {base}: pickled weights can run code; give a .safetensors file")
-    if os.path.isfile(path):
-        if path.suffix != ".safetensors":
-            raise ConfigError(
-                f"base {base}: found a {path.suffix or 'plain'} file, allowed: .safetensors"
-            )
-        read_checkpoint(path)
+    if parsed.path is None:
+        return _hub_line(base, parsed)
+    if parsed.kind == "file":
+        read_checkpoint(parsed.path)
         return f"base {base}: a single file"
-    if os.path.isdir(path):
-        _check_layout(path)
-        return f"base {base}: a folder, {native_size(base)} px"
-    if path.is_absolute():
-        raise MissingModelError(
-            f"base {base} is not there; give mannequin, OWNER/NAME on the hub, a diffusers folder "
-            "or a .safetensors file"
-        )
-    return _hub_line(base)
+    _check_layout(parsed.path)
+    return f"base {base}: a folder, {native_size(str(parsed.path))} px"
 
 
 def _other_base_line(base: str) -> str:
@@ -131,8 +117,10 @@ def _check_layout(folder: Path) -> None:
         raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")
 
 
-def _hub_line(base: str) -> str:
-    cached = huggingface_hub.try_to_load_from_cache(base, "model_index.json")
+def _hub_line(base: str, parsed: ParsedBase) -> str:
+    cached = huggingface_hub.try_to_load_from_cache(
+        str(parsed.hub_id), "model_index.json", revision=parsed.revision
+    )
     if isinstance(cached, str):
         return f"base {base}: in the hub's cache"
     if huggingface_hub.constants.HF_HUB_OFFLINE:

@@ -79,13 +79,13 @@ def test_the_network_sees_red_first_at_a_size_that_it_reads(
     yolo_folder: Path, shape: tuple[int, int], shown: tuple[int, int]
 ) -> None:
     detector = PersonDetector(str(yolo_folder))
-    seen: list[torch.Tensor] = []
+    inputs: list[torch.Tensor] = []
     first: torch.nn.Module = detector._detector.predictor.model.model.model[0]
-    first.register_forward_pre_hook(lambda module, given: seen.append(given[0].clone()))
+    first.register_forward_pre_hook(lambda module, given: inputs.append(given[0].clone()))
     red: Image = np.full((*shape, 3), (255, 0, 0), np.uint8)
     detector(red)
-    assert tuple(seen[0].shape[2:]) == shown
-    assert seen[0][0].mean(dim=(1, 2)).tolist() == [1.0, 0.0, 0.0]
+    assert tuple(inputs[0].shape[2:]) == shown
+    assert inputs[0][0].mean(dim=(1, 2)).tolist() == [1.0, 0.0, 0.0]
 
 
 def test_opening_and_looking_leave_the_process_as_it_was(yolo_folder: Path) -> None:

@@ -40,7 +40,7 @@ def test_the_class_is_right_in_a_style_that_nothing_was_set_by(
     evidence: Callable[[Image], Evidence],
 ) -> None:
     found = [(framing, evidence(image).framing) for framing, image in drawn(64, "second")]
-    read = [asked == seen for asked, seen in found if seen != "none"]
+    read = [expected == framing for expected, framing in found if framing != "none"]
     assert len(read) >= 0.95 * COUNT
     assert np.mean(read) >= 0.95
 
@@ -86,8 +86,8 @@ def test_only_a_prompt_that_asks_for_a_framing_is_judged(
 ) -> None:
     (image,) = rendered(1, 3, framing="full")
 
-    def judged(picture: Image, **asked: Any) -> tuple[float | None, str | None]:
-        found = score(sampled(picture, **asked), evidence(picture))
+    def judged(picture: Image, **prompt: Any) -> tuple[float | None, str | None]:
+        found = score(sampled(picture, **prompt), evidence(picture))
         return found.value, found.reason
 
     assert judged(image, framing="full") == (1.0, None)

@@ -33,9 +33,9 @@ def test_what_speaks_for_one_sex_speaks_against_the_other(
 ) -> None:
     monkeypatch.setattr(gender, "MIN_MARGIN", 0.0)  # random weights are never sure
     (image,) = rendered(1, 3)
-    seen = evidence(image)
-    female = gender.score(sampled(image, sex="female"), seen).value
-    male = gender.score(sampled(image, sex="male"), seen).value
+    image_evidence = evidence(image)
+    female = gender.score(sampled(image, sex="female"), image_evidence).value
+    male = gender.score(sampled(image, sex="male"), image_evidence).value
     assert female is not None
     assert male is not None
     assert female + male == pytest.approx(1.0)

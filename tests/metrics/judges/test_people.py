@@ -17,7 +17,7 @@ IMAGE = np.zeros((8, 8, 3), np.uint8)
 WHERE = (0.1, 0.1, 0.4, 0.9)
 
 
-def seen(sample: Sample, *confidences: float) -> Evidence:
+def detected(sample: Sample, *confidences: float) -> Evidence:
     found = tuple(PersonBox(WHERE, confidence) for confidence in confidences)
     detectors: Any = SimpleNamespace(persons=lambda image: found)
     return Evidence(sample, cast(Detectors, detectors))
@@ -30,14 +30,14 @@ def test_exactly_one_person_is_right_but_for_doubtful_others(
     sampled: Callable[..., Sample], sure: list[float], value: float
 ) -> None:
     sample = sampled(IMAGE, sex="female")
-    score = people.score(sample, seen(sample, *sure))
+    score = people.score(sample, detected(sample, *sure))
     assert score.value == value
     assert score.evidence == {"persons": len(sure), "confidence": sure}
 
 
 def test_a_missing_figure_is_not_for_this_judge_to_tell(sampled: Callable[..., Sample]) -> None:
     sample = sampled(IMAGE, sex="male")
-    score = people.score(sample, seen(sample))
+    score = people.score(sample, detected(sample))
     assert (score.value, score.reason) == (None, "no person found")
 
 
@@ -52,7 +52,7 @@ def test_without_a_detector_nothing_is_counted(
 
 def test_a_prompt_that_asks_for_nobody_is_not_judged(sampled: Callable[..., Sample]) -> None:
     sample = sampled(IMAGE, text="two people")
-    score = people.score(sample, seen(sample, 0.9, 0.9))
+    score = people.score(sample, detected(sample, 0.9, 0.9))
     assert (score.value, score.reason) == (None, "the prompt asks for nobody")
 
 

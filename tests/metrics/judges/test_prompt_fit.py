@@ -27,7 +27,7 @@ def drawn() -> list[tuple[Figure, Image]]:
 
 
 @pytest.fixture(scope="module")
-def seen(
+def embedded(
     drawn: list[tuple[Figure, Image]], asked_all: Detectors
 ) -> list[tuple[Figure, Sample, Evidence]]:
     """Every figure as the model that is asked everything sees it: it is embedded once."""
@@ -82,10 +82,10 @@ def test_the_own_prompt_fits_better_than_anothers(
 
 @pytest.mark.parametrize("trait", TRAITS)
 def test_the_mannequins_model_is_asked_what_it_can_tell_and_nothing_else(
-    trait: str, seen: list[tuple[Figure, Sample, Evidence]]
+    trait: str, embedded: list[tuple[Figure, Sample, Evidence]]
 ) -> None:
     right = []
-    for figure, sample, evidence in seen:
+    for figure, sample, evidence in embedded:
         for one in questions(sample.prompt, (trait,)):
             if one.legs and figure.framing == "half":
                 continue

@@ -37,12 +37,14 @@ def test_red_irises_are_seen_on_half_bodies(style: str, judged: Judged) -> None:
     figures = half_bodies(12, 31, style)
     sound = [judged(draw(one, 256)).value for one in figures]
     faulty = [judged(draw(replace(one, red_eyes=True), 256)).value for one in figures]
-    known, seen = ([v for v in values if v is not None] for values in (sound, faulty))
-    assert min(len(known), len(seen)) >= 6
-    area = area_under_curve(seen, known)
+    sound_values, faulty_values = (
+        [v for v in values if v is not None] for values in (sound, faulty)
+    )
+    assert min(len(sound_values), len(faulty_values)) >= 6
+    area = area_under_curve(faulty_values, sound_values)
     assert area is not None
     assert area >= 0.97
-    assert all(value >= 0.5 for value in known)
+    assert all(value >= 0.5 for value in sound_values)
 
 
 def test_red_hair_brows_and_clothes_are_no_red_eyes(judged: Judged) -> None:
@@ -109,10 +111,10 @@ def scored(eyes: float | None, older: bool = False) -> ScoredSample:
         "pose_readable": 1.0, "limbs": 0.9, "one_person": 1.0, "gender": 0.8, "cloth_share": 0.9,
         "no_explicit_parts": 1.0, "sharp": 0.83, "clean": 0.71,
     }  # fmt: skip
-    told = {name: Score(name, value) for name, value in values.items()}
+    scores = {name: Score(name, value) for name, value in values.items()}
     if not older:
-        told["no_red_eyes"] = Score("no_red_eyes", eyes, None if eyes is not None else "small")
-    return ScoredSample(Sample(Prompt("1girl", "female"), 0, np.zeros((8, 8, 3), np.uint8)), told)
+        scores["no_red_eyes"] = Score("no_red_eyes", eyes, None if eyes is not None else "small")
+    return ScoredSample(Sample(Prompt("1girl", "female"), 0, np.zeros((8, 8, 3), np.uint8)), scores)
 
 
 def test_where_no_eye_is_judged_no_objective_changes_by_a_bit() -> None:

@@ -67,13 +67,13 @@ def test_a_figure_moved_in_the_frame_is_farther_from_the_reference(
     full: list[ScoredSample], half: list[ScoredSample], reference: list[ScoredSample]
 ) -> None:
     def moved(one: ScoredSample) -> ScoredSample:
-        seen = one.features
-        assert seen is not None
-        assert seen.box is not None
-        assert seen.joints is not None
+        features = one.features
+        assert features is not None
+        assert features.box is not None
+        assert features.joints is not None
         across = np.array([0.25, 0.0], np.float16)
-        box = seen.box + np.tile(across, 2)
-        return replace(one, features=replace(seen, box=box, joints=seen.joints + across))
+        box = features.box + np.tile(across, 2)
+        return replace(one, features=replace(features, box=box, joints=features.joints + across))
 
     aside = layout([moved(one) for one in half], full, reference)
     there = layout(half, full, reference)
@@ -131,9 +131,9 @@ def test_a_suite_that_is_not_the_bases_is_refused(
 
 
 def test_joints_that_the_frame_cannot_show_lie_on_its_lower_edge(half: list[ScoredSample]) -> None:
-    seen = vector(half[0])
-    assert seen is not None
-    joints = seen[5:].reshape(13, 2) * np.sqrt(13)
+    values = vector(half[0])
+    assert values is not None
+    joints = values[5:].reshape(13, 2) * np.sqrt(13)
     assert joints[[8, 9, 11, 12], 1] == pytest.approx(1.0)  # knees and ankles
     assert joints.min() >= 0.0
     assert joints.max() <= 1.0

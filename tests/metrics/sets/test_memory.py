@@ -38,12 +38,12 @@ def recompressed(image: Image, quality: int = 85) -> Image:
 
 @needs_weights
 def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
-    seen, held_out, fresh = figures(100, 1), figures(40, 2), figures(40, 3)
-    brighter = [np.clip(each.astype(int) + 4, 0, 255).astype(np.uint8) for each in seen[:20]]
-    copied = brighter + [recompressed(each, 97) for each in seen[20:40]]
+    trained, held_out, fresh = figures(100, 1), figures(40, 2), figures(40, 3)
+    brighter = [np.clip(each.astype(int) + 4, 0, 255).astype(np.uint8) for each in trained[:20]]
+    copied = brighter + [recompressed(each, 97) for each in trained[20:40]]
     with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as judges:
         assert judges.embedding is not None
-        memory = remember(judges.embedding(seen), judges.embedding(held_out))
+        memory = remember(judges.embedding(trained), judges.embedding(held_out))
         assert memory is not None
         found, control = copies(judges.embedding(copied), memory)
         fair, _ = copies(judges.embedding(fresh), memory)
@@ -61,25 +61,27 @@ def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
 
 
 def test_the_threshold_is_that_of_the_training_images_themselves() -> None:
-    seen = directions(300, 0)
-    memory = remember(seen, directions(300, 1))
+    trained = directions(300, 0)
+    memory = remember(trained, directions(300, 1))
     assert memory is not None
-    _, control = copies(seen[:1], memory)
+    _, control = copies(trained[:1], memory)
     assert control.value is not None
     assert control.value < 0.04, "images of the same kind are copies as rarely as was asked"
-    shares = [copies(unit(seen + by * directions(300, 2)), memory)[0].value for by in (0, 0.1, 2)]
+    shares = [
+        copies(unit(trained + by * directions(300, 2)), memory)[0].value for by in (0, 0.1, 2)
+    ]
     assert shares[0] == shares[1] == 1.0
     assert (shares[2] or 0.0) < 0.5
 
 
 def test_pictures_that_were_kept_twice_do_not_hide_copies() -> None:
-    seen = directions(100, 0)
-    twice = np.concatenate([seen, unit(seen[:30] + 0.001 * directions(30, 5))])
-    once, doubled = remember(seen, seen[:0]), remember(twice, seen[:0])
+    trained = directions(100, 0)
+    twice = np.concatenate([trained, unit(trained[:30] + 0.001 * directions(30, 5))])
+    once, doubled = remember(trained, trained[:0]), remember(twice, trained[:0])
     assert once is not None
     assert doubled is not None
     assert doubled.threshold == pytest.approx(once.threshold, abs=0.05)
-    assert copies(unit(seen + 0.1 * directions(100, 6)), doubled)[0].value == 1.0
+    assert copies(unit(trained + 0.1 * directions(100, 6)), doubled)[0].value == 1.0
 
 
 def test_without_held_out_images_the_score_says_so() -> None:
@@ -98,10 +100,10 @@ def test_a_handful_of_images_has_no_distances_to_go_by() -> None:
 
 
 def test_rows_are_compared_in_parts_as_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen = directions(50, 0)
-    whole = remember(seen, seen[:0])
+    trained = directions(50, 0)
+    whole = remember(trained, trained[:0])
     monkeypatch.setattr("metrics.sets.memory._ROWS", 7)
-    parts = remember(seen, seen[:0])
+    parts = remember(trained, trained[:0])
     assert whole is not None
     assert parts is not None
     assert parts.threshold == pytest.approx(whole.threshold, abs=1e-6)

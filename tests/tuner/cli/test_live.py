@@ -74,14 +74,14 @@ def test_lines_tell_what_happened_one_each() -> None:
 
 
 def test_what_broke_and_what_is_doubted_are_told() -> None:
-    told: list[Event] = [
+    sent: list[Event] = [
         Retried(None, "the worker ended by itself (exit code 1) while loading; a new one starts"),
         Retried(
             3, "out of memory; trying again with batches of 8 and gradients accumulated over 2"
         ),
         Warned("gender: no sample of the base could be judged"),
     ]
-    assert list(plain_lines(view(), told, now=lambda: 0.0)) == [
+    assert list(plain_lines(view(), sent, now=lambda: 0.0)) == [
         "the worker ended by itself (exit code 1) while loading; a new one starts",
         "trial 3: out of memory; trying again with batches of 8 and gradients accumulated over 2",
         "warning: gender: no sample of the base could be judged",
@@ -148,7 +148,7 @@ def test_a_stopped_trial_counts_and_is_no_best() -> None:
 
 
 def test_a_confirmation_tells_each_part() -> None:
-    told = [
+    sent = [
         RepeatStarted(None, 0, 0, 1, 3),
         RepeatEnded(None, 0, 0, objectives(0.3)),
         RepeatStarted(4, 300, 0, 2, 3),
@@ -156,7 +156,7 @@ def test_a_confirmation_tells_each_part() -> None:
         RepeatStarted(4, 300, 1, 3, 3),
         RepeatEnded(4, 300, 1, {}, "diverged: the loss is nan"),
     ]
-    lines = list(plain_lines(view(), told, now=lambda: 0.0))
+    lines = list(plain_lines(view(), sent, now=lambda: 0.0))
     assert lines[0] == "confirming, 1/3: the base on fresh noise"
     assert lines[1].startswith("the base on fresh noise: pose 0.30 [0.20, 0.40]")
     assert lines[3].startswith("trial 4, step 300 on fresh noise: pose 0.60")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_base_that_is_nowhere_is_missing(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingModelError, match=words):
         load_base(name)
+
+
+def test_a_revision_of_a_hub_id_is_loaded_from_the_cache(
+    tiny_base: Path, hub_cache: Callable[[Path, str, str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub_cache(tiny_base, "owner/name", "v1")
+    assert load_base("owner/name@v1", device="cpu").native_size == 64
+    with pytest.raises(MissingModelError, match="HF_HUB_OFFLINE"):
+        load_base("owner/name", device="cpu")
 
 
 def test_a_folder_without_weights_is_missing(tiny_base: Path, tmp_path: Path) -> None:

@@ -74,12 +74,12 @@ def measured(  # noqa: PLR0913
         replace(one, sample=replace(one.sample, path=files.sample(at)))
         for at, one in enumerate(drawn)
     ]
-    told = {"effect": Measure("effect", effect, effect, effect, 104, 104)}
-    row = RungRow(trial, step, objectives(kept, base), rates(kept), None, files.grid, told)
+    measures = {"effect": Measure("effect", effect, effect, effect, 104, 104)}
+    row = RungRow(trial, step, objectives(kept, base), rates(kept), None, files.grid, measures)
     return FreshRow(row, repeat, repeat, 8), kept
 
 
-def told(folder: StudyFolder) -> list[str]:
+def lines_of(folder: StudyFolder) -> list[str]:
     found = read_confirmation(folder, read_results(folder))
     assert found is not None
     return winner_lines(found)
@@ -110,7 +110,7 @@ def test_the_confirmed_winner_is_taken_and_its_numbers_are_the_fresh_ones(
 
 def test_a_tie_is_told_as_a_tie(folder: StudyFolder) -> None:
     confirm(folder, DRESSED, DRESSED)
-    assert "cannot be distinguished from it" in told(folder)[0]
+    assert "cannot be distinguished from it" in lines_of(folder)[0]
     found = answer(read_study_data(folder))
     assert len(found.tied) == 1
     assert found.ranking is not None
@@ -119,7 +119,7 @@ def test_a_tie_is_told_as_a_tie(folder: StudyFolder) -> None:
 
 def test_a_limit_that_is_not_shown_to_be_kept_is_told(folder: StudyFolder) -> None:
     confirm(folder, GOOD | {"dressed": 0.85}, repeats=0)
-    line = next(one for one in told(folder) if one.startswith("undressed_rate"))
+    line = next(one for one in lines_of(folder) if one.startswith("undressed_rate"))
     assert "not shown to be kept" in line
     assert "the limit is 0.15" in line
 

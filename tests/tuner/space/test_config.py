@@ -214,7 +214,9 @@ def test_native_size_is_read_from_a_diffusers_folder(tmp_path: Path) -> None:
     assert native_size(str(tmp_path)) == 512
 
 
-@pytest.mark.parametrize("module", ["space.config", "space.load", "study.check", "space.templates", "data.folder"])
+@pytest.mark.parametrize(
+    "module", ["space.config", "space.load", "study.check", "space.templates", "data.folder"]
+)
 def test_no_heavy_library_is_loaded(module: str) -> None:
     heavy = "{'torch', 'diffusers', 'transformers', 'peft', 'optuna', 'mediapipe', 'cv2'}"
     program = f"import sys, tuner.{module}; print(*({heavy} & sys.modules.keys()))"

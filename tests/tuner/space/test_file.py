@@ -222,6 +222,9 @@ def test_person_detectors_are_the_mannequin_s_or_paths(
     [
         ("mannequin", "mannequin"),
         ("owner/name", "owner/name"),
+        ("owner/name@v1", "owner/name@v1"),
+        ("owner/name@refs/pr/1", "owner/name@refs/pr/1"),
+        ("./owner/name@v1", "{folder}/owner/name@v1"),
         ("owner/name.safetensors", "{folder}/owner/name.safetensors"),
         ("model.safetensors", "{folder}/model.safetensors"),
         ("./owner/name", "{folder}/owner/name"),

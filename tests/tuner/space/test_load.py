@@ -237,7 +237,7 @@ def test_a_setting_that_is_spelt_out_with_its_default_is_the_same_study(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("setting", "told"),
+    ("setting", "message"),
     [
         ("budget.low_rung_seeds=5", "found 5, allowed: null (all) or a whole number from 1 to the"),
         ("budget.low_rung_seeds=0", "found 0, allowed: null (all) or a whole number from 1"),
@@ -248,11 +248,11 @@ def test_a_setting_that_is_spelt_out_with_its_default_is_the_same_study(tmp_path
     ],
 )
 def test_a_wrong_budget_is_told_with_what_is_allowed(
-    tmp_path: Path, setting: str, told: str
+    tmp_path: Path, setting: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as error:
         _study(tmp_path, "", set_values=[setting])
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -26,20 +26,20 @@ def folder(tmp_path: Path) -> StudyFolder:
 def row(folder: StudyFolder, repeat: int, trial: int | None = 7) -> FreshRow:
     files = folder.repeat(trial or 0, 150, repeat).rung(150)
     pose = {"pose": Objective("pose", 0.7 + 0.01 * repeat, 0.6, 0.9, 100, 104)}
-    told = {"effect": Measure("effect", 0.4, 0.3, 0.5, 104, 104)}
+    measures = {"effect": Measure("effect", 0.4, 0.3, 0.5, 104, 104)}
     lora = None if trial is None else files.lora
-    rung = RungRow(trial, 0 if trial is None else 150, pose, {}, lora, files.grid, told)
+    rung = RungRow(trial, 0 if trial is None else 150, pose, {}, lora, files.grid, measures)
     return FreshRow(rung, repeat, None if trial is None else 7000 + repeat, 8)
 
 
 def scored(folder: StudyFolder, repeat: int, count: int = 2) -> list[ScoredSample]:
     files = folder.repeat(7, 150, repeat).rung(150)
-    seen = Features("full", np.full((8, 8, 3), 0.5, np.float16))
+    features = Features("full", np.full((8, 8, 3), 0.5, np.float16))
     return [
         ScoredSample(
             Sample(Prompt("1girl"), 4 + at, np.zeros((1, 1, 3), np.uint8), files.sample(at)),
             {"limbs": Score("limbs", 0.1 * (repeat + 1))},
-            seen,
+            features,
         )
         for at in range(count)
     ]

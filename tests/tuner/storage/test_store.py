@@ -89,17 +89,17 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
         "effect": Measure("effect", 0.01, 0.0, 0.015, 8, 8, "does nothing"),
         "likeness": Measure("likeness", None, None, None, 0, 8, "there is no reference"),
     }
-    seen = Features(
+    somebody = Features(
         "knee-up",
         rng.random((8, 8, 3)).astype(np.float16),
         rng.random(4).astype(np.float16),
         rng.normal(size=(13, 2)).astype(np.float16),
         rng.normal(size=64).astype(np.float16),
     )
-    nobody = Features("none", seen.thumbnail)
+    nobody = Features("none", somebody.thumbnail)
     samples = scored(folder, 3)
     samples[:2] = [
-        replace(one, features=of) for one, of in zip(samples, (seen, nobody), strict=False)
+        replace(one, features=of) for one, of in zip(samples, (somebody, nobody), strict=False)
     ]
     with Store(folder.results_db) as store:
         store.put_rung(replace(rung(folder), measures=measures), samples)
@@ -116,9 +116,9 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
     assert empty is not None
     assert (back.framing, empty.framing) == ("knee-up", "none")
     for name in ("thumbnail", "box", "joints", "embedding"):
-        assert np.array_equal(getattr(back, name), getattr(seen, name)), name
+        assert np.array_equal(getattr(back, name), getattr(somebody, name)), name
         assert getattr(back, name).dtype == np.float16
-    assert np.array_equal(empty.thumbnail, seen.thumbnail)
+    assert np.array_equal(empty.thumbnail, somebody.thumbnail)
     assert (empty.box, empty.joints, empty.embedding) == (None, None, None)
 
 

@@ -33,9 +33,9 @@ def samples(
         for seed in range(seeds):
             read, limbs, sex, dressed, sharp, clean = rng.random(6)
             right = chance["female" if prompt.sex == "female" else "male"]
-            seen = read < chance["read"]
+            readable = read < chance["read"]
             values = {
-                "pose_readable": float(seen),
+                "pose_readable": float(readable),
                 "limbs": 0.95 if limbs < chance["limbs"] else 0.05,
                 "one_person": 1.0,
                 "gender": 0.9 if sex < right else 0.1,
@@ -43,7 +43,7 @@ def samples(
             }
             # Sharpness and cleanness are no coins: they lie in a band around their mean.
             even = {"sharp": sharp, "clean": clean}
-            values = {name: value if seen or name == "pose_readable" else None
+            values = {name: value if readable or name == "pose_readable" else None
                       for name, value in values.items()}  # fmt: skip
             values |= {name: chance["sharp"] - 0.1 + 0.2 * at for name, at in even.items()}
             values["no_explicit_parts"] = 1.0
@@ -68,8 +68,8 @@ def judged(found: list[ScoredSample], base: list[ScoredSample] | None) -> Judged
 
 
 def run(found: list[ScoredSample], base: list[ScoredSample], effect: float = 0.4) -> Run:
-    told = Measure("effect", effect, 0.9 * effect, 1.1 * effect, len(found), len(found))
-    return Run(judged(found, base), rates(found), told)
+    measured = Measure("effect", effect, 0.9 * effect, 1.1 * effect, len(found), len(found))
+    return Run(judged(found, base), rates(found), measured)
 
 
 def study(

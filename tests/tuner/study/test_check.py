@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -169,6 +170,23 @@ def test_a_base_that_is_not_there_is_a_missing_model(
     assert "will be downloaded from the hub" in "\n".join(report.lines)
 
 
+def test_a_revision_of_a_hub_id_is_looked_for_in_the_cache(
+    tmp_path: Path,
+    base: Path,
+    data: Path,
+    clip: Path,
+    hub_cache: Callable[[Path, str, str], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    hub_cache(base, "owner/name", "v1")
+    sizes = ("train.resolution=512", "suite.size=512")
+    report = check_study(_study("owner/name@v1", data, clip, *sizes), tmp_path)
+    assert "base owner/name@v1: in the hub's cache" in report.lines
+    with pytest.raises(MissingModelError, match="base owner/name@v2 is not in the hub's cache"):
+        check_study(_study("owner/name@v2", data, clip, *sizes), tmp_path)
+
+
 def test_the_mannequin_without_weights_is_a_missing_model(
     tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -221,12 +239,12 @@ def test_regularisation_pictures_are_counted(
     shutil.copytree(data, prior)
     for path in prior.glob("*.png"):
         path.write_bytes(path.read_bytes() + b" ")  # other pictures than the held-out ones
-    for source, told in (
+    for source, line in (
         (str(prior), f"regularisation {prior}: 19 pictures"),
         ("base", "regularisation: pictures of the base, drawn at the first run"),
     ):
         study = _study(base, data, clip, f"regularisation={source}", weight)
-        assert told in check_study(study, tmp_path).lines
+        assert line in check_study(study, tmp_path).lines
     with pytest.raises(ConfigError, match=r"regularisation originals: .* is not there"):
         check_study(_study(base, data, clip, "regularisation=originals", weight), tmp_path)
     with pytest.raises(ConfigError, match="mannequin's data have none"):
@@ -284,18 +302,18 @@ def test_the_estimate_knows_what_rungs_save() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rungs", "told"),
+    ("rungs", "line"),
     [
         ("[150, 300]", "if only the share 0.5 goes on at each rung below the last (150)"),
         ("[300]", "stops no trial"),
     ],
 )
 def test_what_stopping_saves_is_told(
-    tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, told: str
+    tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, line: str
 ) -> None:
     config = _study(base, data, clip)
     budget = config.budget.model_copy(update={"keep": 0.5, "rungs": tuple(json.loads(rungs))})
     lines = check_study(config.model_copy(update={"budget": budget}), tmp_path).lines
-    assert told in "\n".join(lines)
+    assert line in "\n".join(lines)
     assert "time: at most about" in "\n".join(lines)
     assert not any(line.startswith("rungs:") for line in check_study(config, tmp_path).lines)

@@ -130,9 +130,9 @@ def test_what_was_measured_before_a_stop_is_not_measured_again(
     events.close()  # type: ignore[attr-defined]
     assert len(finished(plan, store.fresh())) == stop - 1
     if stop < 5:
-        told = chosen(folder)
-        assert told.winner is None
-        assert f"{stop - 1} of 5" in told.why[-1]
+        choice = chosen(folder)
+        assert choice.winner is None
+        assert f"{stop - 1} of 5" in choice.why[-1]
     again = begun(store, folder, config)
     assert again == plan
     rest = list(confirming(bench, folder, store, again))
@@ -267,16 +267,19 @@ def test_export_takes_the_confirmed_winner_and_says_why(
     assert chosen(folder).winner is None
     assert "not confirmed" in chosen(folder).why[-1]
     list(confirming(bench, folder, store, begun(store, folder, config)))
-    told = chosen(folder)
-    assert told.winner is not None
-    assert (told.trial, told.step) == (told.winner.candidate.trial, told.winner.candidate.step)
-    assert "6 fresh samples" in told.why[0]
-    assert any("undressed_rate: not shown to be kept" in line for line in told.why)
+    choice = chosen(folder)
+    assert choice.winner is not None
+    assert (choice.trial, choice.step) == (
+        choice.winner.candidate.trial,
+        choice.winner.candidate.step,
+    )
+    assert "6 fresh samples" in choice.why[0]
+    assert any("undressed_rate: not shown to be kept" in line for line in choice.why)
     out = tmp_path / "best.safetensors"
-    export(folder, told.trial, out, choice=told)
+    export(folder, choice.trial, out, choice=choice)
     metadata = read_file(out).metadata
-    assert told.why[0] in metadata["tuner.confirmed"]
-    pose = told.winner.objectives["pose"]
+    assert choice.why[0] in metadata["tuner.confirmed"]
+    pose = choice.winner.objectives["pose"]
     assert metadata["tuner.pose"] == f"{pose.value:.4f} [{pose.low:.4f}, {pose.high:.4f}]"
     plain = tmp_path / "plain.safetensors"
     export(folder, 0, plain)

@@ -102,19 +102,19 @@ def test_a_broken_off_study_goes_on_as_if_it_had_not_been(space: Path, tmp_path:
 
     def run(folder: StudyFolder, break_at: set[int]) -> list[Mapping[str, object]]:
         folder.create()
-        asked = []
+        suggested = []
         while True:
             with opened(config, folder, DATA) as study:
                 while remaining(study, config.budget.trials):
                     trial, chosen = parameters(study, config)
-                    if len(asked) in break_at:
-                        break_at.remove(len(asked))
+                    if len(suggested) in break_at:
+                        break_at.remove(len(suggested))
                         requeue(study, trial, "stopped")
                         break
                     finish(study, trial)
-                    asked.append(chosen)
+                    suggested.append(chosen)
                 else:
-                    return asked
+                    return suggested
 
     whole = run(StudyFolder(tmp_path / "whole"), set())
     broken = run(StudyFolder(tmp_path / "broken"), {0, 3, 6})

@@ -31,7 +31,7 @@ def config_of(tmp_path: Path, text: str, trials: int = 24) -> StudyConfig:
     return load_study(path)
 
 
-def asked(config: StudyConfig, folder: Path, trials: int) -> list[dict[str, object]]:
+def suggested(config: StudyConfig, folder: Path, trials: int) -> list[dict[str, object]]:
     """The parameters of `trials` more trials, of which low rates are the better ones."""
     study_folder = StudyFolder(folder)
     study_folder.create()
@@ -51,8 +51,8 @@ def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
     tmp_path: Path, name: str
 ) -> None:
     config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
-    through = asked(config, tmp_path / "through", 9)
-    broken = asked(config, tmp_path / "broken", 4) + asked(config, tmp_path / "broken", 5)
+    through = suggested(config, tmp_path / "through", 9)
+    broken = suggested(config, tmp_path / "broken", 4) + suggested(config, tmp_path / "broken", 5)
     assert through == broken
     # A child of NSGA-II may be its parent again.
     assert len({str(one) for one in through}) >= (6 if name == "nsga2" else 9)
@@ -61,7 +61,7 @@ def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
 @pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
 def test_a_sampler_that_learns_goes_where_it_is_good(tmp_path: Path, name: str) -> None:
     config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
-    rates = [float(one["learning_rate"]) for one in asked(config, tmp_path / "s", 18)]  # type: ignore[arg-type]
+    rates = [float(one["learning_rate"]) for one in suggested(config, tmp_path / "s", 18)]  # type: ignore[arg-type]
     assert np.median(rates[-6:]) < 5e-4
 
 
@@ -75,7 +75,7 @@ train:
   empty_prompt: {low: 0.0, high: 0.3, step: 0.1}
 """
     config = config_of(tmp_path, text, trials=12)
-    points = asked(config, tmp_path / "s", 5) + asked(config, tmp_path / "s", 7)
+    points = suggested(config, tmp_path / "s", 5) + suggested(config, tmp_path / "s", 7)
     assert len({(one["rank"], round(float(one["empty_prompt"]), 6)) for one in points}) == 12  # type: ignore[arg-type]
 
 
@@ -88,7 +88,7 @@ train:
   tag_dropout: {low: 0.1, high: 0.5, when: {captions: all}}
 """
     config = config_of(tmp_path, text)
-    found = asked(config, tmp_path / "s", 20)
+    found = suggested(config, tmp_path / "s", 20)
     assert {("tag_dropout" in one) == (one["captions"] == "all") for one in found} == {True}
     assert {one["captions"] for one in found} == {"all", "none"}
     again = tmp_path / "again.yaml"
@@ -117,7 +117,7 @@ def test_a_prior_is_what_the_first_trials_are_drawn_from(tmp_path: Path) -> None
     config = config_of(tmp_path, PRIOR)
     drawn = [chosen_values(config, 0, number) for number in range(5)]
     assert chosen_values(config, 0, 6) == {}
-    trials = asked(config, tmp_path / "s", 5)
+    trials = suggested(config, tmp_path / "s", 5)
     assert trials == drawn
     many = [
         chosen_values(config.model_copy(update={"sampler": "random"}), 0, number)

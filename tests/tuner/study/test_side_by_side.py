@@ -70,8 +70,8 @@ def test_a_budget_is_spent_to_the_last_trial_and_no_further(
     assert sorted(one.number for one in read_results(folder).trials) == list(range(trials))
     assert most_running(events) == most
     assert not [one for one in events if isinstance(one, Idle)]
-    told = {one.trial for one in events if isinstance(one, Progress)}
-    assert told == set(range(trials))
+    reported = {one.trial for one in events if isinstance(one, Progress)}
+    assert reported == set(range(trials))
 
 
 def test_a_slow_trial_keeps_no_other_waiting(config: StudyConfig, folder: StudyFolder) -> None:
@@ -127,21 +127,21 @@ def test_trees_keep_away_from_trials_that_still_run(config: StudyConfig) -> None
 
 
 @pytest.mark.parametrize(
-    ("place", "seen", "device"),
+    ("place", "visible", "device"),
     [(0, "0,1", "0"), (1, "0,1", "1"), (2, "0,1", "0"), (1, "3, 5", "5"), (1, "GPU-a", "GPU-a")],
 )
-def test_each_worker_sees_one_device(place: int, seen: str, device: str) -> None:
-    assert device_of(Share(place, 3), seen) == device
+def test_each_worker_sees_one_device(place: int, visible: str, device: str) -> None:
+    assert device_of(Share(place, 3), visible) == device
 
 
 def test_each_trial_has_a_bar_of_its_own() -> None:
     view = View("pose", 12, ("pose",))
-    told: list[Event] = [Phase("load")]
+    events: list[Event] = [Phase("load")]
     for number in (0, 1):
-        told += [TrialStarted(number, {}), Phase("train", number)]
-    told += [Progress(5, 20, 2.0, 0.5, trial=0), Progress(9, 20, 2.0, 0.25, trial=1)]
+        events += [TrialStarted(number, {}), Phase("train", number)]
+    events += [Progress(5, 20, 2.0, 0.5, trial=0), Progress(9, 20, 2.0, 0.25, trial=1)]
     clock = iter(range(0, 1000, 31))
-    lines = list(plain_lines(view, told, now=lambda: float(next(clock))))
+    lines = list(plain_lines(view, events, now=lambda: float(next(clock))))
     assert lines[1:3] == ["trial 0 (1/12): ", "trial 1 (2/12): "]
     assert lines[3:] == [
         "trial 0, training, 5/20 steps, 2.0/s, loss 0.500",
@@ -173,9 +173,9 @@ def test_two_workers_give_what_one_gives_though_one_of_them_is_killed(tmp_path: 
         assert multiprocessing.active_children() == []
         assert sorted(state for _, state, _ in ends(events)) == ["complete"] * 3
         results = read_results(folder)
-        told = {
+        trials = {
             one.number: f"{one.parameters} {results.rungs[one.number]}" for one in results.trials
         }
-        found[workers] = {k: v.replace(str(folder.root), "") for k, v in told.items()}
+        found[workers] = {k: v.replace(str(folder.root), "") for k, v in trials.items()}
     assert killed
     assert found[1] == found[2]

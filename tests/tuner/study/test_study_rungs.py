@@ -67,10 +67,10 @@ FOUR_AND_TWO = dict(
 
 
 def test_the_poor_stop_once_there_are_enough(folder: StudyFolder) -> None:
-    asked = config(folder, 6)
-    with session(asked, folder) as study:
+    settings = config(folder, 6)
+    with session(settings, folder) as study:
         events = list(search(study, pointed(folder, FOUR_AND_TWO)))
-        told = study.memory.trials
+        trials = study.memory.trials
         best = {one.number for one in study.memory.best_trials}
         third = study.store.rungs(3)
     assert ends(events) == [
@@ -83,13 +83,13 @@ def test_the_poor_stop_once_there_are_enough(folder: StudyFolder) -> None:
     ]
     assert [one.step for one in third] == [10]
     # The sampler is told what was measured, and that it is worse than all that came through.
-    assert {one.state for one in told} == {TrialState.COMPLETE}
-    assert told[3].values == [0.1, 0.1]
-    assert told[3].constraints[SOUND] == pytest.approx(2 / 4)
-    assert told[5].constraints[SOUND] == pytest.approx(2 / 6)
-    assert told[4].constraints[SOUND] == 0
+    assert {one.state for one in trials} == {TrialState.COMPLETE}
+    assert trials[3].values == [0.1, 0.1]
+    assert trials[3].constraints[SOUND] == pytest.approx(2 / 4)
+    assert trials[5].constraints[SOUND] == pytest.approx(2 / 6)
+    assert trials[4].constraints[SOUND] == 0
     # A Gaussian process refuses trials with more constraints than others.
-    assert len({frozenset(one.constraints) for one in told}) == 1
+    assert len({frozenset(one.constraints) for one in trials}) == 1
     assert best == {4}
     results = read_results(folder)
     assert results.finished == 6
@@ -128,8 +128,8 @@ def test_a_stopped_trial_is_never_the_answer(folder: StudyFolder) -> None:
         yield at(folder, number, 10, (0.9, 0.9) if number else (0.8, 0.8), undressed=0.5)
         yield at(folder, number, 20, (0.1, 0.1))
 
-    asked = config(folder, 2)
-    with session(asked, folder) as study:
+    settings = config(folder, 2)
+    with session(settings, folder) as study:
         events = list(search(study, run))
         assert study.memory.best_trials == []
     reason = "over a limit at step 10: undressed_rate is at least 0.50, allowed 0.15"
@@ -147,8 +147,8 @@ def test_a_limit_that_the_base_breaks_too_may_still_be_reached(folder: StudyFold
         yield at(folder, number, 10, (0.5, 0.5), undressed=[0.3, 0.45][number])
         yield at(folder, number, 20, (0.5, 0.5), undressed=[0.0, 0.0][number])
 
-    asked = config(folder, 2)
-    with session(asked, folder) as study:
+    settings = config(folder, 2)
+    with session(settings, folder) as study:
         study.store.put_rung(base, [])
         events = list(search(study, run))
     assert [state for _, state, _ in ends(events)] == ["complete", "stopped"]
@@ -163,8 +163,8 @@ def test_whoever_breaks_a_limit_is_behind_all_that_keep_it(folder: StudyFolder) 
         yield at(folder, number, 10, point, undressed)
         yield at(folder, number, 20, point)
 
-    asked = config(folder, 4)
-    with session(asked, folder) as study:
+    settings = config(folder, 4)
+    with session(settings, folder) as study:
         study.store.put_rung(base, [])
         *_, last = ends(list(search(study, run)))
     assert last == (3, "stopped", "behind at step 10: place 4 of 4, the best 2 go on")
@@ -172,7 +172,7 @@ def test_whoever_breaks_a_limit_is_behind_all_that_keep_it(folder: StudyFolder) 
 
 def test_only_rungs_of_the_same_cells_are_compared(folder: StudyFolder) -> None:
     # The first three have their last rung at step 10, and the whole suite there.
-    asked = config(folder, 4, "train.steps={choices: [10, 20]}", "budget.low_rung_seeds=1")
+    settings = config(folder, 4, "train.steps={choices: [10, 20]}", "budget.low_rung_seeds=1")
 
     def run(number: int, train: TrainConfig) -> Iterator[Event | Rung]:
         whole = at(folder, number, 10, (0.9, 0.9))
@@ -183,7 +183,7 @@ def test_only_rungs_of_the_same_cells_are_compared(folder: StudyFolder) -> None:
         yield replace(low, scored=[low.scored[0]] * 13)
         yield at(folder, number, 20, (0.5, 0.5))
 
-    with session(asked, folder) as study:
+    with session(settings, folder) as study:
         for steps in (10, 10, 10, 20):
             study.memory.enqueue_trial({"steps": steps, "rank": 4, "learning_rate": 1e-3})
         events = list(search(study, run))
@@ -206,8 +206,8 @@ def test_who_broke_down_or_is_done_again_is_no_rival(folder: StudyFolder) -> Non
         yield at(folder, number, 10, (0.5 - 0.1 * number, 0.5))
         yield at(folder, number, 20, (0.5, 0.5))
 
-    asked = config(folder, 6)
-    with session(asked, folder) as study:
+    settings = config(folder, 6)
+    with session(settings, folder) as study:
         events = list(search(study, run))
     assert [state for _, state, _ in ends(events)] == ["pruned"] * 2 + ["complete"] * 3 + [
         "stopped"
@@ -221,8 +221,8 @@ def test_a_measure_without_a_number_compares_with_nothing(folder: StudyFolder) -
         yield at(folder, number, 10, points[number])
         yield at(folder, number, 20, (0.5, 0.5))
 
-    asked = config(folder, 6)
-    with session(asked, folder) as study:
+    settings = config(folder, 6)
+    with session(settings, folder) as study:
         events = list(search(study, run))
     assert [state for _, state, _ in ends(events)] == ["complete"] * 5 + ["stopped"]
     assert "place 5 of 5" in str(ends(events)[-1][2])
@@ -240,7 +240,7 @@ def by_parameters(folder: StudyFolder) -> RunTrial:
     return run
 
 
-def told(folder: StudyFolder) -> list[tuple[object, str, str | None]]:
+def states_of(folder: StudyFolder) -> list[tuple[object, str, str | None]]:
     return [
         (one.parameters, one.state, one.reason)
         for one in read_results(folder).trials
@@ -250,28 +250,28 @@ def told(folder: StudyFolder) -> list[tuple[object, str, str | None]]:
 
 def test_a_study_that_was_killed_decides_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole, broken = (new_folder(tmp_path / name) for name in ("whole", "broken"))
-    asked = config(whole, 14)
-    with session(asked, whole) as study:
+    settings = config(whole, 14)
+    with session(settings, whole) as study:
         list(search(study, by_parameters(whole)))
     # A generator that is dropped without being closed is what a kill leaves behind. Here it comes
     # when a rung is stored and what follows from it is told to nobody.
     lost, left = [], [3, 2, 4, 1]
-    asked = config(broken, 14)
+    settings = config(broken, 14)
     while left:
         kill_at = left.pop()
-        with session(asked, broken) as study:
+        with session(settings, broken) as study:
             list(take_up(study))
             events = search(study, by_parameters(broken))
             low = (one for one in events if isinstance(one, RungScored) and one.step == 10)
             for _ in range(kill_at):
                 next(low)
             lost.append((events, low))
-    with session(asked, broken) as study:
+    with session(settings, broken) as study:
         list(take_up(study))
         list(search(study, by_parameters(broken)))
         states = {one.state for one in study.memory.trials}
-    assert told(broken) == told(whole)
-    assert {state for _, state, _ in told(whole)} == {"complete", "stopped"}
+    assert states_of(broken) == states_of(whole)
+    assert {state for _, state, _ in states_of(whole)} == {"complete", "stopped"}
     assert states == {TrialState.COMPLETE, TrialState.FAIL}
     assert [one.trial.parameters for one in front(read_results(broken))] == [
         one.trial.parameters for one in front(read_results(whole))
@@ -279,11 +279,11 @@ def test_a_study_that_was_killed_decides_as_if_it_had_not_been(tmp_path: Path) -
 
 
 def test_killed_after_optuna_was_told_that_a_trial_stopped(folder: StudyFolder) -> None:
-    asked = config(folder, 6)
-    with session(asked, folder) as study:
+    settings = config(folder, 6)
+    with session(settings, folder) as study:
         list(search(study, pointed(folder, FOUR_AND_TWO)))
         study.store.end_trial(3, "running")
-    with session(asked, folder) as study:
+    with session(settings, folder) as study:
         assert list(take_up(study)) == []
         row = study.store.trials()[3]
     assert row.state == "stopped"

@@ -45,12 +45,14 @@ EXTRAS = (Extra("mannequin", "96"), Extra("other", "64"), Extra("mannequin", "64
 def absurd(folder: StudyFolder, number: int | None, value: float) -> Iterator[ExtraScored]:
     """Extras that would change every choice if anybody asked them."""
     for extra in EXTRAS:
-        told = replace(rung(folder, number or 0, 20), rates={})
-        objectives = {name: Objective(name, value, value, value, 2, 2) for name in told.objectives}
+        scored_rung = replace(rung(folder, number or 0, 20), rates={})
+        objectives = {
+            name: Objective(name, value, value, value, 2, 2) for name in scored_rung.objectives
+        }
         rates = {"undressed_rate": Objective("undressed_rate", 1 - value, 1 - value, 1.0, 2, 2)}
         files = folder.trial(number or 0).rung(20)
         row = RungRow(number, 20 if number is not None else 0, objectives, rates, None, files.grid)
-        yield ExtraScored(ExtraRow(extra, row), told.scored)
+        yield ExtraScored(ExtraRow(extra, row), scored_rung.scored)
 
 
 def studied(config: StudyConfig, parent: Path, extras: bool) -> tuple[StudyFolder, list[Any]]:
@@ -68,12 +70,12 @@ def studied(config: StudyConfig, parent: Path, extras: bool) -> tuple[StudyFolde
 
     with session(config, folder) as open_study:
         list(search(open_study, run))
-        told = [
+        known = [
             (one.values, one.state, one.constraints, dict(one.user_attrs))
             for one in open_study.memory.trials
         ]
-        told.append([one.number for one in open_study.memory.best_trials])
-    return folder, told
+        known.append([one.number for one in open_study.memory.best_trials])
+    return folder, known
 
 
 def chosen(folder: StudyFolder) -> list[Any]:
@@ -101,9 +103,9 @@ def chosen(folder: StudyFolder) -> list[Any]:
 
 def test_a_study_goes_and_ends_as_without_extras(tmp_path: Path) -> None:
     config = study_config(tmp_path)
-    plain, told = studied(config, tmp_path / "plain", extras=False)
+    plain, alone = studied(config, tmp_path / "plain", extras=False)
     beside, same = studied(config, tmp_path / "beside", extras=True)
-    assert same == told
+    assert same == alone
     assert chosen(beside) == chosen(plain)
     assert chosen(plain)[1] == 2
     assert [one.trial for one in chosen(plain)[6]] == [2, 1, 0]

@@ -85,7 +85,7 @@ class ForeignError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "line"),
     [
         (FileNotFoundError(2, "gone", "x.png"), "FileNotFoundError: [Errno 2] gone: 'x.png'"),
         (ForeignError(1, 2), "RuntimeError: ForeignError: 1 2"),
@@ -93,14 +93,14 @@ class ForeignError(Exception):
     ],
 )
 def test_after_an_error_that_leaves_a_doubt_the_worker_ends(
-    ends: tuple[Connection, Connection], error: Exception, told: str
+    ends: tuple[Connection, Connection], error: Exception, line: str
 ) -> None:
     ours, theirs = ends
     ours.send(True)
     with pytest.raises(SystemExit):
         answer(theirs, outcomes([], error))
     *_, failure = (ours.recv() for _ in range(3))
-    assert f"{type(failure.error).__name__}: {failure.error}" == told
+    assert f"{type(failure.error).__name__}: {failure.error}" == line
     assert failure.ends
     assert "in outcomes" in str(failure.trace)
 
@@ -133,10 +133,10 @@ class Script:
 
     def __init__(self, *parts: tuple[list[Event | Rung], Exception | None]) -> None:
         self.parts = list(parts)
-        self.asked: list[tuple[tuple[int, ...], int]] = []
+        self.tried: list[tuple[tuple[int, ...], int]] = []
 
     def do(self, work: TrialWork) -> Generator[Event | Rung, None, None]:
-        self.asked.append((work.rungs, work.config.batch_size))
+        self.tried.append((work.rungs, work.config.batch_size))
         said, error = self.parts.pop(0)
         yield from said
         if error:
@@ -169,10 +169,10 @@ def test_a_rung_that_was_scored_is_not_done_again() -> None:
 
 def test_a_worker_that_is_lost_after_the_last_rung_is_not_missed() -> None:
     script = Script(([*TRAIN, FIRST, LAST], KILLED))
-    *before, told = attempted(script)
+    *before, retried = attempted(script)
     assert before == [*TRAIN, FIRST, LAST]
-    assert isinstance(told, Retried)
-    assert "rungs are complete" in told.reason
+    assert isinstance(retried, Retried)
+    assert "rungs are complete" in retried.reason
 
 
 def test_a_third_loss_in_a_row_is_the_trials() -> None:
@@ -183,7 +183,7 @@ def test_a_third_loss_in_a_row_is_the_trials() -> None:
 def test_a_worker_that_the_system_killed_for_its_memory_trains_smaller_batches() -> None:
     script = Script(([*TRAIN, FIRST, *TRAIN], STARVED), (TRAIN, OutOfMemoryError("x")), ([], None))
     attempted(script)
-    assert script.asked == [((1, 2), 4), ((1, 2), 2), ((1, 2), 1)]
+    assert script.tried == [((1, 2), 4), ((1, 2), 2), ((1, 2), 1)]
     with pytest.raises(OutOfMemoryError, match="one picture at a time"):
         attempted(Script((TRAIN, STARVED), (TRAIN, STARVED), (TRAIN, STARVED)))
 

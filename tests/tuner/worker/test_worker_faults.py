@@ -55,11 +55,11 @@ def worker() -> int:
 
 def followed(events: Iterator[Event], act: Callable[[Event], None]) -> list[Event]:
     """All events, with `act` done after each."""
-    seen = []
+    passed = []
     for event in events:
-        seen.append(event)
+        passed.append(event)
         act(event)
-    return seen
+    return passed
 
 
 def rungs(folder: StudyFolder, number: int) -> list[RungRow]:

@@ -1,0 +1,77 @@
+"""The names of bases: `mannequin`, a diffusers folder, a `.safetensors` file, or a hub id."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tuner.errors import ConfigError, MissingModelError
+from tuner.storage import shipped
+
+_PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
+_SINGLE_FILE = ".safetensors"
+_HUB_ID = re.compile(
+    r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@(\w[\w./-]*))?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class ParsedBase:
+    """A base as its name describes it, before anything of it is read.
+
+    `path` is the absolute path of a folder or file. `hub_id` is the OWNER/NAME of a hub id, and
+    `revision` its branch, tag or commit, None for the main branch.
+    """
+
+    kind: Literal["mannequin", "folder", "file", "hub"]
+    path: Path | None = None
+    hub_id: str | None = None
+    revision: str | None = None
+
+
+def parse_base(text: str, folder: Path = Path()) -> ParsedBase:
+    """Return the base that `text` names; a relative path starts at `folder`, `~` is expanded.
+
+    `text` is `mannequin`, a folder, a `.safetensors` file, OWNER/NAME or OWNER/NAME@REVISION. A
+    path that exists comes before a hub id of the same spelling.
+
+    Raises ConfigError for pickled weights and other files, MissingModelError if nothing fits.
+    """
+    if text == "mannequin":
+        return ParsedBase("mannequin")
+    path = base_path(text, folder)
+    if path.suffix.lower() in _PICKLES:
+        raise ConfigError(f"base {text}: pickled weights can run code; give a .safetensors file")
+    if os.path.isdir(path):
+        return ParsedBase("folder", path)
+    if os.path.isfile(path):
+        if path.suffix != _SINGLE_FILE:
+            raise ConfigError(
+                f"base {text}: found a {path.suffix or 'plain'} file, allowed: {_SINGLE_FILE}"
+            )
+        return ParsedBase("file", path)
+    match = _HUB_ID.fullmatch(text)
+    if match and not match[1].endswith(_SINGLE_FILE):
+        return ParsedBase("hub", hub_id=match[1], revision=match[2])
+    raise MissingModelError(
+        f"base {text} is not there; give `mannequin`, a folder in diffusers layout, a "
+        f"{_SINGLE_FILE} file, or a hub id OWNER/NAME or OWNER/NAME@REVISION"
+    )
+
+
+def base_path(text: str, folder: Path = Path()) -> Path:
+    """Return `text` as an absolute path; a relative one starts at `folder`, `~` is expanded."""
+    return Path(os.path.abspath(folder / os.path.expanduser(text)))
+
+
+def mannequin_weights() -> Path:
+    """Return the diffusers folder of the mannequin.
+
+    Raises MissingModelError if its weights are not built yet.
+    """
+    if not (shipped.BASE / "model_index.json").is_file():
+        raise MissingModelError("base mannequin: no weights; `tuner build-mannequin` makes them")
+    return shipped.BASE
