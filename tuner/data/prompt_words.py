@@ -1,7 +1,7 @@
 """What the words of a prompt ask for: one woman or one man, the framing, clothes.
 
 Prompts from elsewhere are read here, those of a suite say it themselves. Tags and sentences in
-English; where the words leave room for doubt, nothing is taken to be asked.
+English; where the words leave room for doubt, nothing is taken as wanted.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ high as 0.28 (Wilson)."""
 NEAR = 1.5
 """A picture's shorter side may be this many times smaller or larger than the measured ones."""
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Calibration:
     `models` are the judge's own, by their setting. `base` drew the pictures, None if their origin
     is unknown; `group` names them, `sides` are the least and the largest of their shorter sides in
     pixels. `found` (share of faults found) and `false_alarms` have 95 % intervals (Wilson).
-    `asked` counts the pictures, `abstained` those without a value. `data` is the digest of the
+    `pictures` counts them, `abstained` those without a value. `data` is the digest of the
     pictures, `about` describes them, `measured` is the time (UTC), `libraries` the versions used.
     """
 
@@ -67,7 +67,7 @@ class Calibration:
     false_alarms: Objective
     cut: Cut | None
     abstained: int
-    asked: int
+    pictures: int
     about: str
     data: str
     measured: str

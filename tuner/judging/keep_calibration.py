@@ -94,7 +94,7 @@ def make_calibrations(
             false_alarms=report.false_alarms,
             cut=report.cut,
             abstained=report.abstained,
-            asked=report.asked,
+            pictures=report.pictures,
             about=truths.lines[0],
             data=report.data,
             measured=now,

@@ -94,7 +94,7 @@ class EqualError:
 class JudgeReport:
     """Accuracy of one judge on one group of pictures; `auc`, `found` and `cut` cover all faults.
 
-    `asked` counts the pictures and `seconds` is the mean per picture. `sides` are the least and the
+    `pictures` counts them and `seconds` is the mean per picture. `sides` are the least and the
     largest of the pictures' shorter sides (px), `data` is the digest of all pictures. `sexes` is
     set for the gender judge only, over the sound pictures, including those it abstained on.
     """
@@ -107,7 +107,7 @@ class JudgeReport:
     faults: tuple[Fault, ...]
     ladders: tuple[Ladder, ...]
     abstained: int
-    asked: int
+    pictures: int
     reasons: Mapping[str, int]
     seconds: float
     cut: Cut | None
@@ -226,7 +226,7 @@ def _report(own: Sequence[CaseScore]) -> JudgeReport:
         faults=tuple(faults),
         ladders=tuple(_ladder(kind, own) for kind in graded),
         abstained=reasons.total(),
-        asked=len(own),
+        pictures=len(own),
         reasons=dict(reasons.most_common()),
         seconds=float(np.mean([case.seconds for case in sound or faulty])),
         cut=best_cut(_values(faulty), _values(sound)),

@@ -64,7 +64,7 @@ def _table(group: str, own: Sequence[JudgeReport]) -> Table:
             _rate(report.found),
             _ladders(report),
             _rate(report.false_alarms),
-            f"{report.abstained} of {report.asked}",
+            f"{report.abstained} of {report.pictures}",
             f"{report.seconds:.3f}",
         )
         for fault in () if single else report.faults:

@@ -32,7 +32,7 @@ def test_the_eye_and_the_judge_find_the_same_bodies_wrong(
     judge: str, measured: dict[str, JudgeReport]
 ) -> None:
     report = measured[judge]
-    assert report.asked == 300
+    assert report.pictures == 300
     assert report.abstained <= 35  # of limbs too where a pose can hardly be read
     assert report.auc is not None
     assert report.auc >= 0.85

@@ -97,7 +97,7 @@ def test_the_command_prints_and_writes_what_it_measured(tmp_path: Path) -> None:
     assert len(whole["measures"]) == 2 * len(JUDGES)
     cloth = next(row for row in whole["measures"] if row["judge"] == "cloth_share")
     assert cloth["faults"][0]["kind"] == "undressed"
-    assert cloth["asked"] == 4
+    assert cloth["pictures"] == 4
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_the_judges_are_right_about_the_first_style(size: int) -> None:
         assert report.false_alarms.value <= 0.1, judge
     eyes = reports["no_red_eyes"]
     if size < 128:
-        assert eyes.abstained == eyes.asked
+        assert eyes.abstained == eyes.pictures
     else:
         assert eyes.auc is not None
         assert eyes.auc >= 0.97

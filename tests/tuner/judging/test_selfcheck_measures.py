@@ -87,7 +87,7 @@ def test_a_report_counts_the_scores() -> None:
     scores += [case_score("blur", None, 3, strength=0.2, seconds=9.0)]
     (report,) = judge_reports(scores)
     assert (report.group, report.judge, report.seconds) == ("g", "sharp", 0.5)
-    assert (report.asked, report.abstained, report.reasons) == (10, 2, {"unclear": 2})
+    assert (report.pictures, report.abstained, report.reasons) == (10, 2, {"unclear": 2})
     assert report.false_alarms.value == pytest.approx(1 / 3)
     assert (report.false_alarms.n, report.false_alarms.total) == (3, 4)
     assert (report.found.value, report.found.n, report.found.total, report.auc) == (1.0, 5, 6, 1.0)
