@@ -52,7 +52,7 @@ class Calibration:
     `models` are the judge's own, by their setting. `base` drew the pictures, None if their origin
     is unknown; `group` names them, `sides` are the least and the largest of their shorter sides in
     pixels. `found` (share of faults found) and `false_alarms` have 95 % intervals (Wilson).
-    `pictures` counts them, `abstained` those without a value. `data` is the digest of the
+    `pictures` counts what was judged, `abstained` what got no value. `data` is the digest of the
     pictures, `about` describes them, `measured` is the time (UTC), `libraries` the versions used.
     """
 
