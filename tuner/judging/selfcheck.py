@@ -94,9 +94,10 @@ class EqualError:
 class JudgeReport:
     """Accuracy of one judge on one group of pictures; `auc`, `found` and `cut` cover all faults.
 
-    `pictures` counts what was judged and `seconds` is the mean per picture. `sides` are the least and the
-    largest of the pictures' shorter sides (px), `data` is the digest of all pictures. `sexes` is
-    set for the gender judge only, over the sound pictures, including those it abstained on.
+    `pictures` counts what was judged and `seconds` is the mean per picture. `sides` are the
+    least and the largest of the pictures' shorter sides (px), `data` is the digest of all
+    pictures. `sexes` is set for the gender judge only, over the sound pictures, including those
+    it abstained on.
     """
 
     group: str

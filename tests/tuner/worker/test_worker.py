@@ -159,7 +159,7 @@ def test_a_rung_that_was_scored_is_not_done_again() -> None:
     )
     found = attempted(script)
     assert [one for one in found if isinstance(one, Rung)] == [FIRST, LAST]
-    assert script.asked == [((1, 2), 4)] * 3 + [((2,), 4)] * 2
+    assert script.tried == [((1, 2), 4)] * 3 + [((2,), 4)] * 2
     told = [one.reason for one in found if isinstance(one, Retried)]
     assert [text.partition("; ")[2] for text in told] == [
         *["a new one continues from the start"] * 2,
