@@ -17,13 +17,7 @@ from pathlib import Path
 from PIL import Image
 
 from tuner.data.adults import forbidden_words
-from tuner.data.caption_files import (
-    METADATA,
-    CaptionSource,
-    caption_of,
-    read_metadata,
-    sidecar,
-)
+from tuner.data.caption_files import METADATA, CaptionSource, caption_of, read_metadata, sidecar
 from tuner.data.picture_file import (
     OTHER_SUFFIXES,
     SUFFIXES,

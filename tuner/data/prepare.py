@@ -29,12 +29,7 @@ from tuner.data.picture_file import (
     read_pixels,
 )
 from tuner.data.prepare_picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
-from tuner.data.prepare_record import (
-    IMAGES,
-    Record,
-    Result,
-    Row,
-)
+from tuner.data.prepare_record import IMAGES, Record, Result, Row
 from tuner.errors import ConfigError
 from tuner.storage import replacing
 from tuner.storage.files import write_text

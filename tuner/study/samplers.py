@@ -12,13 +12,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 import optuna
-from optuna.samplers import (
-    BaseSampler,
-    GPSampler,
-    NSGAIISampler,
-    RandomSampler,
-    TPESampler,
-)
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from scipy import stats
 
 from tuner.space import StudyConfig

@@ -9,15 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.contract import (
-    Features,
-    Measure,
-    Objective,
-    Prompt,
-    Sample,
-    Score,
-    ScoredSample,
-)
+from metrics.contract import Features, Measure, Objective, Prompt, Sample, Score, ScoredSample
 from tuner.errors import DiskError, TunerError
 from tuner.storage import Store, StudyFolder, store as store_module
 from tuner.storage.rows import RungRow, StudyRow
