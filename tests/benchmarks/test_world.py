@@ -157,7 +157,7 @@ def test_runs_of_other_judges_are_kept_and_not_compared(tmp_path: Path) -> None:
     assert finished(lines, now) == {("k", 0): {"pose": 0.5}}
 
 
-def test_an_experiment_is_told_by_the_judges_that_know_most_of_it() -> None:
+def test_an_experiment_is_reported_by_the_judges_that_know_most_of_it() -> None:
     effect = Effect("x", "?", (Comparison(ALL, BASE, "pose", "higher"),))
     few: ArmMeasures = {arm.name: {0: {"pose": 0.5}} for arm in (ALL, BASE)}
     many: ArmMeasures = {arm.name: {0: {"pose": 0.5}, 1: {"pose": 0.4}} for arm in (ALL, BASE)}
@@ -167,7 +167,7 @@ def test_an_experiment_is_told_by_the_judges_that_know_most_of_it() -> None:
 
 
 @pytest.mark.parametrize("only", ["z", "a,k", ""])
-def test_an_unknown_letter_is_told(only: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_letter_is_reported(only: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         world.parse(["--only", only])
     assert "allowed: a, b, c" in capsys.readouterr().err

@@ -47,7 +47,7 @@ def test_far_measurements_stay_probabilities() -> None:
     assert all(np.isfinite(list(found.values())))
 
 
-def test_lists_that_do_not_fit_together_are_told() -> None:
+def test_lists_that_do_not_fit_together_are_reported() -> None:
     with pytest.raises(ValueError, match="3 classes, 1 features"):
         from_coefficients({**BY_HAND, "biases": [0.0]})
 

@@ -1,7 +1,7 @@
-"""What the words of a prompt ask for: one woman or one man, the framing, clothes.
+"""Read from the words of a prompt whether it names a woman or a man, a framing, clothes.
 
-Prompts from elsewhere are read here, those of a suite say it themselves. Tags and sentences in
-English; where the words leave room for doubt, nothing is taken as wanted.
+This is for prompts of other tools; those of a suite have these fields. Prompts are tags or
+sentences in English; a field stays empty if the words are ambiguous.
 """
 
 from __future__ import annotations
@@ -51,11 +51,10 @@ _ABOUT_CLOTHES = _words(f"(?:{CLOTHES})(?:s|es)?|{UNDRESS}")
 
 
 def read_prompt(text: str) -> Prompt:
-    """The prompt with what its words ask for.
+    """Return the prompt with the sex, framing and clothes that its words name.
 
-    `sex` is None where they name both sexes, several persons or neither; `framing` where they
-    name both or neither. Case, underscores and attention weights (`(1girl:1.2)`) make no
-    difference.
+    `sex` is None if they name both sexes, several persons or neither; `framing` if they name both
+    or neither. Case, underscores and attention weights (`(1girl:1.2)`) make no difference.
     """
     plain = _NETWORKS.sub(" ", text).casefold().replace("_", " ")
     sexes = [sex for sex, words in _SEXES.items() if words.search(plain)]

@@ -109,7 +109,7 @@ def save_calibration(calibrations: Sequence[Calibration], file: Path) -> list[st
     """Write the calibrations to the file, and return lines that report it to the user."""
     write_calibrations(calibrations, file)
     lines = [f"saved in {file}"]
-    if few := [one.judge for one in calibrations if one.false_alarms.n < MIN_SOUND]:
+    if few := [each.judge for each in calibrations if each.false_alarms.n < MIN_SOUND]:
         lines.append(
             f"{', '.join(few)} judged fewer than {MIN_SOUND} sound pictures: their scores "
             "stay marked as uncalibrated"

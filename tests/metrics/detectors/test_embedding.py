@@ -95,7 +95,7 @@ def test_the_gender_model_is_taken_where_no_other_is_named(clip_folder: Path, di
         ("folder", "could not be loaded"),
     ],
 )
-def test_what_cannot_be_used_is_told(name: str, line: str, tmp_path: Path) -> None:
+def test_what_cannot_be_used_is_reported(name: str, line: str, tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "config.json").write_text(json.dumps({"model_type": "no-such"}))
     save_file({"a": torch.zeros(1)}, tmp_path / "empty.safetensors")

@@ -32,7 +32,7 @@ def test_two_folders_do_not_mix_up_their_configurations(clip_folder: Path, tmp_p
 
 
 @pytest.mark.parametrize("name", ["ViT-L-14", "no-such-model/openai", "ViT-B-32/no-such-weights"])
-def test_a_model_that_is_not_there_is_told_in_one_line(name: str) -> None:
+def test_a_model_that_is_not_there_is_reported_in_one_line(name: str) -> None:
     with pytest.raises(ModelUnavailableError) as caught:
         ZeroShotClassifier(name)
     assert name in str(caught.value)
@@ -45,7 +45,7 @@ def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
         ZeroShotClassifier(str(tmp_path))
 
 
-def test_a_configuration_in_the_hub_s_form_is_told_what_it_must_be(
+def test_a_configuration_in_the_hub_s_form_is_refused_with_what_is_allowed(
     clip_folder: Path, tmp_path: Path
 ) -> None:
     shutil.copy(clip_folder / "open_clip_model.safetensors", tmp_path)

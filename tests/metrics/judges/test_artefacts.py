@@ -35,7 +35,7 @@ def test_colour_blocks_are_found(judge: Judge, rendered: Callable[..., list[Imag
     assert np.mean([value < 0.5 for value in values]) >= 0.9
 
 
-def test_the_box_of_a_colour_block_is_told() -> None:
+def test_the_box_of_a_colour_block_is_reported() -> None:
     image = np.random.default_rng(0).integers(90, 110, (64, 80, 3)).astype(np.uint8)
     image[16:32, 20:60] = (0, 160, 0)
     block = artefacts.largest_colour_block(image)

@@ -118,7 +118,7 @@ def test_without_arguments_there_is_help() -> None:
         (Terminated(), 143, ""),
     ],
 )
-def test_what_a_user_can_mend_is_told_with_its_code(
+def test_what_a_user_can_mend_is_reported_with_its_code(
     error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(typer.Exit) as caught, user_errors():
@@ -132,7 +132,7 @@ def test_a_bug_keeps_its_traceback() -> None:
         raise FileNotFoundError(errno.ENOENT, "gone")
 
 
-def test_a_space_with_two_mistakes_is_told_in_two_lines(tmp_path: Path) -> None:
+def test_a_space_with_two_mistakes_is_reported_in_two_lines(tmp_path: Path) -> None:
     space = tmp_path / "space.yaml"
     space.write_text(SPACE.format(base="mannequin", clip="mannequin"))
     wrong = ["--set", "train.rnak=3", "--set", "train.learning_rate=2"]

@@ -73,7 +73,7 @@ def test_lines_tell_what_happened_one_each() -> None:
     assert all("\n" not in line for line in lines)
 
 
-def test_what_broke_and_what_is_doubted_are_told() -> None:
+def test_what_broke_and_what_is_doubted_are_reported() -> None:
     sent: list[Event] = [
         Retried(None, "the worker ended by itself (exit code 1) while loading; a new one starts"),
         Retried(

@@ -168,7 +168,7 @@ def test_samples_that_are_gone_are_said_to_be_gone(study: StudyFolder, tmp_path:
     assert "gone" in report.lines[1]
 
 
-def test_a_trial_without_a_lora_is_told_with_those_that_have_one(
+def test_a_trial_without_a_lora_is_reported_with_those_that_have_one(
     study: StudyFolder, tmp_path: Path
 ) -> None:
     with pytest.raises(TunerError, match=r"trials that have one: 4"):

@@ -152,7 +152,7 @@ def test_an_open_host_needs_a_second_word(folder: StudyFolder) -> None:
         serve_dashboard(folder, host="0.0.0.0")
 
 
-def test_a_port_that_is_taken_is_told(folder: StudyFolder) -> None:
+def test_a_port_that_is_taken_is_reported(folder: StudyFolder) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -237,7 +237,7 @@ def test_the_command_writes_the_page_beside_the_results(folder: StudyFolder) -> 
 
 
 @pytest.mark.slow
-def test_300_trials_are_told_in_20_seconds_and_20_megabytes(tmp_path: Path) -> None:
+def test_300_trials_are_reported_in_20_seconds_and_20_megabytes(tmp_path: Path) -> None:
     prompts = tuple(Prompt(f"1girl, pose {n}", "female") for n in range(26))
     folder = new_study(tmp_path, budget=300)
     put_samples(folder, None, 0, 0.5, prompts, size=512)

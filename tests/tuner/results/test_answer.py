@@ -35,7 +35,7 @@ def test_the_answer_is_the_trial_that_export_takes(folder: StudyFolder) -> None:
     assert found.why == recommended(data.results).why
 
 
-def test_a_gain_is_told_only_where_its_interval_shows_it(folder: StudyFolder) -> None:
+def test_a_gain_is_reported_only_where_its_interval_shows_it(folder: StudyFolder) -> None:
     put_trial(folder, 0, good=0.98, prompts=MANY)
     found = answer(read(folder))
     gains = {one.name: one for one in found.gains}
@@ -51,7 +51,7 @@ def test_a_gain_is_told_only_where_its_interval_shows_it(folder: StudyFolder) ->
     assert found.rates[0].difference is None
 
 
-def test_a_trial_that_lost_to_the_base_is_told(folder: StudyFolder) -> None:
+def test_a_trial_that_lost_to_the_base_is_reported(folder: StudyFolder) -> None:
     put_samples(folder, None, 0, 1.0, MANY)
     put_trial(folder, 0, good=0.4, prompts=MANY)
     found = answer(read(folder))

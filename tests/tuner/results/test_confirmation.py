@@ -108,7 +108,7 @@ def test_the_confirmed_winner_is_taken_and_its_numbers_are_the_fresh_ones(
     assert any(line.startswith("better than the base") for line in choice.why)
 
 
-def test_a_tie_is_told_as_a_tie(folder: StudyFolder) -> None:
+def test_a_tie_is_reported_as_a_tie(folder: StudyFolder) -> None:
     confirm(folder, DRESSED, DRESSED)
     assert "cannot be distinguished from it" in lines_of(folder)[0]
     found = answer(read_study_data(folder))
@@ -117,7 +117,7 @@ def test_a_tie_is_told_as_a_tie(folder: StudyFolder) -> None:
     assert not found.ranking.single
 
 
-def test_a_limit_that_is_not_shown_to_be_kept_is_told(folder: StudyFolder) -> None:
+def test_a_limit_that_is_not_shown_to_be_kept_is_reported(folder: StudyFolder) -> None:
     confirm(folder, GOOD | {"dressed": 0.85}, repeats=0)
     line = next(one for one in lines_of(folder) if one.startswith("undressed_rate"))
     assert "not shown to be kept" in line

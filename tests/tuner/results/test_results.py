@@ -100,7 +100,7 @@ def test_every_trial_is_listed_with_its_reason() -> None:
     assert shown.count("why") == 2
 
 
-def test_a_folder_without_a_study_is_told(tmp_path: Path) -> None:
+def test_a_folder_without_a_study_is_reported(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="no study in"):
         read_results(StudyFolder(tmp_path))
 

@@ -102,7 +102,7 @@ def test_bad_yaml_is_one_line(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_duplicate_keys_are_told_with_both_lines() -> None:
+def test_duplicate_keys_are_reported_with_both_lines() -> None:
     _, tree = parse("a: 1\nb: {c: 1, c: 2}\na: 3\n", "f")
     assert [tree.line(problem) for problem in tree.problems] == [
         "f:2: b.c: duplicate key on line 2, first on line 2",

@@ -247,7 +247,7 @@ def test_a_setting_that_is_spelt_out_with_its_default_is_the_same_study(tmp_path
         ("budget.keeps=1", "unknown key; did you mean 'keep'?"),
     ],
 )
-def test_a_wrong_budget_is_told_with_what_is_allowed(
+def test_a_wrong_budget_is_reported_with_what_is_allowed(
     tmp_path: Path, setting: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as error:

@@ -103,7 +103,7 @@ def test_the_nearest_mount_counts_and_of_one_place_the_last(
     assert not is_local(tmp_path / "a.db")
 
 
-def test_what_is_no_database_is_told_in_one_line(
+def test_what_is_no_database_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     database = tmp_path / "a.db"

@@ -202,7 +202,7 @@ def test_evidence_that_is_not_finite_becomes_null(folder: StudyFolder) -> None:
     assert evidence == {"effect": None, "box": [0.5, None]}
 
 
-def test_a_locked_database_is_told_in_one_line(
+def test_a_locked_database_is_reported_in_one_line(
     folder: StudyFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(store_module, "BUSY_SECONDS", 0.1)
@@ -263,7 +263,7 @@ def test_a_reader_after_a_kill_in_the_middle_of_a_write(folder: StudyFolder) -> 
         assert store.trials()[0].reason is None
 
 
-def test_a_file_that_is_no_database_is_told(folder: StudyFolder) -> None:
+def test_a_file_that_is_no_database_is_reported(folder: StudyFolder) -> None:
     folder.results_db.write_text("hello, I am no database, and I am long enough to say so")
     with pytest.raises(TunerError, match="not a database"), Store(folder.results_db):
         pass

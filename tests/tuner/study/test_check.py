@@ -61,7 +61,7 @@ def _study(base: object, data: object, clip: object, *settings: str) -> StudyCon
     return load_study(space, base=str(base), data=str(data), set_values=values)
 
 
-def test_a_study_that_can_run_is_told_with_its_cost(
+def test_a_study_that_can_run_is_reported_with_its_cost(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
     report = check_study(_study(base, data, clip), tmp_path / "new" / "studies")
@@ -76,7 +76,7 @@ def test_a_study_that_can_run_is_told_with_its_cost(
     assert not (tmp_path / "new").exists()
 
 
-def test_all_that_has_to_be_mended_is_told_at_once(tmp_path: Path, clip: Path) -> None:
+def test_all_that_has_to_be_mended_is_reported_at_once(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "weights.ckpt").write_text("pickle")
     config = _study(
         "owner/name",
@@ -111,7 +111,7 @@ def test_persons_are_counted_only_where_a_detector_is_set(
     ("name", "message"),
     [("clip", "clip lacks yolo.yaml, yolo.safetensors"), ("none.pt", "none.pt: no such file")],
 )
-def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
+def test_a_missing_person_detector_is_reported_beside_a_missing_gender_judge(
     tmp_path: Path, base: Path, data: Path, clip: Path, name: str, message: str
 ) -> None:
     (clip / "open_clip_config.json").unlink()
@@ -123,7 +123,7 @@ def test_a_missing_person_detector_is_told_beside_a_missing_gender_judge(
     assert message in person
 
 
-def test_a_missing_model_for_copies_is_told(
+def test_a_missing_model_for_copies_is_reported(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
     for model in ("facebook/dinov2-small", str(clip)):
@@ -202,7 +202,7 @@ def test_the_mannequin_without_weights_is_a_missing_model(
     assert "lacks yolo.yaml, yolo.safetensors" in third
 
 
-def test_no_room_on_the_disk_is_told_with_numbers(
+def test_no_room_on_the_disk_is_reported_with_numbers(
     tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = SimpleNamespace(free=2**20)
@@ -220,7 +220,7 @@ def test_studies_below_a_file_cannot_be_written(
         check_study(_study(base, data, clip), tmp_path / "file" / "studies")
 
 
-def test_eight_bits_without_a_gpu_are_told_before_the_run(
+def test_eight_bits_without_a_gpu_are_reported_before_the_run(
     tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both = _study(base, data, clip, "train.optimizer={choices: [adamw, adamw8bit]}")
@@ -308,7 +308,7 @@ def test_the_estimate_knows_what_rungs_save() -> None:
         ("[300]", "stops no trial"),
     ],
 )
-def test_what_stopping_saves_is_told(
+def test_what_stopping_saves_is_reported(
     tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, line: str
 ) -> None:
     config = _study(base, data, clip)

@@ -192,7 +192,7 @@ def test_a_candidate_is_the_rung_at_which_its_trial_was_strongest(
     }
 
 
-def test_a_stronger_trial_that_came_later_is_told(
+def test_a_stronger_trial_that_came_later_is_reported(
     store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
 ) -> None:
     plan = planned(store, folder, config, ConfirmOptions(trials=1, samples=6, repeats=0))
@@ -219,7 +219,7 @@ def test_a_study_without_a_complete_trial_has_nothing_to_confirm(
 
 
 @pytest.mark.slow
-def test_a_training_that_diverges_is_told_and_not_tried_again(
+def test_a_training_that_diverges_is_reported_and_not_tried_again(
     store: Store,
     folder: StudyFolder,
     config: StudyConfig,
@@ -243,7 +243,7 @@ def test_a_training_that_diverges_is_told_and_not_tried_again(
     assert list(confirming(bench, folder, store, plan)) == []
 
 
-def test_too_little_memory_is_told_in_one_line(
+def test_too_little_memory_is_reported_in_one_line(
     store: Store,
     folder: StudyFolder,
     config: StudyConfig,

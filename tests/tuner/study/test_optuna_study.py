@@ -293,7 +293,7 @@ def test_the_dashboard_still_reads_only_the_old_constraints() -> None:
     assert study.best_trials == []
 
 
-def test_a_file_that_is_no_database_is_told(config: StudyConfig, folder: StudyFolder) -> None:
+def test_a_file_that_is_no_database_is_reported(config: StudyConfig, folder: StudyFolder) -> None:
     folder.optuna_db.write_text("hello, I am no database, and I am long enough to say so")
     with pytest.raises(TunerError, match="not a database"), opened(config, folder, DATA):
         pass

@@ -116,7 +116,7 @@ def test_evidence_of_a_broken_limit_makes_a_trial_infeasible(
     assert sorted(one.trial.number for one in front(read_results(folder))) == [0, 2]
 
 
-def test_a_failure_is_told_and_does_not_count(config: StudyConfig, folder: StudyFolder) -> None:
+def test_a_failure_is_reported_and_does_not_count(config: StudyConfig, folder: StudyFolder) -> None:
     with session(config, folder) as open_study:
         events = list(search(open_study, raising(folder, FileNotFoundError("gone.png"), at=1)))
     assert ends(events) == [
