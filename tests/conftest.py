@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,11 @@ CACHE = ROOT / "tests" / ".cache"
 
 # No test asks a model hub: what is not on this machine is told at once, on every network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+# Processes that tests start read the bytecode that others wrote, also where Python is told to write
+# none: compiling takes each of them half a second.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Side by side (`pytest -n`) test processes share the cores, as do the processes that they start.
 if (_several := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
