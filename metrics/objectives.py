@@ -250,8 +250,7 @@ def _quality_cells(scored: Sequence[ScoredSample]) -> Cells:
         return known if eyes is None or eyes.value is None else min(known, eyes.value)
 
     return _cells(
-        sharp=[value(item, "sharp") for item in scored],
-        clean=[clean(item) for item in scored],
+        sharp=[value(item, "sharp") for item in scored], clean=[clean(item) for item in scored]
     )
 
 

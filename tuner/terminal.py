@@ -46,10 +46,7 @@ def console() -> Console:
 
 
 def tracked(
-    items: Iterable[_T],
-    total: int | None,
-    doing: str,
-    now: Callable[[], float] = time.monotonic,
+    items: Iterable[_T], total: int | None, doing: str, now: Callable[[], float] = time.monotonic
 ) -> Iterator[_T]:
     """Pass `items` through and report on stderr how many of `total` are done.
 

@@ -44,13 +44,7 @@ ultralytics' own at the upper."""
 _SHRUNK = 0.75
 """Scale of a picture's longest side between them: persons worth counting show at it too."""
 _STRIDE = 32
-_REPLACED = (
-    (Pillow, "open"),
-    (torch, "save"),
-    (cv2, "imread"),
-    (cv2, "imwrite"),
-    (cv2, "imshow"),
-)
+_REPLACED = ((Pillow, "open"), (torch, "save"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow"))
 """The functions that ultralytics replaces with its own when it is imported."""
 
 

@@ -31,9 +31,7 @@ _SIGNIFICANT = 0.05
 
 
 def layout(
-    scored: Sequence[ScoredSample],
-    base: Sequence[ScoredSample],
-    reference: Sequence[ScoredSample],
+    scored: Sequence[ScoredSample], base: Sequence[ScoredSample], reference: Sequence[ScoredSample]
 ) -> Measure:
     """Return how far the figures moved from the base's layout to the reference's, 0 to 1.
 

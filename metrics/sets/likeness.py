@@ -27,9 +27,7 @@ NAME = "likeness"
 
 
 def likeness(
-    scored: Sequence[ScoredSample],
-    base: Sequence[ScoredSample],
-    reference: Sequence[ScoredSample],
+    scored: Sequence[ScoredSample], base: Sequence[ScoredSample], reference: Sequence[ScoredSample]
 ) -> Measure:
     """Return how far the figures moved from the base's to the reference's look, 0 to 1.
 

@@ -23,13 +23,7 @@ from tuner.storage import shipped
 
 TINY_CLIP = {
     "embed_dim": 32,
-    "vision_cfg": {
-        "image_size": 64,
-        "layers": 1,
-        "width": 32,
-        "head_width": 16,
-        "patch_size": 16,
-    },
+    "vision_cfg": {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 16},
     "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
 }
 

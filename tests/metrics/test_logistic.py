@@ -26,11 +26,7 @@ def test_probabilities_by_hand() -> None:
     found = from_coefficients(BY_HAND)({"length": 1.5, "more": 9.0})
     whole = math.exp(1) + math.exp(-2) + math.exp(2)
     assert found == pytest.approx(
-        {
-            "sound": math.exp(1) / whole,
-            "short": math.exp(-2) / whole,
-            "long": math.exp(2) / whole,
-        }
+        {"sound": math.exp(1) / whole, "short": math.exp(-2) / whole, "long": math.exp(2) / whole}
     )
 
 

@@ -45,9 +45,7 @@ def judged() -> dict[str, dict[str, Score]]:
 @pytest.mark.parametrize("judge", ["no_explicit_parts", "cloth_share", "clean", "sharp"])
 @pytest.mark.parametrize("photograph", PHOTOGRAPHS)
 def test_clothes_and_pictures_raise_no_alarm(
-    photograph: str,
-    judge: str,
-    judged: dict[str, dict[str, Score]],
+    photograph: str, judge: str, judged: dict[str, dict[str, Score]]
 ) -> None:
     value = judged[photograph][judge].value
     if (photograph, judge) == ("bus", "cloth_share"):  # a head of 9 of 128 pixels

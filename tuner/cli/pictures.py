@@ -85,8 +85,7 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
     study: Annotated[
-        str | None,
-        typer.Option(help="A study: its base drew the pictures, it keeps the result."),
+        str | None, typer.Option(help="A study: its base drew the pictures, it keeps the result.")
     ] = None,
     studies: Annotated[
         Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")

@@ -194,8 +194,7 @@ def dashboard(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8080,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     expose: Annotated[
-        bool,
-        typer.Option("--expose", help="Allow an address that others can reach; no password."),
+        bool, typer.Option("--expose", help="Allow an address that others can reach; no password.")
     ] = False,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:

@@ -18,9 +18,7 @@ def _source(text: str) -> str:
 
 
 _TEMPLATES = jinja2.Environment(
-    loader=jinja2.PackageLoader("tuner.judging"),
-    autoescape=True,
-    undefined=jinja2.StrictUndefined,
+    loader=jinja2.PackageLoader("tuner.judging"), autoescape=True, undefined=jinja2.StrictUndefined
 )
 _STYLE = _TEMPLATES.get_template("label.css").render()
 _SCRIPT = _TEMPLATES.get_template("label.js").render()

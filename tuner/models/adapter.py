@@ -218,10 +218,7 @@ def _fill(model: torch.nn.Module, own: Mapping[str, LoraModule], name: str) -> N
     for dotted, module in own.items():
         layer = model.get_submodule(dotted)
         assert isinstance(layer, LoraLayer)
-        halves = [
-            (layer.lora_A[name].weight, module.down),
-            (layer.lora_B[name].weight, module.up),
-        ]
+        halves = [(layer.lora_A[name].weight, module.down), (layer.lora_B[name].weight, module.up)]
         if module.magnitude is not None:
             lengths = layer.lora_magnitude_vector[name].weight
             halves.append((lengths, module.magnitude.reshape(lengths.shape)))

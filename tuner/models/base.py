@@ -104,10 +104,7 @@ def _open(base: str, parsed: ParsedBase, dtype: torch.dtype) -> StableDiffusionP
         )
     folder = mannequin_weights() if parsed.kind == "mannequin" else parsed.path
     source = parsed.hub_id or str(folder)
-    where: dict[str, Any] = {
-        "revision": parsed.revision,
-        "local_files_only": hub.HF_HUB_OFFLINE,
-    }
+    where: dict[str, Any] = {"revision": parsed.revision, "local_files_only": hub.HF_HUB_OFFLINE}
     kind = StableDiffusionPipeline.load_config(source, **where).get("_class_name")
     if kind != StableDiffusionPipeline.__name__:
         raise ConfigError(
@@ -115,12 +112,7 @@ def _open(base: str, parsed: ParsedBase, dtype: torch.dtype) -> StableDiffusionP
             "(StableDiffusionPipeline)"
         )
     return StableDiffusionPipeline.from_pretrained(
-        source,
-        dtype=dtype,
-        use_safetensors=True,
-        trust_remote_code=False,
-        **where,
-        **_NO_CHECKER,
+        source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **where, **_NO_CHECKER
     )
 
 

@@ -124,10 +124,7 @@ def draw(
     cells = suite.cells()
     prompts = [cells[index][0].text for index in indices]
     width, height = suite.image_size
-    texts: dict[str, Any] = {
-        "prompt": prompts,
-        "negative_prompt": [suite.negative] * len(prompts),
-    }
+    texts: dict[str, Any] = {"prompt": prompts, "negative_prompt": [suite.negative] * len(prompts)}
     if clip_skip > 1:
         texts = {
             "prompt_embeds": _embedded(pipeline, texts["prompt"], clip_skip),

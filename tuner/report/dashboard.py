@@ -59,11 +59,7 @@ def add_notes(study: optuna.Study, folder: StudyFolder) -> None:
 
 
 def _describe(
-    trial: optuna.Trial,
-    folder: StudyFolder,
-    row: TrialRow,
-    results: Results,
-    marks: frozenset[str],
+    trial: optuna.Trial, folder: StudyFolder, row: TrialRow, results: Results, marks: frozenset[str]
 ) -> None:
     with Store(folder.results_db, read_only=True) as store:
         rungs = store.rungs(row.number)

@@ -100,11 +100,9 @@ def _words(score: Score, sex: str | None) -> str:
     if score.judge == "no_explicit_parts":
         parts = [name.lower().replace("_", " ") for name in score.evidence]
         return f"explicit: {parts[0]}" if parts else "explicit part"
-    return {
-        READ: "no pose read",
-        "cloth_share": "undressed",
-        "sharp": "blurred",
-    }.get(score.judge, f"{score.judge} low")
+    return {READ: "no pose read", "cloth_share": "undressed", "sharp": "blurred"}.get(
+        score.judge, f"{score.judge} low"
+    )
 
 
 def _fault(scores: Mapping[str, Score], judge: str) -> bool:

@@ -141,10 +141,7 @@ class Ranking:
 
 
 def rank(
-    entries: Sequence[Entry],
-    base: Judged,
-    names: Sequence[str],
-    constraints: Mapping[str, float],
+    entries: Sequence[Entry], base: Judged, names: Sequence[str], constraints: Mapping[str, float]
 ) -> Ranking:
     """Return the ranking of `entries`, which were sampled on the same fresh noise as `base`.
 

@@ -108,11 +108,7 @@ def planned(
 
 
 def measure(
-    run: RunRepeat,
-    folder: StudyFolder,
-    store: Store,
-    plan: list[PlanRow],
-    budget: BudgetConfig,
+    run: RunRepeat, folder: StudyFolder, store: Store, plan: list[PlanRow], budget: BudgetConfig
 ) -> Iterator[Event]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done."""
     parts, done = planned_samples(plan), finished(plan, store.fresh())

@@ -142,12 +142,7 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         # strength 0.78, the same as with PRUNED and a broken constraint; with FAIL, of which the
         # sampler learns nothing, 0.75.
         complete(
-            session.memory,
-            trial,
-            ending.values,
-            ending.constraints,
-            ending.reason,
-            ending.behind,
+            session.memory, trial, ending.values, ending.constraints, ending.reason, ending.behind
         )
     session.store.end_trial(trial.number, ending.state, ending.reason, seconds)
     if ending.state != "failed":

@@ -62,10 +62,7 @@ def startup_trials(config: StudyConfig, starts: int) -> int:
 
 
 def chosen_values(
-    config: StudyConfig,
-    starts: int,
-    before: int,
-    tried: Iterable[Mapping[str, object]] = (),
+    config: StudyConfig, starts: int, before: int, tried: Iterable[Mapping[str, object]] = ()
 ) -> dict[str, Value]:
     """Return the values that the next trial takes regardless of the sampler.
 

@@ -38,10 +38,7 @@ MOST_FAILURES = 3
 
 
 def run_study(
-    config: StudyConfig,
-    folder: StudyFolder,
-    patience: Patience | None = None,
-    workers: int = 1,
+    config: StudyConfig, folder: StudyFolder, patience: Patience | None = None, workers: int = 1
 ) -> Generator[Event, None, None]:
     """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 

@@ -132,11 +132,7 @@ def _losses(
 
 
 def _picture_losses(
-    base: BaseModel,
-    latents: torch.Tensor,
-    hidden: torch.Tensor,
-    seeds: Sequence[int],
-    batch: int,
+    base: BaseModel, latents: torch.Tensor, hidden: torch.Tensor, seeds: Sequence[int], batch: int
 ) -> Floats:
     """Return each picture's mean loss; `latents`: (pictures, channels, height, width)."""
     schedule = DDPMScheduler.from_config(base.pipeline.scheduler.config)

@@ -10,10 +10,7 @@ from tuner.errors import ConfigError
 
 
 def target(
-    schedule: DDPMScheduler,
-    latents: torch.Tensor,
-    noise: torch.Tensor,
-    timesteps: torch.Tensor,
+    schedule: DDPMScheduler, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
 ) -> torch.Tensor:
     """Return the value that the UNet is trained to predict, of the shape of `latents`.
 

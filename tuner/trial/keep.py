@@ -68,9 +68,7 @@ def draw_grid(samples: Sequence[Sample]) -> Pictures.Image:
     cell = _cell_size(samples[0])
     columns = max(len(row) for row in rows)
     picture = Pictures.new(
-        "RGB",
-        (_LABEL_WIDTH + columns * (cell[0] + _GAP), len(rows) * (cell[1] + _GAP)),
-        _PAPER,
+        "RGB", (_LABEL_WIDTH + columns * (cell[0] + _GAP), len(rows) * (cell[1] + _GAP)), _PAPER
     )
     for row_number, row in enumerate(rows):
         top = row_number * (cell[1] + _GAP)

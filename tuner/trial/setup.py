@@ -49,10 +49,7 @@ MOST_REFERENCE = 200
 
 
 def open_bench(
-    config: StudyConfig,
-    folder: StudyFolder,
-    data: TrainingSets,
-    models: contextlib.ExitStack,
+    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
 ) -> Generator[Event | Rung, None, Workbench]:
     """Load the base and the judges and score the base; yield its Rung unless it is stored already.
 
@@ -65,10 +62,7 @@ def open_bench(
 
 
 def _opened(
-    config: StudyConfig,
-    folder: StudyFolder,
-    data: TrainingSets,
-    models: contextlib.ExitStack,
+    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
 ) -> Generator[Event | Rung, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))

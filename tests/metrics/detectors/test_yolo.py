@@ -72,8 +72,7 @@ def test_persons_come_as_shares_of_the_picture_surest_first(yolo_folder: Path) -
 
 
 @pytest.mark.parametrize(
-    ("shape", "shown"),
-    [((64, 64), (192, 192)), ((200, 100), (192, 96)), ((640, 1280), (320, 640))],
+    ("shape", "shown"), [((64, 64), (192, 192)), ((200, 100), (192, 96)), ((640, 1280), (320, 640))]
 )
 def test_the_network_sees_red_first_at_a_size_that_it_reads(
     yolo_folder: Path, shape: tuple[int, int], shown: tuple[int, int]

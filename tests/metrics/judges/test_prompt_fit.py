@@ -120,9 +120,7 @@ def test_it_abstains_where_nothing_can_be_said(
 
 
 def test_a_figure_that_is_plain_to_see_is_embedded_once(
-    mannequin_detectors: Detectors,
-    drawn: list[tuple[Figure, Image]],
-    looks: list[Image],
+    mannequin_detectors: Detectors, drawn: list[tuple[Figure, Image]], looks: list[Image]
 ) -> None:
     from metrics import score as score_all
 

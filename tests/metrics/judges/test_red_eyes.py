@@ -87,10 +87,7 @@ def test_a_red_ground_that_reaches_in_is_no_iris(judged: Judged) -> None:
 
 @pytest.mark.parametrize(
     ("size", "framing", "reason"),
-    [
-        (64, "half", "picture too small"),
-        (256, "full", "eyes too small"),
-    ],
+    [(64, "half", "picture too small"), (256, "full", "eyes too small")],
 )
 def test_an_iris_too_small_to_see_is_not_judged(
     size: int, framing: str, reason: str, judged: Judged

@@ -131,8 +131,7 @@ def test_without_a_terminal_nothing_goes_to_stdout(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "?"), (45.4, "45 s"), (600, "10 min"), (11_100, "3 h 05 min")],
+    ("seconds", "text"), [(None, "?"), (45.4, "45 s"), (600, "10 min"), (11_100, "3 h 05 min")]
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text

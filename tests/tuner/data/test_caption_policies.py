@@ -155,10 +155,7 @@ TAGS = "a woman in a hat, 1girl:0.98, solo, long_hair, (red shirt:1.2), saber \\
         ({"keep": ["1girl", "Long Hair"]}, "1girl, long hair"),
         ({"keep": ["red_shirt", "saber (fate)"]}, "red shirt, saber (fate)"),
         ({"keep": ["2girls"]}, ""),
-        (
-            {"drop": [".*_hair", "SOLO", ".*hat.*"]},
-            "1girl, red shirt, saber \\(fate\\), smile",
-        ),
+        ({"drop": [".*_hair", "SOLO", ".*hat.*"]}, "1girl, red shirt, saber \\(fate\\), smile"),
         (
             {"drop": ["red"]},
             "a woman in a hat, 1girl, solo, long_hair, red shirt, saber \\(fate\\), smile",

@@ -96,9 +96,7 @@ def read() -> tuple[Image, Person, tuple[float, float]]:
     return image, person, truth(figure).joints["nose"]
 
 
-def test_the_face_square_holds_the_head(
-    read: tuple[Image, Person, tuple[float, float]],
-) -> None:
+def test_the_face_square_holds_the_head(read: tuple[Image, Person, tuple[float, float]]) -> None:
     image, person, nose = read
     square = face_square(person, 256, 256)
     assert square is not None

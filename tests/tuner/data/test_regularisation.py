@@ -109,10 +109,7 @@ def test_pictures_of_the_base_are_of_other_noise_than_the_suites() -> None:
 
 
 def test_the_base_draws_them_once(
-    base: BaseModel,
-    training_set: TrainingSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tuner.trial.prior_pictures.COUNT", 3)
     monkeypatch.setattr(

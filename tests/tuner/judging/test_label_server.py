@@ -98,12 +98,7 @@ def test_pictures_are_labelled_and_the_next_run_goes_on(folder: Path) -> None:
     with running(folder) as page:
         state = page.state()
         assert state["start"] == 2
-        assert [each["label"]["sex"] for each in state["pictures"]] == [
-            None,
-            None,
-            None,
-            "male",
-        ]
+        assert [each["label"]["sex"] for each in state["pictures"]] == [None, None, None, "male"]
         assert page.undo() == (409, "nothing to undo\n")
         page.press(2, "1")
         page.press(3, "1")

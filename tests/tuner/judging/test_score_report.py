@@ -60,9 +60,7 @@ def test_the_most_frequent_reason_is_printed(capsys: pytest.CaptureFixture[str])
     assert "no judge finds a fault in any picture" in out
 
 
-def test_an_objective_without_values_has_no_number(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_objective_without_values_has_no_number(capsys: pytest.CaptureFixture[str]) -> None:
     pictures = [scored("a.png", gender=None)]
     print_scores(of(*pictures), pictures, Trust())
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]

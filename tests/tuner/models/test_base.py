@@ -25,10 +25,7 @@ def test_every_part_is_frozen_and_there_is_no_safety_checker(base: BaseModel) ->
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [
-        ("no such base", "give `mannequin`"),
-        ("nobody/no-such-model", "HF_HUB_OFFLINE"),
-    ],
+    [("no such base", "give `mannequin`"), ("nobody/no-such-model", "HF_HUB_OFFLINE")],
 )
 def test_a_base_that_is_nowhere_is_missing(
     name: str, words: str, monkeypatch: pytest.MonkeyPatch

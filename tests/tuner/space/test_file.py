@@ -210,11 +210,7 @@ def test_person_detectors_are_the_mannequin_s_or_paths(
     wanted = expected.format(tmp_path)
     person = wanted if wanted == "mannequin" else os.path.abspath(wanted)
     copied = str(tmp_path / "sscd.safetensors")
-    assert values["judges"] == {
-        "person_model": person,
-        "gender_model": "a/b",
-        "copy_model": copied,
-    }
+    assert values["judges"] == {"person_model": person, "gender_model": "a/b", "copy_model": copied}
 
 
 @pytest.mark.parametrize(

@@ -247,9 +247,7 @@ def test_pruned_counts_and_failed_does_not(config: StudyConfig, folder: StudyFol
         assert [one.number for one in study.best_trials] == [2]
 
 
-def test_the_sampler_leaves_the_region_that_prunes(
-    config: StudyConfig,
-) -> None:
+def test_the_sampler_leaves_the_region_that_prunes(config: StudyConfig) -> None:
     study = optuna.create_study(directions=["maximize", "maximize"])
     tried = []
     for _ in range(60):

@@ -58,8 +58,7 @@ def test_captions_are_no_part_of_the_latents_and_never_kept(
     assert gender.captions == ("", "1boy, solo", "1girl, solo")
     assert aliased.captions == ("", "mi_cv, 1boy, solo", "mi_cv, 1girl, solo")
     renamed = replace(
-        training_set,
-        images=tuple(replace(image, caption="2boys") for image in training_set.images),
+        training_set, images=tuple(replace(image, caption="2boys") for image in training_set.images)
     )
     assert latents_of(base, renamed, (64, 64)) is first
     assert texts_of(base, renamed, TrainConfig(captions="gender")).captions == ("", "2boys")

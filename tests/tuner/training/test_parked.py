@@ -112,10 +112,7 @@ def test_whoever_leaves_a_training_finds_all_parts_back(
 
 @pytest.mark.usefixtures("elsewhere")
 def test_a_step_that_fails_brings_them_back_too(
-    base: BaseModel,
-    training_set: TrainingSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("no memory")
