@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from metrics.contract import Objective, Prompt, ScoredSample
 from tests.tuner.generators import result_of
+from tests.tuner.test_read_only import contents
 from tuner.errors import TunerError
 from tuner.export.lora import Names, export
 from tuner.export.verify import MOST_DIFFERENCE, ExportError
@@ -76,7 +77,9 @@ def test_the_exported_file_draws_what_the_study_drew(
     study: StudyFolder, tmp_path: Path, names: Names
 ) -> None:
     out = tmp_path / "out" / "pose.safetensors"
+    before = contents(study.root)
     report = export(study, 4, out, names)
+    assert contents(study.root) == before, "a study is only read"
     assert report.path == out
     assert (report.modules, report.cells) == (40, 4)
     assert report.diffusers_difference is not None
