@@ -155,7 +155,7 @@ def measured(folder: StudyFolder) -> Arm:
         samples = [len(store.samples(rung.trial, rung.step)) for rows in rungs for rung in rows]
     ends = [scored.rung.objectives for scored in results.scored if scored.trial.state == "complete"]
     confirmation = read_confirmation(folder, results)
-    confirmed = confirmation.verdict.ranked if confirmation and confirmation.verdict else ()
+    confirmed = confirmation.ranking.ranked if confirmation and confirmation.ranking else ()
     return Arm(
         trials=results.finished,
         complete=len(ends),

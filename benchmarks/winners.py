@@ -82,8 +82,8 @@ def winner_of(folder: StudyFolder) -> tuple[Results, Ranked]:
     """Return the study and its confirmed winner. Raises SystemExit if there is none."""
     results = read_results(folder)
     confirmation = read_confirmation(folder, results)
-    if confirmation and confirmation.verdict and confirmation.verdict.winner:
-        return results, confirmation.verdict.winner
+    if confirmation and confirmation.ranking and confirmation.ranking.winner:
+        return results, confirmation.ranking.winner
     raise SystemExit(f"{folder.root} has no confirmed winner; run `tuner confirm` on it")
 
 

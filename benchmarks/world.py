@@ -82,16 +82,19 @@ class Bench:
 
     def reference(self, suite: SuiteConfig) -> list[ScoredSample]:
         """Return the scored samples of the base on `suite`; they are drawn once."""
-        name = suite.model_dump_json()
+        name = f"{suite.first_seed} {suite.model_dump_json()}"
         if name not in self.references:
             self.references[name] = self.scored(suite, None)
         return self.references[name]
 
     def scored(self, suite: SuiteConfig, lora: Path | None) -> list[ScoredSample]:
         """Draw the suite with `lora` and score it. Raises DivergedError."""
-        with closing(sample(self.base, suite, lora, RungFolder(self.folder))) as outcomes:
-            samples = [outcome for outcome in outcomes if isinstance(outcome, list)][-1]
-        return score(samples, self.judges)
+        drawing = sample(self.base, suite, lora, RungFolder(self.folder))
+        while True:
+            try:
+                next(drawing)
+            except StopIteration as end:
+                return score(end.value, self.judges)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,10 @@ def user_errors() -> Iterator[None]:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        full = DiskError(f"no space left on the disk: {error.filename or error}")
+        full = DiskError(
+            f"no space left on the disk for {error.filename or error}; free some and run the same "
+            "command again"
+        )
         raise _exit_with(full) from error
 
 

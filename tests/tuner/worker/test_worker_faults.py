@@ -144,7 +144,7 @@ def test_memory_that_is_short_halves_the_batch(space: Path, tmp_path: Path) -> N
 
     def act(event: Event) -> None:
         if event == Phase("train", 0):
-            starve(1000)
+            starve(1250)
 
     config = one_trial(space, "train.batch_size=256", "budget.rungs=[1]")
     events = followed(run_study(config, folder), act)
@@ -260,7 +260,7 @@ def test_a_full_disk_ends_the_run_and_loses_nothing(
         with pytest.raises(BaseException) as ended, user_errors():  # noqa: PT011 - typer's Exit
             raise caught.value
         assert ended.value.exit_code == DiskError.exit_code  # type: ignore[attr-defined]
-        assert "room" in capsys.readouterr().err
+        assert "no space left" in capsys.readouterr().err
         assert multiprocessing.active_children() == []
         filler.unlink()
     assert ends(list(run_study(one_trial(space), folder)))[-1] == (2, "complete")
