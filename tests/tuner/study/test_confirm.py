@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -190,6 +191,21 @@ def test_a_candidate_is_the_rung_at_which_its_trial_was_strongest(
         (0, 2),
         (1, 2),
     }
+
+
+def test_a_rung_that_breaks_a_limit_is_no_candidate(folder: StudyFolder) -> None:
+    results = read_results(folder)
+    limited = replace(results.study, constraints={"undressed_rate": 0.2})
+    rungs = {
+        number: [replace(rung, rates=undressed(0.3 if number == 1 else 0.1)) for rung in own]
+        for number, own in results.rungs.items()
+    }
+    results = replace(results, study=limited, rungs=rungs)
+    assert candidates(results, 3) == [Candidate(0, 2)]
+
+
+def undressed(low: float) -> dict[str, Objective]:
+    return {"undressed_rate": Objective("undressed_rate", low + 0.1, low, low + 0.2, 4, 4)}
 
 
 def test_a_stronger_trial_that_came_later_is_reported(
