@@ -175,7 +175,7 @@ def table() -> str:
         ast.unparse(node.targets[0]): node.value for node in tree.body if type(node) is ast.Assign
     }
     may_import: dict[str, str] = ast.literal_eval(values["MAY_IMPORT"])
-    lines = ["| room | its door hands on | may import |", "|---|---|---|"]
+    lines = ["| room | its door exports | may import |", "|---|---|---|"]
     for name, others in may_import.items():
         door = ast.parse((ROOT / "tuner" / name / "__init__.py").read_text(encoding="utf-8"))
         public = [

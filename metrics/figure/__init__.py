@@ -1,1 +1,1 @@
-"""Room metrics.figure."""
+"""The figure: the part of a picture that is the person, and its limbs and posture."""

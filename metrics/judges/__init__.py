@@ -1,1 +1,1 @@
-"""Room metrics.judges."""
+"""The judges: each file answers one question about one picture."""

@@ -1,1 +1,1 @@
-"""Room metrics.sets."""
+"""Measures of sets: questions about many pictures together."""

@@ -25,13 +25,17 @@ PersonModel = Annotated[
 
 @pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
 def score(  # noqa: PLR0913 - one argument per option
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one picture.")
+    ],
     prompt: Annotated[
-        str | None, typer.Option(help="The prompt of all; else each one's own.")
+        str | None, typer.Option(help="One prompt for all pictures; else each picture's own.")
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
-    csv: Annotated[Path | None, typer.Option(help="A table to write, one row a picture.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(help="A table to write, a row for each picture.")
+    ] = None,
     json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
@@ -61,7 +65,7 @@ def label(
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
-    """Label pictures with keys, on a page of this machine only; each key is saved at once."""
+    """Label pictures with keys on a web page of this machine; each label is saved at once."""
     with user_errors():
         from tuner.judging.label_server import serve
 
@@ -74,13 +78,13 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
     size: Annotated[
         int | None,
-        typer.Option(min=32, max=1024, help="Their side in px; else the study's or 256."),
+        typer.Option(min=32, max=1024, help="Side of the figures in px; else the study's or 256."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="A labels.csv of tuner label, instead.")
+        Path | None, typer.Option(help="A labels.csv of tuner label, instead of figures.")
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,

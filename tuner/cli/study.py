@@ -175,7 +175,7 @@ def verdicts(
     with user_errors():
         from tuner.report.verdicts import markdown, tables, values_csv
         from tuner.results import read_series
-        from tuner.storage.files import write_text
+        from tuner.storage.files import write_whole
         from tuner.terminal import console
 
         folders = [existing_study(studies, name) for name in studies_named]
@@ -183,8 +183,8 @@ def verdicts(
         for table in tables(series.comparisons, plain):
             console().print(table)
         if out is not None:
-            write_text(out / "verdicts.md", markdown(series))
-            write_text(out / "values.csv", values_csv(series))
+            write_whole(out / "verdicts.md", markdown(series))
+            write_whole(out / "values.csv", values_csv(series))
             say(f"{out / 'verdicts.md'}, values.csv")
 
 

@@ -231,6 +231,11 @@ def test_a_setting_that_is_spelt_out_with_its_default_is_the_same_study(tmp_path
     first = space_hash(_study(tmp_path, text))
     spelt = ["train.use_dora=false", "train.optimizer=adamw", "suite.guidance_scale=3.0"]
     assert space_hash(_study(tmp_path, text, set_values=spelt)) == first
+    # As a version with fewer settings would have read the file.
+    config = _study(tmp_path, text)
+    fewer = {name: each for name, each in config.train.items() if name in ("rank", "alpha")}
+    fewer["resolution"] = config.train["resolution"]
+    assert space_hash(config.model_copy(update={"train": fewer})) == first
     changes = ("train.use_dora=true", "train.optimizer=lion", "train.clip_skip=2", "train.seed=0")
     for change in changes:  # without a seed each trial has its own
         assert space_hash(_study(tmp_path, text, set_values=[change])) != first

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import metrics
+from metrics.contract import Objective
 from tests.tuner.trained_study import (
     ASKED,
     PLAN,
@@ -33,6 +34,7 @@ from tuner.models import BaseModel, read_file
 from tuner.models.sampling import noise
 from tuner.results import read_confirmation, read_results
 from tuner.results.confirmation import candidates, chosen, finished, planned_samples
+from tuner.results.winner import Candidate
 from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder

@@ -1,1 +1,1 @@
-"""Room tuner.mannequin.building."""
+"""Training of the mannequin's weights, run by `tuner build-mannequin`."""
