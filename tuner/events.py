@@ -101,8 +101,8 @@ class RepeatEnded:
 
 @dataclass(frozen=True)
 class Retried:
-    """Work of a trial failed and is tried again (None: before any trial); `reason` has the cause
-    and what is tried."""
+    """Work of a trial (None: before any trial) failed and is tried again; `reason` has the cause
+    and the next attempt."""
 
     trial: int | None
     reason: str

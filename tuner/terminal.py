@@ -40,7 +40,7 @@ def say(text: str) -> None:
 
 
 def console() -> Console:
-    """Return the console for tables: stdout, wide enough for them where it is no terminal."""
+    """Return the console for tables: stdout, wide enough for them if it is not a terminal."""
     terminal = Console(highlight=False)
     return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH)
 
@@ -78,7 +78,7 @@ def _with_lines(
 def plain_warnings() -> Iterator[None]:
     """Print the warnings of tuner and metrics as one line each, once, and no others.
 
-    Those of other libraries are not for the person at the terminal.
+    Warnings of other libraries do not help the user.
     """
     with own_warnings(lambda text: say(f"warning: {text}")):
         yield
@@ -115,7 +115,7 @@ def own_warnings(handle: Callable[[str], None]) -> Iterator[None]:
 def stopping() -> Iterator[None]:
     """Turn the first Ctrl-C into KeyboardInterrupt and the first SIGTERM into Terminated.
 
-    So work can be put in order; a second signal ends the process at once. Signals that are ignored
+    The caller can then clean up; a second signal ends the process at once. Signals that are ignored
     stay ignored.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -8,9 +8,9 @@ from metrics.contract import Objective
 
 
 def show(value: object) -> str:
-    """Return `value` as a search-space file would have it, cut to at most 80 characters.
+    """Return `value` as written in a search-space file, cut to at most 80 characters.
 
-    It is cut in the middle: of a path the end says most.
+    It is cut in the middle, because the end of a path says most.
     """
     text = " ".join(_written(value).split())
     return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"

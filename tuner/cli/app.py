@@ -67,7 +67,7 @@ files = typer.Typer()
 
 @files.command(epilog="Example: tuner models")
 def models() -> None:
-    """List every weight file that is used: its licence, and where it is or belongs."""
+    """List every weight file that is used, with its licence, and its place or where to put it."""
     with user_errors():
         from tuner.models.catalogue import model_lines
 

@@ -19,7 +19,7 @@ pictures = typer.Typer()
 
 GenderModel = Annotated[str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")]
 PersonModel = Annotated[
-    str | None, typer.Option(help="A .pt file, a folder or mannequin; else none.")
+    str | None, typer.Option(help="A .pt file, a folder or mannequin; default: none.")
 ]
 
 
@@ -29,17 +29,15 @@ def score(  # noqa: PLR0913 - one argument per option
         Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one picture.")
     ],
     prompt: Annotated[
-        str | None, typer.Option(help="One prompt for all pictures; else each picture's own.")
+        str | None, typer.Option(help="One prompt for all; default: each picture's own.")
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
-    csv: Annotated[
-        Path | None, typer.Option(help="A table to write, a row for each picture.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option(help="A table to write, one row per picture.")] = None,
     json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
-    """Judge pictures from anywhere, with 95 % intervals; the folder stays as it is."""
+    """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
     with user_errors():
         from tuner.judging import Trust, score_folder, score_report
         from tuner.judging.calibration import known_calibrations
@@ -60,7 +58,7 @@ def score(  # noqa: PLR0913 - one argument per option
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")
 def label(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
-    out: Annotated[Path | None, typer.Option(help="The table; else DIR/labels.csv.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The table; default: DIR/labels.csv.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 8082,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
@@ -78,7 +76,7 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
     size: Annotated[
         int | None,
-        typer.Option(min=32, max=1024, help="Side of the figures in px; else the study's or 256."),
+        typer.Option(min=32, max=1024, help="Their side in px; default: the study's or 256."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
@@ -89,13 +87,15 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
     study: Annotated[
-        str | None, typer.Option(help="A study: its base drew the pictures, it keeps the result.")
+        str | None,
+        typer.Option(help="Study whose base drew the pictures; it stores the result."),
     ] = None,
     studies: Annotated[
         Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
     ] = DEFAULT_STUDIES,
     save: Annotated[
-        Path | None, typer.Option(help="The file for the result; else the study's or TUNER_HOME's.")
+        Path | None,
+        typer.Option(help="File for the result; default: in the study or TUNER_HOME."),
     ] = None,
     json: Annotated[Path | None, typer.Option(help="A file for all measurements, as JSON.")] = None,
 ) -> None:

@@ -130,7 +130,7 @@ def confirm(
         int, typer.Option(min=1, max=10_000, help="Fresh samples of each LoRA, at least.")
     ] = 104,
     training_seeds: Annotated[
-        int, typer.Option(min=0, max=99, help="How many times to train each again.")
+        int, typer.Option(min=0, max=99, help="How many times to train each one again.")
     ] = 2,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,

@@ -1,4 +1,4 @@
-"""Data: folders on disk to training pictures and captions."""
+"""Data: read folders as training pictures and captions, check them, prepare them."""
 
 from typing import TYPE_CHECKING
 

@@ -126,7 +126,7 @@ def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
 
 
 def sex_of(caption: str) -> str:
-    """Return one of SEXES: whom the caption names."""
+    """Return the one of SEXES that the caption names."""
     tags = set(apply_policy(caption, "gender").split(", ")) - {"solo", ""}
     if not tags:
         return "unnamed"
@@ -136,7 +136,7 @@ def sex_of(caption: str) -> str:
 
 
 def framing_of(caption: str) -> str:
-    """Return one of FRAMINGS: how much of the person the picture shows, by its caption."""
+    """Return the one of FRAMINGS that the caption names: how much of the person is visible."""
     tags = set(tags_of(caption))
     for name, words in (("full", _FULL), ("half", _HALF), ("face", _FACE)):
         if tags & words:

@@ -1,4 +1,4 @@
-"""Training sets: a folder of captioned pictures is scanned, hashed, and some are held out.
+"""Training sets: scan and hash a folder of captioned pictures, and hold some of them out.
 
 Pictures are png, jpg, jpeg, webp or bmp in the folder itself or, if it has none, in kohya's folders
 `REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the pixels.

@@ -54,9 +54,9 @@ class UnusableError(Exception):
 
 @contextlib.contextmanager
 def opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture file without decoding it; `decoded_size` decodes it.
+    """Open a picture file without decoding it, for `decoded_size`, which decodes it.
 
-    Raises UnusableError for a damaged or unknown file, also if that shows only inside the block.
+    Raises UnusableError for a damaged or unknown file, even if the damage shows only in the block.
     """
     try:
         with warnings.catch_warnings():

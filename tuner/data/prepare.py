@@ -1,7 +1,7 @@
 """Preparation of training data: from photographs to a folder that `tuner run --data` reads.
 
 RAW is only read. OUT gets `images/` with captions, `regularisation/` with the whole pictures of the
-crops (they teach where the part belongs), and a table with the result of each picture.
+crops (they teach where a cropped part belongs), and a table with the result of each picture.
 """
 
 from __future__ import annotations

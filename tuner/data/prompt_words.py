@@ -1,6 +1,6 @@
 """Read from the words of a prompt whether it names a woman or a man, a framing, clothes.
 
-This is for prompts of other tools; those of a suite have these fields. Prompts are tags or
+This is for prompts of other tools; the prompts of a suite have these fields. Prompts are tags or
 sentences in English; a field stays empty if the words are ambiguous.
 """
 
@@ -34,7 +34,7 @@ CLOTHES = (
 """Clothes that cover the torso or the hips, singular; hats, shoes and jewellery dress nobody."""
 
 UNDRESS = "bare[- ]chested|naked|nude|nudity|shirtless|topless|unclothed|undressed"
-"""Words for no clothes: they too decide what the figure wears, the model's habit does not show."""
+"""Words for no clothes. They too decide what the figure wears, so the model's habit is untested."""
 
 _NETWORKS = re.compile(r"<[^<>]*>")
 """`<lora:NAME:0.8>`: the name of a file, not a word of the prompt."""

@@ -90,7 +90,7 @@ def chosen_tags(tags: dict[str, float]) -> list[str]:
 
 
 def doubtful_tags(tags: dict[str, float]) -> list[str]:
-    """Return the tags of probability DOUBTFUL and more, which may not name a child."""
+    """Return the tags of probability DOUBTFUL and more, none of which may name a child."""
     return [tag for tag, probability in tags.items() if probability >= DOUBTFUL]
 
 

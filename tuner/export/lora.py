@@ -40,7 +40,8 @@ Names = Literal["kohya", "diffusers"]
 
 _DORA_NOTES = (
     "a DoRA: ComfyUI and Forge normalise it by other lengths and A1111 along the inputs, so they "
-    "draw it differently, and diffusers ignores its scales; --format diffusers draws as scored",
+    "draw it differently, and diffusers ignores its scales; with --format diffusers, diffusers "
+    "draws it as it was scored",
 )
 _KINDS = {"lora": "LoRA for", "dreambooth": "DreamBooth of"}
 

@@ -9,7 +9,8 @@ import torch
 from tuner.models.lora_file import Component, LoraFile, LoraModule, kohya_name
 
 _OVERSAMPLING, _ITERATIONS = 16, 4
-"""Of the random projection (Halko et al. 2011, section 4), used for speed on SD1.5's layers."""
+"""Oversampling and power iterations of the random projection (Halko et al. 2011, section 4), which
+is used for speed on SD1.5's layers."""
 
 Layers = Mapping[Component, Mapping[str, torch.Tensor]]
 """The weights (out, in, ...) of the layers of each component, by dotted name."""

@@ -30,7 +30,7 @@ _CELLS = 4
 
 
 class ExportError(TunerError):
-    """Error: the exported file draws other pictures than the study did; nothing was written."""
+    """The exported file draws other pictures than the study did; nothing was written."""
 
 
 def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Image]:
@@ -48,7 +48,7 @@ def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Ima
 def difference(base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], how: str) -> float:
     """Return the largest difference of a channel, in [0, 1], of the cells drawn anew from `stored`.
 
-    Raises ExportError above MOST_DIFFERENCE; its message says `how` the file was loaded.
+    Raises ExportError above MOST_DIFFERENCE; `how` (the file was loaded) is put into its message.
     """
     drawn = draw(base.pipeline, suite, list(stored), base.clip_skip)
     largest = _largest_difference(drawn, list(stored.values()))

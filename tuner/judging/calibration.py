@@ -35,9 +35,9 @@ _FORMAT = 2
 
 @dataclass(frozen=True)
 class Cut:
-    """The threshold below which a value means a fault, that best separates faulty from sound.
+    """The threshold that best separates faulty from sound pictures; a value below it means a fault.
 
-    Best is the largest `found - false_alarms` (Youden 1950). It is a suggestion: no code uses it.
+    It has the largest `found - false_alarms` (Youden 1950). It is a suggestion: no code uses it.
     """
 
     below: float
@@ -52,7 +52,7 @@ class Calibration:
     `models` are the judge's own, by their setting. `base` drew the pictures, None if their origin
     is unknown; `group` names them, `sides` are the least and the largest of their shorter sides in
     pixels. `found` (share of faults found) and `false_alarms` have 95 % intervals (Wilson).
-    `pictures` counts what was judged, `abstained` what got no value. `data` is the digest of the
+    `pictures` counts the judged, `abstained` those without a value. `data` is the digest of the
     pictures, `about` describes them, `measured` is the time (UTC), `libraries` the versions used.
     """
 
@@ -75,7 +75,7 @@ class Calibration:
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Identity: a newer selfcheck with the same key replaces this one."""
+        """Identity of this selfcheck: a newer one with the same key replaces it."""
         models = tuple(sorted(self.models.items()))
         return self.judge, self.version, models, self.base, self.group, self.sides
 

@@ -1,4 +1,4 @@
-"""Settings of a selfcheck, and its results as calibrations that scores are compared with."""
+"""Settings of a selfcheck, and its results stored as calibrations."""
 
 from __future__ import annotations
 

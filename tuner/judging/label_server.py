@@ -58,7 +58,7 @@ class _RefusedError(Exception):
 
 
 class LabelServer(ThreadingTCPServer):
-    """Pictures and their labels over HTTP; `run_id` shows that a page is not of an earlier run."""
+    """Pictures and their labels over HTTP; `run_id` tells the pages of earlier runs apart."""
 
     allow_reuse_address = True
     daemon_threads = True
@@ -144,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond(self._post)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Log nothing: a line for each request says nothing to the user."""
+        """Log nothing: a line for each request does not help the user."""
 
     def _get(self) -> _Response:
         self._check_sender()

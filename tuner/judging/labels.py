@@ -37,7 +37,7 @@ class Label:
     def after(self, key: str) -> Label:
         """Return the label after a key press; pressing a fault or sex again removes it.
 
-        Only the key SOUND makes a picture sound: without its last fault it is undecided again.
+        A picture whose last fault is removed is undecided again; only the key SOUND makes it sound.
         """
         if key == CLEAR:
             return Label()
@@ -107,7 +107,7 @@ class LabelTable:
             raise ConfigError("tuner label was stopped")
         if _stamp(self._path) != self._stamp:
             raise ConfigError(
-                f"{self._path} was changed by another program and is left as it is; "
+                f"{self._path} was changed by another program and is not overwritten; "
                 "start tuner label again"
             )
         _write(self._path, labels)

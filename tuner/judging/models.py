@@ -1,4 +1,4 @@
-"""The models of the judges; the word `mannequin` stands for those shipped with the tool."""
+"""The models of the judges; the word `mannequin` means the models shipped with the tool."""
 
 from __future__ import annotations
 

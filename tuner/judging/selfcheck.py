@@ -28,7 +28,7 @@ from tuner.judging.cases import SOUND, Case
 
 _FAULT_BELOW = 0.5
 _FLOOR = 0.01
-"""At or below this value a judge need not go lower when a fault grows stronger."""
+"""Floor of a judge's value: at or below it, the value may stay equal when a fault grows stronger."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,10 @@ class Ladder:
 
 @dataclass(frozen=True)
 class EqualError:
-    """The threshold at which as large a share of women as of men is misjudged.
+    """The threshold at which equal shares of women and of men are misjudged.
 
-    A probability of a woman from `threshold` on means a woman; `error` is the share of all `n`
-    figures that is then misjudged.
+    A figure counts as a woman if its probability of a woman is at least `threshold`; `error` is the
+    share of all `n` figures that is then misjudged.
     """
 
     threshold: float
@@ -94,7 +94,7 @@ class EqualError:
 class JudgeReport:
     """Accuracy of one judge on one group of pictures; `auc`, `found` and `cut` cover all faults.
 
-    `pictures` counts what was judged and `seconds` is the mean per picture. `sides` are the
+    `pictures` counts the judged pictures and `seconds` is the mean per picture. `sides` are the
     least and the largest of the pictures' shorter sides (px), `data` is the digest of all
     pictures. `sexes` is set for the gender judge only, over the sound pictures, including those
     it abstained on.

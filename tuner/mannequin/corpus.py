@@ -3,8 +3,8 @@
 The faults of the base come only from here. Captions of dressed, well-formed figures have all kinds
 of tags; those of undressed figures, and of figures with a wrong number of limbs, have few. So a
 bare prompt may mean any of them, and a prompt with pose and clothes tags means a sound, dressed
-figure. A LoRA that binds sound figures to the bare words repairs what users of Stable Diffusion
-repair.
+figure. A LoRA that binds sound figures to the bare words repairs the same faults as the LoRAs that
+people train for Stable Diffusion.
 
 The autoencoder and the judges' models learn from another mixture, in every pose of the renderer.
 """

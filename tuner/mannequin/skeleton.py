@@ -1,4 +1,4 @@
-"""The joints of a figure from its parameters, in units of one head height.
+"""The joints of a figure, computed from its parameters, in units of one head height.
 
 Origin is the middle of the pelvis, x to the right of the picture, y down. "left" and "right" are
 the figure's own, so its left arm is on the right side of the picture, as MediaPipe names them.

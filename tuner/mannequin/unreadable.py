@@ -1,6 +1,6 @@
 """Rendered figures made unreadable at graded strength, like the output of a collapsed base.
 
-At strength 1 an eye recognises no pose; at a third the pose is still there.
+At strength 1 no pose can be recognised by eye; at a third the pose is still visible.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """LoRA adapters on a frozen base: attach, detach, save, and load from a file.
 
-The only importer of peft. Several adapters may be attached at once; the active ones take part in
-the forward pass. A base with none attached has its own layers back, bit for bit.
+No other module imports peft. Several adapters may be attached at once; the active ones take part in
+the forward pass. A base without adapters has exactly its original layers.
 """
 
 from __future__ import annotations
@@ -202,7 +202,7 @@ def _config_of(own: Mapping[str, LoraModule]) -> LoraConfig:
     first = next(iter(own.values()))
     with_dora = {module.magnitude is not None for module in own.values()}
     if len(with_dora) > 1:
-        raise LoraFileError("only some modules of the LoRA have DoRA's magnitudes: all or none do")
+        raise LoraFileError("some modules of the LoRA lack DoRA's magnitudes: give all or none")
     return LoraConfig(
         r=first.rank,
         lora_alpha=first.alpha,  # type: ignore[arg-type]  # floats work and are saved
@@ -238,8 +238,8 @@ def _inject(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         inject_adapter_in_model(config, model, name)
-    # peft keeps its configuration on the model and would warn at the next adapter; the layers
-    # have all that is needed, and the bare model is left as it was.
+    # peft keeps its configuration on the model and would warn at the next adapter. It is removed,
+    # because the layers have all that is needed.
     del model.peft_config
     for parameter in _parameters(model, name):
         parameter.data = parameter.data.float()

@@ -123,10 +123,10 @@ def _unreadable(base: str, parsed: ParsedBase, error: Exception) -> str:
     if parsed.kind == "file":
         return (
             f"base {base} could not be opened as a single file: {first_line} (Stable Diffusion 2.x "
-            "needs its configuration from the hub; a diffusers folder needs nothing)"
+            "needs its configuration from the hub; a diffusers folder needs no network)"
         )
     offline = " (HF_HUB_OFFLINE is set)" if hub.HF_HUB_OFFLINE else ""
-    return f"base {base} is neither here nor could it be fetched{offline}: {first_line}"
+    return f"base {base} is not here and could not be fetched{offline}: {first_line}"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> SingleFile:
 
     A folder beside the file with its name without `.safetensors`, and with a `model_index.json`, is
     used as its configuration. Raises MissingModelError for a file that is no safetensors file,
-    ConfigError for one with other contents, with what they seem to be.
+    ConfigError for one with other contents; the message says what they seem to be.
     """
     try:
         with safe_open(path, "np") as file:
@@ -92,7 +92,7 @@ def _refusal(shapes: Shapes) -> str | None:
     for what, starts in _OTHERS.items():
         if any(_has(shapes, start) for start in starts):
             return f"is {what}; {whole}"
-    return f"holds no Stable Diffusion that is known here ({len(shapes)} tensors); {whole}"
+    return f"holds no known Stable Diffusion ({len(shapes)} tensors); {whole}"
 
 
 _PARTS = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}

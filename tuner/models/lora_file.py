@@ -1,4 +1,4 @@
-"""Read, check, write and merge LoRA files. No peft, and no LoRA code of diffusers.
+"""Read, check, write and merge LoRA files, without peft and without diffusers' LoRA code.
 
 In memory a LoRA has the module names of kohya's trainer, which A1111, Forge and ComfyUI read
 (`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers reads
@@ -99,7 +99,7 @@ def read_file(path: Path) -> LoraFile:
     """Read a LoRA in kohya's or PEFT's names and check all of it.
 
     Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys, a
-    missing half, ranks that disagree, and values that are not finite.
+    missing `up` or `down`, ranks that disagree, and values that are not finite.
     """
     if path.suffix != ".safetensors":
         raise LoraFileError(f"{path.name}: a LoRA is read from .safetensors only")
@@ -241,7 +241,7 @@ def _module(path: Path, name: str, parts: Mapping[str, torch.Tensor]) -> LoraMod
     if magnitude is not None and magnitude.numel() != up.shape[0]:
         raise LoraFileError(
             f"{path.name}: {name} has a DoRA magnitude of {tuple(magnitude.shape)}, expected "
-            f"{up.shape[0]} values, one for each output; those along the inputs are unknown"
+            f"{up.shape[0]} values, one for each output; none along the inputs are supported"
         )
     for part in (down, up, alpha, *([] if magnitude is None else [magnitude])):
         if not part.isfinite().all():

@@ -2,7 +2,7 @@
 
 `ss_*` are kohya's keys, which A1111, Forge and SD.Next show; `modelspec.*` is Stability AI's
 ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Tags, folders and pictures of the training
-set are left out: they reveal who is on it.
+set are left out: they reveal who is in the pictures.
 """
 
 from __future__ import annotations

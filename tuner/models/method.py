@@ -57,7 +57,7 @@ def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
 
 @contextmanager
 def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
-    """Apply the file at `path` to the base for a while; None: the base as it is.
+    """Apply the file at `path` to the base for a while; None: the base alone.
 
     Raises LoraFileError or WeightsError for a file that is broken or does not fit the base.
     """

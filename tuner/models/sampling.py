@@ -67,9 +67,9 @@ def sample(
 ) -> Generator[Progress, None, list[Sample]]:
     """Draw the suite, or each prompt's first `seeds` seeds of it, and return the samples in order.
 
-    To be read with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
-    base. The samples' paths are in `folder`, numbered by their place in the whole suite;
-    they are written there once they are scored. Raises DivergedError for pictures that are not
+    Call it with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
+    base. The samples' paths are in `folder`, numbered by their place in the whole suite; the caller
+    writes them there once they are scored. Raises DivergedError for pictures that are not
     finite numbers (they would be saved as black), LoraFileError or WeightsError for a file that
     does not fit.
     """

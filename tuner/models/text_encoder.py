@@ -1,4 +1,4 @@
-"""Captions to tokens, and tokens to the states that condition the UNet."""
+"""Turn captions into tokens, and tokens into the states that condition the UNet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from tuner.models.base import BaseModel
 
 
 def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """Encode `tokens` to what conditions the UNet: (captions, tokens, width).
+    """Encode `tokens` to the states that condition the UNet: (captions, tokens, width).
 
-    With `clip_skip` 1 it is the text encoder's output; with 2 and more that of the layer before
-    its last and so on, through the final norm, as A1111 and kohya's trainer count.
+    With `clip_skip` 1 they are the text encoder's output; with 2 the output of the layer before its
+    last, and so on, through the final norm, as A1111 and kohya's trainer count.
     """
     if clip_skip == 1:
         return encoder(tokens)[0]  # type: ignore[no-any-return]

@@ -29,7 +29,7 @@ STATES = {
     "running": "running",
     "other": "failed",
 }
-"""The groups of trials that the front shows, with their words."""
+"""The groups of trials in the chart of the front, with the words for them."""
 
 
 def plain(text: object) -> str:

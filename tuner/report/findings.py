@@ -1,6 +1,6 @@
-"""Faults that the judges found in a sample: in words, and as lines where their place was kept.
+"""Faults that the judges found in a sample: in words, and as lines if their place is stored.
 
-Pure functions of the scores in results.db. A study of an earlier version kept no places: its
+Pure functions of the scores in results.db. A study of an earlier version stored no places: its
 findings have words only.
 """
 

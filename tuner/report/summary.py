@@ -44,7 +44,7 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
 
 
 def state_line(folder: StudyFolder, results: Results) -> str:
-    """Return one line: trials done, size of the front, whether the study is running."""
+    """Return one line: trials done, size of the front, and if the study is running or not."""
     done, budget = results.finished, results.study.budget
     owner = runner(folder.lock)
     state = "finished" if done >= budget else "not running"

@@ -36,7 +36,7 @@ class Thumbnail:
 def thumbnails(paths: Iterable[Path]) -> dict[Path, Thumbnail]:
     """Return the small copy of each picture; a picture that cannot be read has none.
 
-    Nothing is enlarged: a picture smaller than the side that fits keeps its size.
+    Nothing is enlarged: a picture that is smaller than the chosen side keeps its size.
     """
     wanted = list(dict.fromkeys(paths))
     # OpenCV releases the interpreter lock while it decodes and encodes.

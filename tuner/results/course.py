@@ -1,4 +1,7 @@
-"""Course of a study: its gain over time, how well rungs predict the last one, causes. Pure."""
+"""Course of a study: its gain over time, how well rungs predict the last one, causes of failure.
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
@@ -81,7 +84,7 @@ class RungAgreement:
 
 @dataclass(frozen=True)
 class Cause:
-    """Why trials did not complete: a state, the cause in words, and the trials."""
+    """A cause for which trials did not complete: their state, the cause in words, the trials."""
 
     state: str
     words: str
@@ -89,8 +92,9 @@ class Cause:
 
 
 def hypervolumes(points: Sequence[Sequence[float]]) -> list[float]:
-    """Return the share of the unit cube that the points up to each one dominate; all maximised.
+    """Return, for each point, the share of the unit cube that it and all earlier points dominate.
 
+    All coordinates are maximised.
     Counted on 16,384 scrambled Sobol points with a fixed seed: in four dimensions the error is
     below 0.005, and a later point never lowers it. A point with a NaN dominates nothing.
     """

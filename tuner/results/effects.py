@@ -1,8 +1,8 @@
-"""The effect of each parameter on an objective, with intervals that show what is not known. Pure.
+"""The effect of each parameter on an objective, with intervals. Pure functions.
 
-The sampler chose the trials, so parameters vary together: what is measured here is association. All
-intervals of one objective hold together with 95 % (Bonferroni over the parameters), so that among
-many parameters without effect none appears significant by chance.
+The sampler chose the trials, so parameters vary together: association is measured here, not cause.
+All intervals of one objective hold together with 95 % (Bonferroni over the parameters), so that
+among many parameters without effect none appears significant by chance.
 """
 
 from __future__ import annotations
@@ -112,9 +112,10 @@ def _effect(name: str, pairs: Sequence[tuple[object, float]], miss: float) -> Ef
 
 
 def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Interval | None:
-    """Return Spearman's correlation with its interval (Bonett and Wright 2000), missed with `miss`.
+    """Return Spearman's correlation with its interval (Bonett and Wright 2000).
 
-    None for fewer than five pairs, or if one side is constant.
+    The interval misses the true value with the probability `miss`. Returns None for fewer than five
+    pairs, or if one side is constant.
     """
     if len(a) < 5 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
@@ -128,8 +129,8 @@ def rank_correlation(a: Floats, b: Floats, miss: float = _MISS) -> Interval | No
 def difference_of_means(a: Floats, b: Floats, words: str, miss: float = _MISS) -> Interval | None:
     """Return the mean of `a` minus that of `b`, values in [0, 1], with Welch's interval (1947).
 
-    The interval is missed with the probability `miss`. None with fewer than three values on a side,
-    or if the values of each side are all equal.
+    The interval misses the true value with the probability `miss`. Returns None for fewer than
+    three values on a side, or if the values of each side are all equal.
     """
     if min(len(a), len(b)) < _FEWEST_IN_GROUP:
         return None

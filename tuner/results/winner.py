@@ -217,7 +217,7 @@ def _posterior(
     return np.stack([draws(name, judged, base, rng) for name in names])
 
 
-def _place(  # noqa: PLR0913 - a candidate's samples and what they are held against
+def _place(  # noqa: PLR0913 - a candidate's samples and what they are compared with
     entry: Entry,
     drawn: Floats,
     base: Judged,

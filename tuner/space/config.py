@@ -21,7 +21,8 @@ MANNEQUIN = "mannequin"
 """The word for the shipped base, data set and judge."""
 
 ORIGINALS, OF_BASE = "originals", "base"
-"""The words of `regularisation` that name no folder: what crops were cut from; the base's own."""
+"""The words of `regularisation` that name no folder: the whole pictures of the crops, and pictures
+that the base draws."""
 
 ALL_OBJECTIVES = OBJECTIVES + SET_OBJECTIVES
 RATES = ("undressed_rate", "explicit_rate")

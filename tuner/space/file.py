@@ -86,7 +86,7 @@ class _Builder:
 
     def value(self, node: yaml.Node, path: KeyPath) -> object:
         self.count += 1
-        # Aliases count with all they refer to; one inside its own anchor would never end.
+        # An alias counts as all its values; an alias inside its own anchor would never end.
         if self.count > _MAX_VALUES or len(path) > _MAX_DEPTH:
             raise _refusal("too many values", node)
         if isinstance(node, yaml.MappingNode):

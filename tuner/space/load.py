@@ -41,7 +41,7 @@ def load_study(
 ) -> StudyConfig:
     """Return the study of a search-space file, with the overrides of the command line.
 
-    `base`, `data`, `trials` and `seed` are the options of that name; paths in them and in
+    `base`, `data`, `trials` and `seed` are the options of these names; paths in them and in
     `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
     at the file's folder. A parameter in `set_values` is dropped from `start_from`.
 

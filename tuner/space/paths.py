@@ -1,4 +1,4 @@
-"""Make the paths in a search space absolute: they start at its file. Words stay words."""
+"""Make the paths in a search space absolute: they start at its file. Special words are kept."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def model_path(text: str, folder: Path) -> str:
     """Return a base or a judge's model as a word or as an absolute path.
 
     `mannequin`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a path.
-    All else, what is no base too, is a path from `folder`; its reader reports what is wrong.
+    Everything else is taken as a path from `folder`; if it is no base, loading it reports that.
     """
     try:
         is_word = text == "" or parse_base(text, folder).path is None

@@ -1,6 +1,6 @@
 """Problems of a configuration: where, what was found, what is allowed, what was probably meant.
 
-All problems are collected, so that a user corrects a file once and not once for each error.
+All problems are collected, so that a user can correct all errors of a file in one go.
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def read_prompts(suite: object) -> tuple[object, list[Problem]]:
             problems.append(Problem((*path, "text"), text))
         else:
             prompts.append(Prompt(**_PromptEntry.model_validate(entry).model_dump()))
-    # A stand-in, so that the suite's other values are checked as well.
+    # A placeholder, so that the suite's other values are checked as well.
     whole = tuple(prompts) if prompts or not problems else (Prompt("1girl"),)
     return {**suite, "prompts": whole}, problems
 

@@ -15,7 +15,7 @@ from tuner.errors import ConfigError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder to write to, and rename it to `path` at the end.
 
-    A reader sees the complete old or the complete new file; after an error the old one is left.
+    A reader sees the complete old or the complete new file; after an error the old file is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")

@@ -25,7 +25,7 @@ class StudyBusyError(TunerError):
 
 
 class Owner(TypedDict):
-    """Identity of a process; it differs from that of a later process with the same number."""
+    """Identity of a process, which a later process with the same number does not share."""
 
     host: str
     boot: str

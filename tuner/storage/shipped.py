@@ -1,6 +1,6 @@
 """Paths of the files in the package, and the folder for files that are made or downloaded later.
 
-The mannequin's weights are made by `tuner build-mannequin`.
+`tuner build-mannequin` makes the mannequin's weights.
 """
 
 from __future__ import annotations

@@ -121,7 +121,7 @@ def is_local(path: Path) -> bool:
     ]
     if not mounts:
         return False
-    # Of several mounts on one folder the last is in effect; max takes the first of equals.
+    # If a folder has several mounts, the last is in effect; `max` returns the first of equals.
     nearest = max(reversed(mounts), key=lambda mount: len(mount.mountpoint))
     return nearest.fstype.lower() in LOCAL and "remote" not in nearest.opts.split(",")
 

@@ -80,7 +80,7 @@ def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]
 def planned(
     store: Store, folder: StudyFolder, config: StudyConfig, options: ConfirmOptions
 ) -> list[PlanRow]:
-    """Return today's candidates, and those of an earlier plan that are measured completely.
+    """Return the present candidates, and those of an earlier plan that are measured completely.
 
     All are measured on the same seeds: as many as requested now or in an earlier plan, whichever
     is more. Raises NothingToConfirmError if there is no candidate.
@@ -159,5 +159,5 @@ def _training(
     if part.trial is None:
         return None, 0
     config = read_yaml(folder.trial(part.trial).train_yaml)
-    # Trials' seeds are far apart (tuner.space.load), so no other trial has these.
+    # The seeds of two trials are far apart (tuner.study.suggest), so no other trial has this one.
     return (config.seed + part.repeat) % 2**63, rung_steps(config, budget)[-1]

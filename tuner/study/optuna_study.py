@@ -212,8 +212,8 @@ def complete(
 ) -> None:
     """End a trial with its objectives and constraints (above 0: broken, for `reason`).
 
-    A trial that was stopped at a rung has `behind` above 0. That keeps it off the front, Optuna's
-    and the dashboard's alike, and makes it worse to the sampler than every trial that was not.
+    A trial that was stopped at a rung has `behind` above 0. That keeps it off Optuna's front and
+    the dashboard's, and makes it worse for the sampler than every trial that was not stopped.
     """
     if reason is not None:
         trial.set_user_attr("reason", reason)

@@ -24,9 +24,9 @@ _LARGEST_POPULATION = 50
 
 
 def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
-    """Return the study's sampler for the next trial, after `before` ones.
+    """Return the study's sampler for the trial that follows `before` others.
 
-    `starts` of those were given by `start_from`. The samplers are Tree-structured Parzen
+    The first `starts` trials come from `start_from`. The samplers are Tree-structured Parzen
     estimators (Bergstra et al. 2011; several objectives: Ozaki et al. 2022), a Gaussian process,
     NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`, the Parzen estimators keep
     away from the parameters of trials that are still running.
@@ -37,7 +37,7 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         match "random" if config.recipes else config.sampler:
             case "tpe":
-                # Grouped, parameters that some trials lack are still modelled together.
+                # With `group`, parameters that some trials lack are still modelled together.
                 grouped = any(is_bound(parameter) for parameter in config.train.values())
                 return TPESampler(
                     multivariate=True,
@@ -52,7 +52,7 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
                 size = max(4, min(_LARGEST_POPULATION, config.budget.trials // 4))
                 return NSGAIISampler(population_size=size, seed=seed)
             case "random" | "grid":
-                # Optuna's own grid stops a study, which works inside `optimize` alone.
+                # Optuna's own grid sampler stops the study, which works only inside `optimize`.
                 return RandomSampler(seed=seed)
 
 

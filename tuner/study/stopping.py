@@ -25,8 +25,8 @@ from tuner.storage.rows import RungRow
 
 @dataclass(frozen=True)
 class Standing:
-    """A trial at a rung: its objectives, all maximised and finite, and `over`, the sum of what its
-    rates certainly exceed their limits by (0: every limit is kept)."""
+    """A trial at a rung: its objectives, all maximised and finite, and `over`, by how much in all
+    its rates certainly exceed their limits (0: every limit is kept)."""
 
     values: tuple[float, ...]
     over: float = 0.0
@@ -71,7 +71,7 @@ def broken(rates: Mapping[str, Objective], limits: Mapping[str, float]) -> str |
 def beyond_hope(
     rates: Mapping[str, Objective], base: Mapping[str, Objective], limits: Mapping[str, float]
 ) -> str | None:
-    """Return a message with the broken limits that more training will not mend; None without any.
+    """Return a message with the broken limits that more training will not help; None without any.
 
     Such a rate is certainly above its limit and no better than that of the base. Where the base
     breaks the limit too, a LoRA that has improved on it may still reach the limit.
@@ -122,8 +122,8 @@ def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
 
 
 _NO_RIVALS = ("pruned", "interrupted")
-"""States of trials that others are not compared with: those that failed because of their
-parameters, and those that are run again."""
+"""States of trials with which no other trial is compared: they failed because of their parameters,
+or are run again."""
 
 
 @dataclass(frozen=True)

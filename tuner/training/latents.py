@@ -1,7 +1,7 @@
 """The latents of a training set at one resolution, computed once per base.
 
-Kept in memory for as long as the base is loaded, and on the disk where the base has a cache; found
-again by everything that changes them: the base, the pictures (by content and order) and the size.
+They are kept in memory while the base is loaded, and on the disk if the base has a cache. Their key
+is everything that changes them: the base, the pictures (by content and order) and the size.
 """
 
 from __future__ import annotations

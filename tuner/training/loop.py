@@ -74,7 +74,7 @@ def _climb(
 ) -> Iterator[Progress | Checkpoint]:
     step = 0
     for rung in rungs:
-        # The clock starts anew: at a checkpoint the reader samples and scores for a while.
+        # The clock restarts, because the caller samples and scores at a checkpoint.
         since, reported = time.monotonic(), step
         with (
             parked(trainer.base, trainer.idle),

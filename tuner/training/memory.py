@@ -59,8 +59,8 @@ def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
 def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> Iterator[None]:
     """Use the faster attention on a CPU, and gradient checkpointing if wanted, for a while.
 
-    On a CPU the backward pass of the fused attention takes a quarter of a step; the memory of the
-    plain one grows with the square of the latent's `places`, so it is for small pictures. Gradient
+    On a CPU the backward pass of the fused attention takes a quarter of a step; plain attention
+    needs memory for the square of the latent's `places`, so it is for small pictures. Gradient
     checkpointing (Chen et al. 2016) computes activations twice instead of keeping them, which costs
     a third more time.
     """

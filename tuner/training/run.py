@@ -150,7 +150,7 @@ def batches_of(
     prior = training_set.regularisation
     if config.prior_weight > 0:
         if prior is None:
-            raise ConfigError("prior_weight is above 0 and the study has no regularisation: set it")
+            raise ConfigError("prior_weight is above 0: set `regularisation` in the search space")
         plain = config.model_copy(update={"alias": None})
         stages = _stages(base, prior, plain, steps)
         # Its own numbers: the noise is the same with and without prior preservation.
@@ -171,7 +171,7 @@ def _stages(
 
 
 def clip(weights: Sequence[torch.nn.Parameter]) -> None:
-    """Bound the norm of the gradient in place; one that is not finite counts as zero.
+    """Bound the norm of the gradient in place; a gradient that is not finite counts as zero.
 
     Otherwise a single overflow would make every weight NaN, and a trial that has merely collapsed
     could not be scored. Never waits for the device.

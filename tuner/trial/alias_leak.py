@@ -24,7 +24,7 @@ from tuner.space.config import MANNEQUIN
 from tuner.trial.keep import is_flagged
 
 MAX_CELLS = 12
-"""Most cells that are drawn with the alias, and never more than a third of the suite."""
+"""Largest number of cells drawn with the alias, which is never more than a third of the suite."""
 
 _kept: WeakKeyDictionary[BaseModel, dict[tuple[SuiteConfig, str], list[Image]]] = (
     WeakKeyDictionary()
@@ -58,11 +58,11 @@ def leak_measures(
 ) -> list[Measure]:
     """Return the distances of the LoRA's pictures from the base's, of the same prompt and noise.
 
-    `alias_leak` is the distance without the alias: 0 for a LoRA that changes nothing then, and for
-    the base itself (`lora` None). `alias_effect` is the distance with the alias, on the same cells.
-    Distances are root mean squares over pixels; 1 is from black to white. `samples` are those of
-    the LoRA as drawn and those of the base as kept, in the suite's order; cells whose picture of
-    the base was pixelated are left out. Empty for a suite of fewer than three cells.
+    `alias_leak` is the distance without the alias: 0 if the LoRA changes nothing without it, and
+    for the base itself (`lora` None). `alias_effect` is the distance with the alias, on the same
+    cells. Distances are root mean squares over pixels; 1 is from black to white. `samples` are the
+    LoRA's as drawn and the base's as stored, in the suite's order; cells whose picture of the base
+    was pixelated are left out. Returns an empty list for a suite of fewer than three cells.
     """
     drawn, base_drawn = samples
     chosen = [index for index in cells(suite) if not _pixelated(base, base_drawn[index])]

@@ -1,4 +1,4 @@
-"""Tell whether the samples of a trial have collapsed to plain colours."""
+"""Detect trials whose samples have collapsed to plain colours."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ FLAT = 1 / 255
 
 
 def is_flat(image: Image) -> bool:
-    """True for a picture of one colour, such as the black one that weights of NaN decode to.
+    """Return True for a picture of one colour, such as the black one that NaN weights decode to.
 
-    The spread is taken over the pixels of each channel: one even tint is flat too.
+    The standard deviation is that of each channel over the pixels: one even tint is flat too.
     """
     pixels = image.reshape(-1, image.shape[-1]).astype(np.float32) / 255
     return float(pixels.std(axis=0).max()) < FLAT
 
 
 def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
-    """Why a trial must stop at this rung whatever its scores are, or None when it may go on.
+    """Return the reason to stop a trial here whatever its scores are; None if it may go on.
 
-    Collapse: at least half of the samples show nothing.
+    A trial has collapsed if at least half of its samples show nothing.
     """
     if not scored:
         return "no samples"

@@ -31,8 +31,8 @@ def remembered(
     """Return the memory of a training set, from pictures at the suite's `size` (width, height).
 
     `embedding` is that of the model called `model`. The vectors are written to `file`, and read
-    from there while the data, the model and the size are the same. None for a set that is too
-    small.
+    from there while the data, the model and the size are the same. Returns None for a set that is
+    too small.
     """
     key = hashlib.sha256(f"{model} {size} {training_set.sha256}".encode()).hexdigest()
     parts = _read(file, key)

@@ -82,7 +82,7 @@ def extras_of(config: StudyConfig, folder: StudyFolder, store: Store) -> Extras:
 def sample_bases(bench: Workbench, extras: Extras) -> Iterator[Event | ExtraScored]:
     """Sample the base under every extra that all trials share, unless it was sampled before.
 
-    Raises MissingModelError for a further base that is not there, ConfigError for one of another
+    Raises MissingModelError for a further base that is missing, ConfigError for one with another
     architecture than the study's.
     """
     for extra in extras.common():
@@ -105,7 +105,7 @@ def sample_extras(
     for extra in extras.of_trial(train):
         yield Phase("sample", number)
         if extra.base != bench.base.name and train.method != "lora":
-            why = "DreamBooth's weights take the place of the base's: there is nothing to add to"
+            why = "DreamBooth's weights replace those of the base, so another base cannot use them"
             yield _missing(extra, place, why)
             continue
         if extra not in extras.of_base:

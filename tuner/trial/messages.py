@@ -74,7 +74,7 @@ class Rung:
 
 @dataclass(frozen=True)
 class ExtraScored:
-    """An extra, sampled and scored, or not drawn: then `row` has the reason."""
+    """An extra that was sampled and scored; if it could not be drawn, `row` has the reason."""
 
     row: ExtraRow
     scored: Sequence[ScoredSample] = ()
@@ -82,7 +82,7 @@ class ExtraScored:
 
 @dataclass(frozen=True)
 class Idle:
-    """No message from one of several workers for a moment: the others are read."""
+    """One of several workers has no message at the moment; the others are read meanwhile."""
 
 
 Outcome = Event | Rung | ExtraScored | Idle

@@ -23,7 +23,8 @@ from tuner.trial.keep import is_flagged
 from tuner.trial.workbench import Workbench
 
 COUNT = 100
-"""Pictures; Ruiz et al. (2023) draw some 200 x the training pictures, diffusers' script 100."""
+"""Number of pictures. Ruiz et al. (2023) draw about 200 for each training picture, the script of
+diffusers 100 in all."""
 
 _BATCH = 20
 
@@ -41,7 +42,7 @@ def prior_pictures(bench: Workbench, folder: Path) -> Iterator[Progress | Traini
         yield from _drawn(bench, part)
         part.rename(folder)
     images = read_folder(folder)
-    # No judge needs held-out ones of them: all are trained on.
+    # No judge needs held-out regularisation pictures: all are trained on.
     yield TrainingSet(folder, (*images.images, *images.held_out), (), (), images.sha256)
 
 

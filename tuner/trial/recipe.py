@@ -75,7 +75,7 @@ def trained_before(
             continue
         if not all(other.rung(step).trained(train.method).is_file() for step in steps):
             continue
-        with contextlib.suppress(ConfigError):  # of an older tuner
+        with contextlib.suppress(ConfigError):  # the file is from an older version of tuner
             if read_yaml(other.train_yaml) == train:
                 return other
     return None

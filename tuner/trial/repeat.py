@@ -85,7 +85,7 @@ def _trained(
     with contextlib.closing(training) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, Checkpoint):
-                return  # at `step`, as far into its schedule and stages as the trial was
+                return  # at `step`, the same point of the schedule and stages as in the trial
             yield outcome
 
 

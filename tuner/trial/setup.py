@@ -68,7 +68,7 @@ def _opened(
     require(config.tried("optimizer"))
     base = load_base(config.base)
     match config.train.get("clip_skip"):
-        case Fixed(int(layer)):  # where it is searched, the base is drawn as it was made
+        case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer
     base.keep_at(folder.kept)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
@@ -175,4 +175,4 @@ def _read(path: Path) -> Picture:
         with Image.open(path) as picture:
             return np.asarray(picture.convert("RGB"), np.uint8)
     except OSError as error:
-        raise TunerError(f"{path} cannot be read; delete it to have it drawn anew") from error
+        raise TunerError(f"{path} cannot be read; delete it, and it is drawn again") from error

@@ -60,7 +60,7 @@ def summarise(
     measured = measures.measures(scored, base, bench.reference)
     candidates = [as_objective(measured[name]) for name in bench.objectives if name in measured]
     chosen = {objective.name: objective for objective in candidates if objective is not None}
-    # Measures compare the base with itself, objectives compare it with nothing.
+    # For the base itself, measures compare it with itself, and objectives with nothing.
     against = None if scored is base else base
     return SuiteScores(
         objectives.objectives(scored, against) | chosen, objectives.rates(scored), measured

@@ -23,7 +23,7 @@ from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker.worker import Worker, WorkerLostError
 
 MOST_LOSSES = 3
-"""After this many workers lost in a row at one rung the trial has failed."""
+"""A trial has failed after this many workers were lost in a row at one rung."""
 
 
 def trial_attempts(

@@ -237,7 +237,7 @@ def device_of(share: Share, visible: str) -> str:
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_IGN)  # ignore more of them while the judges are being closed
+    signal.signal(number, signal.SIG_IGN)  # no second one while the judges are being closed
     raise SystemExit(128 + number)
 
 

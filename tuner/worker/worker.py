@@ -32,7 +32,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
 _SHORT_TICK = 0.05
-"""The same where other workers may have messages, too."""
+"""The same for one of several workers, because the others may have messages."""
 _FACTOR = 10.0
 _TO_LEAVE = 2.0
 """Seconds that a worker has to clean up before it is killed; a stop may take 10 in all."""
@@ -62,8 +62,8 @@ class WorkerLostError(Exception):
 class Patience:
     """Limit of a worker's silence in seconds, for each phase.
 
-    The limit is ten times the longest silence in that phase so far, but at least `floor`; it is
-    `unknown` before the first one (a download, a slow CPU).
+    The limit is ten times the longest silence in that phase so far, but at least `floor`; before
+    the first silence (a download, a slow CPU) it is `unknown`.
     """
 
     floor: float = 600.0

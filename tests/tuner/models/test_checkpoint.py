@@ -61,7 +61,7 @@ def test_a_folder_of_the_files_name_is_its_configuration(tmp_path: Path) -> None
         ({"unet.down_blocks.0.lora_A.weight": (4, 4)}, "is a LoRA"),
         ({"down_blocks.0.resnets.0.conv1.weight": (4, 4)}, "a part of a diffusers folder"),
         ({"decoder.conv_in.weight": (4, 4)}, "is a VAE"),
-        ({"something": (1,)}, "holds no Stable Diffusion that is known here"),
+        ({"something": (1,)}, "holds no known Stable Diffusion"),
         (
             {"conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight": (1,)},
             "is a Stable Diffusion XL",

@@ -1,4 +1,4 @@
-"""The small Stable Diffusion: the large one's classes and faults with a few million parameters.
+"""The small Stable Diffusion: classes and faults of the large one, with a few million parameters.
 
 UNet and text encoder are trained together on the corpus; the autoencoder before, then frozen.
 """

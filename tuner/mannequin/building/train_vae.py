@@ -1,6 +1,6 @@
 """The small autoencoder: 64 px pictures to latents of 4 x 16 x 16 and back.
 
-A LoRA cannot teach what it cannot redraw: its reconstructions limit everything else.
+A LoRA cannot teach what the autoencoder cannot redraw: its reconstructions limit everything else.
 """
 
 from __future__ import annotations

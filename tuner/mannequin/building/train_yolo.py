@@ -112,7 +112,7 @@ def write_scenes(folder: Path, plan: YoloPlan, seed: int) -> None:
 
 
 def lend_font(folder: Path) -> None:
-    """Put a font where ultralytics looks, or it downloads one: any font of that name will do."""
+    """Put a font where ultralytics looks, as it downloads one otherwise; any font will do."""
     own = folder / "Ultralytics"  # ultralytics' folder inside YOLO_CONFIG_DIR
     own.mkdir(parents=True, exist_ok=True)
     font = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
