@@ -20,14 +20,14 @@ FramingClass = Literal["full", "knee-up", "half", "portrait", "none"]
 Image = npt.NDArray[np.uint8]
 """An RGB picture, shape (H, W, 3), values 0 to 255."""
 Halves = npt.NDArray[np.float16]
-"""Numbers kept of a sample: stored and read back at this precision without a change."""
+"""Numbers that are stored of a sample, in half precision: reading them back changes nothing."""
 
 OBJECTIVES = ("pose", "gender", "clothing", "quality")
-"""The objectives of a study that names none; metrics/objectives.py computes them."""
+"""The default objectives of a study; metrics/objectives.py computes them."""
 
 SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
-"""The measures of a set of samples that lie in [0, 1] with 1 good, so that a study can ask for
-them as objectives; metrics/measures.py computes them."""
+"""The measures of a set of samples that lie in [0, 1], where 1 is good, so that a study can use
+them as objectives; metrics/sets/measures.py computes them."""
 
 
 NO_TRAITS = "the prompt names no trait that is asked about"
@@ -114,7 +114,7 @@ class Objective:
     """One number per trial with its 95 % interval.
 
     `value`, `low` and `high` lie in [0, 1]; `n` counts the samples that could be judged and `total`
-    those that the objective applies to.
+    all samples that the objective applies to.
     """
 
     name: str
@@ -129,8 +129,8 @@ class Objective:
 class Measure:
     """A measure of a set of samples with its 95 % interval, or a note that says why there is none.
 
-    `n` counts the samples that could be measured, `total` those that the measure applies to. `note`
-    says why there is no number, or what it means. The three numbers are None together.
+    `n` counts the samples that could be measured, `total` all that the measure applies to. `note`
+    says why there is no number, or what the number means. The three numbers are None together.
     """
 
     name: str
@@ -154,7 +154,7 @@ class JudgeSettings:
     `yolo.safetensors`; None: persons are not counted.
 
     `traits`: the names in `judges.prompt_fit.TRAITS` that the gender model is used for; None: all.
-    Name those that the model was measured to recognise. With `nobody` among them, or None, the
+    Name traits that the model was measured to recognise. With `nobody` among them, or None, the
     gender judge also checks whether there is anybody at all.
 
     `sex_margin` is the least difference of the two sexes' probabilities, 0 to 1, that counts as an

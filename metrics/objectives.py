@@ -1,4 +1,4 @@
-"""From the scores of samples to one number per objective, with its interval. Pure functions.
+"""Compute one number per objective, with its interval, from scored samples. Pure functions.
 
 An objective is a formula over cells: a cell is a list of values in [0, 1], one per sample that the
 objective applies to, NaN where its judge abstained. Abstentions are left out of the mean, and the
@@ -153,7 +153,7 @@ def _evaluable_factor(name: str, cells: Cells, base_cells: Cells) -> float:
 
 
 def _evaluable(formula: Formula, cells: Cells) -> tuple[int, int]:
-    """Return the number of samples that could be judged, and of those that should have been."""
+    """Return the number of samples that could be judged, and the number that should have been."""
     known = [int((~np.isnan(values)).sum()) for values in cells.values()]
     counts = [len(values) for values in cells.values()]
     if formula.shared:

@@ -46,12 +46,12 @@ def fronts(values: Floats) -> list[list[int]]:
 
 
 def crowding(values: Floats) -> list[float]:
-    """Return how much room each row of a front (n, objectives) has to itself, larger is rarer.
+    """Return the crowding distance of each row of a front (n, objectives); larger is rarer.
 
-    The sum over the objectives of the distance between its neighbours on either side, as a share of
-    the objective's range in this front. The best in an objective has infinite room. Unlike in
-    NSGA-II the worst does not: of several objectives it is the best in none for that. Equal rows
-    have the same room.
+    It is the sum over the objectives of the distance between the row's two neighbours, as a share
+    of the objective's range in this front. The best in an objective has infinite room. Unlike in
+    NSGA-II the worst does not, because the worst row in an objective need not be the best in
+    another. Equal rows have the same room.
     """
     room = np.zeros(len(values))
     for column in values.T:

@@ -33,10 +33,10 @@ class Judged:
 def draws(name: str, judged: Judged, base: Judged | None, rng: np.random.Generator) -> Floats:
     """Draw DRAWS times from the posterior of an objective, each in [0, 1].
 
-    Of an objective of metrics.objectives: Beta(k + 1/2, n - k + 1/2) for each cell (Jeffreys'
-    prior) through its formula, times the factor for abstentions, drawn too: min(1, ours / base's)
-    of the shares that could be judged. Of a measure of the set, which has no cells: normal, by its
-    own 95 % interval.
+    For an objective of metrics.objectives, each cell is drawn from Beta(k + 1/2, n - k + 1/2)
+    (Jeffreys' prior) and the formula joins the cells. The result is multiplied by the factor for
+    abstentions, which is drawn too: min(1, ours / base's) of the shares that could be judged. A
+    measure of the set has no cells: it is drawn from a normal distribution with its own interval.
     """
     if name not in FORMULAS:
         measure = judged.objectives[name]

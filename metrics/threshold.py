@@ -19,8 +19,9 @@ class Threshold:
         return float(expit((value - self.middle) / self.width))
 
     def against(self, value: float) -> float:
-        """Return 1 minus that probability, above 0 until `value` is very far from the middle.
+        """Return 1 minus that probability.
 
-        So the worse of two bad pictures keeps the lower score.
+        It stays above 0 until `value` is very far from the middle, so that the worse of two bad
+        pictures has the lower score.
         """
         return float(expit((self.middle - value) / self.width))

@@ -63,7 +63,7 @@ class Hand:
 
 
 class PoseLandmarker:
-    """Pose landmarker for up to three figures in a picture. Close it after use."""
+    """Landmarker of poses, of up to three figures in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
         """Open `model`, a task bundle as metrics.detectors.models.fetch returns it."""
@@ -103,7 +103,7 @@ class PoseLandmarker:
 
 
 class HandLandmarker:
-    """Hand landmarker for up to eight hands in a picture. Close it after use."""
+    """Landmarker of up to eight hands in a picture. Close it after use."""
 
     def __init__(self, model: Path) -> None:
         """Open `model`, a task bundle as metrics.detectors.models.fetch returns it."""

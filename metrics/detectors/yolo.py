@@ -35,14 +35,15 @@ DESCRIPTION = "yolo.yaml"
 WEIGHTS = "yolo.safetensors"
 PERSON = "person"
 CONFIDENCE = 0.5
-"""Higher than ultralytics' 0.25: a surplus person costs a count more than a missing one."""
+"""Least confidence of a person. It is higher than ultralytics' 0.25, because a surplus person harms
+a count more than a missing one."""
 OVERLAP = 0.45
 """IoU above which two boxes are one person; at 0.6 one soft figure is often boxed twice."""
 MIN_SIDE, MAX_SIDE = 192, 640
 """Longest side, in pixels, of the network's input: the mannequin's was trained at the lower one,
 ultralytics' own at the upper."""
 _SHRUNK = 0.75
-"""Scale of a picture's longest side between them: persons worth counting show at it too."""
+"""Scale of a picture between these two sizes: persons worth counting are visible at it, too."""
 _STRIDE = 32
 _REPLACED = ((Pillow, "open"), (torch, "save"), (cv2, "imread"), (cv2, "imwrite"), (cv2, "imshow"))
 """The functions that ultralytics replaces with its own when it is imported."""

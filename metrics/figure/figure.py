@@ -134,7 +134,7 @@ def torso_region(figure: Figure) -> Mask:
 def arm_region(figure: Figure, region: Mask, tolerance: float = 12.0) -> Mask:
     """Return where an arm would show: the region without the head and without the torso's colour.
 
-    An arm in the colour of the torso, right in front of it, cannot be told from a missing one.
+    An arm in the colour of the torso, right in front of it, looks the same as a missing one.
     """
     beyond_head = region.copy()
     cv2.circle(beyond_head, _pixel(figure.joints[NOSE]), round(0.45 * figure.unit), (0,), -1)

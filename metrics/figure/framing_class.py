@@ -1,8 +1,8 @@
 """The part of the figure that the frame shows.
 
-A pose network draws joints beyond the frame, and folds legs that it cannot see into it. A joint
-therefore counts as shown where it lies inside the frame and the network is sure of it, or where
-the frame leaves it room below the hips. A joint outside the frame is never a fault of the figure.
+A pose network draws joints beyond the frame, and folds legs that it cannot see into the frame. A
+joint therefore counts as shown where it lies inside the frame and the network is sure of it, or
+where the frame has room for it below the hips. A joint outside the frame is never a fault.
 """
 
 from __future__ import annotations

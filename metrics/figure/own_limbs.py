@@ -1,7 +1,7 @@
 """The place of each arm and leg of the skeleton in the picture: a missing limb has no flesh.
 
-The network draws a missing limb all the same: along the rim of the torso, over the other leg,
-folded up or far too short. Where two limbs lie close or clothes are wide it doubts real limbs. So
+The network draws a missing limb too: along the rim of the torso, over the other leg, folded up or
+far too short. It also doubts real limbs, where two limbs lie close or clothes are wide. Therefore
 its doubt counts for more where the limb has no place of its own.
 """
 

@@ -15,7 +15,7 @@ _LIMB = 0.42
 _STICKING_OUT = 0.6
 """Least distance, in units, to which a limb outside the mask reaches: less is a rim."""
 _GROUND_ALIKE = 0.12
-"""Share of the ground in the limbs' colours above which a limb cannot be told from it."""
+"""Share of the ground in the limbs' colours above which limbs and ground look the same."""
 _AROUND = 4
 """Pixels of sure ground that GrabCut gets around the possible figure."""
 

@@ -1,7 +1,8 @@
 """Is the figure dressed? Two questions: are explicit parts bare, and is the torso cloth?
 
-NudeNet knows bodies of flesh and misses a featureless one. Comparing the colour of the torso with
-neck and face finds that one, but cannot tell an explicit picture from a bare-chested one.
+NudeNet knows natural bodies and misses a body without features, such as a mannequin's. Comparing
+the colour of the torso with neck and face finds that body too, but cannot distinguish an explicit
+picture from a bare-chested one.
 """
 
 from __future__ import annotations

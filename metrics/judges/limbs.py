@@ -1,4 +1,4 @@
-"""Has the figure two arms and two legs, as far as the frame shows them?
+"""Does the figure have two arms and two legs, as far as the frame shows them?
 
 A pose network always draws one valid human. A surplus limb is therefore looked for outside its
 skeleton: a part of the figure that no bone explains. A missing limb shows in the network's own

@@ -55,7 +55,7 @@ _LEGS_SHOWN = ("full", "knee-up")
 
 @dataclass(frozen=True)
 class Question:
-    """One trait of a prompt: the phrase that it names, among those that it might have named.
+    """One trait of a prompt: its phrase in the prompt, among the phrases that could replace it.
 
     `legs` is true where only a picture with legs in the frame can answer.
     """

@@ -33,7 +33,7 @@ _ASIDE, _ABOVE, _BELOW = 0.5, 0.45, 0.8  # of the distance: landmarks lie above 
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
-    """Return 1 where no eye is red, 0 where one is, by the area of red in natural irises.
+    """Return 1 where no eye is red, 0 where one is, by the red area in units of a natural iris.
 
     Abstains where no pose is read, where no eye is in the frame, where the skin cannot be seen and
     where an iris would be too small: small pictures, small or averted faces.
@@ -77,7 +77,7 @@ def eye_distance(figure: Figure, image: Image) -> float:
 
 
 def _red_irises(image: Image, eye: Floats, distance: float, skin: float) -> float:
-    """Return the area of the largest red spot about an eye, in irises of natural size.
+    """Return the area of the largest red spot about an eye, in units of a natural iris.
 
     `skin` is the a* of the face, so that warm light makes nobody's eyes red.
     """

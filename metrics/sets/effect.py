@@ -15,8 +15,8 @@ from metrics.sets.set_distance import draw_weights
 NAME = "effect"
 NOTHING = "does nothing"
 NOISE = 0.02
-"""An effect below it is no evidence of a change. Moving every value by one of 255 levels is 0.018
-on renders, a level of noise 0.002, an arm taken away 0.15."""
+"""An effect below it is no evidence of a change. On renders it is 0.018 if every value moves by
+one of 255 levels, 0.002 for noise of one level, and 0.15 for an arm taken away."""
 
 
 def effect(scored: Sequence[ScoredSample], base: Sequence[ScoredSample]) -> Measure:

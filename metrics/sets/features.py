@@ -1,6 +1,6 @@
 """The numbers kept of a sample to measure whole sets of samples.
 
-Nothing here looks at a picture again: the pose and the crop's embedding are those of the judges.
+No network runs again: the pose and the crop's embedding are those that the judges used.
 """
 
 from __future__ import annotations

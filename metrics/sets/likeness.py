@@ -31,10 +31,10 @@ def likeness(
 ) -> Measure:
     """Return how far the figures moved from the base's to the reference's look, 0 to 1.
 
-    By the mean distance of embeddings to the reference's figures of the same sex: the base's is 0,
-    that of the reference's figures from each other is 1. Samples of a sex of which the reference
-    has fewer than MIN_FIGURES figures are left out, so that drawing the sex of the data is no
-    likeness. There is no value where the base is as near the reference as its own figures are to
+    It compares mean distances of embeddings to the reference's figures of the same sex: 0 is the
+    base's distance, 1 the distance between the reference's own figures. Samples of a sex with fewer
+    than MIN_FIGURES figures in the reference are left out, so that drawing the sex of the data is
+    no likeness. There is no value where the base is as near the reference as its own figures are to
     each other (95 %). The interval is a Bayesian bootstrap over the suite's cells, the base's
     paired, and over the reference.
     """

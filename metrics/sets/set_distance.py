@@ -78,6 +78,9 @@ def p_value(first: Floats, second: Floats, rng: np.random.Generator) -> float:
 
 
 def progress(base: Floats, samples: Floats, target: Floats | float) -> Floats:
-    """Return the share, 0 to 1, of the way from the base's distance to `target` that is covered."""
+    """Return the share, 0 to 1, of the way from `base` to `target` that `samples` has covered.
+
+    All three are distances to the reference.
+    """
     whole = np.maximum(base - target, 1e-9)
     return np.asarray(np.clip((base - samples) / whole, 0.0, 1.0), np.float64)

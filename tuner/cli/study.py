@@ -33,7 +33,9 @@ Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Workers = Annotated[
     int, typer.Option(min=1, max=64, help="Trials in parallel, each in its own process.")
 ]
-Plain = Annotated[bool, typer.Option("--plain", help="Print single lines, no live view.")]
+Plain = Annotated[
+    bool, typer.Option("--plain", help="Print single lines and tables without borders.")
+]
 
 
 @commands.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")

@@ -68,7 +68,7 @@ class Record:
             self._keep_print(row)
 
     def near(self, source: str, fingerprint: str) -> str | None:
-        """Return another source of which a fingerprint (hex) is a near copy, or None."""
+        """Return another source whose picture is a near copy of a fingerprint (hex), or None."""
         others = {name: other for name, other in self._prints.items() if name != source}
         index = first_near(_unpacked(fingerprint), list(others.values()))
         return None if index is None else list(others)[index]

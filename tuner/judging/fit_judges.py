@@ -99,7 +99,7 @@ JUDGED = (
 
 
 def figures(seed: int, counts: Mapping[Style, int]) -> list[Figure]:
-    """Draw the sound figures: every third without clothes, every third dozen soft."""
+    """Draw the sound figures: each third one has no clothes, each third group of twelve is soft."""
     drawn = []
     for style, count in counts.items():
         rng = np.random.default_rng([seed, len(style)])
@@ -117,7 +117,7 @@ def pictures(figure: Figure, index: int, size: int) -> Iterator[tuple[str, str, 
     framing = "full" if "leg" in fault else figure.framing
     faulty = replace(figure, limbs=fault, framing=framing)
     yield LIMB_FAULTS[fault], pose.READABLE, draw(faulty, size)
-    turn = index // 3  # clothes come in threes
+    turn = index // 3  # every third figure is undressed: three figures share a turn
     kind = tuple(KINDS)[turn % len(KINDS)]
     strength = UNREADABLE[turn // len(KINDS) % len(UNREADABLE)]
     yield "", POSE_CLASSES[0], unreadable(figure, size, kind, strength)

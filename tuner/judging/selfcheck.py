@@ -28,7 +28,7 @@ from tuner.judging.cases import SOUND, Case
 
 _FAULT_BELOW = 0.5
 _FLOOR = 0.01
-"""Value of a judge at or below which it may stay equal when a fault grows stronger."""
+"""At or below this value, a judge's value may stay equal when a fault grows stronger."""
 
 
 @dataclass(frozen=True)

@@ -169,8 +169,8 @@ def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> 
 
 
 def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
-    """Return random numbers that depend on the cell's prompt and seed alone; `more` gives further
-    ones, such as those that `euler_a` adds at every step."""
+    """Return random numbers that depend on the cell's prompt and seed alone; another `more` gives
+    others, such as the noise that `euler_a` adds at every step."""
     _, seed = suite.cells()[index]
     entropy = [index // suite.seeds, seed, *more]
     mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]

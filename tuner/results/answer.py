@@ -48,8 +48,8 @@ class Gain:
 class Answer:
     """The trial to take and the reason, or None and the reason why there is none.
 
-    `rivals` other trials of the front were compared with it; `tied` are those that differ from it
-    in no objective. For a confirmed trial all numbers come from fresh samples, `ranking` holds all
+    `rivals` other trials of the front were compared with it; `tied` are the rivals that differ in
+    no objective. For a confirmed trial all numbers come from fresh samples, `ranking` holds all
     confirmed candidates, `step` is the rung of its LoRA, and `more` are further sentences.
     """
 

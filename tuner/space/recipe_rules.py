@@ -65,7 +65,7 @@ def _beside_problems(values: Mapping[str, object]) -> list[Problem]:
 def with_recipes(
     train: Mapping[str, Parameter], recipes: Mapping[str, Recipe]
 ) -> dict[str, Parameter]:
-    """Return `train` with the values of the recipes added to those that its keys may take."""
+    """Return `train`, where each key may also take the values that recipes give it."""
     own: dict[str, list[Value]] = {}
     for recipe in recipes.values():
         for name, value in recipe.train.items():

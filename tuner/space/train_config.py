@@ -155,7 +155,7 @@ def to_yaml(config: TrainConfig) -> str:
 def read_yaml(path: Path) -> TrainConfig:
     """Return the parameters in the `train.yaml` at `path`.
 
-    Raises ConfigError if it is missing or not as a trial wrote it.
+    Raises ConfigError if it is missing or does not hold a trial's parameters.
     """
     try:
         return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))

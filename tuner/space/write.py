@@ -32,16 +32,17 @@ _CHANGES_NO_RESULT = {
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }
-"""Keys by section that may change between runs of a study: they set the number of trials, which of
-them go on, and what is reported beside them."""
+"""Keys by section that may change between runs of a study: they set the number of trials, which
+trials go on, and what is reported in addition."""
 
 
 def space_hash(config: StudyConfig) -> str:
     """Return the SHA-256, in hex, of all settings that change what a result means.
 
-    A `train.seed` counts whatever it is: without one each trial has its own. Other settings that
-    have their default are left out, so that a later version with more settings reads
-    the same study. The contents of the data folders are not in it: `TrainingSet.sha256` has them.
+    `train.seed` always counts if it is set, because without it each trial has a seed of its own.
+    Other settings are left out if they have their default, so that a later version with more
+    settings gives the same hash. The data folders' contents do not count: `TrainingSet.sha256`
+    covers them.
     """
     sections = {"": config, "budget": config.budget, "suite": config.suite, "judges": config.judges}
     plain: dict[str, Any] = {}

@@ -160,7 +160,7 @@ class SampleRow:
     def scored(self, image: Image = NO_PIXELS) -> ScoredSample:
         """Return the sample in the form that objectives and measures take.
 
-        Most of them need only scores and features; `image` is for those that compare pictures.
+        `image` is for measures that compare pictures; the others need only scores and features.
         """
         sample = Sample(self.prompt, self.seed, image, self.path)
         return ScoredSample(sample, self.scores, self.features)

@@ -111,7 +111,7 @@ def _check_layout(folder: Path) -> None:
         kind = json.loads(index.read_text("utf-8")).get("_class_name")
     except (OSError, ValueError, AttributeError):
         raise ConfigError(
-            f"base {folder}: not a diffusers folder, it has no model_index.json"
+            f"base {folder}: not a diffusers folder, it has no readable model_index.json"
         ) from None
     if kind != "StableDiffusionPipeline":
         raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")

@@ -139,7 +139,7 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
     else:
         # A stopped trial is COMPLETE for Optuna, too. In simulations (four objectives, half of the
         # space poor, 40 trials, 60 seeds) the last eight trials that were not stopped then had the
-        # strength 0.78, the same as with PRUNED and a broken constraint; with FAIL, of which the
+        # strength 0.78, the same as with PRUNED and a broken constraint; with FAIL, from which the
         # sampler learns nothing, 0.75.
         complete(
             session.memory, trial, ending.values, ending.constraints, ending.reason, ending.behind

@@ -69,7 +69,7 @@ def chosen_values(
     In a study of recipes that is the next run that is not in `tried`, in a grid a whole point,
     otherwise a value for each parameter that has a prior. `starts` and `before` are as in
     `sampler_of`. Priors hold until the sampler has trials to learn from, and throughout a random
-    search. A parameter whose `when` condition is not met is drawn all the same.
+    search. A parameter whose `when` condition is not met is drawn too.
     """
     if config.recipes:
         return next_run(config.recipes, config.training_seeds, tried)

@@ -150,7 +150,7 @@ def batches_of(
     prior = training_set.regularisation
     if config.prior_weight > 0:
         if prior is None:
-            raise ConfigError("prior_weight is above 0: set `regularisation` in the search space")
+            raise ConfigError("prior_weight is above 0, but no regularisation is set")
         plain = config.model_copy(update={"alias": None})
         stages = _stages(base, prior, plain, steps)
         # Its own numbers: the noise is the same with and without prior preservation.

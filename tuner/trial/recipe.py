@@ -68,7 +68,10 @@ def recipe_suite(config: StudyConfig, name: str) -> SuiteConfig:
 def trained_before(
     train: TrainConfig, steps: tuple[int, ...], folder: StudyFolder, store: Store
 ) -> TrialFolder | None:
-    """Return the folder of a finished trial with the same training and files of all `steps`."""
+    """Return the folder of a finished trial with the same training and files of all `steps`.
+
+    Returns None if there is none.
+    """
     for row in store.trials():
         other = folder.trial(row.number)
         if row.state not in COUNTED or not other.train_yaml.is_file():

@@ -136,7 +136,7 @@ def test_a_missing_model_for_copies_is_reported(
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no model_index")],
+    [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no readable")],
 )
 def test_a_folder_that_is_no_base_is_refused(
     tmp_path: Path, base: Path, data: Path, clip: Path, kind: str | None, message: str
