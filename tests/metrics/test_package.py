@@ -16,7 +16,7 @@ WITHOUT_TUNER = """
 import sys
 sys.modules["tuner"] = None
 from metrics import score, open_detectors
-import metrics.objectives, metrics.models, metrics.detectors
+import metrics.objectives, metrics.detectors.models, metrics.detectors
 heavy = {"torch", "mediapipe", "open_clip", "nudenet", "onnxruntime", "cv2", "skimage"}
 print(sorted(heavy & set(sys.modules)))
 import metrics.scoring
