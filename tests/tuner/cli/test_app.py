@@ -112,7 +112,8 @@ def test_without_arguments_there_is_help() -> None:
         (
             OSError(errno.ENOSPC, "No space", "x.png"),
             74,
-            "error: no space left on the disk for x.png; free some and run the same command again\n",
+            "error: no space left on the disk for x.png; "
+            "free some and run the same command again\n",
         ),
         (KeyboardInterrupt(), 130, ""),
         (Terminated(), 143, ""),
