@@ -20,7 +20,7 @@ from tuner.judging.truth import Truths
 from tuner.space import load_study
 from tuner.space.config import MANNEQUIN
 from tuner.storage import StudyFolder
-from tuner.storage.store import utc_now
+from tuner.storage.columns import utc_now
 
 _FIGURE_SIDE = 256
 """Default side of rendered figures, in pixels, without a study."""

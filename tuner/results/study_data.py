@@ -58,7 +58,7 @@ def read_study_data(folder: StudyFolder) -> StudyData:
         }
         if results.base:
             samples[None] = store.samples(None, results.base.step)
-        phases = store.all_phases()
+        phases = store.phases()
     return StudyData(
         folder=folder,
         results=results,

@@ -36,8 +36,7 @@ from tuner.text import show
 
 Train = dict[str, Parameter]
 
-_SMALL = "search_spaces/pose.yaml"
-_LARGE = "search_spaces/pose_sd15.yaml"
+_SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
 
 
 class _PromptEntry(BaseModel):

@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from metrics.contract import Measure
-from tuner.storage.rows import Columns, RungRow
+from tuner.storage.columns import Columns
+from tuner.storage.rows import RungRow
 
 
 @dataclass(frozen=True, order=True)

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from metrics.contract import Measure
-from tuner.storage.rows import Columns, RungRow
+from tuner.storage.columns import Columns
+from tuner.storage.rows import RungRow
 
 
 @dataclass(frozen=True)

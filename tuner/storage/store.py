@@ -12,30 +12,27 @@ import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 
 import sqlite_utils
 
 from metrics.contract import Measure, Score, ScoredSample
-from tuner.storage.extra_rows import ExtraRow
-from tuner.storage.folder import StudyFolder
-from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
-from tuner.storage.lock import runner
-from tuner.storage.rows import (
+from tuner.storage.columns import (
     Columns,
-    RungRow,
-    SampleRow,
-    StudyRow,
-    TrialRow,
     cell_columns,
     json_text,
     read_features,
     read_measure,
     read_score,
     trial_number,
+    utc_now,
 )
+from tuner.storage.extra_rows import ExtraRow
+from tuner.storage.folder import StudyFolder
+from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
+from tuner.storage.lock import runner
+from tuner.storage.rows import RungRow, SampleRow, StudyRow, TrialRow
 from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read
 
@@ -266,14 +263,12 @@ class Store:
             by_trial.setdefault(row["trial"], []).append(rung)
         return by_trial
 
-    def all_phases(self) -> list[tuple[str, float]]:
-        """Return every phase of the study with its seconds, in order."""
-        return [(row["phase"], row["seconds"]) for row in self._rows("events", order_by="id")]
-
-    def phases(self, trial: int | None) -> list[tuple[str, float]]:
-        """Return the phases of a trial (None: of the base) with their seconds, in order."""
-        rows = self._rows("events", "trial = ?", [trial_number(trial)], order_by="id")
-        return [(row["phase"], row["seconds"]) for row in rows]
+    def phases(self, *trials: int | None) -> list[tuple[str, float]]:
+        """Return the phases of `trials` (None: the base; no argument: all) with their seconds."""
+        numbers = {trial_number(trial) for trial in trials}
+        rows = self._rows("events", order_by="id")
+        chosen = [row for row in rows if not trials or row["trial"] in numbers]
+        return [(row["phase"], row["seconds"]) for row in chosen]
 
     def _table(self, name: str) -> sqlite_utils.db.Table:
         return self._db.table(name)
@@ -302,8 +297,3 @@ class Store:
             yield
         except sqlite3.Error as error:
             raise database_error(error, self.path) from error
-
-
-def utc_now() -> str:
-    """Return the current time in the databases' format: UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -25,6 +25,7 @@ from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
 from tuner.storage import shipped
+from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, duration
 
@@ -42,7 +43,7 @@ class CheckReport:
     vram_bytes: int
 
 
-def check_study(config: StudyConfig, studies: Path = Path("studies")) -> CheckReport:
+def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckReport:
     """Check everything that a study needs; its results would be written below `studies`.
 
     Raises ConfigError with one line for each setting or folder that has to be corrected. If there

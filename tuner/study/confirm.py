@@ -22,10 +22,10 @@ from tuner.space import StudyConfig, load_study
 from tuner.space.config import BudgetConfig, rung_steps
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, locked
+from tuner.storage.columns import utc_now
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
-from tuner.storage.store import utc_now
 from tuner.study.optuna_study import opened
 from tuner.study.record import data_hashes, read_data
 from tuner.trial import RepeatWork, Rung

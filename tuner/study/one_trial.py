@@ -19,9 +19,9 @@ from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
+from tuner.storage.columns import utc_now
 from tuner.storage.files import sweep, write_text
 from tuner.storage.rows import RungRow
-from tuner.storage.store import utc_now
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, early_ending, final_ending
 from tuner.trial import Rung

@@ -13,9 +13,9 @@ from tuner.mannequin import named_folder
 from tuner.space import StudyConfig, space_hash, to_yaml
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.storage import Store, StudyFolder
+from tuner.storage.columns import utc_now
 from tuner.storage.files import write_text
 from tuner.storage.rows import StudyRow
-from tuner.storage.store import utc_now
 
 _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
 """Packages whose versions are recorded with a study."""

@@ -83,7 +83,7 @@ def test_soft_pictures_of_sound_figures_are_rarely_flagged(
     values: Callable[..., np.ndarray],
 ) -> None:
     soft = values(30, seed=500, blur=0.006)
-    assert len(soft) >= 27
+    assert len(soft) >= 28
     assert (soft < 0.5).mean() <= 0.05
 
 
@@ -144,7 +144,7 @@ def test_legs_outside_the_frame_are_not_missing(
     images = rendered(15, 400, framing="half", arm_pose="hands on hips")
     scores = [limbs.score(sampled(image), evidence(image)) for image in images]
     assert not any(score.evidence.get("worst") == "missing leg" for score in scores if score.value)
-    assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 2
+    assert sum(score.evidence.get("leg_bare", 0.0) > 0 for score in scores) <= 1
 
 
 def test_an_arm_that_hangs_beside_the_body_is_long_though_it_reaches_nowhere(
@@ -192,11 +192,11 @@ def test_no_half_body_figure_is_said_to_lack_a_leg(
     rendered: Callable[..., list[Image]],
     sampled: Callable[..., Sample],
 ) -> None:
-    images = rendered(80, 410, size=size, framing="half", style=style)
+    images = rendered(150, 410, size=size, framing="half", style=style)
     samples = [sampled(image) for image in images]
     found = [limbs.score(each, Evidence(each, mannequin_detectors)) for each in samples]
     alarms = [each for each in found if each.value is not None and each.value < 0.5]
-    assert sum(each.value is not None for each in found) >= 74
+    assert sum(each.value is not None for each in found) >= 140
     assert not any(each.evidence["worst"] in limbs.LEG_FAULTS for each in alarms)
 
 

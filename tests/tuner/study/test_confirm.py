@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-import metrics
 from metrics.contract import Objective
 from tests.tuner.trained_study import (
     ASKED,
@@ -19,18 +18,14 @@ from tests.tuner.trained_study import (
     SUITE,
     as_strong,
     begun,
-    bench_of,
-    by_brightness,
     confirming,
     parts,
-    small_config,
     train_study,
 )
-from tuner.data import TrainingSet
 from tuner.errors import DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
 from tuner.export.lora import export
-from tuner.models import BaseModel, read_file
+from tuner.models import read_file
 from tuner.models.sampling import noise
 from tuner.results import read_confirmation, read_results
 from tuner.results.confirmation import candidates, chosen, finished, planned_samples
@@ -40,18 +35,6 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, planned
 from tuner.trial import Workbench
-
-
-@pytest.fixture(scope="module")
-def config(tiny_base: Path) -> StudyConfig:
-    return small_config(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def bench(base: BaseModel, training_set: TrainingSet) -> Iterator[Workbench]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "score", by_brightness)
-        yield bench_of(base, training_set)
 
 
 @pytest.fixture(scope="module")

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-import metrics
 from tests.tuner.trained_study import (
     ASKED,
     PLAN,
     begun,
-    bench_of,
-    by_brightness,
     confirming,
     parts,
-    small_config,
     train_study,
 )
-from tuner.data import TrainingSet
-from tuner.models import BaseModel, read_file
+from tuner.models import read_file
 from tuner.results.confirmation import chosen
 from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
@@ -33,18 +27,6 @@ from tuner.training import train
 from tuner.trial import Workbench
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def config(tiny_base: Path) -> StudyConfig:
-    return small_config(tiny_base)
-
-
-@pytest.fixture(scope="module")
-def bench(base: BaseModel, training_set: TrainingSet) -> Iterator[Workbench]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(metrics, "score", by_brightness)
-        yield bench_of(base, training_set)
 
 
 def test_what_dreambooth_trained_is_confirmed_from_its_own_files(

@@ -18,8 +18,7 @@ from tests.tuner.plain_trials import BLACK, SPACE, ends, new_folder, rung, sessi
 from tuner.errors import ConfigError
 from tuner.events import Event, Phase, RungScored
 from tuner.report.dashboard import add_notes
-from tuner.results import read_results
-from tuner.results.results import front, recommended
+from tuner.results.results import front, read_results, recommended
 from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.storage.rows import RungRow
