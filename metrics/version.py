@@ -35,20 +35,26 @@ def judge_version(judge: Judge) -> str:
 
 @functools.cache
 def _version(name: str, module: str) -> str:
-    packages = {"metrics", _package(module)}
+    packages = frozenset({"metrics", _package(module)})
     modules: dict[str, str] = {}
-    open_modules = [module]
+    open_modules = {module}
     while open_modules:
         current = open_modules.pop()
-        tree = ast.parse(_source(current).read_text(encoding="utf-8"))
-        content = (_stem(current), _imported_names(tree, packages), _plain(tree, packages))
-        modules[current] = repr(content)
-        imported = {other for other in _imports(tree, packages) if not _is_aside(other)}
-        open_modules += sorted(imported - modules.keys() - set(open_modules))
+        modules[current], imported = _read(current, packages)
+        open_modules |= imported - modules.keys()
     networks = sorted(part.sha256 for model in BUNDLES.values() for part in model.members.values())
     fitted = sorted(text for path in modules if (text := _coefficients(path)))
     whole = repr((name, sorted(modules.values()), networks, fitted))
     return hashlib.sha256(whole.encode()).hexdigest()[:_DIGITS]
+
+
+@functools.cache
+def _read(module: str, packages: frozenset[str]) -> tuple[str, frozenset[str]]:
+    """Return a module's code as text and the modules of `packages` that it computes with."""
+    tree = ast.parse(_source(module).read_text(encoding="utf-8"))
+    content = (_stem(module), _imported_names(tree, packages), _plain(tree, packages))
+    imported = (other for other in _imports(tree, packages) if not _is_aside(other))
+    return repr(content), frozenset(imported)
 
 
 def _package(module: str) -> str:
@@ -79,7 +85,7 @@ def _source(module: str) -> Path:
     return Path(spec.origin)
 
 
-def _imports(tree: ast.Module, packages: set[str]) -> Iterator[str]:
+def _imports(tree: ast.Module, packages: frozenset[str]) -> Iterator[str]:
     """Yield the modules of these packages that a file imports, in functions and for types too.
 
     Other packages are not looked up: to find a module, Python imports the packages above it.
@@ -96,7 +102,7 @@ def _imports(tree: ast.Module, packages: set[str]) -> Iterator[str]:
                 yield from (part for part in parts if importlib.util.find_spec(part))
 
 
-def _imported_names(tree: ast.Module, packages: set[str]) -> list[tuple[str, ...]]:
+def _imported_names(tree: ast.Module, packages: frozenset[str]) -> list[tuple[str, ...]]:
     """Return the imports from these packages: the module's own name, the name, and its alias."""
     nodes = [node for node in ast.walk(tree) if _is_own_import(node, packages)]
     pairs = [(getattr(node, "module", "") or "", alias) for node in nodes for alias in node.names]
@@ -104,13 +110,13 @@ def _imported_names(tree: ast.Module, packages: set[str]) -> list[tuple[str, ...
     return sorted(names)
 
 
-def _is_own_import(node: object, packages: set[str]) -> TypeGuard[ast.Import | ast.ImportFrom]:
+def _is_own_import(node: object, packages: frozenset[str]) -> TypeGuard[ast.Import | ast.ImportFrom]:
     if isinstance(node, ast.ImportFrom):
         return _package(node.module or "") in packages
     return isinstance(node, ast.Import) and _package(node.names[0].name) in packages
 
 
-def _plain(node: object, packages: set[str]) -> object:
+def _plain(node: object, packages: frozenset[str]) -> object:
     """Return a syntax tree as tuples, without docstrings, own imports and empty fields.
 
     `ast.dump` and `ast.unparse` give different text in different versions of Python.

@@ -26,6 +26,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
+# Databases wait for the disk at every commit, half of a test's time: tests write to memory where
+# the system has room for it. Pytest makes its temporary folders there.
+_MEMORY = Path("/dev/shm")
+if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > 4 * 2**30:
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
 # Side by side (`pytest -n`) test processes share the cores, as do the processes that they start.
 if (_several := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _several)))
@@ -39,10 +45,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(1200))
 
 
-def pytest_collection_finish() -> None:
-    """What is imported stays: the collector, which training asks for after every run, need not go
-    through the objects of all libraries each time (half a second)."""
-    gc.collect()
+@pytest.fixture(autouse=True, scope="module")
+def _imports_are_frozen() -> None:
+    """The collector, which runs after every training, skips what the tests of a module imported:
+    to go through the objects of all libraries takes it half a second each time."""
     gc.freeze()
 
 

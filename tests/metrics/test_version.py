@@ -33,6 +33,11 @@ JUDGE = Judge("own", score)
 '''
 
 
+def _forget() -> None:
+    version._version.cache_clear()
+    version._read.cache_clear()
+
+
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], str]]:
     """The version of a judge in a package of its own, written as given."""
@@ -44,12 +49,12 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
     def versioned(judge: str = JUDGE, helper: str = HELPER) -> str:
         (package / "judge.py").write_text(judge)
         (package / "helper.py").write_text(helper)
-        version._version.cache_clear()
+        _forget()
         importlib.invalidate_caches()
         return judge_version(importlib.import_module("own_judge.judge").JUDGE)
 
     yield versioned
-    version._version.cache_clear()
+    _forget()
     for name in [name for name in sys.modules if name.startswith("own_judge")]:
         del sys.modules[name]
 
@@ -91,7 +96,7 @@ def test_what_a_detector_does_is_part_of_the_version(monkeypatch: pytest.MonkeyP
     read: list[str] = []
     source = version._source
     monkeypatch.setattr(version, "_source", lambda name: read.append(name) or source(name))
-    version._version.cache_clear()
+    _forget()
     judge_version(next(judge for judge in JUDGES if judge.name == "limbs"))
     assert {"metrics.judges.limbs", "metrics.figure.figure", "metrics.detectors.mediapipe"} <= set(
         read

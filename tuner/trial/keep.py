@@ -82,7 +82,7 @@ def draw_grid(samples: Sequence[Sample]) -> Pictures.Image:
 def write_grid(samples: Sequence[Sample], path: Path) -> None:
     """Write the grid as PNG, whole or not at all."""
     with replacing(path) as temporary:
-        draw_grid(samples).save(temporary, optimize=True)
+        draw_grid(samples).save(temporary)
 
 
 def _cell_size(sample: Sample) -> tuple[int, int]:
