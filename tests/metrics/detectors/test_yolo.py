@@ -110,6 +110,7 @@ assert (PIL.Image.open, torch.save, cv2.imread, cv2.imwrite) == functions
 """
 
 
+@pytest.mark.slow
 def test_the_functions_of_other_libraries_are_put_back(yolo_folder: Path) -> None:
     # In a process of its own: ultralytics replaces them once, when it is imported.
     command = [sys.executable, "-c", _OPENED_IN_A_FRESH_PROCESS, str(yolo_folder)]

@@ -39,10 +39,10 @@ def area_under_curve(faulty: np.ndarray, sound: np.ndarray) -> float:
 
 
 def test_faulty_limbs_are_told_from_sound_ones(values: Callable[..., np.ndarray]) -> None:
-    sound = values(40, seed=100)
+    sound = values(24, seed=100)
     assert (sound < 0.5).mean() <= 0.05
     for fault in ("extra arm", "missing arm"):
-        assert area_under_curve(values(20, seed=200, limbs=fault), sound) >= 0.9, fault
+        assert area_under_curve(values(12, seed=200, limbs=fault), sound) >= 0.9, fault
 
 
 def test_the_box_of_an_arm_too_many_lies_where_it_was_drawn(

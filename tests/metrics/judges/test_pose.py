@@ -20,7 +20,7 @@ Evidences = Callable[[Image], Evidence]
 def test_sound_renders_are_read(
     evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
 ) -> None:
-    images = rendered(30, seed=1)
+    images = rendered(20, seed=1)
     values = [pose.score(sampled(image), evidence(image)).value for image in images]
     assert np.mean([value is not None and value >= 0.8 for value in values]) >= 0.96
     assert np.mean(values) >= 0.93
@@ -52,7 +52,7 @@ def test_a_figure_made_unreadable_is_read_less_than_a_sound_one(
     evidence: Evidences, sampled: Callable[..., Sample]
 ) -> None:
     rng = np.random.default_rng(4)
-    figures = [random_figure(rng) for _ in range(12)]
+    figures = [random_figure(rng) for _ in range(8)]
 
     def mean(images: list[Image]) -> float:
         found = [pose.score(sampled(image), evidence(image)).value for image in images]

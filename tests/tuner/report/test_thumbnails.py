@@ -43,11 +43,11 @@ def test_nothing_is_enlarged(tmp_path: Path) -> None:
 
 
 def test_many_pictures_get_smaller_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    paths = [saved(tmp_path / f"{number}.png") for number in range(20)]
+    paths = [saved(tmp_path / f"{number}.png") for number in range(8)]
     bytes_at_96 = len(
         module._encoded(cv2.resize(module._read(paths[0]), (96, 96), interpolation=3))
     )
-    monkeypatch.setattr(module, "MOST_BYTES", 20 * 4 / 3 * (bytes_at_96 + 1))
+    monkeypatch.setattr(module, "MOST_BYTES", 8 * 4 / 3 * (bytes_at_96 + 1))
     assert {read(small).shape[0] for small in thumbnails(paths).values()} == {96}
     monkeypatch.setattr(module, "MOST_BYTES", 1)
     assert {read(small).shape[0] for small in thumbnails(paths).values()} == {64}
