@@ -110,7 +110,9 @@ def _imported_names(tree: ast.Module, packages: frozenset[str]) -> list[tuple[st
     return sorted(names)
 
 
-def _is_own_import(node: object, packages: frozenset[str]) -> TypeGuard[ast.Import | ast.ImportFrom]:
+def _is_own_import(
+    node: object, packages: frozenset[str]
+) -> TypeGuard[ast.Import | ast.ImportFrom]:
     if isinstance(node, ast.ImportFrom):
         return _package(node.module or "") in packages
     return isinstance(node, ast.Import) and _package(node.names[0].name) in packages

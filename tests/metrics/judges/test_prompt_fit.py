@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -68,7 +69,7 @@ def test_the_own_prompt_fits_better_than_anothers(
     drawn: list[tuple[Figure, Image]], mannequin_detectors: Detectors
 ) -> None:
     own, other = [], []
-    for (figure, image), (stranger, _) in zip(drawn[:20], drawn[1:21], strict=True):
+    for (figure, image), (stranger, _) in pairwise(drawn[:21]):
         sample = Sample(prompt_of(figure), 0, image)
         words = prompt_of(replace(stranger, sex=figure.sex, framing=figure.framing))
         evidence = Evidence(sample, mannequin_detectors)  # of the picture, whatever the prompt

@@ -1,0 +1,1 @@
+from .model import export_trial as export_trial
