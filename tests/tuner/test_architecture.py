@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "cli": "report export study results worker trial judging training mannequin models space data "
     "storage",
     "report": "study results judging space storage",
-    "export": "results trial models space storage",
+    "export": "study results trial models space data storage",
     "study": "results worker trial judging mannequin models space data storage",
     "results": "space storage",
     "worker": "trial space data storage",

@@ -226,6 +226,10 @@ def export(  # noqa: PLR0913 - one argument per option
     lora_rank: Annotated[
         int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
     ] = None,
+    recipe: Annotated[
+        Literal["kohya", "ai-toolkit", "onetrainer"] | None,
+        typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
@@ -240,6 +244,14 @@ def export(  # noqa: PLR0913 - one argument per option
                 say(line)
         else:
             choice = Choice(trial, None, ())
+        if recipe is not None:
+            from tuner.export import write_recipe
+
+            written = write_recipe(folder, choice, recipe, out, force=force)
+            print(written.path)
+            for line in written.lines:
+                say(line)
+            return
         from tuner.export import export_trial
 
         report = export_trial(folder, choice, out, names, force=force, lora_rank=lora_rank)

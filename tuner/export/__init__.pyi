@@ -1,1 +1,2 @@
 from .model import export_trial as export_trial
+from .recipe import write_recipe as write_recipe

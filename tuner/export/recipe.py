@@ -1,0 +1,184 @@
+"""Write a trial's settings as the configuration of another trainer, with the pictures it reads."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import yaml
+
+from tuner.data import TrainingSet, read_folder
+from tuner.data.folder import TrainingImage
+from tuner.errors import TunerError
+from tuner.export import recipe_ai_toolkit, recipe_kohya, recipe_onetrainer
+from tuner.export.lora import last_rung
+from tuner.export.recipe_data import write_pictures
+from tuner.export.recipe_run import TrainedRun, common_notes
+from tuner.models import read_file
+from tuner.results.confirmation import Choice
+from tuner.space import StudyConfig, TrainConfig, load_study
+from tuner.space.base_name import parse_base
+from tuner.space.config import MANNEQUIN, OF_BASE, rung_steps
+from tuner.space.train_config import read_yaml
+from tuner.storage import StudyFolder, shipped
+from tuner.storage.files import write_whole
+from tuner.study.record import read_data
+
+Trainer = Literal["kohya", "ai-toolkit", "onetrainer"]
+
+SUFFIXES: dict[Trainer, tuple[str, ...]] = {
+    "kohya": (".toml",),
+    "ai-toolkit": (".yaml", ".yml"),
+    "onetrainer": (".json",),
+}
+_COMMANDS: dict[Trainer, str] = {
+    "kohya": "accelerate launch train_network.py --config_file",
+    "ai-toolkit": "python run.py",
+    "onetrainer": "python scripts/train.py --config-path",
+}
+_PRECISION = "precision: bf16, as in the trial on a GPU that has it; older GPUs need fp16"
+
+
+@dataclass(frozen=True)
+class RecipeReport:
+    """The written configuration and what to know of it, a line each."""
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+def write_recipe(
+    folder: StudyFolder, choice: Choice, trainer: Trainer, out: Path, *, force: bool = False
+) -> RecipeReport:
+    """Write the settings of the chosen trial for `trainer` to `out`, and its pictures beside it.
+
+    Beside NAME.toml and the like there are NAME_data with pictures and captions, for kohya
+    NAME_dataset.toml, for OneTrainer NAME_concepts.json and NAME.txt; the trainer writes its LoRA
+    into NAME_output. Raises TunerError if one of them exists (without `force`), for DreamBooth,
+    and for a trial without a LoRA.
+    """
+    if out.suffix not in SUFFIXES[trainer]:
+        raise TunerError(f"{out}: give a file that ends in {' or '.join(SUFFIXES[trainer])}")
+    out = out.absolute()
+    data = out.with_name(f"{out.stem}_data")
+    beside = _beside(trainer, out)
+    existing = [path for path in (out, *beside, data) if path.exists()]
+    if existing and not force:
+        raise TunerError(f"{existing[0]} exists; give another name, or --force to write over it")
+    run, lines = _trained_run(folder, choice, data)
+    notes = (*common_notes(run), *_NOTES[trainer](run), *lines, _PRECISION)
+    title = f"trial {choice.trial} of the study {folder.name}, step {run.kept_step}"
+    why = choice.why or ("chosen by --trial",)
+    known = (f"start it with: {_COMMANDS[trainer]} {out}", "what does not translate:", *notes)
+    for path, text in _texts(trainer, run, out, (title, *why, *known)).items():
+        write_whole(path, text)
+    return RecipeReport(out, (*map(str, (*beside, data)), *known))
+
+
+def _beside(trainer: Trainer, out: Path) -> tuple[Path, ...]:
+    """Return the files that are written beside `out`."""
+    if trainer == "kohya":
+        return (out.with_name(f"{out.stem}_dataset.toml"),)
+    if trainer == "onetrainer":
+        return out.with_name(f"{out.stem}_concepts.json"), out.with_suffix(".txt")
+    return ()
+
+
+_NOTES = {
+    "kohya": recipe_kohya.notes,
+    "ai-toolkit": recipe_ai_toolkit.notes,
+    "onetrainer": recipe_onetrainer.notes,
+}
+
+
+def _texts(trainer: Trainer, run: TrainedRun, out: Path, header: Sequence[str]) -> dict[Path, str]:
+    """Return the text of each file of a configuration; `header` is what a person should know."""
+    output = out.with_name(f"{out.stem}_output") / f"{out.stem}.safetensors"
+    comments = "".join(f"# {line}\n" for line in header)
+    if trainer == "kohya":
+        (dataset,) = _beside(trainer, out)
+        return {
+            out: comments + recipe_kohya.toml(recipe_kohya.settings(run, dataset, output)),
+            dataset: recipe_kohya.toml(recipe_kohya.dataset_settings(run)).lstrip(),
+        }
+    if trainer == "ai-toolkit":
+        job = recipe_ai_toolkit.settings(run, output)
+        return {out: comments + yaml.safe_dump(job, sort_keys=False, allow_unicode=True)}
+    concept_file, text = _beside(trainer, out)
+    return {
+        out: _json(recipe_onetrainer.settings(run, concept_file, output)),
+        concept_file: _json(recipe_onetrainer.concepts(run)),
+        text: "\n".join(header) + "\n",
+    }
+
+
+def _json(value: object) -> str:
+    # OneTrainer opens its files in the system's encoding.
+    return json.dumps(value, indent=4) + "\n"
+
+
+def _trained_run(
+    folder: StudyFolder, choice: Choice, data: Path
+) -> tuple[TrainedRun, tuple[str, ...]]:
+    """Write the trial's pictures to `data`; return its run, and notes about base and pictures."""
+    train = read_yaml(folder.trial(choice.trial).train_yaml)
+    if train.method != "lora":
+        raise TunerError(
+            f"trial {choice.trial} is DreamBooth; other trainers' configurations are written for "
+            "LoRAs only"
+        )
+    config = load_study(folder.study_yaml)
+    rung = last_rung(folder, choice.trial, choice.step)
+    assert rung.lora is not None
+    header = read_file(rung.lora).metadata
+    base, lines = _base(config)
+    pictures, prior = _pictures(folder, config, train)
+    own, others = write_pictures(data, pictures, prior, train)
+    left_out = len(pictures.held_out) + len(pictures.set_aside)
+    if left_out:
+        lines.append(
+            f"data: {len(pictures.images)} pictures are trained on; {len(pictures.held_out)} that "
+            f"are held out for the judges and {len(pictures.set_aside)} that cannot be used are "
+            "left out"
+        )
+    # A cosine ends with the last rung, whichever rung was the best one.
+    ends = rung_steps(train, config.budget)[-1] if train.schedule == "cosine" else rung.step
+    run = TrainedRun(
+        train,
+        base,
+        second=header.get("ss_v2") == "True",
+        velocity=header.get("modelspec.prediction_type") == "v",
+        steps=ends,
+        kept_step=rung.step,
+        pictures=own,
+        prior=others,
+        bucket_step=16 if config.base == MANNEQUIN else 64,
+    )
+    return run, tuple(lines)
+
+
+def _base(config: StudyConfig) -> tuple[str, list[str]]:
+    """Return the path or hub id of the study's base, and notes about it."""
+    if config.base == MANNEQUIN:
+        small = "base: the mannequin is for trying tuner; other trainers expect Stable Diffusion"
+        return str(shipped.BASE), [small]
+    parsed = parse_base(config.base)
+    if parsed.revision is not None and parsed.hub_id is not None:
+        return parsed.hub_id, [f"base: its revision {parsed.revision} cannot be written there"]
+    return str(parsed.path or parsed.hub_id), []
+
+
+def _pictures(
+    folder: StudyFolder, config: StudyConfig, train: TrainConfig
+) -> tuple[TrainingSet, Sequence[TrainingImage]]:
+    """Return the training set of the trial, and the regularisation pictures that it trains on."""
+    pictures = read_data(config)[train.data]
+    if train.prior_weight == 0:
+        return pictures, ()
+    if config.regularisation == OF_BASE:
+        drawn = read_folder(folder.regularisation)
+        return pictures, (*drawn.images, *drawn.held_out)
+    return pictures, pictures.regularisation.images if pictures.regularisation else ()

@@ -1,0 +1,121 @@
+"""A trial's training run as other trainers need it, and what none of them has a setting for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tuner.space import TrainConfig
+
+WEIGHT_DECAY = 0.01
+"""The weight decay of every optimizer of `tuner.training.optimizers`."""
+
+LARGEST_SEED = 2**32 - 1
+"""The largest seed that NumPy accepts, and with it every trainer."""
+
+
+@dataclass(frozen=True)
+class PictureFolder:
+    """A folder of pictures with captions, and how often each is used in an epoch."""
+
+    path: Path
+    count: int
+    repeats: int
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """The run of a trial, in the units of `tuner`: steps are optimizer steps.
+
+    `base` is a path or hub id; it is of Stable Diffusion 2 if `second`, and predicts the velocity
+    if `velocity`. The run is trained for `steps`; the file that was scored is that of step
+    `kept_step`. `pictures` are the training pictures and `prior` those of regularisation, empty
+    without prior preservation. Sides of buckets are multiples of `bucket_step` pixels.
+    """
+
+    train: TrainConfig
+    base: str
+    second: bool
+    velocity: bool
+    steps: int
+    kept_step: int
+    pictures: tuple[PictureFolder, ...]
+    prior: tuple[PictureFolder, ...] = ()
+    bucket_step: int = 64
+
+    @property
+    def text_encoder_rate(self) -> float:
+        """Learning rate of the text encoder; 0 if it is not trained."""
+        return self.train.learning_rate * self.train.text_encoder_ratio
+
+    @property
+    def fixed_tags(self) -> int:
+        """Number of tags at the start of a caption that stay in place, the alias included."""
+        return self.train.keep_first + (self.train.alias is not None)
+
+    @property
+    def accumulation(self) -> int:
+        """Batches of one optimizer step where regularisation pictures share the batches.
+
+        A step of `tuner` trains on as many batches of them as of training pictures.
+        """
+        return self.train.gradient_accumulation * (2 if self.prior else 1)
+
+    @property
+    def rate_is_shared(self) -> bool:
+        """True if UNet and text encoder are trained at one rate, or only the UNet is."""
+        return self.train.text_encoder_ratio in (0.0, 1.0)
+
+    @property
+    def area_side(self) -> int:
+        """Side in pixels of the square that has the area of the resolution."""
+        return round(math.sqrt(self.train.size[0] * self.train.size[1]))
+
+    @property
+    def is_square(self) -> bool:
+        """True if the resolution is a square."""
+        return self.train.size[0] == self.train.size[1]
+
+
+def used(folders: Sequence[PictureFolder]) -> int:
+    """Return the number of pictures of an epoch, each counted as often as it is used."""
+    return sum(folder.count * folder.repeats for folder in folders)
+
+
+def filling(count: int, batch: int, least: int = 0) -> int:
+    """Return how often an epoch of `count` pictures is repeated until it holds `least` pictures.
+
+    An epoch smaller than a batch is repeated until it fills whole batches, as `tuner` fills them;
+    trainers make the batch smaller or leave it out.
+    """
+    whole = 1 if count >= batch else math.lcm(count, batch) // count
+    return max(whole, math.ceil(least / count))
+
+
+def common_notes(run: TrainedRun) -> list[str]:
+    """Return a line for each setting that no trainer has, beginning with its key."""
+    train, notes = run.train, []
+    if train.first_captions is not None:
+        notes.append(
+            f"first_captions: captions are those of `{train.captions}` for the whole run; the "
+            f"trial used `{train.first_captions}` for the first {train.first_share:.0%} of its "
+            "steps, and no trainer changes captions in between"
+        )
+    if run.steps != run.kept_step:
+        notes.append(
+            f"steps: the trial's rate falls along a cosine over {run.steps} steps; the file that "
+            f"was scored is that of step {run.kept_step}"
+        )
+    if run.velocity:
+        notes.append(
+            "base: it predicts the velocity; if its noise schedule has zero terminal SNR, switch "
+            "that on in the trainer too"
+        )
+    if train.optimizer == "prodigy" and train.text_encoder_ratio > 0:
+        notes.append(
+            "optimizer: the trial estimates Prodigy's step size for UNet and text encoder "
+            "separately, the trainer once for both"
+        )
+    return notes
