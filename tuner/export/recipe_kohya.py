@@ -17,7 +17,6 @@ from tuner.export.recipe_run import (
     WEIGHT_DECAY,
     PictureFolder,
     TrainedRun,
-    filling,
     used,
 )
 
@@ -100,9 +99,7 @@ def dataset_settings(run: TrainedRun) -> dict[str, object]:
             "bucket_reso_steps": step,
             "bucket_no_upscale": False,
         }
-    count = used(run.pictures)
-    # The trainer uses as many regularisation pictures as training pictures in an epoch.
-    repeated = filling(count, train.batch_size, used(run.prior))
+    repeated = _repeated(used(run.pictures), used(run.prior), train.batch_size)
     own = [_subset(run, folder, folder.repeats * repeated) for folder in run.pictures]
     prior = [_subset(run, folder, folder.repeats) | {"is_reg": True} for folder in run.prior]
     return {"datasets": [dataset | {"subsets": own + prior}]}
@@ -201,6 +198,16 @@ def _subset(run: TrainedRun, folder: PictureFolder, repeats: int) -> dict[str, o
         "caption_dropout_rate": train.empty_prompt,
         "caption_tag_dropout_rate": train.tag_dropout,
     }
+
+
+def _repeated(count: int, prior: int, batch: int) -> int:
+    """Return how often an epoch repeats its `count` pictures.
+
+    Fewer pictures than a batch fill whole batches, as in the trial, where the trainer would make
+    the batch smaller. And the trainer uses as many regularisation as training pictures in an epoch.
+    """
+    whole = 1 if count >= batch else math.lcm(count, batch) // count
+    return max(whole, math.ceil(prior / count))
 
 
 def _toml_lines(table: Mapping[str, object], name: str) -> list[str]:

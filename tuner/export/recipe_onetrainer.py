@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, filling, used
+from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, used
 
 _VERSION, _CONCEPT_VERSION = 11, 2
 """Versions of the formats: a file without them is read as one of the first version."""
@@ -155,7 +155,8 @@ def notes(run: TrainedRun) -> list[str]:
 def _epoch(run: TrainedRun) -> tuple[int, list[int]]:
     """Return how often an epoch repeats the pictures, and its pictures of each prior folder."""
     count = used(run.pictures)
-    repeated = filling(count, run.train.batch_size)
+    # A batch that is not full is left out, so an epoch has at least one.
+    repeated = math.ceil(run.train.batch_size / count)
     wanted, all_prior = count * repeated, used(run.prior)
     shares = [folder.count * folder.repeats / all_prior for folder in run.prior]
     return repeated, [max(1, round(wanted * share)) for share in shares]

@@ -84,16 +84,6 @@ def used(folders: Sequence[PictureFolder]) -> int:
     return sum(folder.count * folder.repeats for folder in folders)
 
 
-def filling(count: int, batch: int, least: int = 0) -> int:
-    """Return how often an epoch of `count` pictures is repeated until it holds `least` pictures.
-
-    An epoch smaller than a batch is repeated until it fills whole batches, as `tuner` fills them;
-    trainers make the batch smaller or leave it out.
-    """
-    whole = 1 if count >= batch else math.lcm(count, batch) // count
-    return max(whole, math.ceil(least / count))
-
-
 def common_notes(run: TrainedRun) -> list[str]:
     """Return a line for each setting that no trainer has, beginning with its key."""
     train, notes = run.train, []
