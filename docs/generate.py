@@ -148,8 +148,9 @@ def command_lines(name: str, command: Any) -> list[str]:
 def values_of(parameter: Any, hint: object) -> str:
     """Return the values that an argument or option takes, in words."""
     parts = [arg for arg in typing.get_args(hint) if arg is not type(None)] or [hint]
-    if typing.get_origin(hint) is Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(hint))
+    for part in (hint, *parts):
+        if typing.get_origin(part) is Literal:
+            return ", ".join(f"`{value}`" for value in typing.get_args(part))
     if getattr(parameter, "is_flag", False):
         return "a flag"
     low, high = getattr(parameter, "min", None), getattr(parameter, "max", None)
