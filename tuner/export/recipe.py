@@ -136,6 +136,8 @@ def _trained_run(
     header = read_file(rung.lora).metadata
     base, lines = _base(config)
     pictures, prior = _pictures(folder, config, train)
+    if _is_changed(folder, train.data, pictures):
+        lines.append("data: pictures or captions were changed after the study was begun")
     own, others = write_pictures(data, pictures, prior, train)
     left_out = len(pictures.held_out) + len(pictures.set_aside)
     if left_out:
@@ -158,6 +160,14 @@ def _trained_run(
         bucket_step=16 if config.base == MANNEQUIN else 64,
     )
     return run, tuple(lines)
+
+
+def _is_changed(folder: StudyFolder, name: str | None, pictures: TrainingSet) -> bool:
+    """Return True if the header of study.yaml has another hash of the training set `name`."""
+    start = f"# data {name or 'data'}: sha256 "
+    lines = folder.study_yaml.read_text(encoding="utf-8").splitlines()
+    recorded = [line.removeprefix(start) for line in lines if line.startswith(start)]
+    return bool(recorded) and recorded != [pictures.sha256]
 
 
 def _base(config: StudyConfig) -> tuple[str, list[str]]:

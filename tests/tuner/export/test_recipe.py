@@ -170,6 +170,17 @@ def test_a_cosine_ends_where_the_trials_did(tmp_path: Path) -> None:
     assert any(line.startswith("steps:") for line in report.lines)
 
 
+def test_data_that_were_changed_after_the_study_are_reported(tmp_path: Path) -> None:
+    folder = study(tmp_path)
+    text = folder.study_yaml.read_text("utf-8")
+    for number, (sha256, is_reported) in enumerate(
+        [(read_folder(tmp_path / "data").sha256, False), ("0" * 64, True)]
+    ):
+        write_text(folder.study_yaml, f"# data data: sha256 {sha256}\n{text}")
+        report = write_recipe(folder, CHOICE, "kohya", tmp_path / f"pose{number}.toml")
+        assert any("were changed" in line for line in report.lines) is is_reported
+
+
 def test_a_base_that_predicts_the_velocity(tmp_path: Path) -> None:
     header = {"ss_v2": "True", "modelspec.prediction_type": "v"}
     folder = study(tmp_path, header)
