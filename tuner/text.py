@@ -8,12 +8,20 @@ from metrics.contract import Objective
 
 
 def show(value: object) -> str:
-    """Return `value` as written in a search-space file, cut to at most 80 characters.
+    """Return `value` as written in a search-space file, on one line of at most 80 characters."""
+    return one_line(_written(value))
+
+
+def one_line(text: str) -> str:
+    """Return text from a user on one line of at most 80 characters, without control characters.
 
     It is cut in the middle, because the end of a path says most.
     """
-    text = " ".join(_written(value).split())
-    return text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
+    text = " ".join(text.split())
+    text = text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _written(value: object) -> str:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from random import Random
+from time import thread_time
 
 from tuner.data.adults import forbidden_words
+from tuner.text import show
 
 NAMED = ("all", "gender", "gender+framing", "none")
 LISTED = ("keep", "drop")
@@ -51,6 +54,11 @@ FRAMING_TAGS = frozenset(
 )
 """Tags for how much of the person the picture shows."""
 
+_SLOW_MATCH = 0.05
+"""Processor seconds on a tag of up to 28 letters; patterns of taggers take some millionths."""
+
+_MOST_PROBES = 12
+
 _SCORED = re.compile(r"\(\s*(\S.*?)\s*:\s*\d*\.?\d+\s*\)|(\S.*?)\s*:\s*[01]?\.\d+")
 _WORDS = (
     ("1girl", re.compile(r"\b(?:woman|girl|female|lady)\b")),
@@ -60,11 +68,15 @@ _WORDS = (
 )
 
 
+class PolicyError(ValueError):
+    """A caption policy that is refused for a reason that its rule does not state."""
+
+
 def policy_text(policy: object) -> str:
     """Return the policy as text, from that text or from YAML's `{keep: [...]}` or `{drop: [...]}`.
 
-    Raises ValueError for anything else, for an invalid regular expression and for a tag that names
-    a child.
+    Raises ValueError for anything else, and its subclass PolicyError for a regular expression that
+    cannot be used and for a tag that names a child.
     """
     if isinstance(policy, str):
         if policy not in NAMED:
@@ -139,11 +151,14 @@ def drawn_caption(text: str, fixed: int, shuffle: bool, dropout: float, random: 
 def _listed(policy: str) -> tuple[str, tuple[str, ...]]:
     """Return `keep` or `drop` and its list. Raises ValueError if the text is no such policy."""
     kind, colon, listed = policy.partition(":")
-    words = json.loads(listed) if colon and kind in LISTED else None
+    try:
+        words = json.loads(listed) if colon and kind in LISTED else None
+    except RecursionError:
+        words = None
     if not words or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise ValueError("no policy")
     if kind == "keep" and forbidden_words(", ".join(words)):
-        raise ValueError("a tag names a child")
+        raise PolicyError("a tag names a child")
     if kind == "drop":
         for word in words:
             _pattern(word)
@@ -153,9 +168,31 @@ def _listed(policy: str) -> tuple[str, tuple[str, ...]]:
 @cache
 def _pattern(word: str) -> re.Pattern[str]:
     try:
-        return re.compile(word.replace("_", " "), re.IGNORECASE)
-    except re.error as error:
-        raise ValueError(f"{word!r} is no regular expression: {error}") from None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about what a later Python may read differently
+            pattern = re.compile(word.replace("_", " "), re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError, MemoryError) as error:
+        raise PolicyError(f"{show(word)} is no regular expression: {error}") from None
+    if _is_exponential(word, pattern):
+        raise PolicyError(f"{show(word)} takes too long on some tags; nest no repetitions")
+    return pattern
+
+
+def _is_exponential(word: str, pattern: re.Pattern[str]) -> bool:
+    """Return True if the time of `pattern` doubles with each letter of a tag, as with `(a+)+b`.
+
+    It is tried on growing words of one letter, for each letter of the pattern. Such a pattern would
+    take years on a tag of 60 letters, and Python cannot stop it.
+    """
+    letters = dict.fromkeys([*"a 1", *(c for c in word.casefold() if c.isalnum())])
+    for letter in list(letters)[:_MOST_PROBES]:
+        for length in range(8, 29, 2):
+            began = thread_time()
+            for end in "\n\0":  # characters that patterns of tags do not end in
+                pattern.fullmatch(letter * length + end)
+            if thread_time() - began > _SLOW_MATCH:
+                return True
+    return False
 
 
 def _kept(tags: list[str], wanted: frozenset[str]) -> str:

@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
 from metrics.contract import OBJECTIVES, SET_OBJECTIVES
 from tuner.space.parameters import Parameter, Value, extremes
+from tuner.space.problems import WORDS
 from tuner.space.recipes import Hypothesis, Recipe
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
@@ -41,7 +42,7 @@ class BudgetConfig(StrictModel):
     suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end.
     """
 
-    trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1")
+    trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1 to 100000")
     rungs: tuple[int, ...] = Field(
         strict=False, min_length=1, description="a list of ascending whole numbers from 1"
     )
@@ -117,7 +118,8 @@ class StudyConfig(StrictModel):
     )
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
-        f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}"
+        f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}",
+        json_schema_extra={WORDS: [f"mannequin:{name}" for name in shipped.DATA_VARIANTS]},
     )
     also_sample_on: tuple[_Base, ...] = Field(
         default=(), strict=False, description="a list of further bases, none of them twice"
@@ -129,7 +131,10 @@ class StudyConfig(StrictModel):
         description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm}"
     )
     objectives: tuple[str, ...] = Field(
-        default=OBJECTIVES, strict=False, description=f"a list of {', '.join(ALL_OBJECTIVES)}"
+        default=OBJECTIVES,
+        strict=False,
+        description=f"a list of {', '.join(ALL_OBJECTIVES)}, each once",
+        json_schema_extra={WORDS: [*ALL_OBJECTIVES]},
     )
     constraints: dict[str, float] = Field(
         default={}, description=f"each of {', '.join(RATES)} with its limit in [0, 1]"

@@ -7,7 +7,9 @@ Duplicate keys, tags, merge keys and files above 1 MB are refused.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -20,12 +22,12 @@ import yaml
 from tuner.errors import ConfigError
 from tuner.space.paths import absolute_paths
 from tuner.space.problems import KeyPath, Problem, dotted
-from tuner.text import show
+from tuner.text import one_line, show
 
 MAX_BYTES = 1_000_000
 _MAX_DEPTH = 20
 _MAX_ALIASES = 100
-_MAX_VALUES = 50_000
+_MAX_VALUES = 10_000
 _MAX_EXTENDS = 10
 
 _INT = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
@@ -73,7 +75,10 @@ def plain_scalar(text: str) -> str | int | float | bool | None:
         return _WORDS[text]
     if _INT.fullmatch(text):
         return int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
+    number = float(text) if _FLOAT.fullmatch(text) else math.inf
+    # A number that no float can hold stays text, which is refused as it was written.
+    lost = math.isinf(number) or (number == 0 and re.search("[1-9]", re.split("[eE]", text)[0]))
+    return text if lost else number
 
 
 @dataclass
@@ -125,8 +130,11 @@ def _refusal(text: str, place: yaml.Node | yaml.Event) -> yaml.MarkedYAMLError:
 
 def _check_events(text: str) -> None:
     """Refuse tags, many aliases and deep nesting, before nodes are built."""
-    depth = aliases = 0
+    depth = aliases = values = 0
     for event in yaml.parse(text, yaml.SafeLoader):
+        values += isinstance(event, yaml.NodeEvent)
+        if values > 2 * _MAX_VALUES:  # a key counts here too
+            raise _refusal("too many values", event)
         aliases += isinstance(event, yaml.AliasEvent)
         depth += isinstance(event, yaml.CollectionStartEvent)
         depth -= isinstance(event, yaml.CollectionEndEvent)
@@ -153,6 +161,7 @@ def parse(text: str, name: str, *, lines: bool = True) -> tuple[object, Tree]:
         mark = error.problem_mark
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark and lines else name
         message = ", ".join(part for part in (error.context, error.problem) if part)
+        message += "; indent with spaces" if r"'\t'" in message else ""
         raise ConfigError(f"{where}: {message}") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{name}: {' '.join(str(error).split())}") from None
@@ -179,7 +188,7 @@ def load_tree(path: Path, _children: tuple[Path, ...] = ()) -> Tree:
     if not isinstance(parent, str) or not parent:
         tree.problems.append(Problem(("extends",), f"found {show(parent)}, allowed: a file name"))
         return tree
-    under = load_tree(path.parent / Path(parent).expanduser(), known)
+    under = load_tree(path.parent / os.path.expanduser(parent), known)
     return overlay(under, tree)
 
 
@@ -204,6 +213,8 @@ def overlay(under: Tree, over: Tree) -> Tree:
         joined = len(path) == 1 and path not in replaced and path in origins
         if not joined:
             origins[path] = origin
+    for path in replaced:  # `--set train={rank: 8}` has an origin for `train` alone
+        origins.setdefault(path, over.origin(path))
     kept = [p for p in under.problems if not any(p.path[: len(g)] == g for g in replaced)]
     return Tree(values, origins, [*kept, *over.problems])
 
@@ -214,17 +225,19 @@ def assignment(text: str) -> Tree:
     Raises ConfigError if there is no key, no `=`, or a value that cannot be read.
     """
     key, equals, value_text = text.partition("=")
-    names = key.strip().split(".")
-    if not equals or not all(names):
-        raise ConfigError(f"--set {text}: found no key=value; allowed: e.g. --set train.rank=8")
-    value, tree = parse(value_text, f"--set {text}", lines=False)
+    names, origin = key.strip().split("."), f"--set {one_line(text)}"
+    if not equals or not all(names) or len(names) > _MAX_DEPTH:
+        raise ConfigError(f"{origin}: found no key=value; allowed: e.g. --set train.rank=8")
+    if names[0] == "extends":
+        raise ConfigError(f"{origin}: extends is read at the top of a file only; write it there")
+    value, tree = parse(value_text, origin, lines=False)
     path = tuple(names)
     tree.problems = [Problem((*path, *problem.path), problem.text) for problem in tree.problems]
     for name in reversed(names[1:]):
         value = {name: value}
     tree.values = {names[0]: value}
     absolute_paths(tree.values, Path())
-    tree.origins = {path: f"--set {text}"}
+    tree.origins = {path: origin}
     return tree
 
 
@@ -234,19 +247,22 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than 1 MB; a search space is a page of text")
-        return path.read_text("utf-8-sig")
+        text = path.read_text("utf-8-sig")
     except UnicodeDecodeError:
-        raise ConfigError(f"{path}: not UTF-8 text") from None
+        text = "\0"
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    if "\0" in text:  # UTF-16 without a mark has them in every word
+        raise ConfigError(f"{path}: not UTF-8 text; save it as UTF-8 (no UTF-16, no binary file)")
+    return text
 
 
 def _not_a_file(path: Path) -> str:
     if os.path.exists(path):
         return "is no file, allowed: a search space in YAML"
     names: Sequence[str] = []
-    if os.path.isdir(path.parent):
-        names = [each.name for each in path.parent.iterdir() if each.suffix in (".yaml", ".yml")]
+    with contextlib.suppress(OSError, ValueError):
+        names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else "`tuner init pose` copies one out"
     return f"no such file; {hint}"

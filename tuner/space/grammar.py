@@ -7,12 +7,14 @@ A range may add `log: true`, `step` or `prior: {centre, width}`; choices and ran
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import get_args
+from typing import TypeGuard, get_args
 
 from pydantic import ValidationError
 
+from tuner.data.captions import PolicyError
 from tuner.space.parameters import (
     Choices,
     Fixed,
@@ -22,14 +24,17 @@ from tuner.space.parameters import (
     Prior,
     Value,
     When,
+    exceeds_numbers,
     on_grid,
-    same,
 )
-from tuner.space.problems import KeyPath, Problem, not_allowed, unknown_key
+from tuner.space.problems import KeyPath, Problem, known_words, not_allowed, unknown_key
 from tuner.space.train_config import TrainConfig
 from tuner.text import show
 
 _PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, step, prior}"
+_OR_NULL = re.compile(r"null (\(.*?\) )?or ")
+"""The part of a key's rule that no end of a range can be."""
+
 _RANGE_KEYS = ("choices", "low", "high", "log", "step", "prior", "when")
 
 
@@ -50,6 +55,10 @@ def read_parameter(name: str, raw: object, path: KeyPath) -> tuple[Parameter | N
         parameter, problems = _choices(name, raw["choices"], (*path, "choices"))
     elif "low" in raw and "high" in raw:
         parameter, problems = _range(name, raw, path)
+    elif "low" in raw or "high" in raw:
+        missing = "high" if "low" in raw else "low"
+        rule = f"{{low, high, ...}}; key '{missing}' is missing"
+        parameter, problems = None, [not_allowed(path, dict(raw), rule)]
     else:
         parameter, problems = None, [not_allowed(path, dict(raw), _PARAMETER_RULE)]
     problems += when_problems
@@ -69,6 +78,8 @@ def _when(raw: object, path: KeyPath) -> tuple[When, list[Problem]]:
             problems.append(unknown_key((*path, name), TrainConfig.model_fields))
             continue
         wanted = values if isinstance(values, list) else [values]
+        if not wanted:
+            problems.append(not_allowed((*path, name), values, "a list of at least one value"))
         values_read = [read_value(name, value, (*path, name)) for value in wanted]
         problems += [problem for _, problem in values_read if problem is not None]
         read.append((name, tuple(value for value, _ in values_read)))
@@ -78,17 +89,17 @@ def _when(raw: object, path: KeyPath) -> tuple[When, list[Problem]]:
 def _choices(name: str, raw: object, path: KeyPath) -> tuple[Parameter | None, list[Problem]]:
     if not isinstance(raw, list) or not raw:
         return None, [not_allowed(path, raw, "a list of at least one value")]
-    read: list[Value] = []
+    read: dict[tuple[type, Value], Value] = {}  # 1, 1.0 and true are three values
     problems: list[Problem] = []
     for index, each in enumerate(raw):
         value, problem = read_value(name, each, (*path, index))
         if problem is not None:
             problems.append(problem)
-        elif any(same(value, other) for other in read):
+        elif (type(value), value) in read:
             problems.append(not_allowed((*path, index), each, "each value once"))
         else:
-            read.append(value)
-    return (None, problems) if problems else (Choices(tuple(read)), [])
+            read[type(value), value] = value
+    return (None, problems) if problems else (Choices(tuple(read.values())), [])
 
 
 def _range(
@@ -126,7 +137,7 @@ def _prior(raw: object, of: FloatRange, path: KeyPath) -> tuple[Prior | None, li
     if not isinstance(raw, Mapping) or set(raw) != set(keys):
         return None, [not_allowed(path, raw, rule)]
     numbers = [raw[key] for key in keys]
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) for n in numbers):
+    if not all(_is_number(number) for number in numbers):
         return None, [not_allowed(path, dict(raw), rule)]
     centre, width = (float(number) for number in numbers)
     least = 1.0 if of.log else 0.0
@@ -145,9 +156,15 @@ def _ends(
         if problem is None and isinstance(value, kind):
             ends.append(value)
         else:
-            rule = f"a number ({TrainConfig.model_fields[name].description})"
+            rule = re.sub(_OR_NULL, "", str(TrainConfig.model_fields[name].description))
+            below = key == "high" and bool(ends) and _is_number(raw[key]) and raw[key] <= ends[0]
+            rule += f", above low, which is {show(ends[0])}" if below else ""
             problems.append(not_allowed((*path, key), raw[key], rule))
     return ends, problems
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _checked_range(
@@ -155,15 +172,20 @@ def _checked_range(
 ) -> tuple[Parameter | None, list[Problem]]:
     low, high, log, step = wanted.low, wanted.high, wanted.log, wanted.step
     if low >= high:
-        return None, [not_allowed((*path, "low"), low, f"less than high, which is {show(high)}")]
+        hint = "swap the two" if low > high else f"for one value write {name}: {show(low)}"
+        rule = f"less than high, which is {show(high)}; {hint}"
+        return None, [not_allowed((*path, "low"), low, rule)]
     if log and low <= 0:
         return None, [not_allowed((*path, "low"), low, "more than 0 where log is true")]
     if rule := _step_rule(name, wanted, kind):
         written = step if step is None or step % 1 else int(step)
         return None, [not_allowed((*path, "step"), written, rule)]
+    read: FloatRange | IntRange = replace(wanted, low=float(low), high=float(high))
     if kind is int:
-        return IntRange(int(low), int(high), log, int(step or 1), wanted.prior), []
-    return FloatRange(float(low), float(high), log, step, wanted.prior), []
+        read = IntRange(int(low), int(high), log, int(step or 1), wanted.prior)
+    if exceeds := exceeds_numbers(read):
+        return None, [not_allowed((*path, "high"), high, exceeds)]
+    return read, []
 
 
 def _step_rule(name: str, wanted: FloatRange, kind: type[int] | type[float]) -> str | None:
@@ -187,9 +209,16 @@ def read_value(name: str, value: object, path: KeyPath) -> tuple[Value, Problem 
         return None, not_allowed(path, value, str(field.description))
     try:
         read: Value = getattr(TrainConfig.model_validate({name: value}), name)
-    except ValidationError:
-        return None, not_allowed(path, value, str(field.description))
+    except ValidationError as error:
+        rule = f"{field.description}{_reason(error)}"
+        return None, not_allowed(path, value, rule, known_words(field))
     return read, None
+
+
+def _reason(error: ValidationError) -> str:
+    """Return why a caption policy was refused, where the rule does not say it, else empty text."""
+    cause = error.errors(include_url=False)[0].get("ctx", {}).get("error")
+    return f"; {cause}" if isinstance(cause, PolicyError) else ""
 
 
 def _is_policy(name: str, raw: object) -> bool:

@@ -8,26 +8,37 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from tuner.errors import ConfigError
-from tuner.space.config import StudyConfig
+from tuner.space.config import BudgetConfig, JudgeConfig, StudyConfig
 from tuner.space.file import Tree, assignment, load_tree, overlay
 from tuner.space.parameters import Fixed
 from tuner.space.paths import data_path as data_word, model_path
 from tuner.space.problems import Problem, check_model
 from tuner.space.recipe_rules import read_recipe_keys, with_recipes
 from tuner.space.rules import (
-    grid_problems,
-    other_base_problems,
     prior_problems,
     read_constraints,
     read_prompts,
     read_starts,
     read_train,
+    sampler_problems,
     seed_problems,
-    size_problems,
 )
-from tuner.space.sizes import native_size
+from tuner.space.sizes import native_size, other_base_problems, size_problems
+from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
+
+_MOST_LINES = 50
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "budget": BudgetConfig,
+    "suite": SuiteConfig,
+    "train": TrainConfig,
+    "judges": JudgeConfig,
+}
+_TOP = ("extends", *StudyConfig.model_fields)
 
 
 def load_study(
@@ -56,8 +67,10 @@ def load_study(
     _fill_defaults(tree)
     config, problems = _build(tree)
     if config is None or problems:
-        lines = [tree.line(problem) for problem in (*tree.problems, *problems)]
-        raise ConfigError("\n".join(dict.fromkeys(lines)))
+        lines = [*dict.fromkeys(tree.line(each) for each in (*tree.problems, *problems))]
+        if len(lines) > _MOST_LINES:
+            lines[_MOST_LINES:] = [f"{path}: and {len(lines) - _MOST_LINES} more problems"]
+        raise ConfigError("\n".join(lines))
     return config
 
 
@@ -102,9 +115,29 @@ def _fill_defaults(tree: Tree) -> None:
             values.setdefault(key, native)
 
 
+def _take_misplaced(values: dict[str, object]) -> list[Problem]:
+    """Return problems: keys in a place where they mean nothing; they are taken out of `values`."""
+    problems = []
+    for key in [key for key in values if key not in StudyConfig.model_fields]:
+        homes = [name for name, model in _SECTIONS.items() if key in model.model_fields]
+        if homes:
+            del values[key]
+            problems.append(Problem((key,), f"unknown key here; it belongs in `{homes[0]}:`"))
+    for name, model in _SECTIONS.items():
+        if not isinstance(section := values.get(name), Mapping):
+            continue
+        wrong = [key for key in section if key not in model.model_fields and key in _TOP]
+        text = "unknown key here; it belongs at the top of the file"
+        problems += [Problem((name, key), text) for key in wrong]
+        values[name] = {key: value for key, value in section.items() if key not in wrong}
+    return problems
+
+
 def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     values = dict(tree.values)
-    train, problems = read_train(values.pop("train"), values.get("data"))
+    problems = _take_misplaced(values)
+    train, train_problems = read_train(values.pop("train"), values.get("data"))
+    problems += train_problems
     starts, start_problems = read_starts(values.pop("start_from", None), train)
     recipes, hypotheses, recipe_problems = read_recipe_keys(values, train, starts)
     problems += recipe_problems
@@ -114,7 +147,7 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     problems += check_model(StudyConfig, values)
     budget = values.get("budget")
     trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
-    problems += grid_problems(values.get("sampler"), train, trials, len(starts))
+    problems += sampler_problems(values.get("sampler"), train, trials, len(starts))
     problems += prior_problems(values.get("regularisation"), with_recipes(train, recipes))
     problems += size_problems(values.get("base"), train, values["suite"])
     problems += other_base_problems(values.get("also_sample_on"), values["suite"])

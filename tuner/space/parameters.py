@@ -74,6 +74,11 @@ class IntRange:
 
 Parameter = Fixed | Choices | FloatRange | IntRange
 
+_MOST_SHOWN = 20
+_LARGEST_WHOLE = 2**53
+MOST_POINTS = 10**12
+"""Values of a range with steps; Optuna's estimators divide by zero from about 10^15 on."""
+
 
 def describe(parameter: Parameter) -> str:
     """Return the values that `parameter` may take, in words for an error line."""
@@ -81,7 +86,10 @@ def describe(parameter: Parameter) -> str:
         case Fixed(value):
             return f"{show(value)} (fixed)"
         case Choices(choices):
-            return "one of " + ", ".join(show(choice) for choice in choices)
+            shown = [show(choice) for choice in choices]
+            if len(shown) > _MOST_SHOWN:
+                shown[_MOST_SHOWN - 2 : -1] = ["..."]
+            return "one of " + ", ".join(shown)
         case FloatRange(low, high, _, step):
             return f"a number from {low:g} to {high:g}" + (f" in steps of {step:g}" if step else "")
         case IntRange(low, high, _, step):
@@ -117,20 +125,49 @@ def extremes(parameter: Parameter) -> tuple[Value, ...]:
             return (low, high)
 
 
-def grid_points(parameter: Parameter) -> tuple[Value, ...] | None:
-    """Return every value that `parameter` may take; None for a range without steps."""
+def grid_size(parameter: Parameter) -> int | None:
+    """Count the values that `parameter` may take; None for a range without steps."""
+    match parameter:
+        case Fixed():
+            return 1
+        case Choices(choices):
+            return len(choices)
+        case IntRange(low, high, _, step):
+            return (high - low) // step + 1
+        case FloatRange(low, high, _, step):
+            return None if step is None else round((high - low) / step) + 1
+
+
+def grid_point(parameter: Parameter, index: int) -> Value:
+    """Return the value number `index` of those that `grid_size` counts.
+
+    The values of a range are never listed: it may have more of them than fit into memory.
+    """
     match parameter:
         case Fixed(value):
-            return (value,)
+            return value
         case Choices(choices):
-            return choices
-        case IntRange(low, high, _, step):
-            return tuple(range(low, high + 1, step))
+            return choices[index]
+        case IntRange(low, _, _, step):
+            return low + index * step
         case FloatRange(low, high, _, step):
-            if step is None:
-                return None
-            count = round((high - low) / step)
-            return (*(low + index * step for index in range(count)), high)
+            whole = 0.0 if step is None else step
+            return high if index + 1 == grid_size(parameter) else low + index * whole
+
+
+def exceeds_numbers(parameter: FloatRange | IntRange) -> str | None:
+    """Return what is allowed if a range has whole numbers or steps beyond the precision of floats.
+
+    Optuna stores every number as a float of 64 bits.
+    """
+    low, high, step = parameter.low, parameter.high, parameter.step
+    if isinstance(parameter, IntRange) and high > _LARGEST_WHOLE:
+        return f"at most {_LARGEST_WHOLE} (2^53) as the end of a range"
+    if (size := grid_size(parameter)) is not None and size > MOST_POINTS:
+        return f"at most {MOST_POINTS} (10^12) values in a range: a shorter one, or a larger step"
+    if step is not None and (low + step == low or high - step == high):
+        return "a step that changes the number it is added to"
+    return None
 
 
 def applies(parameter: Parameter, values: Mapping[str, Value]) -> bool:
@@ -155,4 +192,4 @@ def same(left: Value, right: Value) -> bool:
 def on_grid(distance: float, step: float) -> bool:
     """Return True if `distance` is a whole number of steps, except for rounding."""
     steps = distance / step
-    return math.isclose(steps, round(steps), abs_tol=1e-8)
+    return math.isfinite(steps) and math.isclose(steps, round(steps), abs_tol=1e-8)

@@ -11,9 +11,10 @@ from tuner.space.config import BudgetConfig, rung_steps
 from tuner.space.grammar import read_value
 from tuner.space.parameters import Choices, Fixed, Parameter, Value, extremes
 from tuner.space.problems import KeyPath, Problem, check_model, not_allowed, unknown_key
-from tuner.space.recipes import BASE, Hypothesis, Recipe, runs
-from tuner.space.rules import size_problem
+from tuner.space.recipes import BASE, Hypothesis, Recipe, count_runs
+from tuner.space.sizes import size_problem
 from tuner.space.train_config import NAME, NAME_RULE, TrainConfig
+from tuner.text import one_line
 
 _OWN = ("suite", "training_seeds")
 _KEYS = (*(name for name in TrainConfig.model_fields if name != "seed"), *_OWN)
@@ -120,8 +121,8 @@ def _recipe(
             problems += [] if problem is None else [problem]
     names = list(data) if isinstance(data, Mapping) else []
     if "data" in train and train["data"] not in names:
-        rule = f"one of the names in data ({', '.join(map(str, names)) or 'one folder'})"
-        problems.append(not_allowed((*path, "data"), train["data"], rule))
+        rule = f"one of the names in data ({one_line(', '.join(names)) or 'one folder'})"
+        problems.append(not_allowed((*path, "data"), train["data"], rule, names))
     rest = {key: entry[key] for key in _OWN if key in entry}
     problems += check_model(Recipe, rest, path)
     if isinstance(base, str):
@@ -168,11 +169,12 @@ def _arm_problems(
     if text == BASE and path[-1] == "against":
         return []
     if name not in recipes:
-        return [not_allowed(path, text, "the name of one of recipes, or NAME@STEP")]
+        return [not_allowed(path, text, "the name of one of recipes, or NAME@STEP", recipes)]
     steps = _steps(recipes[name], fixed, budget)
     if "@" not in text or not steps or step in map(str, steps):
         return []
-    return [not_allowed(path, text, f"{name} or one of its rungs: {', '.join(map(str, steps))}")]
+    rungs = one_line(", ".join(map(str, steps)))
+    return [not_allowed(path, text, f"{name} or one of its rungs: {rungs}")]
 
 
 def _steps(recipe: Recipe, fixed: Mapping[str, Parameter], budget: object) -> Sequence[int]:
@@ -190,7 +192,7 @@ def _with_trials(
     listed = list(range(seeds)) if type(seeds) is int and 0 < seeds <= 1000 else seeds
     if not recipes or not isinstance(budget, Mapping) or not isinstance(listed, Sequence):
         return budget, []
-    count = len(runs(recipes, [seed for seed in listed if type(seed) is int]))
+    count = count_runs(recipes, sorted(seed for seed in listed if type(seed) is int))
     trials = budget.get("trials", count)
     if isinstance(trials, int) and trials > count:
         rule = f"at most {count}, each recipe with each of its training seeds"

@@ -5,12 +5,14 @@ Plain data. A search looks for the best settings; a study of recipes tests wheth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Literal
 
 from pydantic import Field, field_validator
 
 from tuner.space.parameters import Value as Setting
+from tuner.space.problems import WORDS
 from tuner.space.sizes import SIZE_RULE, parse_size
 from tuner.space.train_config import StrictModel
 
@@ -93,7 +95,9 @@ class Hypothesis(StrictModel):
     claim: str = Field(min_length=1, description="a sentence")
     arm: str = Field(description="the name of a recipe, or NAME@STEP")
     against: str = Field(description="the name of a recipe, NAME@STEP, or base")
-    measure: str = Field(description=f"one of {', '.join(MEASURES)}")
+    measure: str = Field(
+        description=f"one of {', '.join(MEASURES)}", json_schema_extra={WORDS: [*MEASURES]}
+    )
     expected: Expected = Field(description="higher, lower, alike, not_higher, not_lower")
     least: float = Field(default=0.05, gt=0, le=1, description="a number in (0, 1]")
     decides: bool = Field(default=True, description="true, false")
@@ -117,14 +121,14 @@ def named(text: str) -> tuple[str, int | None]:
     return name, int(step) if at else None
 
 
-def runs(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> list[tuple[str, int]]:
-    """Return every recipe with every seed, seed by seed: a stopped study then has all recipes."""
-    return [
+def runs(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Yield every recipe with every seed, seed by seed: a stopped study then has all recipes."""
+    return (
         (name, seed)
         for seed in seeds
         for name, recipe in recipes.items()
         if recipe.training_seeds is None or seed < recipe.training_seeds
-    ]
+    )
 
 
 def next_run(
@@ -134,3 +138,12 @@ def next_run(
     known = {(run.get(RECIPE), run.get(TRAINING_SEED)) for run in tried}
     left = (run for run in runs(recipes, seeds) if run not in known)
     return next(({RECIPE: name, TRAINING_SEED: seed} for name, seed in left), {})
+
+
+def count_runs(recipes: Mapping[str, Recipe], seeds: Sequence[int]) -> int:
+    """Count the runs that `runs` yields, in ascending order of `seeds`, without listing them."""
+    counts = (
+        len(seeds) if recipe.training_seeds is None else bisect_left(seeds, recipe.training_seeds)
+        for recipe in recipes.values()
+    )
+    return sum(counts)

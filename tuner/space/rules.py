@@ -17,26 +17,28 @@ from tuner.space.grammar import read_parameter, read_value
 from tuner.space.parameters import (
     Choices,
     Fixed,
-    IntRange,
     Parameter,
     Value,
     contains,
     describe,
     extremes,
-    grid_points,
+    grid_size,
     is_bound,
     same,
 )
 from tuner.space.problems import KeyPath, Problem, check_model, not_allowed, unknown_key
-from tuner.space.sizes import STABLE_DIFFUSION_SIZE, native_size, parse_size
-from tuner.space.suite import SuiteConfig
+from tuner.space.suite import SuiteConfig, unknown_suite
 from tuner.space.train_config import TrainConfig
-from tuner.storage import shipped
-from tuner.text import show
+from tuner.text import one_line, show
 
 Train = dict[str, Parameter]
 
-_SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
+
+MOST_FOR_GP = 1_000_000
+"""Values of a range with steps in a study with `sampler: gp`: Optuna's makes a list of them."""
+
+_PLACEHOLDER = (Prompt("1girl"),)
+"""Prompts in place of wrong ones, so that the suite's other values are checked as well."""
 
 
 class _PromptEntry(BaseModel):
@@ -86,7 +88,7 @@ def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...]
         return (), [
             not_allowed(("start_from",), raw, "a list of starting points {parameter: value, ...}")
         ]
-    starts: list[dict[str, Value]] = []
+    starts: dict[frozenset[tuple[str, Value]], dict[str, Value]] = {}  # each once
     problems: list[Problem] = []
     for index, entry in enumerate(raw):
         path: KeyPath = ("start_from", index)
@@ -97,9 +99,9 @@ def read_starts(raw: object, train: Train) -> tuple[tuple[dict[str, Value], ...]
         for name, value in entry.items():
             problems += _start_value(start, train, (*path, name), value)
         problems += _left_out(start, train, path)
-        if start and start not in starts:
-            starts.append(start)
-    return tuple(starts), problems
+        if start:
+            starts.setdefault(frozenset(start.items()), start)
+    return tuple(starts.values()), problems
 
 
 def _left_out(start: dict[str, Value], train: Train, path: KeyPath) -> list[Problem]:
@@ -117,7 +119,11 @@ def _left_out(start: dict[str, Value], train: Train, path: KeyPath) -> list[Prob
 
 def read_prompts(suite: object) -> tuple[object, list[Problem]]:
     """Return the values of `suite:` with its prompts as Prompt; no prompt may name a child."""
-    if not isinstance(suite, Mapping) or not isinstance(entries := suite.get("prompts"), list):
+    if not isinstance(suite, Mapping):
+        return suite, []
+    if (name := unknown_suite(suite)) is not None:
+        return {**suite, "prompts": _PLACEHOLDER}, [Problem(("suite", "name"), name)]
+    if not isinstance(entries := suite.get("prompts"), list):
         return suite, []
     prompts: list[Prompt] = []
     problems: list[Problem] = []
@@ -132,8 +138,7 @@ def read_prompts(suite: object) -> tuple[object, list[Problem]]:
             problems.append(Problem((*path, "text"), text))
         else:
             prompts.append(Prompt(**_PromptEntry.model_validate(entry).model_dump()))
-    # A placeholder, so that the suite's other values are checked as well.
-    whole = tuple(prompts) if prompts or not problems else (Prompt("1girl"),)
+    whole = tuple(prompts) if prompts or not problems else _PLACEHOLDER
     return {**suite, "prompts": whole}, problems
 
 
@@ -144,22 +149,33 @@ def read_constraints(raw: object) -> tuple[object, list[Problem]]:
     if not isinstance(raw, Mapping):
         return raw, []
     problems = [unknown_key(("constraints", name), RATES) for name in raw if name not in RATES]
-    limits = {name: raw[name] for name in RATES if raw.get(name) is not None}
+    limits: dict[str, float] = {}
+    for name in RATES:
+        limit = raw.get(name)
+        if isinstance(limit, int | float) and not isinstance(limit, bool) and 0 <= limit <= 1:
+            limits[name] = float(limit)
+        elif limit is not None:
+            rule = "a limit in [0, 1], or null for none"
+            problems.append(not_allowed(("constraints", name), limit, rule))
     return limits, problems
 
 
-def grid_problems(sampler: object, train: Train, trials: object, starts: int) -> list[Problem]:
-    """Return what prevents `sampler: grid` from visiting each point of the space once."""
+def sampler_problems(sampler: object, train: Train, trials: object, starts: int) -> list[Problem]:
+    """Return what prevents a sampler from working: a grid's points, a range that is too long."""
+    if sampler == "gp":
+        long = [name for name, of in train.items() if (grid_size(of) or 0) > MOST_FOR_GP]
+        text = f"has too many values for the sampler gp, allowed: at most {MOST_FOR_GP}; use tpe"
+        return [Problem(("train", name), text) for name in long]
     if sampler != "grid":
         return []
     problems, points = [], 1
     for name, parameter in train.items():
         if is_bound(parameter):
             problems.append(Problem(("train", name, "when"), "a grid has no conditions"))
-        elif (values := grid_points(parameter)) is None:
+        elif (size := grid_size(parameter)) is None:
             problems.append(Problem(("train", name), "a grid needs choices, or a range with step"))
         else:
-            points *= len(values)
+            points *= size
     if not problems and isinstance(trials, int) and trials > points + starts:
         text = f"found {trials}, allowed: at most {points + starts}: {points} points of the grid"
         problems.append(Problem(("budget", "trials"), f"{text} and {starts} starting points"))
@@ -179,36 +195,6 @@ def prior_problems(regularisation: object, train: Train) -> list[Problem]:
     return []
 
 
-def size_problems(base: object, train: Train, suite: object) -> list[Problem]:
-    """Return problems: training and sampling sizes outside half to twice the native size."""
-    if not isinstance(base, str):
-        return []
-    sizes: list[tuple[KeyPath, Value]] = []
-    path: KeyPath = ("train", "resolution")
-    match train.get("resolution"):
-        case Fixed(value):
-            sizes.append((path, value))
-        case Choices(choices):
-            sizes += [((*path, "choices", i), value) for i, value in enumerate(choices)]
-        case IntRange(low, high):
-            sizes += [((*path, "low"), low), ((*path, "high"), high)]
-    if isinstance(suite, Mapping) and isinstance(size := suite.get("size"), int | str):
-        sizes.append((("suite", "size"), size))
-    if isinstance(suite, Mapping) and isinstance(also := suite.get("also_at"), list | tuple):
-        sizes += [(("suite", "also_at", place), other) for place, other in enumerate(also)]
-    unfit = (size_problem(where, size, base) for where, size in sizes)
-    return [problem for problem in unfit if problem is not None]
-
-
-def other_base_problems(bases: object, suite: object) -> list[Problem]:
-    """Return problems: further bases that are not made for pictures of the suite's size."""
-    if not isinstance(bases, list) or not isinstance(suite, Mapping):
-        return []
-    named = [(place, base) for place, base in enumerate(bases) if isinstance(base, str)]
-    unfit = [(place, size_problem((), suite.get("size"), base)) for place, base in named]
-    return [Problem(("also_sample_on", n), f"suite.size: {each.text}") for n, each in unfit if each]
-
-
 def seed_problems(budget: object, suite: object) -> list[Problem]:
     """Return a problem if the low rungs use more noise seeds than the suite has."""
     if not isinstance(budget, Mapping) or not isinstance(suite, Mapping):
@@ -219,30 +205,6 @@ def seed_problems(budget: object, suite: object) -> list[Problem]:
         return []
     rule = f"null (all) or a whole number from 1 to the suite's seeds, {there}"
     return [not_allowed(("budget", "low_rung_seeds"), wanted, rule)]
-
-
-def size_problem(path: KeyPath, size: Value, base: str) -> Problem | None:
-    """Return a problem if a size is outside half to twice the native size of `base`."""
-    try:
-        sides = parse_size(size)  # type: ignore[arg-type]
-    except (ValueError, TypeError):
-        return None  # reported as a wrong value already
-    native = native_size(base)
-    if _fits(sides, native):
-        return None
-    fitting = {shipped.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
-    files = [file for other, file in fitting.items() if _fits(sides, other)]
-    own = _SMALL if native <= 2 * shipped.NATIVE_SIZE else _LARGE
-    hint = f"; {files[0]} is for such sizes, {own} for such bases" if files else ""
-    return Problem(
-        path,
-        f"found {size}, allowed: {native // 2} to {native * 2} px, half to twice the native size "
-        f"of base {show(base)}{hint}",
-    )
-
-
-def _fits(sides: tuple[int, int], native: int) -> bool:
-    return all(native <= 2 * side and side <= 2 * native for side in sides)
 
 
 def _when_problems(read: Train) -> list[Problem]:
@@ -265,7 +227,7 @@ def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list
     """Return problems of `train.data`, which is set if there is only one name."""
     path: KeyPath = ("train", "data")
     names = list(data) if isinstance(data, Mapping) else []
-    rule = f"one of the names in data ({', '.join(map(str, names))})"
+    rule = f"one of the names in data ({one_line(', '.join(names))})"
     if not names:
         given = raw.get("data") is not None
         text = "data is one folder, so there is nothing to choose; write data: {name: folder, ...}"
@@ -282,7 +244,7 @@ def _data_problems(read: Train, raw: Mapping[str, object], data: object) -> list
             values = choices
         case _:
             values = ()
-    return [not_allowed(path, value, rule) for value in values if value not in names]
+    return [not_allowed(path, value, rule, names) for value in values if value not in names]
 
 
 def _start_value(
@@ -297,4 +259,4 @@ def _start_value(
     if problem is None and contains(train[name], checked):
         start[name] = checked
         return []
-    return [not_allowed(path, value, describe(train[name]))]
+    return [not_allowed(path, value, describe(train[name]), extremes(train[name]))]

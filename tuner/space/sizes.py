@@ -1,24 +1,29 @@
-"""Sizes of pictures in pixels: their notation, and the native size of a base."""
+"""Sizes of pictures in pixels: their notation, the native size of a base, and sizes too far off."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from tuner.space.parameters import Choices, Fixed, IntRange, Parameter, Value
+from tuner.space.problems import KeyPath, Problem
 from tuner.storage import shipped
+from tuner.text import show
 
 STABLE_DIFFUSION_SIZE = 512
 """Native size in pixels of Stable Diffusion 1.5, and of a base whose size is unknown."""
 
 SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
+_SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
 _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 
 
-def parse_size(size: int | str) -> tuple[int, int]:
+def parse_size(size: object) -> tuple[int, int]:
     """Return width and height in pixels of `512` or `512x768`; ValueError for anything else."""
     match = _SIZE_TEXT.fullmatch(size) if isinstance(size, str) else None
-    if isinstance(size, str) and match is None:
+    if match is None and not isinstance(size, int):
         raise ValueError(f"{size!r} is no size")
     sides = (int(match[1]), int(match[2])) if match else (int(size), int(size))
     if any(side % 8 or not 16 <= side <= 2048 for side in sides):
@@ -43,6 +48,61 @@ def native_size(base: str) -> int:
         latent = json.loads((Path(base) / "unet" / "config.json").read_text("utf-8"))
         vae = json.loads((Path(base) / "vae" / "config.json").read_text("utf-8"))
         factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
-        return int(latent["sample_size"]) * factor
-    except (OSError, ValueError, KeyError, TypeError):
+        size = int(latent["sample_size"]) * factor
+    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
         return STABLE_DIFFUSION_SIZE
+    return size if 16 <= size <= 4096 else STABLE_DIFFUSION_SIZE
+
+
+def size_problems(base: object, train: Mapping[str, Parameter], suite: object) -> list[Problem]:
+    """Return problems: training and sampling sizes outside half to twice the native size."""
+    if not isinstance(base, str):
+        return []
+    sizes: list[tuple[KeyPath, Value]] = []
+    path: KeyPath = ("train", "resolution")
+    match train.get("resolution"):
+        case Fixed(value):
+            sizes.append((path, value))
+        case Choices(choices):
+            sizes += [((*path, "choices", i), value) for i, value in enumerate(choices)]
+        case IntRange(low, high):
+            sizes += [((*path, "low"), low), ((*path, "high"), high)]
+    if isinstance(suite, Mapping) and isinstance(size := suite.get("size"), int | str):
+        sizes.append((("suite", "size"), size))
+    if isinstance(suite, Mapping) and isinstance(also := suite.get("also_at"), list | tuple):
+        sizes += [(("suite", "also_at", place), other) for place, other in enumerate(also)]
+    unfit = (size_problem(where, size, base) for where, size in sizes)
+    return [problem for problem in unfit if problem is not None]
+
+
+def other_base_problems(bases: object, suite: object) -> list[Problem]:
+    """Return problems: further bases that are not made for pictures of the suite's size."""
+    if not isinstance(bases, list) or not isinstance(suite, Mapping):
+        return []
+    named = [(place, base) for place, base in enumerate(bases) if isinstance(base, str)]
+    unfit = [(place, size_problem((), suite.get("size"), base)) for place, base in named]
+    return [Problem(("also_sample_on", n), f"suite.size: {each.text}") for n, each in unfit if each]
+
+
+def size_problem(path: KeyPath, size: Value, base: str) -> Problem | None:
+    """Return a problem if a size is outside half to twice the native size of `base`."""
+    try:
+        sides = parse_size(size)
+    except ValueError:
+        return None  # reported as a wrong value already
+    native = native_size(base)
+    if _fits(sides, native):
+        return None
+    fitting = {shipped.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
+    files = [file for other, file in fitting.items() if _fits(sides, other)]
+    own = _SMALL if native <= 2 * shipped.NATIVE_SIZE else _LARGE
+    hint = f"; {files[0]} is for such sizes, {own} for such bases" if files else ""
+    return Problem(
+        path,
+        f"found {size}, allowed: {native // 2} to {native * 2} px, half to twice the native size "
+        f"of base {show(base)}{hint}",
+    )
+
+
+def _fits(sides: tuple[int, int], native: int) -> bool:
+    return all(native <= 2 * side and side <= 2 * native for side in sides)

@@ -71,6 +71,14 @@ so that one suite serves every base."""
 SUITES: Mapping[str, tuple[Prompt, ...]] = {"persons": PERSONS}
 
 
+def unknown_suite(suite: Mapping[str, object]) -> str | None:
+    """Return a sentence if `suite` has no prompts of its own and its name is no shipped suite's."""
+    name = suite.get("name", "persons")
+    if "prompts" in suite or not isinstance(name, str) or name in SUITES:
+        return None
+    return f"no shipped suite {show(name)} (known: {', '.join(SUITES)}); give it prompts"
+
+
 class SuiteConfig(StrictModel):
     """Prompts, noise seeds and sampling settings with which every trial is sampled.
 
@@ -103,11 +111,11 @@ class SuiteConfig(StrictModel):
     def _shipped_prompts(cls, data: object) -> object:
         if not isinstance(data, Mapping) or "prompts" in data:
             return data
+        if (problem := unknown_suite(data)) is not None:
+            raise ValueError(problem)
         name = data.get("name", "persons")
-        if name not in SUITES:
-            known = ", ".join(SUITES)
-            raise ValueError(f"no shipped suite {show(name)} (known: {known}); give it prompts")
-        return {**data, "prompts": SUITES[name]}
+        # A name that is no text is reported as a problem of the name.
+        return {**data, "prompts": SUITES[name if isinstance(name, str) else "persons"]}
 
     @field_validator("size")
     @classmethod
@@ -134,6 +142,11 @@ class SuiteConfig(StrictModel):
         return tuple((prompt, seed) for prompt in self.prompts for seed in seeds)
 
     @property
+    def samples(self) -> int:
+        """Number of samples: prompts x seeds."""
+        return len(self.prompts) * self.seeds
+
+    @property
     def first_seed(self) -> int:
         """First noise seed of each prompt; 0 except in a fresh suite."""
         return self._first_seed
@@ -154,4 +167,4 @@ class SuiteConfig(StrictModel):
     def places(self, seeds: int | None = None) -> list[int]:
         """Return the places in `cells` of each prompt's first `seeds` seeds (None: all)."""
         kept = self.seeds if seeds is None else seeds
-        return [place for place in range(len(self.cells())) if place % self.seeds < kept]
+        return [place for place in range(self.samples) if place % self.seeds < kept]

@@ -15,8 +15,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from tuner.data import forbidden_words
-from tuner.data.captions import POLICY_RULE, policy_text
+from tuner.data.captions import NAMED, POLICY_RULE, policy_text
 from tuner.errors import ConfigError
+from tuner.space.problems import WORDS
 from tuner.space.sizes import SIZE_RULE, parse_size
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -43,9 +44,13 @@ class TrainConfig(StrictModel):
 
     method: Literal["lora", "dreambooth"] = Field(default="lora", description="lora, dreambooth")
     data: str | None = Field(default=None, description="the name of one of the folders in data")
-    captions: str = Field(default="all", description=POLICY_RULE)
+    captions: str = Field(
+        default="all", description=POLICY_RULE, json_schema_extra={WORDS: [*NAMED]}
+    )
     first_captions: str | None = Field(
-        default=None, description=f"null (no first stage) or {POLICY_RULE}"
+        default=None,
+        description=f"null (no first stage) or {POLICY_RULE}",
+        json_schema_extra={WORDS: [*NAMED]},
     )
     first_share: float = Field(default=0.5, ge=0, le=1, description=_SHARE)
     shuffle_tags: bool = Field(default=False, description=_YES_NO)
@@ -72,7 +77,9 @@ class TrainConfig(StrictModel):
     learning_rate: float = Field(default=5e-4, gt=0, le=1, description="a number in (0, 1]")
     text_encoder_ratio: float = Field(default=0.0, ge=0, le=1, description=_SHARE)
     schedule: Schedule = Field(default="constant", description="constant, cosine")
-    warmup_steps: int = Field(default=0, ge=0, le=100_000, description="a whole number from 0")
+    warmup_steps: int = Field(
+        default=0, ge=0, le=100_000, description="a whole number from 0 to 100000"
+    )
     resolution: int | str = Field(default=64, description=SIZE_RULE)
     buckets: bool = Field(default=False, description=_YES_NO)
     empty_prompt: float = Field(default=0.1, ge=0, le=1, description=_SHARE)

@@ -84,7 +84,7 @@ def _space_line(config: StudyConfig) -> str:
         f"study {config.study}: {config.budget.trials} trials scored at steps "
         f"{', '.join(map(str, config.budget.rungs))}; {plan}; suite "
         f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
-        f"{len(suite.cells())} samples"
+        f"{suite.samples} samples"
     )
 
 

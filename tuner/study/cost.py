@@ -185,7 +185,7 @@ def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
 
 def _suite(config: StudyConfig, cost: UnitCost, native: int) -> tuple[float, float]:
     """Return seconds and bytes of sampling and scoring the suite once, its grid included."""
-    cells = len(config.suite.cells())
+    cells = config.suite.samples
     pixels = _area(config.suite.size)
     seconds = config.suite.steps * pixels / native**2 * cost.sample + cost.score
     return cells * seconds, 2 * cells * pixels * cost.png
@@ -207,7 +207,7 @@ def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:
 
 def _fresh_suites(config: StudyConfig) -> float:
     """Return the fresh samples of one LoRA, in runs of the suite."""
-    return max(1.0, FEWEST_SAMPLES / len(config.suite.cells()))
+    return max(1.0, FEWEST_SAMPLES / config.suite.samples)
 
 
 def _numbers(config: StudyConfig, name: str) -> list[float]:

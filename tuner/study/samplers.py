@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Iterable, Mapping
+from random import Random
 
 import numpy as np
 import optuna
@@ -16,11 +17,22 @@ from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler
 from scipy import stats
 
 from tuner.space import StudyConfig
-from tuner.space.parameters import Fixed, FloatRange, IntRange, Prior, Value, grid_points, is_bound
+from tuner.space.parameters import (
+    Fixed,
+    FloatRange,
+    IntRange,
+    Prior,
+    Value,
+    grid_point,
+    grid_size,
+    is_bound,
+)
 from tuner.space.recipes import next_run
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
+_LARGEST_ORDER = 1_000_000
+"""Points of a grid whose whole order is made: 8 MB. It is more than the trials of any study."""
 
 
 def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
@@ -89,12 +101,27 @@ def chosen_values(
 def _grid_point(config: StudyConfig, index: int) -> dict[str, Value]:
     """Return point `index` of the grid in a random order fixed by the study's seed; it wraps."""
     searched = {k: v for k, v in config.train.items() if not isinstance(v, Fixed)}
-    axes = [grid_points(parameter) or () for parameter in searched.values()]
-    shape = [len(axis) for axis in axes]
-    order = np.random.default_rng(config.seed).permutation(math.prod(shape))
-    places = np.unravel_index(order[index % len(order)], shape)
-    values = (axis[int(place)] for axis, place in zip(axes, places, strict=True))
-    return dict(zip(searched, values, strict=True))
+    sizes = {name: grid_size(parameter) or 1 for name, parameter in searched.items()}
+    place = _place_in_order(config.seed, index, math.prod(sizes.values()))
+    values: dict[str, Value] = {}
+    for name, parameter in reversed(searched.items()):  # the last parameter changes fastest
+        place, own = divmod(place, sizes[name])
+        values[name] = grid_point(parameter, own)
+    return {name: values[name] for name in searched}
+
+
+def _place_in_order(seed: int, index: int, points: int) -> int:
+    """Return entry `index` of a random order of the numbers from 0 to `points` - 1; it wraps.
+
+    The order of a large grid is drawn as far as it is needed, instead of being made as a whole.
+    """
+    if points <= _LARGEST_ORDER:
+        return int(np.random.default_rng(seed).permutation(points)[index % points])
+    drawn: dict[int, None] = {}
+    numbers = Random(seed)
+    while len(drawn) <= max(index, 0):
+        drawn[numbers.randrange(points)] = None
+    return next(reversed(drawn))
 
 
 def _from_prior(

@@ -33,7 +33,7 @@ _kept: WeakKeyDictionary[BaseModel, dict[tuple[SuiteConfig, str], list[Image]]] 
 
 def cells(suite: SuiteConfig) -> list[int]:
     """Return the cells that are also drawn with the alias, evenly over prompts and seeds."""
-    total = len(suite.cells())
+    total = suite.samples
     count = min(MAX_CELLS, total // 3)
     return [index * total // count for index in range(count)]
 

@@ -14,6 +14,8 @@ from tuner.space.parameters import (
     contains,
     describe,
     extremes,
+    grid_point,
+    grid_size,
 )
 from tuner.text import show
 
@@ -54,3 +56,34 @@ def test_values_are_shown_as_a_file_writes_them() -> None:
     assert show({"a": [1, None, True, "x"]}) == "{a: [1, null, true, 'x']}"
     assert show("two\nlines") == "'two lines'"
     assert len(show("x" * 500)) == 80
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        (Fixed(8), [8]),
+        (Choices((None, "a", 1)), [None, "a", 1]),
+        (IntRange(1, 9, step=4), [1, 5, 9]),
+        (FloatRange(0.1, 0.7, step=0.2), [0.1, 0.1 + 0.2, 0.1 + 0.4, 0.7]),
+    ],
+)
+def test_the_values_of_a_grid(parameter: Parameter, values: list[Value]) -> None:
+    assert [grid_point(parameter, n) for n in range(grid_size(parameter) or 0)] == values
+
+
+def test_a_range_without_steps_has_no_grid() -> None:
+    assert grid_size(FloatRange(0.0, 1.0)) is None
+
+
+def test_long_ranges_are_never_listed() -> None:
+    long = IntRange(0, 10**18)
+    assert grid_size(long) == 10**18 + 1
+    assert grid_point(long, 10**17) == 10**17
+    fine = FloatRange(0.0, 1.0, step=1e-12)
+    assert grid_size(fine) == 10**12 + 1
+    assert grid_point(fine, 10**12) == 1.0
+
+
+def test_long_lists_are_cut_in_error_lines() -> None:
+    text = describe(Choices(tuple(range(5000))))
+    assert text.endswith("17, ..., 4999")

@@ -12,7 +12,7 @@ from tuner.errors import ConfigError
 from tuner.results.run_measures import run_measures
 from tuner.space import StudyConfig, load_study, space_hash, to_yaml
 from tuner.space.load import recipe_train
-from tuner.space.recipes import MEASURES, runs
+from tuner.space.recipes import MEASURES, count_runs, runs
 from tuner.space.templates import shipped_spaces
 from tuner.storage import Store, StudyFolder
 from tuner.study.cost import estimate
@@ -69,10 +69,11 @@ def test_a_recipe_with_an_alias_is_sampled_with_it_unless_it_says_no(tmp_path: P
 def test_runs_go_seed_by_seed_and_a_recipe_may_have_fewer(tmp_path: Path) -> None:
     config = read(tmp_path)
     expected = [("one", 0), ("two", 0), ("once", 0), ("one", 1), ("two", 1)]
-    assert runs(config.recipes, config.training_seeds) == expected
+    assert list(runs(config.recipes, config.training_seeds)) == expected
+    assert count_runs(config.recipes, config.training_seeds) == len(expected)
     assert config.budget.trials == 5
     part = read(tmp_path, SPACE.replace("training_seeds: 2", "training_seeds: [1, 4]"))
-    assert runs(part.recipes, part.training_seeds) == [
+    assert list(runs(part.recipes, part.training_seeds)) == [
         (n, s) for s in (1, 4) for n in ("one", "two")
     ]
 

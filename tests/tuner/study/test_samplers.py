@@ -79,6 +79,27 @@ train:
     assert len({(one["rank"], round(float(one["empty_prompt"]), 6)) for one in points}) == 12  # type: ignore[arg-type]
 
 
+def test_a_grid_that_cannot_be_listed_is_drawn_point_by_point(tmp_path: Path) -> None:
+    text = "objectives: [pose]\nsampler: grid\ntrain:\n  seed: {low: 0, high: 999999999}\n"
+    config = config_of(tmp_path, text + "  empty_prompt: {low: 0, high: 1, step: 1e-9}\n")
+    points = [chosen_values(config, 0, number) for number in range(20)]
+    assert points == [chosen_values(config, 0, number) for number in range(20)]
+    assert len({point["seed"] for point in points}) == 20
+    assert all(0 <= int(point["seed"]) < 10**9 for point in points)  # type: ignore[arg-type]
+    other = chosen_values(config.model_copy(update={"seed": 1}), 0, 0)
+    assert other != points[0]
+
+
+def test_the_order_of_a_grid_stays_as_it_was(tmp_path: Path) -> None:
+    text = "objectives: [pose]\nsampler: grid\ntrain:\n  rank: {choices: [4, 8, 16]}\n"
+    config = config_of(tmp_path, text + "  batch_size: {low: 2, high: 8, step: 2}\n", trials=12)
+    order = np.random.default_rng(config.seed).permutation(12)
+    expected = [
+        {"rank": [4, 8, 16][place // 4], "batch_size": 2 + 2 * (place % 4)} for place in order
+    ]
+    assert [chosen_values(config, 0, number) for number in range(12)] == expected
+
+
 def test_a_condition_leaves_a_parameter_to_those_that_ask_for_it(tmp_path: Path) -> None:
     text = """
 objectives: [pose, gender]
