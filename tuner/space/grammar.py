@@ -157,9 +157,10 @@ def _ends(
             ends.append(value)
         else:
             rule = re.sub(_OR_NULL, "", str(TrainConfig.model_fields[name].description))
-            below = key == "high" and bool(ends) and _is_number(raw[key]) and raw[key] <= ends[0]
-            rule += f", above low, which is {show(ends[0])}" if below else ""
-            problems.append(not_allowed((*path, key), raw[key], rule))
+            wrong = raw[key]
+            if key == "high" and ends and _is_number(wrong) and wrong <= ends[0]:
+                rule += f", above low, which is {show(ends[0])}"
+            problems.append(not_allowed((*path, key), wrong, rule))
     return ends, problems
 
 
@@ -173,8 +174,8 @@ def _checked_range(
     low, high, log, step = wanted.low, wanted.high, wanted.log, wanted.step
     if low >= high:
         hint = "swap the two" if low > high else f"for one value write {name}: {show(low)}"
-        rule = f"less than high, which is {show(high)}; {hint}"
-        return None, [not_allowed((*path, "low"), low, rule)]
+        below = f"less than high, which is {show(high)}; {hint}"
+        return None, [not_allowed((*path, "low"), low, below)]
     if log and low <= 0:
         return None, [not_allowed((*path, "low"), low, "more than 0 where log is true")]
     if rule := _step_rule(name, wanted, kind):

@@ -23,9 +23,12 @@ _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 def parse_size(size: object) -> tuple[int, int]:
     """Return width and height in pixels of `512` or `512x768`; ValueError for anything else."""
     match = _SIZE_TEXT.fullmatch(size) if isinstance(size, str) else None
-    if match is None and not isinstance(size, int):
+    if match is not None:
+        sides = int(match[1]), int(match[2])
+    elif isinstance(size, int):
+        sides = size, size
+    else:
         raise ValueError(f"{size!r} is no size")
-    sides = (int(match[1]), int(match[2])) if match else (int(size), int(size))
     if any(side % 8 or not 16 <= side <= 2048 for side in sides):
         raise ValueError(f"{size} is no size")
     return sides
