@@ -76,6 +76,8 @@ def unknown_suite(suite: Mapping[str, object]) -> str | None:
     name = suite.get("name", "persons")
     if "prompts" in suite or not isinstance(name, str) or name in SUITES:
         return None
+    if not NAME.fullmatch(name):
+        return None  # reported as a problem of the name
     return f"no shipped suite {show(name)} (known: {', '.join(SUITES)}); give it prompts"
 
 
@@ -113,9 +115,7 @@ class SuiteConfig(StrictModel):
             return data
         if (problem := unknown_suite(data)) is not None:
             raise ValueError(problem)
-        name = data.get("name", "persons")
-        # A name that is no text is reported as a problem of the name.
-        return {**data, "prompts": SUITES[name if isinstance(name, str) else "persons"]}
+        return {**data, "prompts": SUITES.get(str(data.get("name")), PERSONS)}
 
     @field_validator("size")
     @classmethod
