@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
+
 from metrics.contract import JudgeSettings
+from tuner.errors import MissingModelError
 from tuner.space import StudyConfig
 from tuner.space.config import MANNEQUIN
 from tuner.storage import shipped
+
+CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
+"""The files of a folder with an open_clip model."""
 
 _DIGITS = 12
 
@@ -30,6 +37,26 @@ def judge_settings(
         sex_margin=shipped.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
         copy_model=str(shipped.CLIP) if copy_model == MANNEQUIN else copy_model,
     )
+
+
+def refuse_broken(model: str | None) -> None:
+    """Raise MissingModelError if `model` is a folder of open_clip whose files are damaged.
+
+    open_clip itself fails on them in ways that no judge catches. A folder that lacks a file, and
+    everything else that `model` may be, is left to the judges.
+    """
+    config, weights = (Path(model or "", name) for name in (CONFIG_FILE, WEIGHTS_FILE))
+    if not model or not config.is_file() or not weights.is_file():
+        return
+    try:
+        json.loads(config.read_text("utf-8"))
+        with safe_open(weights, "np"):
+            pass
+    except (OSError, ValueError, RecursionError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise MissingModelError(
+            f"open_clip model {model} is damaged ({reason}); fetch it again"
+        ) from None
 
 
 def mannequin_judges(weights: Path = shipped.WEIGHTS) -> JudgeSettings:

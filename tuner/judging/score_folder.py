@@ -31,7 +31,7 @@ from tuner.data.picture_file import (
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError, MissingModelError
 from tuner.judging.image_prompt import prompts_of
-from tuner.judging.models import judge_settings
+from tuner.judging.models import judge_settings, refuse_broken
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -115,6 +115,7 @@ def open_judges(
     """
     default = JudgeSettings().gender_model if needs_gender else None
     settings = judge_settings(gender_model or default, person_model)
+    refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
         try:

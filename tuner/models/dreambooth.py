@@ -20,6 +20,7 @@ from tuner.errors import TunerError
 from tuner.models.base import BaseModel
 from tuner.space import TrainConfig
 from tuner.storage import replacing
+from tuner.text import show
 
 _CONTENTS_KEY, _CONTENTS = "tuner.contents", "weights"
 """The metadata that marks a file of whole weights."""
@@ -78,7 +79,7 @@ def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     for key, value in tensors.items():
         part, _, name = key.partition(".")
         if part not in _PARTS or not name:
-            raise WeightsError(f"{path}: key {key!r} belongs to no part of a Stable Diffusion")
+            raise WeightsError(f"{path}: key {show(key)} belongs to no part of a Stable Diffusion")
         parts.setdefault(part, {})[name] = value
     return parts
 

@@ -21,7 +21,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from tuner.errors import TunerError
+from tuner.models.metadata import adapter_settings
 from tuner.storage import replacing
+from tuner.text import show
 
 Component = Literal["unet", "text_encoder"]
 COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
@@ -204,7 +206,8 @@ def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
 def _by_module(
     path: Path, tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str]
 ) -> dict[str, dict[str, torch.Tensor]]:
-    adapter = json.loads(metadata.get(_PEFT_METADATA, "{}"))
+    if (adapter := adapter_settings(metadata.get(_PEFT_METADATA, "{}"))) is None:
+        raise LoraFileError(f"{path.name}: {_PEFT_METADATA} in its header is no JSON of settings")
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         if kohya := _KOHYA_KEY.fullmatch(key):
@@ -219,7 +222,7 @@ def _by_module(
                 parts["alpha"] = torch.tensor(alpha)
         else:
             raise LoraFileError(
-                f"{path.name}: key {key!r} is no LoRA of a Stable Diffusion 1.x or 2.x "
+                f"{path.name}: key {show(key)} is no LoRA of a Stable Diffusion 1.x or 2.x "
                 "(expected lora_unet_... or lora_te_... with lora_down, lora_up and alpha)"
             )
     if not halves:

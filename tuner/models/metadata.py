@@ -7,6 +7,7 @@ set are left out: they reveal who is in the pictures.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from tuner import __version__
@@ -68,7 +69,16 @@ def clip_skip_in(metadata: Mapping[str, str]) -> int:
     kohya's key has it, or None for the last layer; a file without the key means the last too.
     """
     text = metadata.get("ss_clip_skip", "")
-    return int(text) if text.isdecimal() and int(text) > 0 else 1
+    return int(text) if text.isdecimal() and len(text) <= 2 and int(text) > 0 else 1
+
+
+def adapter_settings(text: str) -> Mapping[str, object] | None:
+    """Return PEFT's settings, which diffusers writes into a header as JSON; None if unreadable."""
+    try:
+        settings = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return settings if isinstance(settings, dict) else None
 
 
 def base_name(base: BaseModel) -> str:

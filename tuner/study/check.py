@@ -17,7 +17,7 @@ from metrics.detectors.models import BUNDLES, available
 from tuner.data import TrainingSet, read_folder
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.judging.models import judge_settings
+from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
 from tuner.models.checkpoint import read_checkpoint
 from tuner.space import StudyConfig
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
@@ -29,7 +29,7 @@ from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, duration
 
-_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
+_CLIP_FILES = (CONFIG_FILE, WEIGHTS_FILE)
 _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
 
@@ -140,6 +140,8 @@ def _judge_line(config: StudyConfig) -> str:
     copied = judge_settings(None, None, config.judges.copy_model).copy_model
     if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
         raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
+    for opened in (place, copied):
+        refuse_broken(opened)
     to_fetch = [name for name in BUNDLES if available(name) is None]
     later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
     return f"judges: gender by {model}; MediaPipe models: {later}"

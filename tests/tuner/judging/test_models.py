@@ -2,7 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuner.judging.models import study_judges
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from tuner.errors import MissingModelError
+from tuner.judging.models import refuse_broken, study_judges
 from tuner.space import load_study
 from tuner.storage import shipped
 
@@ -15,3 +20,28 @@ def test_a_study_on_the_mannequin_has_its_judges_and_the_threshold_that_it_names
     assert (plain.gender_model, plain.traits) == (str(shipped.CLIP), shipped.CLIP_TRAITS)
     assert plain.person_model == str(shipped.YOLO)
     assert (plain.sex_threshold, moved.sex_threshold) == (None, 0.7)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("open_clip_config.json", b"{"),
+        ("open_clip_config.json", b"[" * 100_000),
+        ("open_clip_model.safetensors", b""),
+        ("open_clip_model.safetensors", b"\xff" * 64),
+    ],
+)
+def test_a_damaged_model_is_refused_before_open_clip_reads_it(
+    tmp_path: Path, name: str, content: bytes
+) -> None:
+    (tmp_path / "open_clip_config.json").write_text("{}")
+    save_file({"a": np.zeros(1, np.float32)}, tmp_path / "open_clip_model.safetensors")
+    refuse_broken(str(tmp_path))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(MissingModelError, match="is damaged"):
+        refuse_broken(str(tmp_path))
+
+
+@pytest.mark.parametrize("model", [None, "ViT-L-14/openai", "/nowhere"])
+def test_other_models_are_left_to_the_judges(model: str | None) -> None:
+    refuse_broken(model)

@@ -19,6 +19,7 @@ from tuner.models.lora_file import (
     write_file,
     write_peft_file,
 )
+from tuner.models.metadata import clip_skip_in
 
 NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 DOTTED = {NAME: "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"}
@@ -147,3 +148,21 @@ def test_merging_needs_every_module_and_its_shape(base: BaseModel) -> None:
         merge(stranger, {"unet": base.pipeline.unet})
     with pytest.raises(LoraFileError, match="another base"):
         merge(a_lora(width=320), {"unet": base.pipeline.unet})
+
+
+@pytest.mark.parametrize("settings", ["", "{", "[]", "null", "[" * 100_000])
+def test_settings_of_peft_that_are_no_settings_are_refused(tmp_path: Path, settings: str) -> None:
+    path = tmp_path / "x.safetensors"
+    name = DOTTED[NAME]
+    tensors = {
+        f"{name}.lora_A.weight": torch.ones(2, 64),
+        f"{name}.lora_B.weight": torch.ones(64, 2),
+    }
+    save_file(tensors, path, {"lora_adapter_metadata": settings})
+    with pytest.raises(LoraFileError, match="is no JSON of settings"):
+        read_file(path)
+
+
+@pytest.mark.parametrize(("text", "layer"), [("2", 2), ("None", 1), ("0", 1), ("9" * 5000, 1)])
+def test_a_clip_skip_that_is_no_layer_is_the_last(text: str, layer: int) -> None:
+    assert clip_skip_in({"ss_clip_skip": text}) == layer
