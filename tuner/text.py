@@ -18,7 +18,11 @@ def one_line(text: str) -> str:
     It is cut in the middle, because the end of a path says most.
     """
     text = " ".join(text.split())
-    text = text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}"
+    return printable(text if len(text) <= 80 else f"{text[:38]}...{text[-39:]}")
+
+
+def printable(text: str) -> str:
+    """Return text with characters that a terminal would act on, or cannot show, as escapes."""
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

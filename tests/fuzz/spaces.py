@@ -197,7 +197,7 @@ def checked(path: Path, set_values: list[str]) -> str:
         lines = said.getvalue().splitlines()
         if not lines or not all(line.startswith("error: ") for line in lines):
             raise SilentlyWrong(f"no error line: {said.getvalue()[:500]}") from None
-        long = [line for line in lines if len(line) > 900 or not line.isprintable()]
+        long = [line for line in lines if len(line) > 4000 or not line.isprintable()]
         if long or "allowed: None" in said.getvalue():
             raise SilentlyWrong(f"an unclear line: {long or lines}"[:1500]) from None
         return "refused"

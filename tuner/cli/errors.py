@@ -11,6 +11,7 @@ import typer
 from metrics.detectors.models import ModelUnavailableError
 from tuner.errors import DiskError, MissingModelError, Terminated, TunerError
 from tuner.terminal import say
+from tuner.text import printable
 
 
 @contextlib.contextmanager
@@ -39,5 +40,5 @@ def user_errors() -> Iterator[None]:
 
 def _exit_with(error: TunerError) -> typer.Exit:
     for line in str(error).splitlines():
-        say(f"error: {line}")
+        say(f"error: {printable(line)}")
     return typer.Exit(error.exit_code)

@@ -176,7 +176,7 @@ def load_tree(path: Path, _children: tuple[Path, ...] = ()) -> Tree:
     if known[-1] in _children or len(known) > _MAX_EXTENDS:
         chain = " -> ".join(each.name for each in known)
         raise ConfigError(f"{_children[-1]}: extends goes in a circle or too deep: {chain}")
-    value, tree = parse(_read(path), str(path))
+    value, tree = parse(_read(path, f"{_children[-1]}: extends " if _children else ""), str(path))
     if not isinstance(value, dict):
         what = "is empty" if value is None else f"holds {show(value)}"
         raise ConfigError(f"{path}: {what}, allowed: keys and values (study, base, data, ...)")
@@ -241,9 +241,9 @@ def assignment(text: str) -> Tree:
     return tree
 
 
-def _read(path: Path) -> str:
+def _read(path: Path, named_by: str) -> str:
     if not os.path.isfile(path):
-        raise ConfigError(f"{path}: {_not_a_file(path)}")
+        raise ConfigError(f"{named_by}{one_line(str(path))}: {_not_a_file(path)}")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than 1 MB; a search space is a page of text")

@@ -14,7 +14,7 @@ from typing import TypeGuard, get_args
 
 from pydantic import ValidationError
 
-from tuner.data.captions import PolicyError
+from tuner.data.captions import LISTED, PolicyError
 from tuner.space.parameters import (
     Choices,
     Fixed,
@@ -35,7 +35,8 @@ _PARAMETER_RULE = "a value, {choices: [...]}, or for numbers {low, high, log, st
 _OR_NULL = re.compile(r"null (\(.*?\) )?or ")
 """The part of a key's rule that no end of a range can be."""
 
-_RANGE_KEYS = ("choices", "low", "high", "log", "step", "prior", "when")
+_POLICIES = ("captions", "first_captions")
+_RANGE_KEYS: tuple[str, ...] = ("choices", "low", "high", "log", "step", "prior", "when")
 
 
 def read_parameter(name: str, raw: object, path: KeyPath) -> tuple[Parameter | None, list[Problem]]:
@@ -46,6 +47,7 @@ def read_parameter(name: str, raw: object, path: KeyPath) -> tuple[Parameter | N
         value, problem = read_value(name, raw, path)
         return (Fixed(value), []) if problem is None else (None, [problem])
     known = ("choices", "when") if "choices" in raw else _RANGE_KEYS
+    known += LISTED if name in _POLICIES and "choices" not in raw else ()
     unknown = [unknown_key((*path, key), known) for key in raw if key not in known]
     if unknown:
         return None, unknown
@@ -224,5 +226,4 @@ def _reason(error: ValidationError) -> str:
 
 def _is_policy(name: str, raw: object) -> bool:
     """Return True for the one kind of value that has keys: `{keep: [...]}`, `{drop: [...]}`."""
-    named = name in ("captions", "first_captions")
-    return named and isinstance(raw, Mapping) and bool({"keep", "drop"} & set(raw))
+    return name in _POLICIES and isinstance(raw, Mapping) and any(key in raw for key in LISTED)

@@ -56,6 +56,7 @@ def test_values_are_shown_as_a_file_writes_them() -> None:
     assert show({"a": [1, None, True, "x"]}) == "{a: [1, null, true, 'x']}"
     assert show("two\nlines") == "'two lines'"
     assert len(show("x" * 500)) == 80
+    assert show("a\x1b[1m\udcff\u202e") == r"'a\x1b[1m\udcff\u202e'"
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,8 @@ WRONG = [
     (f"train: {{captions: {{drop: ['{'(' * 500}a{')' * 500}']}}}}", "is no regular expression: m"),
     (f"train: {{captions: 'drop: {'[' * 9999}'}}", "train.captions: found 'drop: [[["),
     ("train: {captions: {drop: ['(a+)+b']}}", "'(a+)+b' takes too long on some tags"),
+    ("train: {captions: {kep: [1girl]}}", "train.captions.kep: unknown key; did you mean 'keep'?"),
+    ("extends: pose.yml", "x.yaml: extends "),
     ("objectives: [pose, gendr]", "did you mean 'gender'?"),
     ("sampler: rndom", "did you mean 'random'?"),
     ("rank: 8", "x.yaml:5: rank: unknown key here; it belongs in `train:`"),
