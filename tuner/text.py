@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 
 from metrics.contract import Objective
+
+_JOINERS = "\u200c\u200d"
+"""Part of words in Persian and of emoji."""
 
 
 def show(value: object) -> str:
@@ -25,7 +29,12 @@ def printable(text: str) -> str:
     """Return text with characters that a terminal would act on, or cannot show, as escapes."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(
+        letter
+        if letter.isprintable() or letter in _JOINERS or unicodedata.category(letter) == "Zs"
+        else letter.encode("unicode_escape").decode()
+        for letter in text
+    )
 
 
 def _written(value: object) -> str:

@@ -27,6 +27,7 @@ from tuner.space.write import plain_values
 from tuner.study import check_study
 from tuner.study.samplers import chosen_values, sampler_of
 from tuner.study.suggest import suggest
+from tuner.text import printable
 
 OWN = """
 study: own
@@ -197,7 +198,7 @@ def checked(path: Path, set_values: list[str]) -> str:
         lines = said.getvalue().splitlines()
         if not lines or not all(line.startswith("error: ") for line in lines):
             raise SilentlyWrong(f"no error line: {said.getvalue()[:500]}") from None
-        long = [line for line in lines if len(line) > 4000 or not line.isprintable()]
+        long = [line for line in lines if len(line) > 4000 or line != printable(line)]
         if long or "allowed: None" in said.getvalue():
             raise SilentlyWrong(f"an unclear line: {long or lines}"[:1500]) from None
         return "refused"

@@ -17,7 +17,7 @@ from tuner.space.parameters import (
     grid_point,
     grid_size,
 )
-from tuner.text import show
+from tuner.text import printable, show
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,7 @@ def test_values_are_shown_as_a_file_writes_them() -> None:
     assert show({"a": [1, None, True, "x"]}) == "{a: [1, null, true, 'x']}"
     assert show("two\nlines") == "'two lines'"
     assert len(show("x" * 500)) == 80
+    assert printable("写\u3000真\xa0\u200d") == "写\u3000真\xa0\u200d"
     assert show("a\x1b[1m\udcff\u202e") == r"'a\x1b[1m\udcff\u202e'"
 
 
