@@ -16,6 +16,8 @@ from tuner.storage.files import replacing
 Tensors = dict[str, torch.Tensor]
 
 _FORMAT = "1"
+_CONTENT = "content"
+"""The digest of the tensors, in a file's metadata: a damaged file must not be trained on."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,18 @@ class TensorCache:
             tensors = {name: value.detach().cpu().contiguous() for name, value in make().items()}
             with replacing(file) as temporary:
                 # Not save_file, whose errors do not say that the disk is full.
-                temporary.write_bytes(save(tensors, {"key": key}))
+                temporary.write_bytes(save(tensors, {"key": key, _CONTENT: _digest(tensors)}))
         return tensors
 
 
 def weights_digest(network: torch.nn.Module) -> str:
     """Return the SHA-256 digest of a network's weights: their names, types, shapes and values."""
+    return _digest(network.state_dict())
+
+
+def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     whole = hashlib.sha256()
-    for name, weights in sorted(network.state_dict().items()):
+    for name, weights in sorted(tensors.items()):
         whole.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
         whole.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return whole.hexdigest()
@@ -61,6 +67,7 @@ def _read(file: Path, key: str) -> Tensors | None:
             if (kept.metadata() or {}).get("key") != key:
                 return None
             # Copied, because the file's memory alignment changes the last bits of sums.
-            return {name: kept.get_tensor(name).clone() for name in kept.keys()}  # noqa: SIM118
-    except (OSError, SafetensorError):
+            tensors = {name: kept.get_tensor(name).clone() for name in kept.keys()}  # noqa: SIM118
+            return tensors if kept.metadata().get(_CONTENT) == _digest(tensors) else None
+    except (OSError, RuntimeError, SafetensorError):
         return None

@@ -31,6 +31,8 @@ from tuner.space.recipes import next_run
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
+_WIDEST = 1000.0
+"""Largest width of a prior, in lengths of its range, for which its draws are not rounded off."""
 _LARGEST_ORDER = 1_000_000
 """Points of a grid whose whole order is made: 8 MB. It is more than the trials of any study."""
 
@@ -130,6 +132,7 @@ def _from_prior(
     low, high, step = range_.low, range_.high, range_.step
     into, back = (math.log, math.exp) if range_.log else (float, float)
     width = math.log(prior.width) if range_.log else prior.width
+    width = min(width, _WIDEST * (into(high) - into(low)))
     centre = into(prior.centre)
     ends = (into(low) - centre) / width, (into(high) - centre) / width
     value = back(stats.truncnorm.rvs(*ends, loc=centre, scale=width, random_state=random))

@@ -107,7 +107,7 @@ def test_other_captions_pictures_sizes_and_weights_are_others(
     assert made(other, training_set) == {"vae"}
 
 
-@pytest.mark.parametrize("harm", ["cut", "other key", "no file of that kind"])
+@pytest.mark.parametrize("harm", ["cut", "bits", "names", "other key", "no file"])
 def test_a_file_that_is_not_what_it_should_be_is_made_again(harm: str, tmp_path: Path) -> None:
     tensor_cache = TensorCache(tmp_path, {"vae": "digest"})
     calls: list[int] = []
@@ -120,6 +120,10 @@ def test_a_file_that_is_not_what_it_should_be_is_made_again(harm: str, tmp_path:
     (file,) = tmp_path.iterdir()
     if harm == "cut":
         file.write_bytes(file.read_bytes()[:-4])
+    elif harm == "bits":
+        file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    elif harm == "names":
+        file.write_bytes(file.read_bytes().replace(b'"mean"', b'"maen"'))
     elif harm == "other key":
         tensor_cache.tensors("vae", [2], make)
         (second,) = set(tmp_path.iterdir()) - {file}
