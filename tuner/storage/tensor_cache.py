@@ -57,7 +57,7 @@ def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
     whole = hashlib.sha256()
     for name, weights in sorted(tensors.items()):
         whole.update(f"{name} {weights.dtype} {tuple(weights.shape)}".encode())
-        whole.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+        whole.update(weights.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
     return whole.hexdigest()
 
 
