@@ -2,7 +2,7 @@
 
 The grammar is smaller than YAML's, to avoid its surprises: a plain word is a whole number, a
 decimal number (`1e-4` too), true, false, null, or text; `no`, `on` and `12:30` are text.
-Duplicate keys, tags, merge keys and files above 1 MB are refused.
+Duplicate keys, tags, merge keys, files above 1 MB and more than 10,000 values are refused.
 """
 
 from __future__ import annotations
