@@ -220,7 +220,7 @@ def export(  # noqa: PLR0913 - one argument per option
     names: Annotated[
         Literal["kohya", "diffusers"],
         typer.Option(
-            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers."
+            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers alone."
         ),
     ] = "kohya",
     lora_rank: Annotated[
@@ -229,6 +229,10 @@ def export(  # noqa: PLR0913 - one argument per option
     recipe: Annotated[
         Literal["kohya", "ai-toolkit", "onetrainer"] | None,
         typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
+    ] = None,
+    dora_for: Annotated[
+        Literal["comfyui"] | None,
+        typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     studies: Studies = DEFAULT_STUDIES,
@@ -254,7 +258,9 @@ def export(  # noqa: PLR0913 - one argument per option
             return
         from tuner.export import export_trial
 
-        report = export_trial(folder, choice, out, names, force=force, lora_rank=lora_rank)
+        report = export_trial(
+            folder, choice, out, names, force=force, lora_rank=lora_rank, dora_for=dora_for
+        )
         print(report.path)
         for line in report.lines:
             say(line)

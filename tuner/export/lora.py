@@ -11,12 +11,20 @@ import contextlib
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from metrics.contract import Image, Objective
+from metrics.contract import Image
 from tuner.errors import TunerError
+from tuner.export.dora import DORA_FOR, for_comfyui, in_comfyui, is_dora, notes as dora_notes
+from tuner.export.header import (
+    confirmed_metadata,
+    file_metadata,
+    lora_hashes,
+    only_kohya,
+    started_metadata,
+    title_metadata,
+)
 from tuner.export.verify import MOST_DIFFERENCE, difference, quiet, stored_cells
 from tuner.models import BaseModel, load_base, read_file
 from tuner.models.adapter import models
@@ -24,26 +32,26 @@ from tuner.models.lora_file import (
     LoraFile,
     layers,
     merge,
-    payload_sha256,
+    write_diffusers_file,
     write_file,
-    write_peft_file,
 )
-from tuner.models.metadata import base_name, training_metadata
+from tuner.models.metadata import base_name
 from tuner.results.confirmation import Choice
-from tuner.space import StudyConfig, SuiteConfig, TrainConfig, load_study
+from tuner.space import SuiteConfig, load_study
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.rows import RungRow
 
 Names = Literal["kohya", "diffusers"]
-"""Naming of a file's tensors: kohya's, or that of diffusers and PEFT."""
+"""Naming of a file's tensors: kohya's or diffusers'."""
 
-_DORA_NOTES = (
-    "a DoRA: ComfyUI and Forge normalise it by other lengths and A1111 along the inputs, so they "
-    "draw it differently, and diffusers ignores its scales; with --format diffusers, diffusers "
-    "draws it as it was scored",
+DoraFor = Literal["comfyui"]
+"""Program that a DoRA's scales are made for."""
+
+DIFFUSERS_NOTE = (
+    "the names of diffusers are for diffusers only: ComfyUI leaves out the attention of the UNet, "
+    "A1111 the text encoder; --format kohya is for them"
 )
-_KINDS = {"lora": "LoRA for", "dreambooth": "DreamBooth of"}
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,8 @@ class ExportReport:
     `modules` is the number of layers that the file changes; the base has all of them. The
     differences are the largest of any channel, in [0, 1], between the study's samples of `cells`
     cells and the same cells drawn with the file, loaded by diffusers and merged by hand; None if
-    the study's samples are gone.
+    the study's samples are gone, or the file is not for diffusers. `by_hand` says how it was
+    merged.
     """
 
     path: Path
@@ -62,24 +71,29 @@ class ExportReport:
     diffusers_difference: float | None
     merged_difference: float | None
     notes: tuple[str, ...] = ()
+    by_hand: str = "merged by hand"
 
     @property
     def lines(self) -> tuple[str, ...]:
         """The report in words, a line each."""
         checked = f"{self.modules} of {self.modules} modules are in the base, all values finite"
-        if self.diffusers_difference is None:
+        ways = {
+            "loaded by diffusers": self.diffusers_difference,
+            self.by_hand: self.merged_difference,
+        }
+        apart = [f"{most:.4f} {how}" for how, most in ways.items() if most is not None]
+        if not apart:
             gone = "not compared with the study's samples: they are gone"
             return (checked, gone, *self.notes)
         return (
             checked,
             f"{self.cells} samples drawn anew differ from the study's by at most "
-            f"{self.diffusers_difference:.4f} loaded by diffusers, "
-            f"{self.merged_difference:.4f} merged by hand (allowed {MOST_DIFFERENCE:.4f})",
+            f"{', '.join(apart)} (allowed {MOST_DIFFERENCE:.4f})",
             *self.notes,
         )
 
 
-def export(
+def export(  # noqa: PLR0913 - one argument per option
     folder: StudyFolder,
     trial: int,
     out: Path,
@@ -87,13 +101,15 @@ def export(
     *,
     force: bool = False,
     choice: Choice | None = None,
+    dora_for: DoraFor | None = None,
 ) -> ExportReport:
     """Write the LoRA of `trial`'s last rung, or of the rung of `choice`, to `out` and check it.
 
     The confirmed numbers of `choice` replace the study's own numbers in the metadata. `names` are
-    kohya's (ComfyUI, A1111, Forge, and also diffusers) or those of diffusers and PEFT. Raises
-    TunerError if `out` exists (without `force`) or the trial has no rung, ExportError if the file
-    does not draw the study's samples again; `out` is then unchanged.
+    kohya's (ComfyUI, A1111, Forge, and also diffusers) or those of diffusers. `dora_for` changes
+    the scales of a DoRA so that they are right in that program. Raises TunerError if `out` exists
+    (without `force`) or the trial has no rung, ExportError if the file does not draw the study's
+    samples again; `out` is then unchanged.
     """
     if out.suffix != ".safetensors":
         raise TunerError(f"{out} must end in .safetensors")
@@ -104,16 +120,36 @@ def export(
     train = read_yaml(folder.trial(trial).train_yaml)
     assert rung.lora is not None
     lora = read_file(rung.lora)
+    _refuse_dora_for(lora, trial, names, dora_for)
     base = load_base(config.base)
     base.clip_skip = train.clip_skip
-    metadata = file_metadata(base, config, train, rung)
-    metadata |= confirmed_metadata(choice)
-    metadata |= {"ss_output_name": out.stem, "modelspec.title": out.stem}
+    metadata = file_metadata(base, config, train, rung) | title_metadata(out.stem)
+    metadata |= confirmed_metadata(choice) | started_metadata(folder, trial)
+    notes = _notes(lora, base, names, dora_for)
+    if is_dora(lora) and names == "kohya":
+        metadata["modelspec.usage_hint"] = notes[0]
+    if dora_for is not None:
+        lora = for_comfyui(lora, base)
+        metadata[DORA_FOR] = f"{dora_for}, base {base_name(base)}"
     with replacing(out) as temporary:
         write_lora(temporary, replace(lora, metadata=metadata), base, names)
         report = _check(temporary, base, config.suite, stored_cells(folder, rung, config.base))
-    notes = _DORA_NOTES if names == "kohya" and _is_dora(lora) else ()
     return replace(report, path=out, notes=notes)
+
+
+def _refuse_dora_for(lora: LoraFile, trial: int, names: Names, dora_for: DoraFor | None) -> None:
+    if dora_for is not None and not is_dora(lora):
+        raise TunerError(f"trial {trial} is no DoRA; drop --dora-for")
+    if dora_for is not None and names != "kohya":
+        raise TunerError(f"{dora_for} reads kohya's names; give --dora-for or --format {names}")
+
+
+def _notes(
+    lora: LoraFile, base: BaseModel, names: Names, dora_for: DoraFor | None
+) -> tuple[str, ...]:
+    if names == "diffusers":
+        return (DIFFUSERS_NOTE,)
+    return dora_notes(lora, base, dora_for) if is_dora(lora) else ()
 
 
 def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungRow:
@@ -136,61 +172,29 @@ def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungR
     return rungs[-1]
 
 
-def file_metadata(
-    base: BaseModel, config: StudyConfig, train: TrainConfig, rung: RungRow
-) -> dict[str, str]:
-    """Return the metadata of a rung's file: its training, its study and its scores."""
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    metadata = training_metadata(base, train, rung.step) | {
-        "modelspec.date": now,
-        "modelspec.description": (
-            f"{_KINDS[train.method]} {base_name(base)}, trial {rung.trial} of the study "
-            f"{config.study}"
-        ),
-        "tuner.study": config.study,
-        "tuner.trial": str(rung.trial),
-    }
-    for name, objective in rung.objectives.items():
-        metadata[f"tuner.{name}"] = _number(objective)
-    if train.alias is not None:
-        metadata["modelspec.trigger_phrase"] = train.alias
-    return metadata
-
-
-def confirmed_metadata(choice: Choice | None) -> dict[str, str]:
-    """Return the confirmed numbers and the reasons as metadata, or "no" if unconfirmed."""
-    if choice is None or choice.winner is None:
-        return {"tuner.confirmed": "no"}
-    metadata = {"tuner.confirmed": "; ".join(choice.why)}
-    for name, objective in choice.winner.objectives.items():
-        metadata[f"tuner.{name}"] = _number(objective)
-    return metadata
-
-
-def _number(objective: Objective) -> str:
-    return f"{objective.value:.4f} [{objective.low:.4f}, {objective.high:.4f}]"
-
-
 def write_lora(path: Path, lora: LoraFile, base: BaseModel, names: Names) -> None:
-    """Write the LoRA; a second pass puts the tensors' hash into the header."""
+    """Write the LoRA twice: its hashes are computed from the first file, as kohya's trainer does.
+
+    They are in the header of the second file.
+    """
     dotted = _dotted(base)
-    metadata = dict(lora.metadata)
+    metadata = only_kohya(lora.metadata)
     for _ in range(2):
         if names == "kohya":
             write_file(path, replace(lora, metadata=metadata))
         else:
-            write_peft_file(path, replace(lora, metadata=metadata), dotted)
-        sha256 = payload_sha256(path)
-        metadata |= {"modelspec.hash_sha256": f"0x{sha256}", "sshs_model_hash": sha256}
-
-
-def _is_dora(lora: LoraFile) -> bool:
-    return any(module.magnitude is not None for module in lora.modules.values())
+            write_diffusers_file(path, replace(lora, metadata=metadata), dotted)
+        metadata = {**lora.metadata, **lora_hashes(path)}
 
 
 def _dotted(base: BaseModel) -> dict[str, str]:
+    """Return diffusers' name of every layer, by kohya's.
+
+    transformers 5.6 dropped the level `text_model.`; diffusers reads it with every version.
+    """
+    starts = {"unet": "unet.", "text_encoder": "text_encoder.text_model."}
     return {
-        kohya: f"{component}.{name}"
+        kohya: starts[component] + name.removeprefix("text_model.")
         for component, model in models(base).items()
         for kohya, name in layers(component, model).items()
     }
@@ -199,12 +203,12 @@ def _dotted(base: BaseModel) -> dict[str, str]:
 @contextlib.contextmanager
 def _for_diffusers(path: Path, lora: LoraFile, base: BaseModel) -> Iterator[Path]:
     """Yield the file, or for a DoRA a copy in diffusers' names, which keeps its scales there."""
-    if not _is_dora(lora):
+    if not is_dora(lora):
         yield path
         return
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "dora.safetensors"
-        write_peft_file(copy, lora, _dotted(base))
+        write_diffusers_file(copy, lora, _dotted(base))
         yield copy
 
 
@@ -213,13 +217,18 @@ def _check(
 ) -> ExportReport:
     """Draw the cells of `stored` with the file loaded in both ways; this changes `base`."""
     lora = read_file(path)
-    by_diffusers, by_hand = None, None
-    with quiet(), _for_diffusers(path, lora, base) as readable:
-        base.pipeline.load_lora_weights(str(readable), use_safetensors=True)
+    in_program = DORA_FOR in lora.metadata
+    by_diffusers, by_hand, how = None, None, "merged by hand"
+    if in_program:
+        how = "merged as ComfyUI computes"
+        merge(lora, models(base), in_comfyui)
+    else:
+        with quiet(), _for_diffusers(path, lora, base) as readable:
+            base.pipeline.load_lora_weights(str(readable), use_safetensors=True)
+        if stored:
+            by_diffusers = difference(base, suite, stored, "loaded by diffusers")
+        base.pipeline.unload_lora_weights()
+        merge(lora, models(base))
     if stored:
-        by_diffusers = difference(base, suite, stored, "loaded by diffusers")
-    base.pipeline.unload_lora_weights()
-    merge(lora, models(base))
-    if stored:
-        by_hand = difference(base, suite, stored, "merged by hand")
-    return ExportReport(path, len(lora.modules), len(stored), by_diffusers, by_hand)
+        by_hand = difference(base, suite, stored, how)
+    return ExportReport(path, len(lora.modules), len(stored), by_diffusers, by_hand, by_hand=how)

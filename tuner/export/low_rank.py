@@ -2,24 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 
+from tuner.models import BaseModel, adapter
+from tuner.models.dreambooth import WeightsError
 from tuner.models.lora_file import Component, LoraFile, LoraModule, kohya_name
 
+_LAYERS = "attention+feed_forward+convolutions"
 _OVERSAMPLING, _ITERATIONS = 16, 4
 """Oversampling and power iterations of the random projection (Halko et al. 2011, section 4), which
 is used for speed on SD1.5's layers."""
 
-Layers = Mapping[Component, Mapping[str, torch.Tensor]]
-"""The weights (out, in, ...) of the layers of each component, by dotted name."""
+Change = tuple[Component, str, torch.Tensor]
+"""The component, the dotted name and the change (out, in, ...) of the weight of one layer."""
+
+
+def changes(base: BaseModel, weights: Path) -> Iterator[Change]:
+    """Yield the change from the base to the trained `weights` of each layer that a LoRA can change.
+
+    One layer is in memory at a time. Raises WeightsError for a file that is broken or of another
+    base.
+    """
+    try:
+        with safe_open(weights, framework="pt") as opened:
+            names = set(opened.keys())
+            for component, model in adapter.models(base).items():
+                for name in adapter.targets(model, component, _LAYERS):
+                    if (key := f"{component}.{name}.weight") not in names:
+                        continue
+                    before = model.get_submodule(name).weight
+                    assert isinstance(before, torch.Tensor)
+                    after = opened.get_tensor(key)
+                    if after.shape != before.shape:
+                        raise WeightsError(
+                            f"{weights.name}: {key} has the shape {tuple(after.shape)}, base "
+                            f"{base.name} has {tuple(before.shape)}: it was trained on another base"
+                        )
+                    yield component, name, after.float() - before.detach().float().cpu()
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{weights} is no whole file of trained weights: {error}") from error
 
 
 def extracted(
-    before: Layers, after: Layers, rank: int, metadata: Mapping[str, str]
+    changed: Iterable[Change], rank: int, metadata: Mapping[str, str]
 ) -> tuple[LoraFile, float]:
-    """Return the LoRA of `rank` that is nearest to the change from `before` to `after`.
+    """Return the LoRA of `rank` that is nearest to the changes.
 
     Each layer's change is cut to its largest singular values (Eckart & Young 1936; as kohya's
     `extract_lora_from_models.py`); layers that did not change are left out. The second value is the
@@ -28,19 +59,17 @@ def extracted(
     """
     modules: dict[str, LoraModule] = {}
     held, whole = 0.0, 0.0
-    for component, layers in after.items():
-        for name, weight in layers.items():
-            change = weight.float() - before[component][name].float()
-            if not change.any():
-                continue
-            up, down = _halves(change.flatten(1), min(rank, *change.flatten(1).shape))
-            whole += float(change.square().sum())
-            held += float((up @ down).square().sum())
-            shape = (down.shape[0], *change.shape[1:])
-            column = (*up.shape, *[1] * (change.ndim - 2))
-            modules[kohya_name(component, name)] = LoraModule(
-                down.reshape(shape), up.reshape(column), float(down.shape[0])
-            )
+    for component, name, change in changed:
+        if not change.any():
+            continue
+        up, down = _halves(change.flatten(1), min(rank, *change.flatten(1).shape))
+        whole += float(change.square().sum())
+        held += float((up @ down).square().sum())
+        shape = (down.shape[0], *change.shape[1:])
+        column = (*up.shape, *[1] * (change.ndim - 2))
+        modules[kohya_name(component, name)] = LoraModule(
+            down.reshape(shape), up.reshape(column), float(down.shape[0])
+        )
     return LoraFile(modules, metadata), held / whole if whole else float("nan")
 
 

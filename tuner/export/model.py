@@ -7,38 +7,51 @@ the study's samples again.
 
 from __future__ import annotations
 
-import json
 import shutil
+import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
 
+from metrics.contract import Image
 from tuner.errors import TunerError
+from tuner.export.folder import write_configuration, write_folder
+from tuner.export.header import (
+    confirmed_metadata,
+    file_metadata,
+    put_hash,
+    room_for_hash,
+    started_metadata,
+    title_metadata,
+)
 from tuner.export.lora import (
+    DIFFUSERS_NOTE,
+    DoraFor,
     ExportReport,
     Names,
-    confirmed_metadata,
     export,
-    file_metadata,
     last_rung,
     write_lora,
 )
-from tuner.export.low_rank import extracted
+from tuner.export.low_rank import changes, extracted
 from tuner.export.single_file import write_single_file
 from tuner.export.verify import difference, quiet, stored_cells
-from tuner.models import BaseModel, adapter, dreambooth, load_base
-from tuner.models.lora_file import Component
+from tuner.models import BaseModel, dreambooth, load_base
+from tuner.models.metadata import network_arguments
 from tuner.results.confirmation import Choice
-from tuner.space import load_study
-from tuner.space.config import MANNEQUIN
+from tuner.space import SuiteConfig, load_study
 from tuner.space.train_config import read_yaml
-from tuner.storage import StudyFolder, replacing, shipped
-from tuner.storage.files import write_text
+from tuner.storage import StudyFolder, replacing
 from tuner.text import byte_size
 
-_LAYERS = "attention+feed_forward+convolutions"
+_NO_CHECKER: dict[str, object] = {
+    "safety_checker": None,
+    "feature_extractor": None,
+    "requires_safety_checker": False,
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +62,7 @@ class ModelReport:
     lines: tuple[str, ...]
 
 
-def export_trial(
+def export_trial(  # noqa: PLR0913 - one argument per option
     folder: StudyFolder,
     choice: Choice,
     out: Path,
@@ -57,21 +70,24 @@ def export_trial(
     *,
     force: bool = False,
     lora_rank: int | None = None,
+    dora_for: DoraFor | None = None,
 ) -> ExportReport | ModelReport:
     """Write the chosen trial's LoRA or whole model to `out` and check it.
 
-    A LoRA is written as one file in the naming `names`. DreamBooth's model is written as one file
-    if `out` ends in .safetensors, else as a folder; with `lora_rank` as a LoRA of that rank, which
-    is not compared with the samples. Raises TunerError if `out` exists (without `force`) or the
-    trial has no rung, ExportError if the result does not draw the study's samples again; `out` is
-    then unchanged.
+    A LoRA is written as one file in the naming `names`, a DoRA with the scales that the program
+    `dora_for` needs. DreamBooth's model is written as one file if `out` ends in .safetensors, else
+    as a folder; with `lora_rank` as a LoRA of that rank, which is not compared with the samples.
+    Raises TunerError if `out` exists (without `force`) or the trial has no rung, ExportError if the
+    result does not draw the study's samples again; `out` is then unchanged.
     """
     trial = choice.trial
     train = read_yaml(folder.trial(trial).train_yaml)
     if train.method == "lora":
         if lora_rank is not None:
             raise TunerError(f"trial {trial} is a LoRA of rank {train.rank}; drop --lora-rank")
-        return export(folder, trial, out, names, force=force, choice=choice)
+        return export(folder, trial, out, names, force=force, choice=choice, dora_for=dora_for)
+    if dora_for is not None:
+        raise TunerError(f"trial {trial} is no DoRA; drop --dora-for")
     if out.suffix not in ("", ".safetensors") or (lora_rank and not out.suffix):
         raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
     if out.exists() and not force:
@@ -81,20 +97,31 @@ def export_trial(
     assert rung.lora is not None
     base = load_base(config.base, device="cpu")
     base.clip_skip = train.clip_skip
-    metadata = file_metadata(base, config, train, rung) | {"modelspec.title": out.stem}
-    metadata |= confirmed_metadata(choice)
+    metadata = file_metadata(base, config, train, rung) | title_metadata(out.stem)
+    metadata |= confirmed_metadata(choice) | started_metadata(folder, trial)
     stored = stored_cells(folder, rung, config.base)
     if lora_rank is not None:
         return _as_lora(base, rung.lora, out, names, lora_rank, metadata)
     dreambooth.put_on(base, rung.lora)
+    return _as_whole(base, out, metadata, config.suite, stored)
+
+
+def _as_whole(
+    base: BaseModel,
+    out: Path,
+    metadata: dict[str, str],
+    suite: SuiteConfig,
+    stored: Mapping[int, Image],
+) -> ModelReport:
+    with quiet():  # diffusers warns that some parts must stay float32, without naming any
+        base.pipeline.to(torch.float16)
     write = _as_folder if not out.suffix else _as_file
     part = out.with_name(f".{out.stem}.part{out.suffix}")
     try:
         read_back = write(base, part, metadata)
         lines = [f"the whole model, {byte_size(_size(part))} in float16"]
         if stored:
-            read_back.clip_skip = train.clip_skip
-            apart = difference(read_back, config.suite, stored, "read back by diffusers")
+            apart = difference(read_back, suite, stored, "read back by diffusers")
             lines.append(f"{len(stored)} samples drawn anew differ by at most {apart:.4f}")
         _put(part, out)
     finally:
@@ -103,67 +130,46 @@ def export_trial(
 
 
 def _as_file(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel:
-    write_single_file(path, base.pipeline, metadata)
-    source = str(shipped.BASE) if base.name == MANNEQUIN else base.name
-    parts: dict[str, object] = {
-        "safety_checker": None,
-        "feature_extractor": None,
-        "requires_safety_checker": False,
-    }
-    if not Path(source).is_file():  # diffusers knows a checkpoint file's architecture by its keys
-        parts["config"] = source
-    pipeline = StableDiffusionPipeline.from_single_file(str(path), local_files_only=True, **parts)
+    write_single_file(path, base.pipeline, metadata | room_for_hash())
+    put_hash(path)
+    # Without a configuration diffusers would fetch one from the hub.
+    with tempfile.TemporaryDirectory() as folder:
+        write_configuration(Path(folder), base.pipeline)
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(path), config=folder, local_files_only=True, **_NO_CHECKER
+        )
     return _read_back(base, pipeline)
 
 
 def _as_folder(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel:
-    with quiet():  # diffusers warns that some parts must stay float32, without naming any
-        base.pipeline.to(torch.float16)
-    base.pipeline.save_pretrained(path)
-    # transformers loads the text encoder in the dtype of its configuration, diffusers the other
-    # parts in float32: with float16 here, the loaded model would have mixed dtypes.
-    config = path / "text_encoder" / "config.json"
-    text = json.loads(config.read_text("utf-8")) | {"dtype": "float32"}
-    write_text(config, json.dumps(text, indent=2, sort_keys=True) + "\n")
-    write_text(path / "tuner.json", json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
+    write_folder(path, base.pipeline, metadata)
     pipeline = StableDiffusionPipeline.from_pretrained(path, local_files_only=True)
     return _read_back(base, pipeline)
 
 
 def _read_back(base: BaseModel, pipeline: StableDiffusionPipeline) -> BaseModel:
     pipeline.set_progress_bar_config(disable=True)
-    return BaseModel(base.name, pipeline.to("cpu"), torch.device("cpu"), base.native_size)
+    place = torch.device("cpu")
+    return BaseModel(base.name, pipeline.to(place), place, base.native_size, base.clip_skip)
 
 
 def _as_lora(
     base: BaseModel, weights: Path, out: Path, names: Names, rank: int, metadata: dict[str, str]
 ) -> ModelReport:
-    before = _matrices(base)
-    dreambooth.put_on(base, weights)
-    metadata |= {
-        "ss_network_module": "networks.lora",
+    metadata |= network_arguments((rank, float(rank))) | {
         "ss_network_dim": str(rank),
-        "ss_network_alpha": str(rank),
+        "ss_network_alpha": str(float(rank)),
+        "modelspec.architecture": f"{metadata['modelspec.architecture']}/lora",
+        "modelspec.description": f"LoRA extracted from a {metadata['modelspec.description']}",
     }
-    lora, share = extracted(before, _matrices(base), rank, metadata)
+    lora, share = extracted(changes(base, weights), rank, metadata)
     if not lora.modules:
         raise TunerError("training changed no layer that a LoRA can change; nothing was written")
     with replacing(out) as temporary:
         write_lora(temporary, lora, base, names)
     held = f"rank {rank} holds {share:.1%} of the squared change of {len(lora.modules)} layers"
     note = "a LoRA only approximates a whole model: compare pictures"
-    return ModelReport(out, (held, note))
-
-
-def _matrices(base: BaseModel) -> dict[Component, dict[str, torch.Tensor]]:
-    """Return copies of the weights of all layers that a LoRA of this base can change."""
-    return {
-        component: {
-            name: model.get_submodule(name).weight.detach().clone()  # type: ignore[operator,union-attr]
-            for name in adapter.targets(model, component, _LAYERS)
-        }
-        for component, model in adapter.models(base).items()
-    }
+    return ModelReport(out, (held, note, *[DIFFUSERS_NOTE][: names == "diffusers"]))
 
 
 def _size(path: Path) -> int:

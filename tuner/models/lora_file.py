@@ -3,7 +3,7 @@
 In memory a LoRA has the module names of kohya's trainer, which A1111, Forge and ComfyUI read
 (`lora_unet_down_blocks_0_...`, `lora_te_text_model_encoder_layers_0_...`) and which diffusers reads
 too; the weight update of a module is `alpha / rank * up @ down`. Files may also have the names of
-diffusers and PEFT.
+diffusers.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -26,7 +26,6 @@ from tuner.storage import replacing
 from tuner.text import show
 
 Component = Literal["unet", "text_encoder"]
-COMPONENTS: tuple[Component, ...] = ("unet", "text_encoder")
 
 _KOHYA_KEY = re.compile(
     r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
@@ -98,7 +97,7 @@ def kohya_name(component: str, module: str) -> str:
 
 
 def read_file(path: Path) -> LoraFile:
-    """Read a LoRA in kohya's or PEFT's names and check all of it.
+    """Read a LoRA in kohya's or diffusers' names and check all of it.
 
     Raises LoraFileError for a path that is no .safetensors file, a truncated file, unknown keys, a
     missing `up` or `down`, ranks that disagree, and values that are not finite.
@@ -133,16 +132,23 @@ def write_file(path: Path, lora: LoraFile) -> None:
         temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
 
 
-def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
-    """Write `lora` in the names of diffusers and PEFT as float16, atomically.
+def write_diffusers_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
+    """Write `lora` in the names of diffusers as float16, atomically.
 
-    `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. Alpha goes
-    into the metadata; without it such a file is read as alpha = rank.
+    `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. `lora_B` has
+    alpha / rank in it, and all modules are padded with zeros to one rank: the update is
+    `lora_B @ lora_A` in every version of diffusers. Version 0.32 finds no alpha in such a file, and
+    takes the rank of its first module for the alpha of all.
     """
+    rank = max(module.rank for module in lora.modules.values())
     tensors: dict[str, torch.Tensor] = {}
     for name, module in lora.modules.items():
-        tensors[f"{dotted[name]}.lora_A.weight"] = _half(module.down)
-        tensors[f"{dotted[name]}.lora_B.weight"] = _half(module.up)
+        missing = rank - module.rank
+        down = torch.cat([module.down, module.down.new_zeros(missing, *module.down.shape[1:])])
+        scaled = module.up.float() * (module.alpha / module.rank)
+        empty = scaled.new_zeros(len(scaled), missing, *scaled.shape[2:])
+        tensors[f"{dotted[name]}.lora_A.weight"] = _half(down)
+        tensors[f"{dotted[name]}.lora_B.weight"] = _half(torch.cat([scaled, empty], dim=1))
         if module.magnitude is not None:
             # peft keeps a row for a convolution and a plain vector for a matrix.
             flat = module.magnitude.flatten()
@@ -151,9 +157,8 @@ def write_peft_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> No
             ending = ".weight" if dotted[name].startswith("text_encoder.") else ""
             key = f"{dotted[name]}.lora_magnitude_vector{ending}"
             tensors[key] = _single(flat.reshape(shape))
-    metadata = {**lora.metadata, _PEFT_METADATA: json.dumps(_peft_metadata(lora, dotted))}
     with replacing(path) as temporary:
-        temporary.write_bytes(to_bytes(tensors, metadata=metadata))
+        temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
 
 
 def payload_sha256(path: Path) -> str:
@@ -174,11 +179,16 @@ def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
 
 
 @torch.no_grad()
-def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
+def merge(
+    lora: LoraFile,
+    models: Mapping[Component, torch.nn.Module],
+    updated: Callable[[LoraModule, torch.Tensor], torch.Tensor] = LoraModule.updated,
+) -> None:
     """Add `lora` to the weights of a plain model: `W += alpha / rank * up @ down`, then DoRA.
 
-    An independent way to load a LoRA, used to check the others. Raises LoraFileError if a module of
-    the file has no layer of its shape.
+    An independent way to load a LoRA, used to check the others. `updated` computes the new weight
+    of a layer, as another program does. Raises LoraFileError if a module of the file has no layer
+    of its shape.
     """
     targets = {
         name: model.get_submodule(dotted)
@@ -200,7 +210,7 @@ def merge(lora: LoraFile, models: Mapping[Component, torch.nn.Module]) -> None:
                 f"{name}: the file updates {tuple(update.shape)}, the base has "
                 f"{tuple(weight.shape)}; the LoRA was made for another base"
             )
-        weight.copy_(module.updated(weight).reshape(weight.shape))
+        weight.copy_(updated(module, weight).reshape(weight.shape))
 
 
 def _by_module(
@@ -269,30 +279,3 @@ def _peft_alpha(adapter: Mapping[str, object], component: str, module: str) -> f
     if isinstance(pattern, dict) and module in pattern:
         alpha = pattern[module]
     return float(alpha) if isinstance(alpha, int | float) else None
-
-
-def _peft_metadata(lora: LoraFile, dotted: Mapping[str, str]) -> dict[str, object]:
-    """Return peft's LoraConfig of each component, as diffusers packs it: `unet.r`, ..."""
-    metadata: dict[str, object] = {}
-    for component in COMPONENTS:
-        own = {
-            dotted[name].removeprefix(f"{component}."): module
-            for name, module in lora.modules.items()
-            if dotted[name].startswith(f"{component}.")
-        }
-        if not own:
-            continue
-        first = next(iter(own.values()))
-        metadata |= {
-            f"{component}.r": first.rank,
-            f"{component}.lora_alpha": first.alpha,
-            f"{component}.use_dora": first.magnitude is not None,
-            f"{component}.target_modules": sorted(own),
-            f"{component}.rank_pattern": {
-                name: module.rank for name, module in own.items() if module.rank != first.rank
-            },
-            f"{component}.alpha_pattern": {
-                name: module.alpha for name, module in own.items() if module.alpha != first.alpha
-            },
-        }
-    return metadata

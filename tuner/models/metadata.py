@@ -1,13 +1,14 @@
 """Metadata of a LoRA file, in the keys that other programs read.
 
 `ss_*` are kohya's keys, which A1111, Forge and SD.Next show; `modelspec.*` is Stability AI's
-ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Tags, folders and pictures of the training
-set are left out: they reveal who is in the pictures.
+ModelSpec 1.0.1; `tuner.*` are ours. Values are strings. Folders, pictures and all tags of the
+training set but the alias are left out: they reveal who is in the pictures.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 from tuner import __version__
@@ -63,6 +64,43 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
     }
 
 
+RUN_KEYS = ("ss_num_train_images", "ss_num_reg_images", "ss_epoch", "ss_mixed_precision")
+"""Keys that only the training run knows; an export copies them from the trained file."""
+
+
+def run_metadata(
+    config: TrainConfig, step: int, pictures: int, prior_pictures: int, precision: str
+) -> dict[str, str]:
+    """Return the metadata of RUN_KEYS after `step` optimizer steps.
+
+    `pictures` counts a picture as often as it is repeated, as kohya's trainer counts;
+    `prior_pictures` are the regularisation pictures. `precision` is no, fp16 or bf16.
+    """
+    trained_on = step * config.batch_size * config.gradient_accumulation
+    values = (pictures, prior_pictures, math.ceil(trained_on / max(pictures, 1)), precision)
+    return {key: str(value) for key, value in zip(RUN_KEYS, values, strict=True)}
+
+
+def network_arguments(
+    convolutions: tuple[int, float] | None, *, dora: bool = False
+) -> dict[str, str]:
+    """Return the metadata `ss_network_module` and `ss_network_args`, as kohya's trainer has them.
+
+    `convolutions` are rank and alpha of the convolutions, None if the LoRA changes none. A DoRA
+    has the module of LyCORIS, since kohya's own knows none; its lengths are those of the outputs.
+    """
+    arguments: dict[str, str] = {}
+    if dora:
+        arguments |= {"algo": "lora", "dora_wd": "True", "wd_on_output": "True"}
+    if convolutions is not None:
+        rank, alpha = convolutions
+        arguments |= {"conv_dim": str(rank), "conv_alpha": str(alpha)}
+    return {
+        "ss_network_module": "lycoris.kohya" if dora else "networks.lora",
+        "ss_network_args": json.dumps(arguments),
+    }
+
+
 def clip_skip_in(metadata: Mapping[str, str]) -> int:
     """Return the layer of the text encoder, from the last (1), that a file was trained with.
 
@@ -87,11 +125,11 @@ def base_name(base: BaseModel) -> str:
 
 
 def _network(config: TrainConfig) -> dict[str, str]:
-    return {
-        "ss_network_module": "networks.lora",
+    convolutional = "convolutions" in config.target_modules
+    convolutions = (config.rank, config.file_alpha) if convolutional else None
+    return network_arguments(convolutions, dora=config.use_dora) | {
         "ss_network_dim": str(config.rank),
         "ss_network_alpha": str(config.file_alpha),
-        "ss_network_args": "{}",
         "ss_network_dropout": str(config.lora_dropout or None),
         "tuner.target_modules": config.target_modules,
         "tuner.use_dora": str(config.use_dora),

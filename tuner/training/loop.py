@@ -20,7 +20,7 @@ from tuner.data import TrainingSet
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter
-from tuner.models.metadata import training_metadata
+from tuner.models.metadata import run_metadata, training_metadata
 from tuner.models.text_encoder import states
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
@@ -192,7 +192,11 @@ class _Trainer:
         if not torch.stack(finite).all():
             raise DivergedError(f"weights are not finite at step {step}")
         path = folder.rung(step).trained(run.config.method)
-        run.trained.save(path, training_metadata(self.base, run.config, step))
+        own, *prior = (batches.pictures for batches, _ in run.batches)
+        precision = self.accelerator.mixed_precision
+        metadata = training_metadata(self.base, run.config, step)
+        metadata |= run_metadata(run.config, step, own, sum(prior), precision)
+        run.trained.save(path, metadata)
         if run.config.method != "lora" and self.last_file is not None:
             self.last_file.unlink(missing_ok=True)  # 2 GB each, for Stable Diffusion
         self.last_file = path

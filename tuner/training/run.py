@@ -69,6 +69,11 @@ class Batches:
                 return batch
 
     @property
+    def pictures(self) -> int:
+        """The number of pictures in an epoch, repeats included."""
+        return len(self._stages[0].texts.epoch)
+
+    @property
     def needs_encoder(self) -> bool:
         """True if a step may need a text encoder, because the hidden states are not all kept."""
         return any(stage.texts.hidden is None for stage in self._stages)

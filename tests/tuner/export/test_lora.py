@@ -90,9 +90,11 @@ def test_the_exported_file_draws_what_the_study_drew(
     there, own = read_file(out).modules, read_file(study.trial(4).rung(7).lora).modules
     assert there.keys() == own.keys()
     for name, module in own.items():
-        assert there[name].alpha == 5.0
         assert torch.equal(there[name].down, module.down)
-        assert torch.equal(there[name].up, module.up)
+        if names == "kohya":
+            assert there[name].alpha == 5.0
+            assert torch.equal(there[name].up, module.up)
+        torch.testing.assert_close(there[name].update(), module.update(), atol=1e-2, rtol=1e-3)
 
 
 @pytest.mark.parametrize("names", ["kohya", "diffusers"])

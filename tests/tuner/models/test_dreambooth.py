@@ -198,13 +198,14 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
         + (torch.randn(len(weight), 3) @ torch.randn(3, weight[0].numel())).reshape(weight.shape)
         for name, weight in weights.items()
     }
-    lora, share = extracted({"unet": weights}, {"unet": low}, 3, {})
+    changed = [("unet", name, low[name] - weight) for name, weight in weights.items()]
+    lora, share = extracted(changed, 3, {})
     assert share == pytest.approx(1.0, abs=1e-4)
     for name, weight in weights.items():
         update = lora.modules[f"lora_unet_{name}"].update().reshape(weight.shape)
         torch.testing.assert_close(weight + update, low[name], atol=1e-3, rtol=1e-3)
-    _, part = extracted({"unet": weights}, {"unet": low}, 1, {})
+    _, part = extracted(changed, 1, {})
     assert 0 < part < 0.9
-    nothing, none = extracted({"unet": weights}, {"unet": weights}, 1, {})
+    nothing, none = extracted([("unet", "to_q", torch.zeros(4, 4))], 1, {})
     assert not nothing.modules
     assert np.isnan(none)

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tuner.models import BaseModel, read_file
@@ -16,8 +16,8 @@ from tuner.models.lora_file import (
     layers,
     merge,
     payload_sha256,
+    write_diffusers_file,
     write_file,
-    write_peft_file,
 )
 from tuner.models.metadata import clip_skip_in
 
@@ -58,13 +58,25 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
-def test_the_names_of_diffusers_keep_the_alpha_in_the_metadata(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("rank", "alpha"), [(2, 6.0), (4, 1.0), (3, 3.0)])
+def test_the_names_of_diffusers_have_alpha_by_rank_in_the_weights(
+    tmp_path: Path, rank: int, alpha: float
+) -> None:
+    """diffusers 0.32 finds no alpha there, and one rank for the alpha of all modules."""
+    small, large = a_lora(rank, alpha).modules[NAME], a_lora(8, 2.0).modules[NAME]
+    other = NAME.replace("to_q", "to_k")
+    dotted = DOTTED | {other: DOTTED[NAME].replace("to_q", "to_k")}
     path = tmp_path / "a.safetensors"
-    write_peft_file(path, a_lora(alpha=6.0), DOTTED)
-    assert f"{DOTTED[NAME]}.lora_A.weight" in load_file(path)
-    read = read_file(path)
-    assert read.modules[NAME].alpha == 6.0
-    assert json.loads(read.metadata["lora_adapter_metadata"])["unet.r"] == 2
+    write_diffusers_file(path, LoraFile({NAME: small, other: large}, {"ss_v2": "False"}), dotted)
+    tensors = load_file(path)
+    with safe_open(path, "pt") as opened:
+        assert opened.metadata() == {"ss_v2": "False"}
+    for name, module in ((NAME, small), (other, large)):
+        down, up = (tensors[f"{dotted[name]}.lora_{half}.weight"] for half in "AB")
+        assert down.shape[0] == up.shape[1] == 8
+        torch.testing.assert_close(up.float() @ down.float(), module.update(), atol=0.02, rtol=2e-3)
+    read = read_file(path).modules[NAME]
+    torch.testing.assert_close(read.update(), small.update(), atol=0.02, rtol=2e-3)
 
 
 def test_a_missing_alpha_means_the_rank(tmp_path: Path) -> None:
