@@ -20,9 +20,7 @@ import torch
 from tuner.models import BaseModel
 from tuner.models.adapter import models
 from tuner.models.lora_file import LoraFile, LoraModule, layers
-
-DORA_FOR = "tuner.dora_for"
-"""The metadata key of a file whose scales are made for one program."""
+from tuner.models.metadata import base_name
 
 Updated = Callable[[LoraModule, torch.Tensor], torch.Tensor]
 """The updated weight of a layer as a float32 matrix, from its module and its weight."""
@@ -73,15 +71,14 @@ def notes(lora: LoraFile, base: BaseModel, dora_for: str | None) -> tuple[str, .
     """Return what other programs make of a DoRA in kohya's names, a line each."""
     if dora_for is not None:
         return (
-            f"scales for ComfyUI and Forge on the base {base.name.rsplit('/', 1)[-1]} alone, at "
-            "strength 1 and with no other LoRA before it; LyCORIS, A1111 and kohya's trainer draw "
-            "something else",
+            f"scales for ComfyUI and Forge on the base {base_name(base)} alone, at strength 1 and "
+            "without another LoRA; LyCORIS, A1111, diffusers and kohya's trainer draw something "
+            "else",
         )
     shares = ", ".join(f"{name} {share:.2f}" for name, share in differences(lora, base).items())
     return (
-        "a DoRA, which programs compute differently; weights apart from those that were scored, "
-        f"as a share of the DoRA's change: {shares} (it drops the scales, and so does diffusers), "
-        "LyCORIS none",
+        "a DoRA, which programs compute differently; distance to the weights that were scored, as "
+        f"a share of the DoRA's change: {shares} and diffusers (they drop the scales); LyCORIS 0",
         "--dora-for comfyui writes scales that are right in ComfyUI and Forge, --format diffusers "
         "a file that is right in diffusers",
     )

@@ -16,7 +16,7 @@ from typing import Literal
 
 from metrics.contract import Image
 from tuner.errors import TunerError
-from tuner.export.dora import DORA_FOR, for_comfyui, in_comfyui, is_dora, notes as dora_notes
+from tuner.export.dora import for_comfyui, in_comfyui, is_dora, notes as dora_notes
 from tuner.export.header import (
     confirmed_metadata,
     file_metadata,
@@ -35,7 +35,7 @@ from tuner.models.lora_file import (
     write_diffusers_file,
     write_file,
 )
-from tuner.models.metadata import base_name
+from tuner.models.metadata import DORA_FOR, base_name
 from tuner.results.confirmation import Choice
 from tuner.space import SuiteConfig, load_study
 from tuner.space.train_config import read_yaml

@@ -28,6 +28,7 @@ from tuner.models.lora_file import (
     read_file,
     write_file,
 )
+from tuner.models.metadata import DORA_FOR
 from tuner.space import TrainConfig
 
 _TARGETS: Mapping[str, Mapping[Component, str]] = {
@@ -179,6 +180,8 @@ def _magnitude(layer: LoraLayer, name: str) -> torch.Tensor | None:
 
 
 def _attach_file(base: BaseModel, lora: LoraFile, name: str) -> None:
+    if program := lora.metadata.get(DORA_FOR):
+        raise LoraFileError(f"the DoRA has scales for {program}; export it without --dora-for")
     fitting = 0
     for component, model in models(base).items():
         own = {

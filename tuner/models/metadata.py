@@ -64,6 +64,9 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
     }
 
 
+DORA_FOR = "tuner.dora_for"
+"""Key of a DoRA file whose scales are made for another program and one base."""
+
 RUN_KEYS = ("ss_num_train_images", "ss_num_reg_images", "ss_epoch", "ss_mixed_precision")
 """Keys that only the training run knows; an export copies them from the trained file."""
 

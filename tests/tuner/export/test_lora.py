@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import json
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from metrics.contract import Objective, Prompt, ScoredSample
+from tests.tuner.export.test_header import header, unknown
 from tests.tuner.generators import result_of
 from tests.tuner.test_read_only import contents
 from tuner.errors import TunerError
@@ -17,6 +20,7 @@ from tuner.export.lora import Names, export
 from tuner.export.verify import MOST_DIFFERENCE, ExportError
 from tuner.models import BaseModel, adapter, load_base, read_file, sample
 from tuner.models.lora_file import LoraFile, LoraModule, payload_sha256, write_file
+from tuner.models.metadata import run_metadata
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
 from tuner.space.config import BudgetConfig
 from tuner.space.train_config import to_yaml as train_yaml
@@ -26,6 +30,8 @@ from tuner.storage.rows import RungRow
 from tuner.trial.keep import write_pictures
 
 TRAIN = TrainConfig(rank=2, alpha=5.0, text_encoder_ratio=0.5, alias="mi_cv")
+DORA = TrainConfig(rank=2, use_dora=True)
+RUN = run_metadata(TRAIN, 7, 12, 0, "bf16")
 PROMPTS = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green", "black", "white"))
 
 
@@ -37,7 +43,7 @@ def study(made: StudyFolder, tmp_path: Path) -> StudyFolder:
 
 @pytest.fixture(scope="module")
 def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
-    """A study of the tiny base with trial 4, whose LoRA changes the pictures clearly."""
+    """A study of the tiny base: LoRA 4 and DoRA 5 change the pictures clearly."""
     parent = tmp_path_factory.mktemp("made")
     folder = StudyFolder(parent / "small")
     suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
@@ -49,26 +55,30 @@ def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFact
         suite=suite,
     )
     write_text(folder.study_yaml, to_yaml(config))
-    trial = folder.trial(4)
-    write_text(trial.train_yaml, train_yaml(TRAIN))
-    files = trial.rung(7)
-    adapter.attach(base, TRAIN, "strong")
-    torch.manual_seed(0)
-    for weight in adapter.parameters(base, "strong"):
-        weight.data = torch.randn(weight.shape) * 0.3
-    adapter.save(base, "strong", files.lora, {})
-    adapter.detach(base, "strong")
-    samples = result_of(sample(base, suite, files.lora, files))
-    scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
-    remember(folder, scored, files.lora, files.grid)
+    for number, train in ((4, TRAIN), (5, DORA)):
+        trial = folder.trial(number)
+        write_text(trial.train_yaml, train_yaml(train))
+        files = trial.rung(7)
+        adapter.attach(base, train, "strong")
+        torch.manual_seed(0)
+        for weight in adapter.parameters(base, "strong"):
+            small = torch.randn(weight.shape) * 0.3
+            weight.data = weight.data * (1 + small) if weight.ndim == 1 else small
+        adapter.save(base, "strong", files.lora, RUN)
+        adapter.detach(base, "strong")
+        samples = result_of(sample(base, suite, files.lora, files))
+        scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
+        remember(folder, scored, files.lora, files.grid, number)
     return folder
 
 
-def remember(folder: StudyFolder, scored: list[ScoredSample], lora: Path, grid: Path) -> None:
+def remember(
+    folder: StudyFolder, scored: list[ScoredSample], lora: Path, grid: Path, trial: int = 4
+) -> None:
     pose = {"pose": Objective("pose", 0.5, 0.25, 0.75, 4, 5)}
     with Store(folder.results_db) as store:
-        store.begin_trial(4, {})
-        row = RungRow(4, 7, pose, {}, lora, grid)
+        store.begin_trial(trial, {})
+        row = RungRow(trial, 7, pose, {}, lora, grid)
         store.put_rung(row, scored)
 
 
@@ -120,8 +130,7 @@ def test_a_fresh_base_with_the_file_draws_the_studys_samples(
 def test_the_metadata_say_what_other_programs_look_for(study: StudyFolder, tmp_path: Path) -> None:
     out = tmp_path / "pose.safetensors"
     export(study, 4, out)
-    with safe_open(out, "pt") as opened:
-        metadata = opened.metadata()
+    metadata = header(out)
     expected = {
         "ss_v2": "False",
         "ss_base_model_version": "sd_v1",
@@ -134,12 +143,68 @@ def test_the_metadata_say_what_other_programs_look_for(study: StudyFolder, tmp_p
         "modelspec.architecture": "stable-diffusion-v1/lora",
         "modelspec.trigger_phrase": "mi_cv",
         "modelspec.hash_sha256": f"0x{payload_sha256(out)}",
+        **RUN,
+        "sshs_model_hash": payload_sha256(out),
         "tuner.trial": "4",
         "tuner.pose": "0.5000 [0.2500, 0.7500]",
     }
     assert expected.items() <= metadata.items()
     assert not any(str(tmp_path) in value or value.startswith("/") for value in metadata.values())
     assert metadata["ss_sd_model_name"] == "tiny"
+    assert not unknown(metadata)
+    # The words that A1111 and Lora-Manager show, and the time that A1111 shows.
+    assert list(json.loads(metadata["ss_tag_frequency"]).values()) == [{"mi_cv": 12}]
+    assert abs(float(metadata["ss_training_started_at"]) - time.time()) < 3600
+
+
+def test_a_dora_says_what_programs_make_of_it(study: StudyFolder, tmp_path: Path) -> None:
+    report = export(study, 5, tmp_path / "dora.safetensors")
+    assert any("ComfyUI and Forge" in line and "A1111" in line for line in report.lines)
+    assert any("--dora-for comfyui" in line for line in report.lines)
+    metadata = header(tmp_path / "dora.safetensors")
+    assert metadata["ss_network_module"] == "lycoris.kohya"
+    assert json.loads(metadata["ss_network_args"])["dora_wd"] == "True"
+    assert "kohya's trainer" in metadata["modelspec.usage_hint"]
+    assert not unknown(metadata)
+
+
+def test_a_dora_for_comfyui_draws_the_samples_as_comfyui_computes(
+    study: StudyFolder, tmp_path: Path
+) -> None:
+    out = tmp_path / "comfy.safetensors"
+    report = export(study, 5, out, dora_for="comfyui")
+    assert report.diffusers_difference is None
+    assert report.merged_difference is not None
+    assert report.merged_difference <= MOST_DIFFERENCE
+    assert "merged as ComfyUI computes" in report.lines[1]
+    assert "base tiny alone" in report.lines[2]
+    assert header(out)["tuner.dora_for"] == "comfyui, base tiny"
+    scales, own = read_file(out).modules, read_file(study.trial(5).rung(7).lora).modules
+    for name, module in own.items():
+        assert module.magnitude is not None
+        assert not torch.equal(scales[name].magnitude, module.magnitude)
+
+
+@pytest.mark.parametrize(
+    ("trial", "names", "words"), [(4, "kohya", "no DoRA"), (5, "diffusers", "kohya's names")]
+)
+def test_scales_for_comfyui_need_a_dora_in_kohyas_names(
+    study: StudyFolder, tmp_path: Path, trial: int, names: Names, words: str
+) -> None:
+    with pytest.raises(TunerError, match=words):
+        export(study, trial, tmp_path / "a.safetensors", names, dora_for="comfyui")
+    assert not list(tmp_path.glob("*.safetensors"))
+
+
+def test_the_names_of_diffusers_are_said_to_be_for_diffusers(
+    study: StudyFolder, tmp_path: Path
+) -> None:
+    out = tmp_path / "a.safetensors"
+    assert "ComfyUI" in export(study, 4, out, "diffusers").lines[-1]
+    starts = {key.split(".layers")[0].split("_blocks")[0] for key in load_file(out)}
+    assert starts == {"unet.down", "unet.up", "unet.mid_block.attentions.0.transformer"} | {
+        "text_encoder.text_model.encoder"
+    }
 
 
 def test_a_file_that_draws_something_else_is_not_written(
@@ -176,7 +241,7 @@ def test_samples_that_are_gone_are_said_to_be_gone(study: StudyFolder, tmp_path:
 def test_a_trial_without_a_lora_is_reported_with_those_that_have_one(
     study: StudyFolder, tmp_path: Path
 ) -> None:
-    with pytest.raises(TunerError, match=r"trials that have one: 4"):
+    with pytest.raises(TunerError, match=r"trials that have one: 4, 5"):
         export(study, 2, tmp_path / "pose.safetensors")
     with pytest.raises(TunerError, match=r"\.safetensors"):
         export(study, 4, tmp_path / "pose.ckpt")

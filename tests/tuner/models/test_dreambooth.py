@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from contextlib import closing
 from pathlib import Path
 
@@ -11,8 +14,10 @@ import torch
 from accelerate.state import AcceleratorState
 from diffusers import StableDiffusionPipeline
 from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from metrics.contract import Prompt
+from tests.tuner.export.test_header import header, unknown
 from tests.tuner.export.test_lora import remember
 from tests.tuner.generators import result_of
 from tests.tuner.models.test_adapter import outputs, same
@@ -20,11 +25,14 @@ from tests.tuner.training.test_loop import run
 from tuner.data import TrainingSet
 from tuner.errors import TunerError
 from tuner.export import export_trial
-from tuner.export.low_rank import extracted
+from tuner.export.folder import write_configuration
+from tuner.export.low_rank import changes, extracted
 from tuner.export.model import ModelReport
-from tuner.models import BaseModel, dreambooth, load_base, method, read_file, sample
+from tuner.export.single_file import write_single_file
+from tuner.models import BaseModel, adapter, dreambooth, load_base, method, read_file, sample
+from tuner.models.lora_file import payload_sha256
 from tuner.results.confirmation import Choice
-from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
+from tuner.space import StudyConfig, SuiteConfig, TrainConfig, load_study, to_yaml
 from tuner.space.config import BudgetConfig
 from tuner.space.train_config import to_yaml as train_yaml
 from tuner.storage import StudyFolder
@@ -155,8 +163,11 @@ def test_it_is_exported_as_one_file_in_the_original_layout(
     assert isinstance(report, ModelReport)
     assert "3 samples drawn anew differ by at most 0.0" in report.lines[1]
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
-    with safe_open(out, framework="pt") as opened:
-        assert opened.metadata()["tuner.trial"] == "4"
+    metadata = header(out)
+    assert metadata["tuner.trial"] == "4"
+    assert metadata["modelspec.hash_sha256"] == f"0x{payload_sha256(out)}"
+    assert metadata["modelspec.architecture"] == "stable-diffusion-v1"
+    assert not unknown(metadata)
     with pytest.raises(TunerError, match="exists"):
         export_trial(study, Choice(4, None, ()), out)
 
@@ -171,6 +182,40 @@ def test_it_is_exported_as_a_folder_that_diffusers_opens(
     for name, tensor in pipeline.unet.state_dict().items():
         assert torch.equal(tensor.half(), weights["unet"][name])
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    # What ComfyUI, kohya's trainer and older versions of transformers read.
+    names = load_file(out / "text_encoder" / "model.safetensors")
+    assert all(name.startswith("text_model.") for name in names)
+    vocabulary = json.loads((out / "tokenizer" / "vocab.json").read_text("utf-8"))
+    assert vocabulary == pipeline.tokenizer.get_vocab()
+    first, *merges = (out / "tokenizer" / "merges.txt").read_text("utf-8").splitlines()
+    assert first.startswith("#version")
+    assert all(merge.replace(" ", "") in vocabulary for merge in merges)
+    assert len(merges) == len(vocabulary) - 512 - 2
+    modes = {file.stat().st_mode for file in out.rglob("*") if file.is_file()}
+    assert modes == {(out / "tuner.json").stat().st_mode}
+    description = json.loads((out / "tuner.json").read_text("utf-8"))
+    assert description["ss_output_name"] == "model"
+
+
+def test_a_base_that_is_one_file_needs_no_hub(
+    study: StudyFolder, base: BaseModel, tmp_path: Path
+) -> None:
+    """HF_HUB_OFFLINE is set for all tests."""
+    copied = StudyFolder(shutil.copytree(study.root, tmp_path / "small"))
+    file = tmp_path / "tiny.safetensors"
+    write_single_file(file, base.pipeline, {})
+    write_configuration(tmp_path / "tiny", base.pipeline)
+    # A file is taken for a base of 512 px, so there are no samples of its size to compare with.
+    sized = ["train.resolution=256", "suite.size=256"]
+    config = load_study(copied.study_yaml, base=str(file), set_values=sized)
+    write_text(copied.study_yaml, to_yaml(config))
+    shutil.rmtree(copied.trial(4).rung(7).samples)
+    for name in ("model.safetensors", "model"):
+        report = export_trial(copied, Choice(4, None, ()), tmp_path / "out" / name)
+        assert len(report.lines) == 1
+    assert header(tmp_path / "out" / "model.safetensors")["ss_sd_model_name"] == "tiny.safetensors"
+    whole = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert header(tmp_path / "out" / "model.safetensors")["ss_new_sd_model_hash"] == whole
 
 
 def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
@@ -182,9 +227,29 @@ def test_it_is_exported_as_a_lora(study: StudyFolder, tmp_path: Path) -> None:
     assert 0 < shares[0] < shares[1] <= 100.1
     lora = read_file(tmp_path / "64.safetensors")
     assert {name.split("_")[1] for name in lora.modules} == {"unet", "te"}
-    assert lora.metadata["ss_network_dim"] == "64"
+    expected = {
+        "ss_network_dim": "64",
+        "ss_network_alpha": "64.0",
+        "ss_network_args": '{"conv_dim": "64", "conv_alpha": "64.0"}',
+        "ss_output_name": "64",
+        "modelspec.title": "64",
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+    }
+    assert expected.items() <= lora.metadata.items()
+    assert not unknown(dict(lora.metadata))
     with pytest.raises(TunerError, match="folder NAME"):
         export_trial(study, Choice(4, None, ()), tmp_path / "folder", lora_rank=4)
+
+
+def test_weights_of_another_base_give_no_lora(base: BaseModel, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    name = adapter.targets(base.pipeline.unet, "unet", "attention")[0]
+    save_file({f"unet.{name}.weight": torch.zeros(2, 3)}, path)
+    with pytest.raises(dreambooth.WeightsError, match=r"\(2, 3\).*another base"):
+        list(changes(base, path))
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(dreambooth.WeightsError, match="no whole file"):
+        list(changes(base, path))
 
 
 def test_a_change_of_low_rank_is_held_whole() -> None:
