@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from tuner.models import BaseModel, adapter
 from tuner.models.dreambooth import WeightsError
-from tuner.models.lora_file import Component, LoraFile, LoraModule, kohya_name
+from tuner.models.lora_file import Component, LoraFile, LoraModule, kohya_name, padded
 
 _LAYERS = "attention+feed_forward+convolutions"
 _OVERSAMPLING, _ITERATIONS = 16, 4
@@ -65,10 +65,11 @@ def extracted(
         up, down = _halves(change.flatten(1), min(rank, *change.flatten(1).shape))
         whole += float(change.square().sum())
         held += float((up @ down).square().sum())
-        shape = (down.shape[0], *change.shape[1:])
+        # Small layers are padded: diffusers confuses alphas where modules have several ranks.
+        down, up = padded(down, 0, rank), padded(up, 1, rank)
         column = (*up.shape, *[1] * (change.ndim - 2))
         modules[kohya_name(component, name)] = LoraModule(
-            down.reshape(shape), up.reshape(column), float(down.shape[0])
+            down.reshape(rank, *change.shape[1:]), up.reshape(column), float(rank)
         )
     return LoraFile(modules, metadata), held / whole if whole else float("nan")
 

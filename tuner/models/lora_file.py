@@ -143,12 +143,9 @@ def write_diffusers_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) 
     rank = max(module.rank for module in lora.modules.values())
     tensors: dict[str, torch.Tensor] = {}
     for name, module in lora.modules.items():
-        missing = rank - module.rank
-        down = torch.cat([module.down, module.down.new_zeros(missing, *module.down.shape[1:])])
-        scaled = module.up.float() * (module.alpha / module.rank)
-        empty = scaled.new_zeros(len(scaled), missing, *scaled.shape[2:])
+        down, up = padded(module.down, 0, rank), padded(module.up.float(), 1, rank)
         tensors[f"{dotted[name]}.lora_A.weight"] = _half(down)
-        tensors[f"{dotted[name]}.lora_B.weight"] = _half(torch.cat([scaled, empty], dim=1))
+        tensors[f"{dotted[name]}.lora_B.weight"] = _half(up * (module.alpha / module.rank))
         if module.magnitude is not None:
             # peft keeps a row for a convolution and a plain vector for a matrix.
             flat = module.magnitude.flatten()
@@ -159,6 +156,13 @@ def write_diffusers_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) 
             tensors[key] = _single(flat.reshape(shape))
     with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, metadata=dict(lora.metadata)))
+
+
+def padded(half: torch.Tensor, axis: int, rank: int) -> torch.Tensor:
+    """Return one half of a LoRA with zeros up to `rank` on its rank's axis."""
+    shape = list(half.shape)
+    shape[axis] = rank - shape[axis]
+    return torch.cat([half, half.new_zeros(shape)], dim=axis)
 
 
 def payload_sha256(path: Path) -> str:

@@ -74,7 +74,6 @@ def loras(base: BaseModel, folder: Path) -> Iterator[tuple[str, LoraFile, np.nda
     weights = trained(base, folder)
     lora, share = extracted(changes(base, weights), 48, {})  # some layers are smaller
     assert share > 0.9
-    assert len({module.rank for module in lora.modules.values()}) > 1
     write_file(path, lora)
     with adapter.loaded(base, path):
         drawn = sample(base.pipeline)

@@ -269,6 +269,9 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
     for name, weight in weights.items():
         update = lora.modules[f"lora_unet_{name}"].update().reshape(weight.shape)
         torch.testing.assert_close(weight + update, low[name], atol=1e-3, rtol=1e-3)
+    # One rank for all: diffusers confuses alphas where modules have several.
+    padded, _ = extracted(changed, 35, {})
+    assert {(module.rank, module.alpha) for module in padded.modules.values()} == {(35, 35.0)}
     _, part = extracted(changed, 1, {})
     assert 0 < part < 0.9
     nothing, none = extracted([("unet", "to_q", torch.zeros(4, 4))], 1, {})
