@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import weakref
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from tuner.data import TrainingSet
 from tuner.errors import TunerError
 from tuner.export import export_trial
 from tuner.export.folder import write_configuration
-from tuner.export.low_rank import changes, extracted
+from tuner.export.low_rank import Change, changes, extracted
 from tuner.export.model import ModelReport
 from tuner.export.single_file import write_single_file
 from tuner.models import BaseModel, adapter, dreambooth, load_base, method, read_file, sample
@@ -277,3 +279,22 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
     nothing, none = extracted([("unet", "to_q", torch.zeros(4, 4))], 1, {})
     assert not nothing.modules
     assert np.isnan(none)
+
+
+def test_one_layer_is_in_memory_at_a_time(base: BaseModel, tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    parts = dreambooth.copies(base, WHOLE)
+    for weight in parts["unet"].parameters():
+        weight.data *= 1.5
+    dreambooth.save(parts, path, {})
+    alive: list[weakref.ref[torch.Tensor]] = []
+
+    def watched() -> Iterator[Change]:
+        for component, name, change in changes(base, path):
+            assert sum(other() is not None for other in alive) <= 1
+            alive.append(weakref.ref(change))
+            yield component, name, change
+
+    lora, share = extracted(watched(), 4, {})
+    assert len(lora.modules) > 40
+    assert 0 < share < 1
