@@ -122,4 +122,5 @@ def _matrix(weight: torch.Tensor) -> torch.Tensor:
 
 def _lengths(matrix: torch.Tensor) -> torch.Tensor:
     """Return the length of each row, never 0: ComfyUI and LyCORIS add the same small number."""
-    return matrix.norm(dim=1, keepdim=True) + torch.finfo(torch.float32).eps
+    lengths: torch.Tensor = matrix.norm(dim=1, keepdim=True) + torch.finfo(torch.float32).eps
+    return lengths

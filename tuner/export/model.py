@@ -37,7 +37,7 @@ from tuner.export.lora import (
     write_lora,
 )
 from tuner.export.low_rank import changes, extracted
-from tuner.export.single_file import write_single_file
+from tuner.export.single_file import markers, write_single_file
 from tuner.export.verify import difference, quiet, stored_cells
 from tuner.models import BaseModel, dreambooth, load_base
 from tuner.models.metadata import network_arguments
@@ -47,6 +47,10 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, replacing
 from tuner.text import byte_size
 
+_V_NOTE = (
+    "a model with v-prediction: its mark v_pred is in the file, but A1111 needs a .yaml beside it, "
+    "and ComfyUI the node ModelSamplingDiscrete for Stable Diffusion 1.x"
+)
 _NO_CHECKER: dict[str, object] = {
     "safety_checker": None,
     "feature_extractor": None,
@@ -123,6 +127,8 @@ def _as_whole(
         if stored:
             apart = difference(read_back, suite, stored, "read back by diffusers")
             lines.append(f"{len(stored)} samples drawn anew differ by at most {apart:.4f}")
+        if write is _as_file and markers(base.pipeline):
+            lines.append(_V_NOTE)
         _put(part, out)
     finally:
         _remove(part)

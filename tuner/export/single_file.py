@@ -55,7 +55,7 @@ class SingleFileError(TunerError):
 def write_single_file(
     path: Path, pipeline: StableDiffusionPipeline, metadata: Mapping[str, str]
 ) -> None:
-    """Write the whole model as float16, atomically.
+    """Write the whole model as float16, atomically, with the empty tensors `markers` names.
 
     Read it with `StableDiffusionPipeline.from_single_file(path, config=FOLDER)`; FOLDER is a base
     of the same architecture in diffusers' layout. Raises SingleFileError for Stable Diffusion 2.x,
@@ -71,8 +71,20 @@ def write_single_file(
         for name, tensor in original_layout(pipeline).items()
         if tensor.is_floating_point()
     }
+    tensors |= {marker: torch.zeros(0) for marker in markers(pipeline)}
     with replacing(path) as temporary:
         temporary.write_bytes(to_bytes(tensors, metadata={"format": "pt", **metadata}))
+
+
+def markers(pipeline: StableDiffusionPipeline) -> tuple[str, ...]:
+    """Return the names of empty tensors that mark a model with v-prediction, as is usual for SDXL.
+
+    `v_pred`; also `ztsnr` if its noise ends without any signal (Lin et al. 2023).
+    """
+    config = pipeline.scheduler.config
+    if config.get("prediction_type") != "v_prediction":
+        return ()
+    return ("v_pred", *["ztsnr"][: bool(config.get("rescale_betas_zero_snr"))])
 
 
 def original_layout(pipeline: StableDiffusionPipeline) -> dict[str, torch.Tensor]:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from safetensors.torch import load_file
 
 from metrics.contract import Prompt
+from tuner.export.folder import write_configuration
 from tuner.export.single_file import SingleFileError, original_layout, write_single_file
 from tuner.models import BaseModel, draw, load_base
 from tuner.space import SuiteConfig
@@ -34,6 +35,7 @@ def test_the_file_is_read_back_as_the_same_model(
     )
     equal(base.pipeline, read)
     names = set(load_file(path))
+    assert "v_pred" not in names
     assert "model.diffusion_model.input_blocks.1.0.in_layers.0.weight" in names
     assert "first_stage_model.decoder.up.0.block.0.conv1.weight" in names
 
@@ -77,6 +79,23 @@ def test_the_names_are_those_that_programs_know_stable_diffusion_by(base: BaseMo
     assert {name: tensor.shape for name, tensor in back.items()} == {
         name: tensor.shape for name, tensor in unet.state_dict().items()
     }
+
+
+def test_v_prediction_is_marked(base: BaseModel, tmp_path: Path) -> None:
+    scheduler, path = base.pipeline.scheduler, tmp_path / "model.safetensors"
+    settings = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": True}
+    base.pipeline.scheduler = DDIMScheduler.from_config(scheduler.config, **settings)
+    try:
+        write_single_file(path, base.pipeline, {})
+        write_configuration(tmp_path / "model", base.pipeline)
+    finally:
+        base.pipeline.scheduler = scheduler
+    assert {"v_pred", "ztsnr"} <= set(load_file(path))
+    read = StableDiffusionPipeline.from_single_file(
+        str(path), config=str(tmp_path / "model"), local_files_only=True, safety_checker=None
+    )
+    equal(base.pipeline, read)
+    assert read.scheduler.config.prediction_type == "v_prediction"
 
 
 def test_stable_diffusion_2_is_refused(base: BaseModel, tmp_path: Path) -> None:
