@@ -50,7 +50,7 @@ DoraFor = Literal["comfyui"]
 
 DIFFUSERS_NOTE = (
     "the names of diffusers are for diffusers only: ComfyUI leaves out the attention of the UNet, "
-    "A1111 the text encoder; --format kohya is for them"
+    "A1111 everything; --format kohya is for them"
 )
 
 
