@@ -43,7 +43,7 @@ def for_comfyui(lora: LoraFile, base: BaseModel) -> LoraFile:
 
 def in_comfyui(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
     """Return the updated weight that ComfyUI and Forge compute."""
-    return _whole(module, weight) * (_scale(module) / _lengths(_matrix(weight)))
+    return _whole(module, weight) * (_scale(module, weight) / _lengths(_matrix(weight)))
 
 
 def differences(lora: LoraFile, base: BaseModel) -> dict[str, float]:
@@ -95,7 +95,7 @@ def _weights(lora: LoraFile, base: BaseModel) -> Iterator[tuple[str, torch.Tenso
 
 def _scaled(module: LoraModule, weight: torch.Tensor) -> LoraModule:
     ratio = _lengths(_matrix(weight)) / _lengths(_whole(module, weight))
-    return replace(module, magnitude=(_scale(module) * ratio).flatten())
+    return replace(module, magnitude=(_scale(module, weight) * ratio).flatten())
 
 
 def _in_a1111(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
@@ -103,7 +103,7 @@ def _in_a1111(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
     whole = _whole(module, weight).reshape(weight.shape)
     others = [axis for axis in range(whole.ndim) if axis != 1]
     lengths = whole.square().sum(dim=others, keepdim=True).sqrt()
-    return (whole / lengths).flatten(1) * _scale(module)
+    return (whole / lengths).flatten(1) * _scale(module, weight)
 
 
 def _whole(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
@@ -111,9 +111,9 @@ def _whole(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
     return replace(module, magnitude=None).updated(weight)
 
 
-def _scale(module: LoraModule) -> torch.Tensor:
+def _scale(module: LoraModule, weight: torch.Tensor) -> torch.Tensor:
     assert module.magnitude is not None
-    return module.magnitude.float().flatten()[:, None]
+    return module.magnitude.float().to(weight.device).flatten()[:, None]
 
 
 def _matrix(weight: torch.Tensor) -> torch.Tensor:
