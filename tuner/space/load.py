@@ -5,16 +5,17 @@ All problems of a file are reported together, before any model is loaded.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, MissingModelError
 from tuner.space.config import BudgetConfig, JudgeConfig, StudyConfig
 from tuner.space.file import Tree, assignment, load_tree, overlay
 from tuner.space.parameters import Fixed
-from tuner.space.paths import data_path as data_word, model_path
+from tuner.space.paths import data_path as data_word, find_again, model_path
 from tuner.space.problems import Problem, check_model
 from tuner.space.recipe_rules import read_recipe_keys, with_recipes
 from tuner.space.rules import (
@@ -29,6 +30,7 @@ from tuner.space.rules import (
 from tuner.space.sizes import native_size, other_base_problems, size_problems
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
+from tuner.storage import StudyFolder
 
 _MOST_LINES = 50
 
@@ -59,8 +61,77 @@ def load_study(
     Raises ConfigError with one line for each problem.
     """
     options = _option_trees(base, data, trials, seed)
-    settings = [assignment(text) for text in set_values]
-    tree = load_tree(Path(path))
+    return _load(load_tree(Path(path)), options, [assignment(text) for text in set_values])
+
+
+def load_recorded(
+    folder: StudyFolder, *, base: str | None = None, data: Sequence[str] = ()
+) -> StudyConfig:
+    """Return the study that `folder` records in study.yaml, also after its project was moved.
+
+    A base, pictures or judges' models that are no longer at their recorded place are looked for
+    beside the study (`tuner.space.paths.find_again`). `base` and `data` name them: `FOLDER`, or
+    `NAME=FOLDER` for a study of several data folders.
+
+    Raises ConfigError if study.yaml is missing or cannot be read, or for a wrong NAME.
+    """
+    if not folder.study_yaml.is_file():
+        raise ConfigError(
+            f"{folder.study_yaml} is not there; `tuner run` with the study's search space writes "
+            "it again"
+        )
+    tree = load_tree(folder.study_yaml)
+    find_again(tree.values, folder.root)
+    named = _named_data(tree.values.get("data"), data)
+    options = _option_trees(base, None, None, None)
+    return _load(tree, [*options, Tree({"data": named}, {("data",): "--data"})], [])
+
+
+def _named_data(recorded: object, texts: Sequence[str]) -> object:
+    """Return the data folders of a study with those that `--data` names in their place."""
+    if not isinstance(recorded, Mapping):
+        return data_word(texts[-1], Path()) if texts else recorded
+    named = dict(recorded)
+    for text in texts:
+        name, equals, place = text.partition("=")
+        if not equals or name not in named:
+            known = ", ".join(map(str, named))
+            raise ConfigError(f"--data {text}: allowed: NAME=FOLDER with a NAME of {known}")
+        named[name] = data_word(place, Path())
+    return named
+
+
+def check_places(config: StudyConfig, folder: StudyFolder, *, with_data: bool = True) -> None:
+    """Raise an error that names the option for what is no longer at its recorded place.
+
+    MissingModelError for the base or a judge's model, ConfigError for pictures.
+    """
+    gone = "is no longer there and was not found beside the study"
+    if _is_gone(config.base):
+        raise MissingModelError(
+            f"{folder.root}: its base {config.base} {gone}; name its place with --base"
+        )
+    if not with_data:
+        return
+    for name, place in config.data_folders.items():
+        if _is_gone(place):
+            option = "--data FOLDER" if name is None else f"--data {name}=FOLDER"
+            raise ConfigError(
+                f"{folder.root}: its data folder {place} {gone}; name its place with {option}"
+            )
+    others = {"regularisation": config.regularisation} | config.judges.model_dump()
+    for key, value in others.items():
+        if isinstance(value, str) and _is_gone(value):
+            raise MissingModelError(
+                f"{folder.root}: {key} {value} {gone}; correct its place in {folder.study_yaml}"
+            )
+
+
+def _is_gone(text: str) -> bool:
+    return os.path.isabs(text) and not os.path.exists(text)
+
+
+def _load(tree: Tree, options: Sequence[Tree], settings: Sequence[Tree]) -> StudyConfig:
     for over in (*options, *settings):
         tree = overlay(tree, over)
     _drop_set_starts(tree, settings)

@@ -1,38 +1,82 @@
-"""Make the paths in a search space absolute: they start at its file. Special words are kept."""
+"""The paths in a search space: made absolute from its file, found again, replaced by content.
+
+Special words such as `mannequin` are kept.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from tuner.errors import TunerError
 from tuner.space.base_name import base_path, parse_base
+from tuner.storage import StudyFolder
+from tuner.storage.content import content_digest
+
+_Change = Callable[[str], str]
 
 
 def absolute_paths(values: dict[str, object], folder: Path) -> None:
     """Make the relative paths in the values of a file absolute, in place, from `folder`."""
-    _absolute(
-        values, {"base": model_path, "data": data_path, "regularisation": _prior_path}, folder
-    )
+    model, data = partial(model_path, folder=folder), partial(data_path, folder=folder)
+    _change(values, model, data, data)
+
+
+def find_again(values: dict[str, object], folder: Path) -> None:
+    """Replace paths that are no longer there, in place, after a project was moved.
+
+    The end of a path is looked for in the folders above the study's `folder`: the nearest one
+    first, and in each the longest end first. A path that is not found is kept.
+    """
+    place = partial(_found_again, folder=Path(os.path.abspath(folder)))
+    _change(values, place, place, place)
+
+
+def by_content(values: dict[str, object]) -> None:
+    """Replace the paths of models by a digest of their content, and those of data by a word."""
+    _change(values, _content, _content, lambda text: "folder" if os.path.isabs(text) else text)
+
+
+def _change(values: dict[str, object], model: _Change, person: _Change, data: _Change) -> None:
+    """Change the names of bases and models, of the person detector, and of data, in place."""
+    _each(values, {"base": model, "data": data})
+    if values.get("regularisation") not in ("originals", "base"):
+        _each(values, {"regularisation": data})
     if isinstance(bases := values.get("also_sample_on"), list):
         values["also_sample_on"] = [
-            model_path(base, folder) if isinstance(base, str) else base for base in bases
+            model(base) if isinstance(base, str) else base for base in bases
         ]
-    if isinstance(data := values.get("data"), dict):
-        values["data"] = _absolute({**data}, dict.fromkeys(data, data_path), folder)
+    if isinstance(sets := values.get("data"), dict):
+        values["data"] = _each({**sets}, dict.fromkeys(sets, data))
     if isinstance(judges := values.get("judges"), dict):
-        kinds = {"gender_model": model_path, "copy_model": model_path, "person_model": data_path}
-        values["judges"] = _absolute({**judges}, kinds, folder)
+        kinds = {"gender_model": model, "copy_model": model, "person_model": person}
+        values["judges"] = _each({**judges}, kinds)
 
 
-def _absolute(
-    values: dict[str, object], kinds: Mapping[str, Callable[[str, Path], str]], folder: Path
-) -> dict[str, object]:
-    for key, absolute in kinds.items():
+def _each(values: dict[str, object], changes: dict[str, _Change]) -> dict[str, object]:
+    for key, change in changes.items():
         if isinstance(text := values.get(key), str):
-            values[key] = absolute(text, folder)
+            values[key] = change(text)
     return values
+
+
+def _found_again(text: str, folder: Path) -> str:
+    if not os.path.isabs(text) or os.path.exists(text):
+        return text
+    parts = Path(text).parts[1:]
+    for parent in folder.parents:
+        for first in range(len(parts)):
+            place = parent.joinpath(*parts[first:])
+            if os.path.exists(place) and not StudyFolder(place).exists():
+                return str(place)
+    return text
+
+
+def _content(text: str) -> str:
+    digest = content_digest(Path(text)) if os.path.isabs(text) else None
+    return f"content {digest}" if digest else text
 
 
 def model_path(text: str, folder: Path) -> str:
@@ -46,10 +90,6 @@ def model_path(text: str, folder: Path) -> str:
     except TunerError:
         is_word = False
     return text if is_word else str(base_path(text, folder))
-
-
-def _prior_path(text: str, folder: Path) -> str:
-    return text if text in ("originals", "base") else data_path(text, folder)
 
 
 def data_path(text: str, folder: Path) -> str:

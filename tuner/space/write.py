@@ -11,6 +11,7 @@ import yaml
 from tuner.space.config import StudyConfig
 from tuner.space.file import plain_scalar
 from tuner.space.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
+from tuner.space.paths import by_content
 from tuner.space.train_config import TrainConfig
 
 
@@ -41,22 +42,42 @@ def space_hash(config: StudyConfig) -> str:
 
     `train.seed` always counts if it is set, because without it each trial has a seed of its own.
     Other settings are left out if they have their default, so that a later version with more
-    settings gives the same hash. The data folders' contents do not count: `TrainingSet.sha256`
-    covers them.
+    settings gives the same hash. A model on the disk counts by its content, wherever it lies; the
+    data folders do not count here: `TrainingSet.sha256` covers their content.
     """
+    text = json.dumps(_meaning(config), sort_keys=True, ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(one: StudyConfig, other: StudyConfig) -> list[str]:
+    """Return the names of the settings that give two studies different hashes."""
+    left, right = _meaning(one), _meaning(other)
+    return [
+        f"{section}.{name}".lstrip(".")
+        for section in left
+        for name in sorted({*left[section], *right[section]})
+        if left[section].get(name) != right[section].get(name)
+    ]
+
+
+def _meaning(config: StudyConfig) -> dict[str, dict[str, Any]]:
+    """Return all settings that change what a result means, by section and name."""
     sections = {"": config, "budget": config.budget, "suite": config.suite, "judges": config.judges}
-    plain: dict[str, Any] = {}
+    plain: dict[str, dict[str, Any]] = {}
     for name, section in sections.items():
         left_out = _CHANGES_NO_RESULT[name] | ({"train", *sections} if section is config else set())
         plain[name] = section.model_dump(mode="json", exclude_defaults=True, exclude=left_out)
+    paths: dict[str, Any] = {**plain[""], "judges": plain["judges"]}
+    by_content(paths)
+    plain["judges"] = paths.pop("judges")
+    plain[""] = paths
     defaults = {name: field.default for name, field in TrainConfig.model_fields.items()}
     plain["train"] = {
         name: _plain_parameter(parameter)
         for name, parameter in config.train.items()
         if name == "seed" or parameter != Fixed(defaults[name])
     }
-    text = json.dumps(plain, sort_keys=True, ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return plain
 
 
 class _Dumper(yaml.SafeDumper):

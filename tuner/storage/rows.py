@@ -36,7 +36,8 @@ class StudyRow:
     """A study with its latest configuration; `budget` is its number of trials.
 
     `side` is the shorter side of its samples in pixels, `models` has the judges' models by setting
-    (tuner.judging.models.model_names); 0 and empty in rows of older versions of tuner.
+    (tuner.judging.models.model_names), `data` the hashes of its training sets by name; 0 and empty
+    in rows of older versions of tuner.
     """
 
     name: str
@@ -49,6 +50,7 @@ class StudyRow:
     begun: str
     side: int = 0
     models: Mapping[str, str | None] = field(default_factory=dict)
+    data: Mapping[str, str] = field(default_factory=dict)
 
     def columns(self) -> Columns:
         """Return the columns of its table row."""
@@ -57,12 +59,13 @@ class StudyRow:
             "constraints": json_text(self.constraints),
             "versions": json_text(self.versions),
             "models": json_text(self.models),
+            "data": json_text(self.data),
         }
 
     @staticmethod
     def read(row: Columns) -> StudyRow:
         """Return the value of a table row."""
-        names = ("objectives", "constraints", "versions", "models")
+        names = ("objectives", "constraints", "versions", "models", "data")
         known = {name: json.loads(row[name] or "{}") for name in names}
         known |= {"objectives": tuple(known["objectives"]), "side": row["side"] or 0}
         return StudyRow(**row | known)

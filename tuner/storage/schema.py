@@ -10,11 +10,17 @@ from __future__ import annotations
 
 from typing import Any
 
+FORMAT = 1
+"""Number of this layout, kept in the header of a database (`user_version`). A database with a
+higher number is refused: raise it with each change that this version would misread. New tables and
+columns are no such change; databases of before the number have 0."""
+
 _CELL: dict[str, Any] = {"trial": int, "step": int, "cell": int}
 TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "studies": (
         {"name": str, "base": str, "space_hash": str, "budget": int, "objectives": str,
-         "constraints": str, "versions": str, "begun": str, "side": int, "models": str},
+         "constraints": str, "versions": str, "begun": str, "side": int, "models": str,
+         "data": str},
         ("name",),
     ),
     "trials": (

@@ -9,6 +9,7 @@ so the default journal is kept there and on unknown file systems.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -17,7 +18,9 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from tuner.errors import DiskError, TunerError
+from tuner import __version__
+from tuner.errors import ConfigError, DiskError, TunerError
+from tuner.storage.schema import FORMAT
 
 BUSY_SECONDS = 30.0
 """Seconds to wait for a database that another program has locked."""
@@ -40,9 +43,35 @@ def database_error(error: sqlite3.Error, path: Path) -> TunerError:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         return TunerError(
             f"{path} was locked by another program for {BUSY_SECONDS:.0f} s; close that program "
-            "and run the same command again"
+            "and run the same command again (on a network folder without file locks: copy the "
+            "study to a local disk)"
         )
+    if name.startswith("SQLITE_PROTOCOL") or "LOCK" in name:  # such as SQLITE_IOERR_RDLOCK
+        return no_locks(path)
     return TunerError(f"{path} cannot be used: {error}")
+
+
+def no_locks(path: Path) -> TunerError:
+    """Return the error for the user for a file system on which `path` cannot be locked."""
+    return TunerError(
+        f"{path} is on a file system without file locks, which a study needs; keep the study on a "
+        "local disk (--studies FOLDER), or mount this one with locks"
+    )
+
+
+def refuse_later(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ConfigError for a results.db that a later version of tuner wrote in another format."""
+    (number,) = connection.execute("pragma user_version").fetchone()
+    if number <= FORMAT:
+        return
+    writer = "a later version of tuner"
+    with contextlib.suppress(sqlite3.Error, ValueError, TypeError, KeyError):
+        (versions,) = connection.execute("select versions from studies").fetchone()
+        writer = f"tuner {json.loads(versions)['tuner']}"
+    raise ConfigError(
+        f"{path} was written by {writer} in format {number}; this is tuner {__version__}, which "
+        f"knows format {FORMAT}: use that version, or a later one"
+    )
 
 
 @contextlib.contextmanager

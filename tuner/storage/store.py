@@ -13,7 +13,6 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 import sqlite_utils
 
@@ -33,8 +32,8 @@ from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.lock import runner
 from tuner.storage.rows import RungRow, SampleRow, StudyRow, TrialRow
-from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES
-from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read
+from tuner.storage.schema import EXTRA, FORMAT, FRESH, OF_A_RUNG, TABLES
+from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
 
 _KEY = ("trial", "step", "repeat", "base", "size", "alias")
 
@@ -43,7 +42,7 @@ class Store:
     """Access to results.db, as a context manager.
 
     Every method raises TunerError for a database that is locked for longer than 30 s, cannot be
-    written or is not a database, and DiskError on a full disk.
+    written, is not a database or is of a later version of tuner, and DiskError on a full disk.
     """
 
     def __init__(self, path: Path, read_only: bool = False) -> None:
@@ -66,6 +65,7 @@ class Store:
             else:
                 connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS)
                 stack.enter_context(contextlib.closing(connection))
+            refuse_later(connection, self.path)
             self._db = sqlite_utils.Database(connection)
             self._known = set(self._db.table_names())
             if not self.read_only:
@@ -75,6 +75,8 @@ class Store:
 
     def _complete(self) -> None:
         """Create the tables and columns that a database of an older version lacks."""
+        if self._db.execute("pragma user_version").fetchone() != (FORMAT,):
+            self._db.execute(f"pragma user_version = {FORMAT}")
         for name, (columns, key) in TABLES.items():
             if name not in self._known:
                 self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
@@ -82,22 +84,18 @@ class Store:
             for column in columns.keys() - self._table(name).columns_dict:
                 self._table(name).add_column(column, columns[column])
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close the database; everything written is committed already."""
         self._open.close()
 
     def put_study(self, study: StudyRow) -> None:
-        """Write or replace the study's row; its start time stays."""
+        """Write or replace the study's row, the only one of its table; its start time stays."""
         row = study.columns()
         with self._writing():
-            for old in self._table("studies").rows_where("name = ?", [study.name]):
+            for old in self._table("studies").rows:
                 row["begun"] = old["begun"]
-            self._table("studies").upsert(row, pk="name")
+            self._table("studies").delete_where()
+            self._table("studies").insert(row)
 
     def begin_trial(
         self, number: int, parameters: Mapping[str, object], retry_of: int | None = None
@@ -284,7 +282,9 @@ class Store:
         if table not in self._known:
             return []
         with self._database_errors():
-            return list(self._table(table).rows_where(where, list(args), order_by, limit=limit))
+            rows = self._table(table).rows_where(where, list(args), order_by, limit=limit)
+            # Older versions have fewer columns, later ones may have more.
+            return [{name: row.get(name) for name in TABLES[table][0]} for row in rows]
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

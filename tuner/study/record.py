@@ -60,5 +60,6 @@ def record_study(
             begun=utc_now(),
             side=min(config.suite.image_size),
             models=model_names(study_judges(config)),
+            data=dict(hashes),
         )
     )
