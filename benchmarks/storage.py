@@ -36,7 +36,7 @@ from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.sqlite import write_ahead
-from tuner.study.optuna_study import opened
+from tuner.study.optuna_db import opened
 from tuner.study.study import Session, search
 from tuner.trial import Rung
 from tuner.trial.keep import write_grid

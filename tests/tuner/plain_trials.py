@@ -13,7 +13,7 @@ from metrics.contract import Objective, Prompt, Sample, Score, ScoredSample
 from tuner.events import Event, Phase, Progress, TrialEnded
 from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import Store, StudyFolder
-from tuner.study.optuna_study import opened
+from tuner.study.optuna_db import opened
 from tuner.study.record import record_study
 from tuner.study.study import RunTrial, Session
 from tuner.trial import Rung

@@ -14,6 +14,7 @@ from tuner.judging.calibration import study_marks
 from tuner.report import write_report
 from tuner.report.summary import print_confirmation, print_front, print_next, print_rungs
 from tuner.results import read_results
+from tuner.results.results import is_begun
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES
@@ -31,7 +32,7 @@ def follow(config: StudyConfig, folder: StudyFolder, plain: bool, workers: int =
     raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
-    if folder.exists():
+    if is_begun(folder):
         recall(view, read_results(folder))
     _watch(view, folder, _study_events(config, folder, workers), plain)
     _conclude(folder, front=True, plain=plain)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from tuner.cli.errors import user_errors
+from tuner.errors import TunerError
 from tuner.storage.folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 from tuner.terminal import say
 
@@ -26,6 +27,17 @@ SetValues = Annotated[
 ]
 Base = Annotated[
     str | None, typer.Option(help="Another base model: mannequin, a folder, a file or a hub id.")
+]
+MovedBase = Annotated[
+    str | None, typer.Option("--base", help="The base's new place, if it was moved.")
+]
+MovedData = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--data",
+        metavar="FOLDER",
+        help="The pictures' new place; of several sets NAME=FOLDER, repeated.",
+    ),
 ]
 Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
@@ -117,13 +129,16 @@ def status(
             return
         folders = all_studies(studies)
         for folder in folders:
-            print(state_line(folder, read_results(folder)))
+            try:
+                print(state_line(folder, read_results(folder)))
+            except TunerError as error:  # one broken study does not hide the others
+                print(f"{folder.name}: {error}")
         if not folders:
             say(f"no studies in {studies}; start one with `tuner run SPACE`")
 
 
 @commands.command(epilog="Example: tuner confirm pose --samples 208")
-def confirm(
+def confirm(  # noqa: PLR0913 - one argument per option
     study: Study,
     trials: Annotated[
         int, typer.Option(min=1, max=100, help="How many of the strongest trials to confirm.")
@@ -134,6 +149,8 @@ def confirm(
     training_seeds: Annotated[
         int, typer.Option(min=0, max=99, help="How many times to train each one again.")
     ] = 2,
+    base: MovedBase = None,
+    data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
 ) -> None:
@@ -143,7 +160,8 @@ def confirm(
         from tuner.cli.follow import follow_confirm
         from tuner.study.confirm import ConfirmOptions
 
-        follow_confirm(folder, ConfirmOptions(trials, samples, training_seeds), plain)
+        options = ConfirmOptions(trials, samples, training_seeds, base, data or ())
+        follow_confirm(folder, options, plain)
 
 
 @commands.command(epilog="Example: tuner report pose")
@@ -235,6 +253,8 @@ def export(  # noqa: PLR0913 - one argument per option
         typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    base: MovedBase = None,
+    data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
     """Write a trial's LoRA or model as a file for other programs, and check the file."""
@@ -251,7 +271,9 @@ def export(  # noqa: PLR0913 - one argument per option
         if recipe is not None:
             from tuner.export import write_recipe
 
-            written = write_recipe(folder, choice, recipe, out, force=force)
+            written = write_recipe(
+                folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
+            )
             print(written.path)
             for line in written.lines:
                 say(line)
@@ -259,7 +281,14 @@ def export(  # noqa: PLR0913 - one argument per option
         from tuner.export import export_trial
 
         report = export_trial(
-            folder, choice, out, names, force=force, lora_rank=lora_rank, dora_for=dora_for
+            folder,
+            choice,
+            out,
+            names,
+            force=force,
+            lora_rank=lora_rank,
+            dora_for=dora_for,
+            base_at=base,
         )
         print(report.path)
         for line in report.lines:

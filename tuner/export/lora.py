@@ -37,7 +37,8 @@ from tuner.models.lora_file import (
 )
 from tuner.models.metadata import DORA_FOR, base_name
 from tuner.results.confirmation import Choice
-from tuner.space import SuiteConfig, load_study
+from tuner.space import SuiteConfig
+from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.rows import RungRow
@@ -102,20 +103,21 @@ def export(  # noqa: PLR0913 - one argument per option
     force: bool = False,
     choice: Choice | None = None,
     dora_for: DoraFor | None = None,
+    base_at: str | None = None,
 ) -> ExportReport:
     """Write the LoRA of `trial`'s last rung, or of the rung of `choice`, to `out` and check it.
 
     The confirmed numbers of `choice` replace the study's own numbers in the metadata. `names` are
     kohya's (ComfyUI, A1111, Forge, and also diffusers) or those of diffusers. `dora_for` changes
-    the scales of a DoRA so that they are right in that program. Raises TunerError if `out` exists
-    (without `force`) or the trial has no rung, ExportError if the file does not draw the study's
-    samples again; `out` is then unchanged.
+    the scales of a DoRA so that they are right in that program. `base_at` is the place of a base
+    that was moved. Raises TunerError if `out` exists (without `force`) or the trial has no rung,
+    ExportError if the file does not draw the study's samples again; `out` is then unchanged.
     """
     if out.suffix != ".safetensors":
         raise TunerError(f"{out} must end in .safetensors")
     if out.exists() and not force:
         raise TunerError(f"{out} exists; give another name, or --force to write over it")
-    config = load_study(folder.study_yaml)
+    config = load_recorded(folder, base=base_at, needs=("base",))
     rung = last_rung(folder, trial, choice.step if choice else None)
     train = read_yaml(folder.trial(trial).train_yaml)
     assert rung.lora is not None

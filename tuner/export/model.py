@@ -42,7 +42,8 @@ from tuner.export.verify import difference, quiet, stored_cells
 from tuner.models import BaseModel, dreambooth, load_base
 from tuner.models.metadata import network_arguments
 from tuner.results.confirmation import Choice
-from tuner.space import SuiteConfig, load_study
+from tuner.space import SuiteConfig
+from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, replacing
 from tuner.text import byte_size
@@ -75,28 +76,39 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     force: bool = False,
     lora_rank: int | None = None,
     dora_for: DoraFor | None = None,
+    base_at: str | None = None,
 ) -> ExportReport | ModelReport:
     """Write the chosen trial's LoRA or whole model to `out` and check it.
 
     A LoRA is written as one file in the naming `names`, a DoRA with the scales that the program
     `dora_for` needs. DreamBooth's model is written as one file if `out` ends in .safetensors, else
     as a folder; with `lora_rank` as a LoRA of that rank, which is not compared with the samples.
-    Raises TunerError if `out` exists (without `force`) or the trial has no rung, ExportError if the
-    result does not draw the study's samples again; `out` is then unchanged.
+    `base_at` is the place of a base that was moved. Raises TunerError if `out` exists (without
+    `force`) or the trial has no rung, ExportError if the result does not draw the study's samples
+    again; `out` is then unchanged.
     """
     trial = choice.trial
     train = read_yaml(folder.trial(trial).train_yaml)
     if train.method == "lora":
         if lora_rank is not None:
             raise TunerError(f"trial {trial} is a LoRA of rank {train.rank}; drop --lora-rank")
-        return export(folder, trial, out, names, force=force, choice=choice, dora_for=dora_for)
+        return export(
+            folder,
+            trial,
+            out,
+            names,
+            force=force,
+            choice=choice,
+            dora_for=dora_for,
+            base_at=base_at,
+        )
     if dora_for is not None:
         raise TunerError(f"trial {trial} is no DoRA; drop --dora-for")
     if out.suffix not in ("", ".safetensors") or (lora_rank and not out.suffix):
         raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
     if out.exists() and not force:
         raise TunerError(f"{out} exists; give another name, or --force to write over it")
-    config = load_study(folder.study_yaml)
+    config = load_recorded(folder, base=base_at, needs=("base",))
     rung = last_rung(folder, trial, choice.step)
     assert rung.lora is not None
     base = load_base(config.base, device="cpu")

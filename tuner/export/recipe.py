@@ -19,9 +19,10 @@ from tuner.export.recipe_data import write_pictures
 from tuner.export.recipe_run import TrainedRun, common_notes
 from tuner.models import read_file
 from tuner.results.confirmation import Choice
-from tuner.space import StudyConfig, TrainConfig, load_study
+from tuner.space import StudyConfig, TrainConfig
 from tuner.space.base_name import parse_base
 from tuner.space.config import MANNEQUIN, OF_BASE, rung_steps
+from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, shipped
 from tuner.storage.files import write_whole
@@ -50,14 +51,22 @@ class RecipeReport:
     lines: tuple[str, ...]
 
 
-def write_recipe(
-    folder: StudyFolder, choice: Choice, trainer: Trainer, out: Path, *, force: bool = False
+def write_recipe(  # noqa: PLR0913 - one argument per option
+    folder: StudyFolder,
+    choice: Choice,
+    trainer: Trainer,
+    out: Path,
+    *,
+    force: bool = False,
+    base_at: str | None = None,
+    data_at: Sequence[str] = (),
 ) -> RecipeReport:
     """Write the settings of the chosen trial for `trainer` to `out`, and its pictures beside it.
 
     Beside NAME.toml and the like there are NAME_data with pictures and captions, for kohya
     NAME_dataset.toml, for OneTrainer NAME_concepts.json and NAME.txt; the trainer writes its LoRA
-    into NAME_output. Raises TunerError if one of them exists (without `force`), for DreamBooth,
+    into NAME_output. `base_at` and `data_at` are the places of a base and of pictures that were
+    moved (`load_recorded`). Raises TunerError if one of them exists (without `force`), for DreamBooth,
     and for a trial without a LoRA.
     """
     if out.suffix not in SUFFIXES[trainer]:
@@ -68,7 +77,8 @@ def write_recipe(
     existing = [path for path in (out, *beside, data) if path.exists()]
     if existing and not force:
         raise TunerError(f"{existing[0]} exists; give another name, or --force to write over it")
-    run, lines = _trained_run(folder, choice, data)
+    config = load_recorded(folder, base=base_at, data=data_at, needs=("data",))
+    run, lines = _trained_run(folder, config, choice, data)
     notes = (*common_notes(run), *_NOTES[trainer](run), *lines, _PRECISION)
     title = f"trial {choice.trial} of the study {folder.name}, step {run.kept_step}"
     why = choice.why or ("chosen by --trial",)
@@ -121,7 +131,7 @@ def _json(value: object) -> str:
 
 
 def _trained_run(
-    folder: StudyFolder, choice: Choice, data: Path
+    folder: StudyFolder, config: StudyConfig, choice: Choice, data: Path
 ) -> tuple[TrainedRun, tuple[str, ...]]:
     """Write the trial's pictures to `data`; return its run, and notes about base and pictures."""
     train = read_yaml(folder.trial(choice.trial).train_yaml)
@@ -130,7 +140,6 @@ def _trained_run(
             f"trial {choice.trial} is DreamBooth; other trainers' configurations are written for "
             "LoRAs only"
         )
-    config = load_study(folder.study_yaml)
     rung = last_rung(folder, choice.trial, choice.step)
     assert rung.lora is not None
     header = read_file(rung.lora).metadata

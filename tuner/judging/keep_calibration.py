@@ -17,8 +17,8 @@ from tuner.judging.models import model_names
 from tuner.judging.rendered_cases import GROUPS
 from tuner.judging.selfcheck import JudgeReport
 from tuner.judging.truth import Truths
-from tuner.space import load_study
 from tuner.space.config import MANNEQUIN
+from tuner.space.load import load_recorded
 from tuner.storage import StudyFolder
 from tuner.storage.columns import utc_now
 
@@ -57,7 +57,7 @@ def selfcheck_options(
     gender, person = models
     base, size, file = MANNEQUIN if rendered else None, _FIGURE_SIDE, calibration.home_file()
     if study:
-        config = load_study(study.study_yaml)
+        config = load_recorded(study)
         if rendered and config.base != MANNEQUIN:
             raise ConfigError(
                 f"study {study.name} has the base {config.base}, and rendered "

@@ -29,7 +29,8 @@ from tuner.results import read_results
 from tuner.results.results import Results
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.rows import RungRow, TrialRow
-from tuner.study.optuna_study import attach_picture, existing, storage
+from tuner.study.optuna_db import existing, storage
+from tuner.study.optuna_study import attach_picture
 from tuner.text import interval, words
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")

@@ -12,7 +12,8 @@ from tuner.errors import ConfigError
 from tuner.events import COUNTED
 from tuner.results.run_measures import COLLAPSED_RUN, run_measures
 from tuner.results.verdicts import Comparison, compare
-from tuner.space import StudyConfig, load_study, space_hash
+from tuner.space import StudyConfig, space_hash
+from tuner.space.load import load_recorded
 from tuner.space.recipes import BASE, RECIPE, TRAINING_SEED, Value
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow, TrialRow
@@ -36,7 +37,7 @@ def read_series(folders: Sequence[StudyFolder]) -> Series:
     Raises ConfigError if a folder has no hypotheses, if the folders are of different studies, or if
     a run is in two of them.
     """
-    configs = [load_study(folder.study_yaml) for folder in folders]
+    configs = [load_recorded(folder) for folder in folders]
     for config, folder in zip(configs, folders, strict=True):
         if not config.hypotheses:
             raise ConfigError(f"{folder.root} has no hypotheses: see search_spaces/hand_run.yaml")

@@ -48,6 +48,14 @@ class Recommendation:
     why: str
 
 
+def is_begun(folder: StudyFolder) -> bool:
+    """Return True if results.db has the study: a run may have been killed before it was written."""
+    if not folder.exists():
+        return False
+    with Store(folder.results_db, read_only=True) as store:
+        return store.study() is not None
+
+
 def read_results(folder: StudyFolder) -> Results:
     """Return the results of the study in `folder`, which may still be running.
 

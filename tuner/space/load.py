@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel
 
@@ -65,7 +66,11 @@ def load_study(
 
 
 def load_recorded(
-    folder: StudyFolder, *, base: str | None = None, data: Sequence[str] = ()
+    folder: StudyFolder,
+    *,
+    base: str | None = None,
+    data: Sequence[str] = (),
+    needs: Sequence[Literal["base", "data"]] = (),
 ) -> StudyConfig:
     """Return the study that `folder` records in study.yaml, also after its project was moved.
 
@@ -73,7 +78,8 @@ def load_recorded(
     beside the study (`tuner.space.paths.find_again`). `base` and `data` name them: `FOLDER`, or
     `NAME=FOLDER` for a study of several data folders.
 
-    Raises ConfigError if study.yaml is missing or cannot be read, or for a wrong NAME.
+    Raises ConfigError if study.yaml is missing or cannot be read, for a wrong NAME, and for
+    pictures that were not found, MissingModelError for a base that was not, if `needs` has them.
     """
     if not folder.study_yaml.is_file():
         raise ConfigError(
@@ -84,7 +90,12 @@ def load_recorded(
     find_again(tree.values, folder.root)
     named = _named_data(tree.values.get("data"), data)
     options = _option_trees(base, None, None, None)
-    return _load(tree, [*options, Tree({"data": named}, {("data",): "--data"})], [])
+    config = _load(tree, [*options, Tree({"data": named}, {("data",): "--data"})], [])
+    if "base" in needs:
+        _require_base(config, folder)
+    if "data" in needs:
+        _require_data(config, folder)
+    return config
 
 
 def _named_data(recorded: object, texts: Sequence[str]) -> object:
@@ -101,29 +112,29 @@ def _named_data(recorded: object, texts: Sequence[str]) -> object:
     return named
 
 
-def check_places(config: StudyConfig, folder: StudyFolder, *, with_data: bool = True) -> None:
-    """Raise an error that names the option for what is no longer at its recorded place.
+_GONE = "is no longer there and was not found beside the study"
 
-    MissingModelError for the base or a judge's model, ConfigError for pictures.
-    """
-    gone = "is no longer there and was not found beside the study"
+
+def _require_base(config: StudyConfig, folder: StudyFolder) -> None:
     if _is_gone(config.base):
         raise MissingModelError(
-            f"{folder.root}: its base {config.base} {gone}; name its place with --base"
+            f"{folder.root}: its base {config.base} {_GONE}; name its place with --base"
         )
-    if not with_data:
-        return
+
+
+def _require_data(config: StudyConfig, folder: StudyFolder) -> None:
+    """Check the pictures, and the judges' models, which are needed where the pictures are."""
     for name, place in config.data_folders.items():
         if _is_gone(place):
             option = "--data FOLDER" if name is None else f"--data {name}=FOLDER"
             raise ConfigError(
-                f"{folder.root}: its data folder {place} {gone}; name its place with {option}"
+                f"{folder.root}: its data folder {place} {_GONE}; name its place with {option}"
             )
     others = {"regularisation": config.regularisation} | config.judges.model_dump()
     for key, value in others.items():
         if isinstance(value, str) and _is_gone(value):
             raise MissingModelError(
-                f"{folder.root}: {key} {value} {gone}; correct its place in {folder.study_yaml}"
+                f"{folder.root}: {key} {value} {_GONE}; correct its place in {folder.study_yaml}"
             )
 
 
@@ -140,7 +151,8 @@ def _load(tree: Tree, options: Sequence[Tree], settings: Sequence[Tree]) -> Stud
     if config is None or problems:
         lines = [*dict.fromkeys(tree.line(each) for each in (*tree.problems, *problems))]
         if len(lines) > _MOST_LINES:
-            lines[_MOST_LINES:] = [f"{path}: and {len(lines) - _MOST_LINES} more problems"]
+            where = tree.origin(()) or "the search space"
+            lines[_MOST_LINES:] = [f"{where}: and {len(lines) - _MOST_LINES} more problems"]
         raise ConfigError("\n".join(lines))
     return config
 

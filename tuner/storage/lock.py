@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypedDict
@@ -14,8 +16,10 @@ from typing import TypedDict
 import psutil  # type: ignore[import-untyped]
 
 from tuner.errors import TunerError
+from tuner.storage.sqlite import no_locks
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY)
 _SAME_START = 2.0
 """Largest difference in seconds between two readings of one process's start time."""
 
@@ -78,9 +82,11 @@ def runner(path: Path) -> Owner | None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock file `path`; the system releases it when the process ends, even if killed.
 
-    Raises StudyBusyError, with the owner's process number, while another process holds it.
+    Raises StudyBusyError, with the owner's process number, while another process holds it, and
+    TunerError on a file system without the two kinds of locks that a study needs.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _require_locks(path)
     with path.open("a+", encoding="utf-8") as file:
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,3 +105,19 @@ def locked(path: Path) -> Iterator[None]:
         finally:
             file.truncate(0)
             fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+
+
+def _require_locks(path: Path) -> None:
+    """Raise TunerError if files beside `path` cannot be locked: SQLite would wait for 30 s first.
+
+    The locks are tried on a file of its own: closing any file gives up all POSIX locks on it.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=path.parent, prefix=".lock.") as file:
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
+            fcntl.lockf(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _NO_LOCKS:
+            raise no_locks(path.parent) from error
+        raise

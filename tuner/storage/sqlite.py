@@ -140,6 +140,12 @@ def write_ahead(*databases: Path) -> Iterator[None]:
                 _set_journal(database, "DELETE")
 
 
+def remove_log(database: Path) -> None:
+    """Remove the log of a lost database, which SQLite would apply to a new one of that name."""
+    for suffix in ("-wal", "-shm", "-journal"):
+        database.with_name(database.name + suffix).unlink(missing_ok=True)
+
+
 def is_local(path: Path) -> bool:
     """Return True if `path` is, or would be, on a disk that is known to be local."""
     place = path.resolve()

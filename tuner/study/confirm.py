@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,16 +18,16 @@ from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.results import read_results
 from tuner.results.confirmation import candidates, finished, planned_samples
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
-from tuner.space import StudyConfig, load_study
+from tuner.space import StudyConfig
 from tuner.space.config import BudgetConfig, rung_steps
+from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, locked
 from tuner.storage.columns import utc_now
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
-from tuner.study.optuna_study import opened
-from tuner.study.record import data_hashes, read_data
+from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import Worker, repeat_attempts
@@ -44,11 +44,16 @@ class NothingToConfirmError(ConfigError):
 @dataclass(frozen=True)
 class ConfirmOptions:
     """Size of a confirmation: the number of strongest trials, fresh samples of each, and trainings
-    of each with other seeds."""
+    of each with other seeds.
+
+    `base` and `data` name the places of a base and of pictures that were moved (load_recorded).
+    """
 
     trials: int = 3
     samples: int = FEWEST_SAMPLES
     repeats: int = REPEATS
+    base: str | None = None
+    data: Sequence[str] = ()
 
 
 def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]:
@@ -58,16 +63,17 @@ def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]
     NothingToConfirmError for a study without a trial to confirm, ConfigError for one whose data
     changed, StudyBusyError while another process runs it, DiskError on a full disk.
     """
-    config = load_study(folder.study_yaml)
+    config = load_recorded(folder, base=options.base, data=options.data, needs=("base", "data"))
     if config.recipes:
         raise ConfigError(f"{folder.root} compares recipes and has no winner: `tuner verdicts`")
     data = read_data(config)
     with (
         locked(folder.lock),
-        write_ahead(folder.optuna_db, folder.results_db),
-        opened(config, folder, data_hashes(data)),
+        write_ahead(folder.results_db),
         Store(folder.results_db) as store,
     ):
+        if row := store.study():
+            refuse_other(row, config, folder, data_hashes(data))
         plan = planned(store, folder, config, options)
         store.put_plan(plan)
         if len(finished(plan, store.fresh())) < len(planned_samples(plan)):

@@ -1,4 +1,4 @@
-"""Optuna's side of a study: open optuna.db, ask for parameters, report how a trial ended.
+"""Optuna's side of a running study: ask for parameters, report how a trial ended.
 
 A trial that fails because of its own parameters (not finite, collapsed, out of memory) ends as
 PRUNED with a constraint above 0: Optuna's samplers learn nothing from FAIL and would try the same
@@ -7,25 +7,18 @@ region again and again. FAIL is for causes outside the parameters, which are the
 
 from __future__ import annotations
 
-import contextlib
 import shutil
-import sqlite3
 import tempfile
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import optuna
-import sqlalchemy
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.errors import ConfigError
-from tuner.space import StudyConfig, space_hash
-from tuner.storage import StudyFolder
+from tuner.space import StudyConfig
 from tuner.storage.lock import lives, this_process
 from tuner.storage.rows import RungRow
-from tuner.storage.sqlite import BUSY_SECONDS, database_error
 from tuner.study.samplers import chosen_values, sampler_of
 from tuner.study.suggest import start_parameters
 
@@ -37,92 +30,7 @@ SOUND = "sound"
 (how far behind it was), 0 for a trial that reached its last rung. Pruned and stopped trials share
 it because Optuna's Gaussian process needs the same number of constraints in all trials."""
 
-_HASH, _DATA = "space_hash", "data"
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@contextlib.contextmanager
-def opened(
-    config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
-) -> Iterator[optuna.Study]:
-    """Open the Optuna study in `folder`, or create it with its starting points queued.
-
-    `data` has the hash of each training set by name. Raises ConfigError when the folder holds a
-    study of another space, of other data or of other objectives, and TunerError when the database
-    cannot be used.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    with _database_errors(folder), storage(folder) as memory:
-        study = optuna.create_study(
-            storage=memory,
-            study_name=config.study,
-            directions=["maximize"] * len(config.objectives),
-            load_if_exists=True,
-        )
-        _refuse_changed(study, config, folder, data)
-        if _HASH not in study.user_attrs:
-            _begin(study, config, data)
-        yield study
-
-
-@contextlib.contextmanager
-def storage(folder: StudyFolder) -> Iterator[optuna.storages.RDBStorage]:
-    """Open optuna.db for reading and writing, and close it at the end."""
-    url = sqlalchemy.URL.create("sqlite", database=str(folder.optuna_db.resolve()))
-    memory = optuna.storages.RDBStorage(
-        url.render_as_string(), engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}}
-    )
-    try:
-        yield memory
-    finally:
-        memory.remove_session()
-        memory.engine.dispose()
-
-
-def existing(memory: optuna.storages.RDBStorage, folder: StudyFolder) -> optuna.Study:
-    """Return the Optuna study of `folder`. Raises ConfigError when there is none."""
-    names = optuna.get_all_study_names(memory)
-    if not names:
-        raise ConfigError(f"no study was begun in {folder.root}")
-    return optuna.load_study(study_name=names[0], storage=memory)
-
-
-def _begin(study: optuna.Study, config: StudyConfig, data: Mapping[str, str]) -> None:
-    for parameters in start_parameters(config):
-        study.enqueue_trial(parameters, skip_if_exists=True)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.set_metric_names(list(config.objectives))
-    study.set_user_attr(_DATA, dict(data))
-    study.set_user_attr("objectives", list(config.objectives))
-    # Written last: without it the study counts as not begun, and all of the above is done again.
-    study.set_user_attr(_HASH, space_hash(config))
-
-
-def _refuse_changed(
-    study: optuna.Study, config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
-) -> None:
-    known = study.user_attrs
-    if _HASH not in known:
-        return
-    another = f"give this one another name (`study:` in its file), or move {folder.root} away"
-    objectives = list(config.objectives)
-    if known["objectives"] != objectives or len(study.directions) != len(objectives):
-        raise ConfigError(
-            f"{folder.root} was begun with the objectives {known['objectives']}, not "
-            f"{objectives}; {another}"
-        )
-    if known[_HASH] != space_hash(config):
-        raise ConfigError(
-            f"{folder.root} was begun with another search space ({folder.study_yaml.name} "
-            f"there), or by an earlier version of tuner; results cannot be mixed: {another}"
-        )
-    changed = sorted(name for name, sha in data.items() if known[_DATA].get(name) != sha)
-    if changed:
-        raise ConfigError(
-            f"the training pictures of {', '.join(changed)} changed since {folder.root} was "
-            f"begun; put them back, or {another}"
-        )
 
 
 def settle_dead(study: optuna.Study) -> list[tuple[int, str]]:
@@ -283,17 +191,3 @@ def _state(trial: FrozenTrial) -> str:
     if trial.constraints.get(SOUND, 0.0) > 0:
         return "stopped"
     return "infeasible" if any(value > 0 for value in trial.constraints.values()) else "complete"
-
-
-@contextlib.contextmanager
-def _database_errors(folder: StudyFolder) -> Iterator[None]:
-    """Turn an error of the database below Optuna into one line for the user."""
-    try:
-        yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, sqlite3.Error):
-            cause = cause.__cause__ or getattr(cause, "orig", None)
-        if cause is None:
-            raise
-        raise database_error(cause, folder.optuna_db) from error

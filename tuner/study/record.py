@@ -1,17 +1,27 @@
-"""Record a study before any model is loaded: read its data, write study.yaml and its row."""
+"""Record a study before any model is loaded: read its data, write study.yaml and its row.
+
+A database that has the record of another study is refused.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from tuner import __version__
 from tuner.data import TrainingSets, read_folder
 from tuner.data.regularisation import with_regularisation
+from tuner.errors import ConfigError
 from tuner.judging.models import model_names, study_judges
 from tuner.mannequin import named_folder
 from tuner.space import StudyConfig, space_hash, to_yaml
 from tuner.space.config import OF_BASE, ORIGINALS
+from tuner.space.load import load_recorded
+from tuner.space.write import differences
 from tuner.storage import Store, StudyFolder
 from tuner.storage.columns import utc_now
 from tuner.storage.files import write_text
@@ -63,3 +73,66 @@ def record_study(
             data=dict(hashes),
         )
     )
+
+
+@dataclass(frozen=True)
+class Begun:
+    """The record that the database `place` has of the study that was begun in it."""
+
+    place: Path
+    space_hash: str
+    objectives: Sequence[str]
+    data: Mapping[str, str]
+
+
+def refuse_changed(
+    begun: Begun, config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
+) -> None:
+    """Raise ConfigError if `begun` is not the study of `config` on `data` (hashes by name)."""
+    another = f"give this one another name (`study:` in its file), or move {folder.root} away"
+    objectives = list(config.objectives)
+    if list(begun.objectives) != objectives:
+        raise ConfigError(
+            f"{begun.place} was begun with the objectives {list(begun.objectives)}, not "
+            f"{objectives}; {another}"
+        )
+    if begun.space_hash != space_hash(config):
+        raise ConfigError(
+            f"{begun.place} was begun with another search space ({_changes(config, folder)}); "
+            f"results cannot be mixed: {another}"
+        )
+    changed = sorted(name for name, sha in data.items() if begun.data.get(name, sha) != sha)
+    if changed:
+        raise ConfigError(
+            f"the training pictures of {', '.join(changed)} changed since {begun.place} was begun; "
+            f"put them back, name their folder with --data, or {another}"
+        )
+
+
+def refuse_other(
+    row: StudyRow, config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
+) -> None:
+    """Raise ConfigError if results.db, with the study's `row`, is not the study of `config`.
+
+    A study that a later version of tuner wrote is refused too.
+    """
+    writer = row.versions.get("tuner", "")
+    if _numbers(writer) > _numbers(__version__):
+        raise ConfigError(
+            f"{folder.results_db} was written by tuner {writer}, and this is tuner {__version__}; "
+            "go on with that version, or a later one"
+        )
+    begun = Begun(folder.results_db, row.space_hash, row.objectives, row.data)
+    refuse_changed(begun, config, folder, data)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+
+
+def _changes(config: StudyConfig, folder: StudyFolder) -> str:
+    """Return in words what differs from the study in study.yaml."""
+    with contextlib.suppress(ConfigError):
+        if names := differences(load_recorded(folder), config):
+            return f"{', '.join(names)} differ from {folder.study_yaml.name} there"
+    return f"see {folder.study_yaml.name} there, or an earlier version of tuner began it"

@@ -16,12 +16,12 @@ from tuner.errors import TooManyFailuresError
 from tuner.events import Event, Progress, TrialEnded, TrialState
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
-from tuner.storage import Store, StudyFolder, locked
+from tuner.storage import StudyFolder
 from tuner.storage.files import sweep
-from tuner.storage.sqlite import write_ahead
+from tuner.study.begin import open_session
 from tuner.study.one_trial import Session, one_trial
-from tuner.study.optuna_study import ask, ended, opened, reasons, remaining, settle_dead
-from tuner.study.record import data_hashes, read_data, record_study
+from tuner.study.optuna_study import ask, ended, reasons, remaining, settle_dead
+from tuner.study.record import data_hashes, read_data
 from tuner.study.stopping import Ending
 from tuner.study.suggest import suggest
 from tuner.trial.messages import Idle, Outcome
@@ -43,22 +43,14 @@ def run_study(
     """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 
     `patience` limits how long a worker may be silent; each of `workers` runs a trial of its own.
-    Raises ConfigError when the folder holds another study, StudyBusyError while another process
-    runs it, TooManyFailuresError after three failures in a row, DiskError on a full disk.
+    Raises ConfigError when the folder holds another study or lost a part of this one,
+    StudyBusyError while another process runs it, TooManyFailuresError after three failures in a
+    row, DiskError on a full disk.
     """
     data = read_data(config)
-    hashes = data_hashes(data)
-    folder.create()
-    with (
-        locked(folder.lock),
-        write_ahead(folder.optuna_db, folder.results_db),
-        opened(config, folder, hashes) as memory,
-        Store(folder.results_db) as store,
-    ):
-        session = Session(config, folder, memory, store)
-        record_study(config, folder, store, hashes)
+    with open_session(config, folder, data_hashes(data)) as session:
         yield from take_up(session)
-        if remaining(memory, config.budget.trials):
+        if remaining(session.memory, config.budget.trials):
             with contextlib.ExitStack() as stack:
                 shares = [Share(place, workers) for place in range(workers)]
                 pool = [
@@ -67,7 +59,7 @@ def run_study(
                     )
                     for share in shares
                 ]
-                yield from base_scores(pool[0], config, folder, store)
+                yield from base_scores(pool[0], config, folder, session.store)
                 runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
                 yield from search(session, *runs)
 

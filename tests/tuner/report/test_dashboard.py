@@ -26,7 +26,7 @@ from tuner.report.dashboard import add_notes, allow_hosts
 from tuner.space import TrainConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow
-from tuner.study.optuna_study import existing, opened, storage
+from tuner.study.optuna_db import existing, opened, storage
 from tuner.study.record import record_study
 from tuner.study.study import Session, search
 from tuner.trial import Rung

@@ -16,7 +16,7 @@ from tuner.space.recipes import MEASURES, count_runs, runs
 from tuner.space.templates import shipped_spaces
 from tuner.storage import Store, StudyFolder
 from tuner.study.cost import estimate
-from tuner.study.optuna_study import opened
+from tuner.study.optuna_db import opened
 from tuner.study.record import record_study
 from tuner.study.study import Session, search, take_up
 from tuner.trial.recipe import recipe_suite

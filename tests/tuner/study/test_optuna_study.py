@@ -19,6 +19,7 @@ from tuner.storage import StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.lock import this_process
 from tuner.storage.rows import RungRow
+from tuner.study.optuna_db import create, is_begun, opened
 from tuner.study.optuna_study import (
     SOUND,
     ask,
@@ -26,7 +27,6 @@ from tuner.study.optuna_study import (
     ended,
     fail,
     note_rung,
-    opened,
     prune,
     remaining,
     requeue,
@@ -180,6 +180,8 @@ def test_a_beginning_that_was_cut_off_is_done_again(
         pass
     with sqlite3.connect(folder.optuna_db) as raw:
         raw.execute("delete from study_user_attributes where key = 'space_hash'")
+    assert not is_begun(folder)
+    create(config, folder, DATA)
     with opened(config, folder, DATA) as study:
         assert len(study.trials) == 1
         assert "space_hash" in study.user_attrs

@@ -11,7 +11,8 @@ import pytest
 
 from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
-from tuner.study.optuna_study import ask, complete, opened
+from tuner.study.optuna_db import opened
+from tuner.study.optuna_study import ask, complete
 from tuner.study.samplers import chosen_values, sampler_of
 from tuner.study.suggest import suggest
 

@@ -27,7 +27,7 @@ from tuner.results.recipe_runs import read_runs
 from tuner.space import TrainConfig, load_study
 from tuner.space.config import rung_steps
 from tuner.storage import Store, StudyFolder
-from tuner.study.optuna_study import opened
+from tuner.study.optuna_db import opened
 from tuner.study.record import record_study
 from tuner.study.study import Session, search
 from tuner.trial import Rung, TrialWork, Workbench, trial

@@ -23,7 +23,7 @@ from tuner.results.results import Results
 from tuner.space import load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
-from tuner.study.optuna_study import existing, storage
+from tuner.study.optuna_db import existing, storage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

@@ -1,0 +1,170 @@
+"""optuna.db: begin it, open it, and find the study in it, whatever its name there.
+
+The file is made beside its place and then moved there: it is whole or it does not exist, at
+whatever moment a run is killed. Its study keeps the name under which it was begun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import optuna
+import sqlalchemy
+from optuna.trial import TrialState
+
+from tuner.errors import ConfigError
+from tuner.space import StudyConfig, space_hash
+from tuner.storage import StudyFolder, replacing
+from tuner.storage.sqlite import BUSY_SECONDS, database_error, remove_log, write_ahead
+from tuner.study.record import Begun, refuse_changed
+from tuner.study.suggest import start_parameters
+
+_HASH, _DATA, _OBJECTIVES = "space_hash", "data", "objectives"
+
+
+@contextlib.contextmanager
+def opened(
+    config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]
+) -> Iterator[optuna.Study]:
+    """Open the Optuna study in `folder`, or create it with its starting points queued.
+
+    `data` has the hash of each training set by name. Raises ConfigError when optuna.db holds a
+    study of another space, of other data or of other objectives, and TunerError when the database
+    cannot be used.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if is_empty(folder.optuna_db):
+        create(config, folder, data)
+    with storage(folder) as memory:
+        study = existing(memory, folder)
+        known = study.user_attrs
+        begun = Begun(folder.optuna_db, known[_HASH], known[_OBJECTIVES], known[_DATA])
+        refuse_changed(begun, config, folder, data)
+        yield study
+
+
+def is_empty(database: Path) -> bool:
+    """Return True if there is no file `database`, or nothing in it nor in its log."""
+    log = database.with_name(f"{database.name}-wal")
+    if not database.is_file():
+        return True
+    return database.stat().st_size == 0 and not (log.is_file() and log.stat().st_size)
+
+
+def is_begun(folder: StudyFolder) -> bool:
+    """Return True if optuna.db holds the study, or any trial that was run."""
+    if is_empty(folder.optuna_db):
+        return False
+    with storage(folder) as memory:
+        names = optuna.get_all_study_names(memory)
+        studies = [optuna.load_study(study_name=name, storage=memory) for name in names]
+        return any(
+            _HASH in study.user_attrs
+            or any(trial.state != TrialState.WAITING for trial in study.get_trials(deepcopy=False))
+            for study in studies
+        )
+
+
+def create(config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]) -> None:
+    """Create optuna.db with the study's starting points queued, in place of an earlier one."""
+    remove_log(folder.optuna_db)
+    with (
+        replacing(folder.optuna_db) as part,
+        write_ahead(part),
+        _storage(part) as memory,
+    ):
+        study = optuna.create_study(
+            storage=memory,
+            study_name=config.study,
+            directions=["maximize"] * len(config.objectives),
+        )
+        for parameters in start_parameters(config):
+            study.enqueue_trial(parameters, skip_if_exists=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study.set_metric_names(list(config.objectives))
+        study.set_user_attr(_DATA, dict(data))
+        study.set_user_attr(_OBJECTIVES, list(config.objectives))
+        study.set_user_attr(_HASH, space_hash(config))
+
+
+@contextlib.contextmanager
+def storage(folder: StudyFolder) -> Iterator[optuna.storages.RDBStorage]:
+    """Open optuna.db for reading and writing, and close it at the end.
+
+    Raises ConfigError if another version of Optuna wrote it with another schema, and TunerError if
+    it is missing or cannot be used.
+    """
+    if not folder.optuna_db.is_file():
+        raise ConfigError(f"{folder.optuna_db} is not there; put it back")
+    with _storage(folder.optuna_db) as memory:
+        yield memory
+
+
+@contextlib.contextmanager
+def _storage(database: Path) -> Iterator[optuna.storages.RDBStorage]:
+    url = sqlalchemy.URL.create("sqlite", database=str(database.resolve()))
+    with _database_errors(database):
+        memory = optuna.storages.RDBStorage(
+            url.render_as_string(),
+            engine_kwargs={"connect_args": {"timeout": BUSY_SECONDS}},
+            skip_compatibility_check=True,
+        )
+        try:
+            _refuse_other_schema(memory, database)
+            yield memory
+        finally:
+            memory.remove_session()
+            memory.engine.dispose()
+
+
+def _refuse_other_schema(memory: optuna.storages.RDBStorage, database: Path) -> None:
+    known, needed = memory.get_current_version(), memory.get_head_version()
+    if known == needed:
+        return
+    with memory.engine.connect() as connection:
+        query = sqlalchemy.text("select library_version from version_info")
+        writer = connection.execute(query).scalar()
+    way = "install an Optuna with that schema"
+    if known in memory.get_all_versions():
+        way += ", or run `optuna storage upgrade` on a copy of the file"
+    raise ConfigError(
+        f"{database} was written by Optuna {writer} with the schema {known}, and this is Optuna "
+        f"{optuna.__version__} with the schema {needed}: {way}; `tuner status`, `tuner report` and "
+        "`tuner export` need no Optuna"
+    )
+
+
+def existing(memory: optuna.storages.RDBStorage, folder: StudyFolder) -> optuna.Study:
+    """Return the Optuna study of `folder`, under whatever name it was begun.
+
+    Studies that other programs added to optuna.db are passed over. Raises ConfigError when there is
+    none.
+    """
+    names = optuna.get_all_study_names(memory)
+    studies = [optuna.load_study(study_name=name, storage=memory) for name in names]
+    own = {study.study_name: study for study in studies if _HASH in study.user_attrs}
+    if not own:
+        raise ConfigError(
+            f"{folder.optuna_db} holds no study that tuner began; put the right file back, or move "
+            f"{folder.root} away and begin anew"
+        )
+    return own.get(folder.name) or next(iter(own.values()))
+
+
+@contextlib.contextmanager
+def _database_errors(database: Path) -> Iterator[None]:
+    """Turn an error of the database below Optuna into one line for the user."""
+    try:
+        yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, sqlite3.Error):
+            cause = cause.__cause__ or getattr(cause, "orig", None)
+        if cause is None:
+            raise
+        raise database_error(cause, database) from error
