@@ -174,3 +174,22 @@ def left_over(root: Path) -> Iterator[str]:
         yield from (
             f"{path}/{name}" for name in names if re.search(r"\.tmp|-journal|-wal|-shm", name)
         )
+
+
+def test_a_command_that_is_killed_at_its_start_goes_on(space: Path, tmp_path: Path) -> None:
+    studies, script = tmp_path / "studies", "from tuner.cli.app import main; main()"
+    command = [sys.executable, "-c", script, "run", str(space), "--trials", "1"]
+    command += ["--studies", str(studies)]
+    folder = StudyFolder(studies / "faults")
+    for awaited in (folder.lock, folder.optuna_db, folder.results_db, folder.study_yaml):
+        run = subprocess.Popen(command, stderr=subprocess.DEVNULL, start_new_session=True)
+        while not awaited.exists():
+            assert run.poll() is None, f"ended before {awaited.name}"
+            time.sleep(0.001)
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    results = read_results(folder)
+    assert [trial.state for trial in results.trials] == ["complete"]
+    assert list(left_over(folder.root)) == []
