@@ -11,7 +11,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypedDict
+from typing import IO, Any, TypedDict
 
 import psutil  # type: ignore[import-untyped]
 
@@ -70,9 +70,14 @@ def _boot() -> str:
 
 
 def runner(path: Path) -> Owner | None:
-    """Return the living process that holds the lock file `path`; None if there is none."""
+    """Return the living process that holds the lock file `path`; None if there is none.
+
+    Raises TunerError on a file system without file locks: SQLite would wait there for 30 s.
+    """
     try:
-        owner: Owner = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            _require_lockable(file, path.parent)
+            owner: Owner = json.load(file)
         return owner if lives(owner) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -112,12 +117,24 @@ def _require_locks(path: Path) -> None:
 
     The locks are tried on a file of its own: closing any file gives up all POSIX locks on it.
     """
-    try:
-        with tempfile.TemporaryFile(dir=path.parent, prefix=".lock.") as file:
+    with tempfile.TemporaryFile(dir=path.parent, prefix=".lock.") as file:
+        _require_lockable(file, path.parent)
+        with _refusing(path.parent):
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            fcntl.flock(file.fileno(), fcntl.LOCK_UN)
-            fcntl.lockf(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _require_lockable(file: IO[Any], folder: Path) -> None:
+    """Raise TunerError if `file` in `folder` cannot have a POSIX lock, as SQLite takes them."""
+    with _refusing(folder), contextlib.suppress(BlockingIOError, PermissionError):
+        fcntl.lockf(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(file.fileno(), fcntl.LOCK_UN)
+
+
+@contextlib.contextmanager
+def _refusing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         if error.errno in _NO_LOCKS:
-            raise no_locks(path.parent) from error
+            raise no_locks(folder) from error
         raise
