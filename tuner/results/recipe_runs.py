@@ -41,7 +41,7 @@ def read_series(folders: Sequence[StudyFolder]) -> Series:
     for config, folder in zip(configs, folders, strict=True):
         if not config.hypotheses:
             raise ConfigError(f"{folder.root} has no hypotheses: see search_spaces/hand_run.yaml")
-        if space_hash(config) != space_hash(configs[0]):
+        if _hash(folder, config) != _hash(folders[0], configs[0]):
             raise ConfigError(f"{folder.root} and {folders[0].root} are studies of other recipes")
         if config.hypotheses != configs[0].hypotheses:
             raise ConfigError(f"{folder.root} and {folders[0].root} have other hypotheses")
@@ -53,6 +53,13 @@ def read_series(folders: Sequence[StudyFolder]) -> Series:
                 raise ConfigError(f"{folder.root}: {arm[0]} with training seed {twice[0]} twice")
             known.update(runs)
     return Series(configs[0], measured, compare(configs[0].hypotheses, measured))
+
+
+def _hash(folder: StudyFolder, config: StudyConfig) -> str:
+    """Return the study's hash as it was stored, because its base may not be on this machine."""
+    with Store(folder.results_db, read_only=True) as store:
+        row = store.study()
+    return row.space_hash if row else space_hash(config)
 
 
 def read_runs(folder: StudyFolder) -> MeasuredRuns:
