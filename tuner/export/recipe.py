@@ -66,8 +66,8 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
     Beside NAME.toml and the like there are NAME_data with pictures and captions, for kohya
     NAME_dataset.toml, for OneTrainer NAME_concepts.json and NAME.txt; the trainer writes its LoRA
     into NAME_output. `base_at` and `data_at` are the places of a base and of pictures that were
-    moved (`load_recorded`). Raises TunerError if one of them exists (without `force`), for DreamBooth,
-    and for a trial without a LoRA.
+    moved (`load_recorded`). Raises TunerError if one of them exists (without `force`), for
+    DreamBooth, and for a trial without a LoRA.
     """
     if out.suffix not in SUFFIXES[trainer]:
         raise TunerError(f"{out}: give a file that ends in {' or '.join(SUFFIXES[trainer])}")
