@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -262,21 +263,16 @@ def export(  # noqa: PLR0913 - one argument per option
         folder = existing_study(studies, study)
         from tuner.results.confirmation import Choice, chosen
 
-        if trial is None:
-            choice = chosen(folder)
-            for line in choice.why:
-                say(line)
-        else:
-            choice = Choice(trial, None, ())
+        choice = chosen(folder) if trial is None else Choice(trial, None, ())
+        for line in choice.why:
+            say(line)
         if recipe is not None:
             from tuner.export import write_recipe
 
             written = write_recipe(
                 folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
             )
-            print(written.path)
-            for line in written.lines:
-                say(line)
+            _print_written(written.path, written.lines)
             return
         from tuner.export import export_trial
 
@@ -290,6 +286,10 @@ def export(  # noqa: PLR0913 - one argument per option
             dora_for=dora_for,
             base_at=base,
         )
-        print(report.path)
-        for line in report.lines:
-            say(line)
+        _print_written(report.path, report.lines)
+
+
+def _print_written(path: Path, lines: Sequence[str]) -> None:
+    print(path)
+    for line in lines:
+        say(line)

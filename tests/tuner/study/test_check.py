@@ -49,8 +49,8 @@ def data(tmp_path: Path) -> Path:
 def clip(tmp_path: Path) -> Path:
     folder = tmp_path / "clip"
     folder.mkdir()
-    for name in ("open_clip_config.json", "open_clip_model.safetensors"):
-        (folder / name).write_text("{}")
+    (folder / "open_clip_config.json").write_text("{}")
+    save_file({}, folder / "open_clip_model.safetensors")
     return folder
 
 
