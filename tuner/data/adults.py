@@ -58,7 +58,7 @@ _ANYWHERE = (
 )
 
 # `minor` and German `kind` are also harmless words: refused only as a whole tag.
-_TAG = r"(?:(?<=^)|(?<=[,;\n]))\s*(?:a |the )?(?:minor|kind)(?=\s*(?:[,;.\n]|$))"
+_TAG = r"(?:(?<=^)|(?<=[,;\n(\[{]))\s*(?:a |the )?(?:minor|kind)(?=\s*(?:[,;.\n:)\]}]|$))"
 _A_MINOR = r"(?<![a-z])(?:a|the|is) minor(?=\s*(?:[,;.\n]|$))"
 
 _UNDER_18 = r"(?<![\d.,])(?:1[0-7]|\d)(?![.,]?\d)"
@@ -85,6 +85,9 @@ def _whole_words(alternatives: Iterable[str]) -> str:
 
 
 _EXEMPT = re.compile(_whole_words(_HARMLESS))
+_LINE_ENDS = re.compile(r"[\r\v\f\x85\u2028\u2029、､]")
+"""Other ends of a tag than comma, semicolon and line feed."""
+
 _FORBIDDEN = re.compile(
     "|".join((_whole_words(_WORDS.values()), _ANYWHERE, _TAG, _A_MINOR, *_AGES))
 )
@@ -97,6 +100,7 @@ def forbidden_words(text: str) -> tuple[str, ...]:
     matched, not that the text is harmless.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
+    plain = _LINE_ENDS.sub("\n", plain)
     plain = re.sub(r"[_\-‐-―]+", " ", plain)
     plain = _EXEMPT.sub(" ", plain)
     words = (match.group().strip() for match in _FORBIDDEN.finditer(plain))

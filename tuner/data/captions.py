@@ -1,9 +1,10 @@
 """Caption policies: the tags of a caption that training uses, and the alias before them.
 
 Captions on disk never change; the policy is applied when training reads them. Tags are separated by
-commas or line ends; space and underscore, upper and lower case are equal; a WD14 score
-(`(1girl:0.98)`) is dropped. A policy is text, so that a search can choose among several: `all`,
-`gender`, `gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
+commas, full-width commas and semicolons, or line ends of any system; space and underscore, upper
+and lower case are equal; a WD14 score (`1girl:0.98`) and a prompt's weight (`(red dress, hat:1.2)`)
+are dropped. A policy is text, so that a search can choose among several: `all`, `gender`,
+`gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,20 @@ _SLOW_MATCH = 0.05
 
 _MOST_PROBES = 12
 
-_SCORED = re.compile(r"\(\s*(\S.*?)\s*:\s*\d*\.?\d+\s*\)|(\S.*?)\s*:\s*[01]?\.\d+")
+_WIDE_SEPARATORS = "\uff0c\u3001\uff1b\ufe50\ufe51\uff64\u060c"
+_WIDE = re.compile(f"[{_WIDE_SEPARATORS}\uff08\uff09\uff3b\uff3d\uff5b\uff5d\uff1a]")
+_SEPARATORS = re.compile(f"[,\n\r\v\f\x85\u2028\u2029{_WIDE_SEPARATORS}]")
+_HALF_WIDTH = {
+    code: code - 0xFEE0
+    for code in (*range(0xFF10, 0xFF1B), 0xFF08, 0xFF09, 0xFF0E, 0xFF3B, 0xFF3D, 0xFF5B, 0xFF5D)
+}
+"""Digits, colon, brackets and full stop of Chinese and Japanese keyboards, as in a weight."""
+
+_LONE_CR = re.compile(r"\r(?!\n)")
+_SCORED = re.compile(r"(\S.*?)\s*:\s*[01]?\.\d+")
+_MOST_BRACKETS = 10
+_WEIGHT = re.compile(r"(.*\S)\s*:\s*\d*\.?\d+", re.DOTALL)
+
 _WORDS = (
     ("1girl", re.compile(r"\b(?:woman|girl|female|lady)\b")),
     ("multiple girls", re.compile(r"\b(?:women|girls|females|ladies)\b")),
@@ -114,6 +128,19 @@ def apply_policy(caption: str, policy: str) -> str:
         return _kept(tags, frozenset(map(_plain, words)))
     patterns = [_pattern(word) for word in words]
     return ", ".join(tag for tag in tags if not any(p.fullmatch(_plain(tag)) for p in patterns))
+
+
+def odd_signs(caption: str) -> tuple[str, ...]:
+    """Return the signs of a caption that people may mean otherwise than they are read.
+
+    They are named in the plural, each with the way in which it is read.
+    """
+    kinds = {
+        "full-width commas or brackets, read like half-width ones": _WIDE.search(caption),
+        "line ends of old Macs (CR), read like commas": _LONE_CR.search(caption),
+        "`;` and no comma: all of it is one tag": ";" in caption and len(_tags(caption)) == 1,
+    }
+    return tuple(kind for kind, match in kinds.items() if match)
 
 
 def tags_of(caption: str) -> tuple[str, ...]:
@@ -204,15 +231,66 @@ def _kept(tags: list[str], wanted: frozenset[str]) -> str:
 
 
 def _tags(caption: str) -> list[str]:
-    tags = (_without_score(tag) for tag in re.split(r"[,\n]", caption))
+    """Return the tags of a caption as written, without scores and the brackets of weights."""
+    tags: list[str] = []
+    inside: list[str] = []  # a weight may be for several tags: `(red dress, hat:1.2)`
+    depth = 0
+    for part in _SEPARATORS.split(caption):
+        tag = " ".join(part.split())
+        plain = tag.translate(_HALF_WIDTH)
+        if inside or plain.startswith("("):
+            depth += plain.count("(") - plain.count(")")
+        inside.append(tag)
+        if depth <= 0:
+            tags += _without_weight(", ".join(inside))
+            inside, depth = [], 0
+    tags += map(_without_score, inside)
     return [tag for tag in tags if tag]
 
 
-def _without_score(tag: str) -> str:
-    text = " ".join(tag.split())
+def _without_weight(text: str) -> list[str]:
+    """Return the tags of one bracket; where it is no weight, they stay as written."""
+    inner = _in_brackets(text)
+    tags = (text if inner is None else inner).split(", ")
+    # A tag that was in brackets has lost its score already: `(red shirt:1.1:0.3)`.
+    return tags if inner == tags[0] else [_without_score(tag) for tag in tags]
+
+
+def _without_score(text: str) -> str:
+    inner = _in_brackets(text)
+    if inner is not None:
+        return inner
     # Emoticon tags such as `:3` are no scores: there is nothing before the colon.
-    match = _SCORED.fullmatch(text)
-    return (match[1] or match[2]) if match else text
+    match = _SCORED.fullmatch(text.translate(_HALF_WIDTH))
+    return text[: match.end(1)] if match else text
+
+
+def _in_brackets(text: str) -> str | None:
+    """Return what a weight is for: `hat` for `(hat:1.2)` and `((hat:1.2))`.
+
+    None for any other text: `(hat)`, `saber (fate)`, `(o)_(o)`.
+    """
+    inner, weighted = text, False
+    for _ in range(_MOST_BRACKETS):
+        plain = inner.translate(_HALF_WIDTH)
+        if not _is_one_bracket(plain):
+            break
+        weight = _WEIGHT.fullmatch(plain[1:-1])
+        weighted |= weight is not None
+        inner = inner[1 : 1 + weight.end(1)].strip() if weight else inner[1:-1].strip()
+    return inner if weighted else None
+
+
+def _is_one_bracket(text: str) -> bool:
+    """Return True if the first character opens the bracket that the last one closes."""
+    if not text.startswith("(") or not text.endswith(")") or text.endswith("\\)"):
+        return False
+    depth = 0
+    for letter in text[:-1]:
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0:
+            return False
+    return True
 
 
 def _plain(tag: str) -> str:

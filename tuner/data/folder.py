@@ -1,28 +1,34 @@
 """Training sets: scan and hash a folder of captioned pictures, and hold some of them out.
 
 Pictures are png, jpg, jpeg, webp or bmp in the folder itself or, if it has none, in kohya's folders
-`REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the pixels.
+`REPEATS_NAME` below it. Only size and hash are kept; `load_pixels` reads the pixels. Whatever lies
+there and is not used is listed, with the reason, in `set_aside` and `inventory`.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image
 
 from tuner.data.adults import forbidden_words
-from tuner.data.caption_files import METADATA, CaptionSource, caption_of, read_metadata, sidecar
+from tuner.data.caption_files import caption_of
+from tuner.data.inventory.left_out import Inventory, other_kinds
+from tuner.data.inventory.search import (
+    Candidate,
+    find_pictures,
+    inventory_of,
+    require_captions,
+)
 from tuner.data.picture_file import (
-    OTHER_SUFFIXES,
-    SUFFIXES,
     UnusableError,
+    check_file,
     decoded_size,
+    has_one_colour,
     opened,
     read_pixels,
 )
@@ -36,17 +42,13 @@ ORIGINALS_FOLDER = "regularisation"
 """Folder of the whole pictures of the crops, which `tuner data prepare` writes beside them."""
 
 REFUSED = "the caption names a child or an age under 18"
-MAX_REPEATS = 1000
-
-_REPEATS = re.compile(r"(\d+)_(.+)")
-"""kohya's folder names: repeats per epoch, and the caption of pictures that have none."""
 
 
 @dataclass(frozen=True)
 class TrainingImage:
     """One picture on disk: its caption as written, SHA-256 of the file, upright size in pixels.
 
-    It is used `repeats` times in an epoch.
+    It is used `repeats` times in an epoch. Nothing can be learned from one of `one_colour`.
     """
 
     path: Path
@@ -55,11 +57,14 @@ class TrainingImage:
     width: int
     height: int
     repeats: int = 1
+    one_colour: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingSet:
     """Pictures of a folder: to train on, held out for judges, set aside with the reason.
+
+    `inventory` says where pictures and captions were found, and has the other files left out.
 
     `sha256` is over all pictures, captions and repeats used, held out or not. `regularisation`
     has pictures that preserve the base's knowledge of people, if the study trains with any.
@@ -71,6 +76,7 @@ class TrainingSet:
     set_aside: tuple[tuple[Path, str], ...]
     sha256: str
     regularisation: TrainingSet | None = None
+    inventory: Inventory = field(default_factory=Inventory)
 
     @property
     def refused(self) -> int:
@@ -82,16 +88,6 @@ TrainingSets = Mapping[str | None, TrainingSet]
 """Training sets of a study by their name in `train.data`; None for the only one."""
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    """A picture, the source of its caption (None: there is none), and its kohya folder's data."""
-
-    path: Path
-    caption: CaptionSource | None
-    repeats: int = 1
-    folder_caption: str = ""
-
-
 def read_folder(folder: Path) -> TrainingSet:
     """Read the training set in `folder`.
 
@@ -100,13 +96,14 @@ def read_folder(folder: Path) -> TrainingSet:
     pictures): those with the lowest hashes, so that the choice depends only on the pictures, and
     copies of one picture stay on the same side.
 
-    Raises ConfigError if the folder or captions are missing or no picture is usable.
+    Raises ConfigError if the folder or captions are missing, if no picture is usable, or if there
+    are pictures both in the folder and in kohya's folders.
     """
-    candidates = _find(folder)
-    _require_captions(folder, candidates)
+    contents = find_pictures(folder)
+    require_captions(folder, contents)
     used: list[TrainingImage] = []
-    aside = _other_kinds({candidate.path.parent for candidate in candidates})
-    for candidate in candidates:
+    aside = other_kinds(contents.listings)
+    for candidate in contents.candidates:
         try:
             used.append(_read_image(candidate))
         except UnusableError as reason:
@@ -124,6 +121,7 @@ def read_folder(folder: Path) -> TrainingSet:
         held_out=tuple(image for image in used if image.sha256 in held),
         set_aside=tuple(aside),
         sha256=_set_hash(used),
+        inventory=inventory_of(contents),
     )
 
 
@@ -149,81 +147,14 @@ def epoch(images: Sequence[TrainingImage]) -> tuple[int, ...]:
 def file_hash(path: Path) -> str:
     """Compute the SHA-256 of a file. Raises UnusableError if it cannot be read."""
     try:
+        check_file(path)
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise UnusableError(f"does not open: {error.strerror}") from None
 
 
-def _find(folder: Path) -> list[_Candidate]:
-    if not os.path.isdir(folder):  # unlike Path.is_dir, it accepts names of any length
-        fault = "is a file" if os.path.exists(folder) else "is not there"
-        raise ConfigError(f"data folder {folder} {fault}; name a folder of pictures with captions")
-    listed = read_metadata(folder)
-    if paths := _pictures(folder):
-        return [_Candidate(path, sidecar(path) or listed.get(path)) for path in paths]
-    deeper = [path for path in sorted(folder.iterdir()) if path.is_dir()]
-    repeated = [candidate for path in deeper for candidate in _find_repeated(path, listed)]
-    if not repeated:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in SUFFIXES))
-        raise ConfigError(f"data folder {folder} has no pictures ({kinds}){_hint(folder, deeper)}")
-    return repeated
-
-
-def _hint(folder: Path, deeper: Sequence[Path]) -> str:
-    if others := _other_kinds([folder]):
-        return f"; {others[0][0].name}: {others[0][1]}"
-    names = ", ".join(path.name for path in deeper[:3])
-    return f"; subfolders are not searched ({names}) unless named like 10_NAME" if deeper else ""
-
-
-def _find_repeated(folder: Path, listed: dict[Path, str]) -> list[_Candidate]:
-    match = _REPEATS.fullmatch(folder.name)
-    paths = _pictures(folder) if match else []
-    if not match or not paths:
-        return []
-    repeats, name = int(match[1]), match[2].strip()
-    if not 1 <= repeats <= MAX_REPEATS:
-        raise ConfigError(
-            f"{folder}: {repeats} repeats of each picture, allowed: 1 to {MAX_REPEATS}; rename it"
-        )
-    listed = listed | read_metadata(folder)
-    return [
-        _Candidate(path, sidecar(path) or listed.get(path, name), repeats, name) for path in paths
-    ]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(path for path in _files(folder) if path.suffix.lower() in SUFFIXES)
-
-
-def _files(folder: Path) -> Iterable[Path]:
-    paths = (path for path in folder.iterdir() if not path.name.startswith("."))
-    return (path for path in paths if path.is_file())
-
-
-def _other_kinds(folders: Iterable[Path]) -> list[tuple[Path, str]]:
-    """Return pictures of kinds that are not read, with the reason, in order to report them."""
-    paths = [path for folder in sorted(folders) for path in sorted(_files(folder))]
-    return [
-        (path, f"{path.suffix.lower()[1:]} is not read; convert it to png or jpg")
-        for path in paths
-        if path.suffix.lower() in OTHER_SUFFIXES
-    ]
-
-
-def _require_captions(folder: Path, candidates: Sequence[_Candidate]) -> None:
-    missing = [candidate.path.name for candidate in candidates if candidate.caption is None]
-    if missing:
-        first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-        raise ConfigError(
-            f"{folder}: {len(missing)} of {len(candidates)} pictures have no caption file ({first})"
-            f"; write a .txt of the same name beside each, e.g. {Path(missing[0]).stem}.txt "
-            f"(it may be empty), or a line of {METADATA}"
-        )
-
-
-def _read_image(candidate: _Candidate) -> TrainingImage:
+def _read_image(candidate: Candidate) -> TrainingImage:
     assert candidate.caption is not None
     caption = caption_of(candidate.caption)
     if words := forbidden_words(f"{candidate.folder_caption}\n{caption}"):
@@ -231,7 +162,8 @@ def _read_image(candidate: _Candidate) -> TrainingImage:
     sha256 = file_hash(candidate.path)
     with opened(candidate.path) as image:
         width, height = decoded_size(image)
-    return TrainingImage(candidate.path, caption, sha256, width, height, candidate.repeats)
+        plain = has_one_colour(image)
+    return TrainingImage(candidate.path, caption, sha256, width, height, candidate.repeats, plain)
 
 
 def _held_out_hashes(images: Sequence[TrainingImage]) -> frozenset[str]:

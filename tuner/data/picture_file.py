@@ -7,6 +7,8 @@ ends as an UnusableError of a few words.
 from __future__ import annotations
 
 import contextlib
+import errno
+import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,9 +19,17 @@ from PIL import Image, UnidentifiedImageError
 from metrics.contract import Image as Pixels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+# fmt: off
 OTHER_SUFFIXES = frozenset(
-    {".heic", ".heif", ".avif", ".gif", ".tif", ".tiff", ".jfif", ".jxl", ".jp2", ".dng", ".svg"}
+    {
+        ".heic", ".heif", ".hif", ".avif", ".gif", ".tif", ".tiff", ".jfif", ".jpe", ".jif", ".jxl",
+        ".jp2", ".j2k", ".jpx", ".svg", ".apng", ".dib", ".ico", ".tga", ".dds", ".exr", ".hdr",
+        ".pcx", ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".psd", ".psb", ".xcf", ".kra", ".clip",
+        ".ai", ".eps", ".dng", ".raw", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf",
+        ".sr2", ".orf", ".rw2", ".raf", ".pef", ".srw", ".x3f", ".3fr", ".iiq"
+    }
 )
+# fmt: on
 """Picture kinds that are not read; they are reported, so that none goes missing silently."""
 
 MAX_PIXELS = 50_000_000
@@ -45,11 +55,50 @@ the whole EXIF and fails if another part of it is damaged."""
 
 _SIDEWAYS = tuple(_TURNS[orientation] for orientation in (5, 6, 7, 8))
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP")
+_STARTS = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"GIF8", "GIF"),
+    (b"II*\0", "TIFF"),
+    (b"MM\0*", "TIFF"),
+    (b"8BPS", "PSD"),
+)
 _TOO_MANY = f"more than {MAX_PIXELS // 1_000_000} million pixels"
 
 
 class UnusableError(Exception):
     """A picture or its caption cannot be used; the message gives the reason."""
+
+
+def check_file(path: Path) -> None:
+    """Raise UnusableError for a link that leads nowhere and for what is no regular file.
+
+    A named pipe would never answer.
+    """
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        reason = f"does not open: {error.strerror}"
+        if path.is_symlink() and error.errno == errno.ENOENT:
+            reason = "a link to a missing file"
+        elif error.errno == errno.ELOOP:
+            reason = "a link that leads back to itself"
+        raise UnusableError(reason) from None
+    if not stat.S_ISREG(mode):
+        raise UnusableError("no regular file")
+
+
+def format_of(path: Path) -> str | None:
+    """Return the format of a picture by the first bytes of the file, None for any other file."""
+    try:
+        check_file(path)
+        with path.open("rb") as file:
+            start = file.read(16)
+    except (OSError, UnusableError):
+        return None
+    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
+        return "WebP"
+    return next((name for mark, name in _STARTS if start.startswith(mark)), None)
 
 
 @contextlib.contextmanager
@@ -76,7 +125,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 def decoded_size(image: Image.Image) -> tuple[int, int]:
     """Decode the whole file once and return its upright width and height.
 
-    Raises UnusableError for a picture that is too large or animated.
+    Raises UnusableError for a picture that is too large, animated or wholly transparent.
     """
     if image.width * image.height > MAX_PIXELS:
         raise UnusableError(_TOO_MANY)
@@ -88,7 +137,17 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
     # A JPEG is decoded at an eighth of its size: just as strict and much faster.
     image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
     image.load()
+    if image.has_transparency_data and not image.convert("RGBA").getchannel("A").getbbox():
+        raise UnusableError("wholly transparent: nothing of it can be seen")
     return (height, width) if sideways else (width, height)
+
+
+def has_one_colour(image: Image.Image) -> bool:
+    """Return True if every pixel of a decoded picture has the same colour, on white ground."""
+    shown = _to_rgb(image) if image.has_transparency_data else image
+    ranges = shown.getextrema()
+    bands = [ranges] if len(shown.getbands()) == 1 else ranges
+    return all(low == high for low, high in bands)  # type: ignore[misc, union-attr]
 
 
 def too_thin(width: int, height: int) -> bool:

@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image as Pictures, ImageColor
 
 from metrics.contract import Image
-from tuner.data.caption_files import CaptionSource, caption_of, read_metadata, sidecar
+from tuner.data.caption_files import CaptionSource, caption_of, read_metadata
 from tuner.data.folder import ORIGINALS_FOLDER, file_hash
+from tuner.data.inventory.listing import list_folder
 from tuner.data.near_copies import fingerprint
 from tuner.data.picture_file import (
     OTHER_SUFFIXES,
@@ -50,28 +51,37 @@ def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source
     """List every picture in RAW by name. Raises ConfigError without pictures or captions."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not there; name a folder of pictures")
-    paths = [path for path in (root.rglob("*") if recursive else root.iterdir()) if path.is_file()]
+    paths = root.rglob("*") if recursive else root.iterdir()
     kept = [
         path
         for path in paths
-        if path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES
+        if not path.is_dir()  # broken links too: the table has their reason
+        and path.suffix.lower() in SUFFIXES | OTHER_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(root).parts)
     ]
     if not kept:
         hint = "" if recursive else "; --recursive also looks into its folders"
         raise ConfigError(f"{root} has no pictures{hint}")
-    listed: dict[Path, str] = {}
-    for folder in {root, *(path.parent for path in kept)}:
-        listed |= read_metadata(folder)
-    sources = [
-        Source(path, _name(path, root), sidecar(path) or listed.get(path)) for path in sorted(kept)
-    ]
+    sources = _with_captions(root, sorted(kept))
     missing = [source.name for source in sources if source.caption is None]
     if settings.captions == "own" and missing:
         raise ConfigError(
             f"{root}: {len(missing)} of {len(sources)} pictures have no caption of their own "
             f"({', '.join(missing[:3])}); choose --captions wd14, blip, blip+wd14 or none"
         )
+    return sources
+
+
+def _with_captions(root: Path, paths: list[Path]) -> list[Source]:
+    folders = {root, *(path.parent for path in paths)}
+    listings = {folder: list_folder(folder) for folder in folders}
+    tables = {folder: read_metadata(folder) for folder in folders}
+    sources = []
+    for path in paths:
+        caption: CaptionSource | None = listings[path.parent].sidecar(path)
+        for table in (tables[path.parent], tables[root]):
+            caption = table.caption(path) if caption is None else caption
+        sources.append(Source(path, _name(path, root), caption))
     return sources
 
 

@@ -220,7 +220,11 @@ def test_every_mode_becomes_rgb_of_the_same_brightness(tmp_path: Path, mode: str
 
 
 def test_transparent_parts_are_white(tmp_path: Path) -> None:
-    Image.new("RGBA", (24, 16), (255, 0, 0, 0)).save(tmp_path / "a.png")
+    picture = Image.new("RGBA", (24, 16), (255, 0, 0, 0))
+    picture.putpixel((0, 0), (255, 0, 0, 255))
+    picture.save(tmp_path / "a.png")
     (tmp_path / "a.txt").write_text("1girl")
     (image,) = read_folder(tmp_path).images
-    assert np.asarray(load_pixels(image)).min() == 255
+    pixels = np.asarray(load_pixels(image))
+    assert pixels[0, 0].tolist() == [255, 0, 0]
+    assert pixels[1:].min() == 255
