@@ -93,13 +93,14 @@ def _audited(folder: str, wanted: Wanted) -> Audit:
     from tuner.data import read_folder
     from tuner.data.audit import audit, look
     from tuner.mannequin import named_folder
+    from tuner.study.check import cut_captions
     from tuner.terminal import plain_warnings, tracked
 
     pictures = read_folder(named_folder(folder))
     with plain_warnings(), metrics.open_detectors(JudgeSettings(gender_model=None)) as judges:
         total = len(pictures.images) + len(pictures.held_out)
         looks = tracked(look(pictures, judges), total, "pictures looked at")
-        return audit(pictures, wanted, looks)
+        return audit(pictures, wanted, looks, cut_captions(pictures))
 
 
 @data.command(epilog="Example: tuner data prepare raw photos --person-model yolov8n.pt")

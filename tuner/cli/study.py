@@ -73,7 +73,8 @@ def run(  # noqa: PLR0913 - one argument per option
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
         folder = study_folder(studies, config.study)
-        check_study(config, studies)
+        for line in check_study(config, studies).data_lines:
+            say(line)
         follow(config, folder, plain, workers)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +72,7 @@ class Audit:
 
     `groups` has the pictures by sex and framing (words of SEXES and FRAMINGS). `always` are tags
     of nearly every caption; `bound` are tags that occur with one sex only, as (tag, sex, count).
-    `copies` has (first, near copy).
+    `copies` has (first, near copy); `cut` the number of tokens of each caption that is cut.
     """
 
     data: TrainingSet
@@ -84,6 +84,7 @@ class Audit:
     empty_captions: int
     copies: tuple[tuple[Path, Path], ...]
     explicit: tuple[Path, ...]
+    cut: Mapping[Path, int] = field(default_factory=dict)
 
     @property
     def people(self) -> Mapping[tuple[str, str], int]:
@@ -103,8 +104,13 @@ def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
         yield Look(image, fingerprint(pixels), score is not None and score < 0.5)
 
 
-def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
-    """Combine captions and looks into the audit of the data."""
+def audit(
+    data: TrainingSet, wanted: Wanted, looks: Iterable[Look], cut: Mapping[Path, int]
+) -> Audit:
+    """Combine captions and looks into the audit of the data.
+
+    `cut` has the number of tokens of each caption that is longer than training reads.
+    """
     examined = list(looks)
     groups: dict[tuple[str, str], list[TrainingImage]] = {}
     for image in data.images:
@@ -122,6 +128,7 @@ def audit(data: TrainingSet, wanted: Wanted, looks: Iterable[Look]) -> Audit:
             for first, copy in near_copies([each.fingerprint for each in examined])
         ),
         explicit=tuple(each.image.path for each in examined if each.explicit),
+        cut=cut,
     )
 
 

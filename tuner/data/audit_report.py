@@ -9,8 +9,11 @@ from pathlib import Path
 from metrics.contract import Framing, Sex
 from tuner.data.audit import FRAMINGS, SEXES, Audit, SizeFit
 from tuner.data.folder import HELD_OUT_FROM
+from tuner.data.inventory.summary import counts, left_out_lines, left_out_name, odd_lines
+from tuner.text import printable
 
 _SHOWN = 8
+_SHOWN_LEFT_OUT = 100
 _RARE = 0.05
 """Share of the pictures below which the data lack a sex or framing of the prompts."""
 
@@ -23,10 +26,11 @@ _FRAMING_WORDS: dict[Framing, str] = {"full": "full-body", "half": "half-body"}
 def lines(audit: Audit) -> list[str]:
     """Describe the data: counts, sizes, tags, copies."""
     data = audit.data
-    text = [
-        f"{data.root}: {len(data.images)} pictures to train on, {len(data.held_out)} held out, "
-        f"{len(data.set_aside)} set aside"
-    ]
+    text = [f"{data.root}: {counts(data)}"]
+    if len(data.set_aside) > 3:  # the line above names three
+        text += ["set aside:", *(f"  {_name(audit, path)}: {why}" for path, why in data.set_aside)]
+    if left_out := left_out_lines(data, _SHOWN_LEFT_OUT):
+        text += ["not used:", *(f"  {line}" for line in left_out)]
     repeats = sorted({image.repeats for image in data.images})
     if len(repeats) > 1:
         text.append(f"repeats: {repeats[0]} to {repeats[-1]}")
@@ -46,10 +50,9 @@ def warnings(audit: Audit) -> list[str]:
     """Report what the data lack for the wanted prompts and sizes, and their defects."""
     data = audit.data
     messages = [*_lacking(audit), *_fit_warnings(audit)]
+    messages += odd_lines(data, audit.cut, _SHOWN)
     if audit.empty_captions:
-        messages.append(
-            f"{audit.empty_captions} captions are empty: those pictures only train the empty prompt"
-        )
+        messages.append("pictures with empty captions only train the empty prompt")
     held = {image.path for image in data.held_out}
     if across := sum((first in held) != (copy in held) for first, copy in audit.copies):
         messages.append(f"{across} held-out pictures are near copies of training pictures")
@@ -76,6 +79,16 @@ def as_json(audit: Audit) -> str:
         "held_out": [_name(audit, image.path) for image in data.held_out],
         "set_aside": [{"file": _name(audit, path), "reason": why} for path, why in data.set_aside],
         "refused": data.refused,
+        "found": dict(data.inventory.pictures),
+        "captions": dict(data.inventory.captions),
+        "left_out": [
+            {"file": left_out_name(data, each), "kind": each.kind, "count": each.count}
+            for each in data.inventory.left_out
+        ],
+        "captions_cut": [
+            {"file": _name(audit, path), "tokens": tokens} for path, tokens in audit.cut.items()
+        ],
+        "one_colour": [_name(audit, image.path) for image in data.images if image.one_colour],
         "people": [
             {"sex": sex, "framing": framing, "pictures": count}
             for (sex, framing), count in sorted(audit.people.items())
@@ -172,5 +185,4 @@ def _named(audit: Audit, paths: Sequence[Path]) -> str:
 
 
 def _name(audit: Audit, path: Path) -> str:
-    text = path.relative_to(audit.data.root).as_posix()
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+    return printable(path.relative_to(audit.data.root).as_posix())

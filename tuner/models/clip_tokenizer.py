@@ -1,15 +1,30 @@
-"""CLIP's tokenizer, whole or reduced, from the byte-pair merges in the open_clip package."""
+"""CLIP's tokenizer, whole or reduced, from the byte-pair merges in the open_clip package.
+
+Tokens are counted without torch, so that `tuner check` starts quickly.
+"""
 
 from __future__ import annotations
 
 import gzip
-from collections.abc import Sequence
+import importlib.util
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-import open_clip
-from transformers import CLIPTokenizer
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
+if TYPE_CHECKING:
+    from transformers import CLIPTokenizer
+
+_Key = TypeVar("_Key")
 Merge = tuple[str, str]
+
+CHUNK = 75
+"""Tokens that a text encoder of CLIP reads at once, between its marks of start and end."""
+
+MOST_CHUNKS = 3
+"""Longer texts are encoded in up to this many chunks, as with kohya's `max_token_length: 225`."""
 
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _MERGES = 49152 - 256 - 2
@@ -18,7 +33,10 @@ _MERGES = 49152 - 256 - 2
 
 def all_merges() -> list[Merge]:
     """Return CLIP's merges, the most frequent first (Radford et al. 2021, openai/CLIP)."""
-    path = Path(open_clip.__file__).parent / "bpe_simple_vocab_16e6.txt.gz"
+    spec = importlib.util.find_spec("open_clip")  # importing it would import torch
+    assert spec is not None, "open_clip is a dependency"
+    assert spec.origin is not None, "open_clip is a folder with files"
+    path = Path(spec.origin).parent / "bpe_simple_vocab_16e6.txt.gz"
     lines = gzip.decompress(path.read_bytes()).decode("utf-8").split("\n")
     pairs = (line.split() for line in lines[1 : _MERGES + 1])
     return [(first, second) for first, second in pairs]
@@ -29,17 +47,54 @@ def clip_tokenizer(merges: Sequence[Merge]) -> CLIPTokenizer:
 
     All 512 byte tokens are included, so every text can be encoded. Padded with the end mark to 77.
     """
-    letters = _byte_letters()
-    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(m) for m in merges)]
+    from transformers import CLIPTokenizer
+
     return CLIPTokenizer(
-        vocab={token: index for index, token in enumerate([*tokens, _START, _END])},
+        vocab=_vocabulary(merges),
         merges=list(merges),
         unk_token=_END,
         bos_token=_START,
         eos_token=_END,
         pad_token=_END,
-        model_max_length=77,
+        model_max_length=CHUNK + 2,
     )
+
+
+def longer(texts: Mapping[_Key, str]) -> dict[_Key, int]:
+    """Return those of `texts` that are cut, with the number of their tokens.
+
+    They have more than MOST_CHUNKS * CHUNK tokens of Stable Diffusion's vocabulary.
+    """
+    most = MOST_CHUNKS * CHUNK
+    doubtful = {key: text for key, text in texts.items() if len(text.encode()) > most}
+    counts = {key: len(_counter().encode(text).ids) for key, text in doubtful.items()}
+    return {key: count for key, count in counts.items() if count > most}
+
+
+@cache
+def _counter() -> Tokenizer:
+    """Return CLIP's tokenizer without its marks (Radford et al. 2021, openai/CLIP)."""
+    merges = all_merges()
+    tokenizer = Tokenizer(
+        models.BPE(_vocabulary(merges), merges, unk_token=_END, end_of_word_suffix="</w>")
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    words = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), "removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    return tokenizer
+
+
+def _vocabulary(merges: Sequence[Merge]) -> dict[str, int]:
+    letters = _byte_letters()
+    tokens = [*letters, *(letter + "</w>" for letter in letters), *("".join(m) for m in merges)]
+    return {token: index for index, token in enumerate([*tokens, _START, _END])}
 
 
 def _byte_letters() -> list[str]:

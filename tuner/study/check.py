@@ -14,11 +14,13 @@ from pathlib import Path
 import huggingface_hub
 
 from metrics.detectors.models import BUNDLES, available
-from tuner.data import TrainingSet, read_folder
+from tuner.data import TrainingSet, apply_policy, read_folder
+from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
 from tuner.models.checkpoint import read_checkpoint
+from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.space.config import OF_BASE, ORIGINALS
@@ -35,9 +37,13 @@ _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
 @dataclass(frozen=True)
 class CheckReport:
-    """Findings of a check, one line each, and the estimates of `tuner.study.cost`."""
+    """Findings of a check, one line each, and the estimates of `tuner.study.cost`.
+
+    `data_lines` are those about the pictures and captions; they are in `lines` too.
+    """
 
     lines: tuple[str, ...]
+    data_lines: tuple[str, ...]
     seconds: float
     disk_bytes: int
     vram_bytes: int
@@ -55,21 +61,42 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     errors: list[TunerError] = []
     parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
     parts += [partial(_other_base_line, base) for base in config.also_sample_on]
-    parts += [partial(_data_line, path) for path in config.data_folders.values()]
+    lines += _lines(parts, errors)
+    parts = [partial(_data_line, path) for path in config.data_folders.values()]
     parts += [partial(_prior_line, config)] if config.regularisation else []
-    parts += [partial(_optimizer_line, config)]
+    data_lines = _lines(parts, errors)
+    lines += data_lines
+    parts = [partial(_optimizer_line, config)]
     parts += [partial(_judge_line, config), partial(_person_line, config)]
     parts.append(partial(_disk_line, cost, studies))
-    for part in parts:
-        try:
-            lines.append(part())
-        except TunerError as error:
-            errors.append(error)
+    lines += _lines(parts, errors)
     for kind in (ConfigError, MissingModelError, DiskError):
         if messages := [str(error) for error in errors if isinstance(error, kind)]:
             raise kind("\n".join(messages))
     lines += _cost_lines(config, cost)
-    return CheckReport(tuple(lines), cost.seconds, cost.disk_bytes, cost.vram_bytes)
+    return CheckReport(
+        tuple(lines), tuple(data_lines), cost.seconds, cost.disk_bytes, cost.vram_bytes
+    )
+
+
+def cut_captions(data: TrainingSet) -> dict[Path, int]:
+    """Return the pictures whose caption is longer than training reads, with its tokens.
+
+    They are counted with the vocabulary of Stable Diffusion's text encoders.
+    """
+    images = (*data.images, *data.held_out)
+    return longer({image.path: apply_policy(image.caption, "all") for image in images})
+
+
+def _lines(parts: Sequence[Callable[[], str]], errors: list[TunerError]) -> list[str]:
+    """Return the lines of all `parts`; what they raise is added to `errors`."""
+    lines: list[str] = []
+    for part in parts:
+        try:
+            lines += part().split("\n")
+        except TunerError as error:
+            errors.append(error)
+    return lines
 
 
 def _space_line(config: StudyConfig) -> str:
@@ -169,7 +196,11 @@ def _data_line(folder: str) -> str:
     if shipped.data_variant(folder) is not None:
         return f"data {folder}: drawn at the first run"
     data = read_folder(Path(folder))
-    return f"data {folder}: {_counts(data)}"
+    return "\n".join([f"data {folder}: {counts(data)}", *_remarks(data)])
+
+
+def _remarks(data: TrainingSet) -> list[str]:
+    return [f"  {line}" for line in remarks(data, cut_captions(data))]
 
 
 def _prior_line(config: StudyConfig) -> str:
@@ -185,10 +216,13 @@ def _prior_line(config: StudyConfig) -> str:
         )
     place = None if prior == ORIGINALS else Path(prior)
     if place is not None and not own:
-        return f"regularisation {prior}: {_counts(read_folder(place))}"
+        only = read_folder(place)
+        return "\n".join([f"regularisation {prior}: {counts(only)}", *_remarks(only)])
     sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
-    counts = [len(data.regularisation.images) for data in sets if data.regularisation]
-    return f"regularisation {prior}: {', '.join(map(str, counts))} pictures"
+    priors = [data.regularisation for data in sets if data.regularisation]
+    line = f"regularisation {prior}: {', '.join(str(len(each.images)) for each in priors)} pictures"
+    below = [line for each in priors for line in _remarks(each)]
+    return "\n".join([line, *dict.fromkeys(below)])
 
 
 def _is_drawn(folder: str) -> bool:
@@ -206,18 +240,6 @@ def _optimizer_line(config: StudyConfig) -> str:
                 "optimizer adamw8bit needs bitsandbytes: pip install 'tuner[8bit]', or use adamw"
             )
     return f"optimizer: {', '.join(names)}"
-
-
-def _counts(data: TrainingSet) -> str:
-    text = f"{len(data.images)} pictures to train on, {len(data.held_out)} held out"
-    if not data.set_aside:
-        return text
-    first = "; ".join(f"{path.name}: {reason}" for path, reason in data.set_aside[:3])
-    more = "; ..." if len(data.set_aside) > 3 else ""
-    return (
-        f"{text}, {len(data.set_aside)} set aside, {data.refused} of them for naming a child or "
-        f"an age under 18 ({first}{more})"
-    )
 
 
 def _disk_line(cost: StudyCost, studies: Path) -> str:

@@ -43,7 +43,7 @@ def _set(captions: list[str], size: tuple[int, int] = (64, 64), held: int = 0) -
 def _audit(
     data: TrainingSet, wanted: Wanted | None = None, looks: list[Look] | None = None
 ) -> Audit:
-    return audit(data, wanted or Wanted(PERSONS, ()), looks or [])
+    return audit(data, wanted or Wanted(PERSONS, ()), looks or [], {})
 
 
 def _warned(data: TrainingSet, wanted: Wanted | None = None) -> str:
