@@ -138,7 +138,7 @@ def odd_signs(caption: str) -> tuple[str, ...]:
     kinds = {
         "full-width commas or brackets, read like half-width ones": _WIDE.search(caption),
         "line ends of old Macs (CR), read like commas": _LONE_CR.search(caption),
-        "`;` and no comma: all of it is one tag": ";" in caption and len(_tags(caption)) == 1,
+        "`;` and no comma, all of it one tag": ";" in caption and len(_tags(caption)) == 1,
     }
     return tuple(kind for kind, match in kinds.items() if match)
 

@@ -7,11 +7,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tuner.data.inventory.listing import METADATA, SIDECARS, Listing, count_pictures, stem_of
+from tuner.data.inventory.listing import (
+    METADATA,
+    SIDECARS,
+    Listing,
+    count_pictures,
+    leads_back,
+    stem_of,
+)
 from tuner.data.picture_file import OTHER_SUFFIXES, format_of
 
 NOT_SEARCHED = "pictures in folders that are not searched"
 NOT_REPEATS = "pictures in folders that are not named like 10_NAME"
+NOT_READABLE = "folders that cannot be read"
 HIDDEN = "hidden pictures"
 NO_PICTURE = "caption files without a picture of their name"
 SECOND = "caption files beside another one, which is read instead"
@@ -70,7 +78,9 @@ def other_kinds(listings: Sequence[Listing]) -> list[tuple[Path, str]]:
 def folders_left_out(listing: Listing, kind: str, used: Sequence[Path] = ()) -> Iterator[LeftOut]:
     """Yield the subfolders with pictures, except those `used`, and the hidden pictures."""
     for path in listing.folders:
-        if path not in used and (count := _count_below(path, listing.folder)):
+        if not os.access(path, os.R_OK | os.X_OK):
+            yield LeftOut(path, NOT_READABLE)
+        elif path not in used and (count := _count_below(path, listing.folder)):
             yield LeftOut(path, kind, count)
     for path in listing.hidden:
         count = _count_below(path, listing.folder) if os.path.isdir(path) else 1
@@ -108,8 +118,4 @@ def _kind(path: Path, beside_picture: bool) -> str | None:
 
 
 def _count_below(folder: Path, parent: Path) -> int:
-    """Return the pictures below `folder`; 0 for a link back to `parent` or above it."""
-    inside = os.path.join(os.path.realpath(parent), "")
-    if inside.startswith(os.path.join(os.path.realpath(folder), "")):
-        return 0
-    return count_pictures(folder)
+    return 0 if leads_back(folder, parent) else count_pictures(folder)

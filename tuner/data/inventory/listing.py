@@ -85,6 +85,12 @@ def stem_of(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
+def leads_back(folder: Path, parent: Path) -> bool:
+    """Return True if `folder`, a link in `parent`, leads to `parent` or to a folder above it."""
+    inside = os.path.join(os.path.realpath(parent), "")
+    return inside.startswith(os.path.join(os.path.realpath(folder), ""))
+
+
 def count_pictures(folder: Path) -> int:
     """Return the number of pictures in `folder` and below it, without following links below it.
 

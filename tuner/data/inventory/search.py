@@ -22,7 +22,7 @@ from tuner.data.inventory.left_out import (
     folders_left_out,
     other_kinds,
 )
-from tuner.data.inventory.listing import METADATA, Listing, list_folder
+from tuner.data.inventory.listing import METADATA, Listing, leads_back, list_folder
 from tuner.data.picture_file import SUFFIXES
 from tuner.errors import ConfigError
 from tuner.text import printable
@@ -65,7 +65,11 @@ def find_pictures(folder: Path) -> Contents:
         fault = "is a file" if os.path.exists(folder) else "is not there"
         raise ConfigError(f"data folder {folder} {fault}; name a folder of pictures with captions")
     top, table = list_folder(folder), read_metadata(folder)
-    below = [list_folder(path) for path in top.folders if _REPEATS.fullmatch(path.name)]
+    below = [
+        list_folder(path)
+        for path in top.folders
+        if _REPEATS.fullmatch(path.name) and not leads_back(path, folder)
+    ]
     if top.pictures:
         _refuse_both(top, below)
         return Contents((top,), tuple(_candidates(top, (table,))), (table,))

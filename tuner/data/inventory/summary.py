@@ -23,10 +23,10 @@ def counts(data: TrainingSet) -> str:
     if data.set_aside:
         first = "; ".join(f"{_name(data, path)}: {why}" for path, why in data.set_aside[:_SHOWN])
         more = "; ..." if len(data.set_aside) > _SHOWN else ""
-        text += (
-            f", {len(data.set_aside)} set aside, {data.refused} of them for naming a child or "
-            f"an age under 18 ({first}{more})"
-        )
+        text += f", {len(data.set_aside)} set aside"
+        if data.refused:
+            text += f", {data.refused} of them for naming a child or an age under 18"
+        text += f" ({first}{more})"
     inventory = data.inventory
     folders = {name: count for name, count in inventory.pictures.items() if name}
     text += f"; found in {_counted(folders)}" if folders else ""
@@ -48,12 +48,12 @@ def remarks(data: TrainingSet, cut: Mapping[Path, int]) -> list[str]:
 
 
 def left_out_lines(data: TrainingSet, shown: int) -> list[str]:
-    """Return `4 hidden pictures (.a.png, ...)` for each kind of files that are not used."""
+    """Return `hidden pictures: 4 (.a.png, ...)` for each kind of files that are not used."""
     kinds: dict[str, list[LeftOut]] = {}
     for each in data.inventory.left_out:
         kinds.setdefault(each.kind, []).append(each)
     return [
-        f"{sum(each.count for each in files)} {kind} "
+        f"{kind}: {sum(each.count for each in files)} "
         f"({_listed((left_out_name(data, each) for each in files), len(files), shown)})"
         for kind, files in kinds.items()
     ]
@@ -68,7 +68,7 @@ def left_out_name(data: TrainingSet, each: LeftOut) -> str:
 
 
 def odd_lines(data: TrainingSet, cut: Mapping[Path, int], shown: int) -> list[str]:
-    """Return `2 captions are empty (a.png, b.png)` for each kind of odd pictures and captions."""
+    """Return `empty captions: 2 (a.png, b.png)` for each kind of odd pictures and captions."""
     images = sorted((*data.images, *data.held_out), key=lambda image: image.path)
     stems = Counter(image.path.with_suffix("") for image in images)
     kinds: Mapping[str, list[TrainingImage]] = {
@@ -80,13 +80,13 @@ def odd_lines(data: TrainingSet, cut: Mapping[Path, int], shown: int) -> list[st
         **_signs(images),
     }
     lines = [
-        f"{len(those)} {kind} ({_listed((_name(data, i.path) for i in those), len(those), shown)})"
+        f"{kind}: {len(those)} ({_listed((_name(data, i.path) for i in those), len(those), shown)})"
         for kind, those in kinds.items()
         if those
     ]
     if cut:
         names = (f"{_name(data, path)}: {tokens} tokens" for path, tokens in cut.items())
-        lines.append(f"{len(cut)} captions are cut ({_listed(names, len(cut), shown)})")
+        lines.append(f"captions that are cut: {len(cut)} ({_listed(names, len(cut), shown)})")
     return lines
 
 
