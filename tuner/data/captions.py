@@ -230,8 +230,11 @@ def _kept(tags: list[str], wanted: frozenset[str]) -> str:
     return ", ".join(dict.fromkeys(kept))
 
 
-def _tags(caption: str) -> list[str]:
-    """Return the tags of a caption as written, without scores and the brackets of weights."""
+def _tags(caption: str, levels: int = _MOST_BRACKETS) -> list[str]:
+    """Return the tags of a caption as written, without scores and weights.
+
+    Weights inside weights are read `levels` deep.
+    """
     tags: list[str] = []
     inside: list[str] = []  # a weight may be for several tags: `(red dress, hat:1.2)`
     depth = 0
@@ -242,18 +245,19 @@ def _tags(caption: str) -> list[str]:
             depth += plain.count("(") - plain.count(")")
         inside.append(tag)
         if depth <= 0:
-            tags += _without_weight(", ".join(inside))
+            tags += _without_weight(", ".join(inside), levels)
             inside, depth = [], 0
     tags += map(_without_score, inside)
     return [tag for tag in tags if tag]
 
 
-def _without_weight(text: str) -> list[str]:
+def _without_weight(text: str, levels: int) -> list[str]:
     """Return the tags of one bracket; where it is no weight, they stay as written."""
     inner = _in_brackets(text)
-    tags = (text if inner is None else inner).split(", ")
+    if inner is not None and "," in inner and levels:
+        return _tags(inner, levels - 1)
     # A tag that was in brackets has lost its score already: `(red shirt:1.1:0.3)`.
-    return tags if inner == tags[0] else [_without_score(tag) for tag in tags]
+    return [_without_score(tag) for tag in text.split(", ")] if inner is None else [inner]
 
 
 def _without_score(text: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import importlib.util
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -67,11 +66,13 @@ def longer(texts: Mapping[_Key, str]) -> dict[_Key, int]:
     """
     most = MOST_CHUNKS * CHUNK
     doubtful = {key: text for key, text in texts.items() if len(text.encode()) > most}
-    counts = {key: len(_counter().encode(text).ids) for key, text in doubtful.items()}
+    if not doubtful:
+        return {}
+    counter = _counter()
+    counts = {key: len(counter.encode(text).ids) for key, text in doubtful.items()}
     return {key: count for key, count in counts.items() if count > most}
 
 
-@cache
 def _counter() -> Tokenizer:
     """Return CLIP's tokenizer without its marks (Radford et al. 2021, openai/CLIP)."""
     merges = all_merges()

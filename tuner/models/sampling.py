@@ -30,7 +30,7 @@ from tuner.events import Progress
 from tuner.models import method
 from tuner.models.base import BaseModel
 from tuner.models.memory_errors import is_out_of_memory
-from tuner.models.text_encoder import states, tokenized
+from tuner.models.text_encoder import chunks_of, states, tokenized
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 
@@ -124,14 +124,14 @@ def draw(
     cells = suite.cells()
     prompts = [cells[index][0].text for index in indices]
     width, height = suite.image_size
-    texts: dict[str, Any] = {"prompt": prompts, "negative_prompt": [suite.negative] * len(prompts)}
-    if clip_skip > 1:
-        texts = {
-            "prompt_embeds": _embedded(pipeline, texts["prompt"], clip_skip),
-            "negative_prompt_embeds": _embedded(pipeline, texts["negative_prompt"], clip_skip),
-        }
+    negatives = [suite.negative] * len(prompts)
+    # The same for all batches, so that a picture does not depend on its batch.
+    chunks = chunks_of(
+        pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
+    )
     pictures = _with_sampler(pipeline, suite.sampler)(
-        **texts,
+        prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
+        negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
         latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
         generator=[_generator(suite, index, 1) for index in indices],
         width=width,
@@ -148,14 +148,15 @@ def draw(
 
 @torch.no_grad()
 def _embedded(
-    pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int, chunks: int
 ) -> torch.Tensor:
-    """Return the hidden states of `prompts` at `clip_skip`, as A1111 computes them.
+    """Return the hidden states of `prompts` at `clip_skip`, as training computes them.
 
-    diffusers' own `clip_skip` ignores negative prompts, and fails with transformers 5.
+    diffusers cuts prompts after 75 tokens; its own `clip_skip` ignores negative prompts, and fails
+    with transformers 5.
     """
     encoder = pipeline.text_encoder
-    tokens = tokenized(pipeline.tokenizer, prompts).to(encoder.device)
+    tokens = tokenized(pipeline.tokenizer, prompts, chunks).to(encoder.device)
     return states(encoder, tokens, clip_skip).to(pipeline.unet.dtype)
 
 

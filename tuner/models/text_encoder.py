@@ -1,4 +1,8 @@
-"""Turn captions into tokens, and tokens into the states that condition the UNet."""
+"""Turn captions into tokens, and tokens into the states that condition the UNet.
+
+A text of more than 75 tokens is encoded in chunks of 75, each between its own marks of start and
+end, as kohya's trainer does with `max_token_length` 150 and 225.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,28 @@ from typing import Any
 import torch
 
 from tuner.models.base import BaseModel
+from tuner.models.clip_tokenizer import MOST_CHUNKS
 
 
-def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
-    """Encode `tokens` to the states that condition the UNet: (captions, tokens, width).
+def states(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
+    """Encode `tokens` of `tokenized` to the states that condition the UNet.
+
+    They are (captions, 2 + 75 * chunks, width): of several chunks only the first mark of start and
+    the last mark of end stay.
 
     With `clip_skip` 1 they are the text encoder's output; with 2 the output of the layer before its
     last, and so on, through the final norm, as A1111 and kohya's trainer count.
     """
+    length = int(encoder.config.max_position_embeddings)
+    if tokens.shape[1] > length:
+        parts = _layer(encoder, tokens.reshape(-1, length), clip_skip)
+        parts = parts.unflatten(0, (len(tokens), -1))  # (captions, chunks, length, width)
+        texts = parts[:, :, 1:-1].flatten(1, 2)
+        return torch.cat([parts[:, 0, :1], texts, parts[:, -1, -1:]], dim=1)
+    return _layer(encoder, tokens, clip_skip)
+
+
+def _layer(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     if clip_skip == 1:
         return encoder(tokens)[0]  # type: ignore[no-any-return]
     # transformers dropped the level `text_model.` of CLIPTextModel in 5.6.
@@ -24,18 +42,60 @@ def states(encoder: torch.nn.Module, tokens: torch.Tensor, clip_skip: int) -> to
     return inner.final_layer_norm(hidden)  # type: ignore[no-any-return, union-attr, operator]
 
 
-def tokens_of(base: BaseModel, captions: Sequence[str]) -> torch.Tensor:
-    """Return the tokens (captions, tokens) on the base's device, padded or cut to its length."""
-    return tokenized(base.pipeline.tokenizer, captions).to(base.device)
+def tokens_of(base: BaseModel, captions: Sequence[str], chunks: int | None = None) -> torch.Tensor:
+    """Return the tokens of `tokenized` on the base's device."""
+    return tokenized(base.pipeline.tokenizer, captions, chunks).to(base.device)
 
 
-def tokenized(tokenizer: Any, captions: Sequence[str]) -> torch.Tensor:
-    """Return the tokens (captions, tokens), padded or cut to the tokenizer's length."""
-    tokens: torch.Tensor = tokenizer(
-        list(captions),
-        padding="max_length",
-        max_length=tokenizer.model_max_length,
-        truncation=True,
-        return_tensors="pt",
+def chunks_of(tokenizer: Any, captions: Sequence[str]) -> int:
+    """Return the number of chunks that the longest of `captions` needs, 1 to MOST_CHUNKS."""
+    inside = tokenizer.model_max_length - 2
+    return max([1, *(-(-len(row) // inside) for row in _plain_tokens(tokenizer, captions))])
+
+
+def cut_texts(tokenizer: Any, captions: Sequence[str]) -> int:
+    """Return how many of `captions` have more tokens than MOST_CHUNKS chunks hold."""
+    most = MOST_CHUNKS * (tokenizer.model_max_length - 2)
+    rows = _plain_tokens(tokenizer, captions, most + 1)
+    return sum(len(row) > most for row in rows)
+
+
+def tokenized(tokenizer: Any, captions: Sequence[str], chunks: int | None = None) -> torch.Tensor:
+    """Return the tokens (captions, length * chunks), each padded or cut.
+
+    `chunks` is by default what the longest caption needs, at most MOST_CHUNKS.
+    """
+    length = tokenizer.model_max_length
+    if chunks is None:
+        chunks = chunks_of(tokenizer, captions)
+    if chunks == 1:
+        tokens: torch.Tensor = tokenizer(
+            list(captions),
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        return tokens
+    inside = length - 2
+    rows = []
+    for plain in _plain_tokens(tokenizer, captions):
+        row: list[int] = []
+        for start in range(0, chunks * inside, inside):
+            part = plain[start : start + inside]
+            row += [tokenizer.bos_token_id, *part, tokenizer.eos_token_id]
+            row += [tokenizer.pad_token_id] * (inside - len(part))
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def _plain_tokens(
+    tokenizer: Any, captions: Sequence[str], most: int | None = None
+) -> list[list[int]]:
+    """Return the tokens of each caption without marks, cut to `most` or to MOST_CHUNKS chunks."""
+    if most is None:
+        most = MOST_CHUNKS * (tokenizer.model_max_length - 2)
+    tokens: list[list[int]] = tokenizer(
+        list(captions), add_special_tokens=False, truncation=True, max_length=most
     ).input_ids
     return tokens

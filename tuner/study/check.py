@@ -21,7 +21,7 @@ from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
 from tuner.models.checkpoint import read_checkpoint
 from tuner.models.clip_tokenizer import longer
-from tuner.space import StudyConfig
+from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
@@ -111,8 +111,13 @@ def _space_line(config: StudyConfig) -> str:
         f"study {config.study}: {config.budget.trials} trials scored at steps "
         f"{', '.join(map(str, config.budget.rungs))}; {plan}; suite "
         f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
-        f"{suite.samples} samples"
+        f"{suite.samples} samples" + _cut_prompts(suite)
     )
+
+
+def _cut_prompts(suite: SuiteConfig) -> str:
+    cut = longer({index: prompt.text for index, prompt in enumerate(suite.prompts)})
+    return f"; {len(cut)} prompts are longer than the text encoder reads" if cut else ""
 
 
 def _base_line(base: str) -> str:

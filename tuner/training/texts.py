@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -12,7 +14,8 @@ from tuner.data import TrainingSet
 from tuner.data.captions import drawn_caption, training_caption
 from tuner.data.folder import epoch
 from tuner.models import BaseModel
-from tuner.models.text_encoder import states, tokens_of
+from tuner.models.clip_tokenizer import MOST_CHUNKS
+from tuner.models.text_encoder import cut_texts, states, tokens_of
 from tuner.space import TrainConfig
 
 
@@ -21,8 +24,9 @@ class Texts:
     """Distinct captions of a training set; row 0 is the empty prompt.
 
     `rows` has the row of each picture and `epoch` the pictures of one epoch, by index. `tokens` is
-    (rows, tokens). `hidden` are the text encoder's states (rows, tokens, width), or None if the
-    text encoder is trained or the captions vary.
+    (rows, tokens), with as many chunks as the longest caption needs. `hidden` are the text
+    encoder's states (rows, tokens, width), or None if the text encoder is trained or the captions
+    vary.
     """
 
     captions: tuple[str, ...]
@@ -40,12 +44,22 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
     ]
     distinct = tuple(dict.fromkeys(["", *captions]))
     tokens = tokens_of(base, distinct)
+    _warn_of_cut(base, distinct)
     place = {caption: row for row, caption in enumerate(distinct)}
     rows = torch.tensor([place[caption] for caption in captions])
     hidden = None
     if config.text_encoder_ratio == 0 and not config.captions_vary:
         hidden = _kept_or_read(base, tokens, config.clip_skip)
     return Texts(distinct, tokens, rows, torch.tensor(epoch(training_set.images)), hidden)
+
+
+def _warn_of_cut(base: BaseModel, captions: Sequence[str]) -> None:
+    most = MOST_CHUNKS * (base.pipeline.tokenizer.model_max_length - 2)
+    if cut := cut_texts(base.pipeline.tokenizer, captions):
+        warnings.warn(
+            f"{cut} captions have more than {most} tokens: their end is not trained on",
+            stacklevel=2,
+        )
 
 
 def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
@@ -78,4 +92,5 @@ def step_tokens(
         drawn_caption(texts.captions[row], fixed, config.shuffle_tags, config.tag_dropout, random)
         for row in rows.tolist()
     ]
-    return tokens_of(base, drawn)
+    chunks = texts.tokens.shape[1] // base.pipeline.tokenizer.model_max_length
+    return tokens_of(base, drawn, chunks)

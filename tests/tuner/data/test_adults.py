@@ -194,6 +194,13 @@ def test_every_harmless_phrase_leaves_the_rest_of_the_text_watched() -> None:
     assert forbidden_words("baby blue dress, toddler") == ("toddler",)
 
 
+@pytest.mark.parametrize(
+    "text", ["1girl\rminor\rhat", "1girl\u3001minor", "(minor:1.2), hat", "1girl, [minor]"]
+)
+def test_a_tag_is_refused_beside_every_separator_and_in_brackets(text: str) -> None:
+    assert forbidden_words(text) == ("minor",)
+
+
 @pytest.mark.parametrize("age", range(18))
 def test_every_age_under_18_is_refused(age: int) -> None:
     assert forbidden_words(f"a {age} year old person")

@@ -63,6 +63,39 @@ def test_framing_tags(caption: str, expected: str) -> None:
     assert apply_policy(caption, "gender+framing") == expected
 
 
+@pytest.mark.parametrize(
+    ("caption", "expected"),
+    [
+        ("1girl\uff0csolo\u3001hat\uff1bred shirt", "1girl, solo, hat, red shirt"),
+        ("1girl\rsolo\r\nhat\u2028red shirt", "1girl, solo, hat, red shirt"),
+        ("\uff081girl\uff1a1.2\uff09, hat\uff1a0.9", "1girl, hat"),
+        ("(1girl, red hat:1.2), solo", "1girl, red hat, solo"),
+        ("((1girl, hat:1.2), solo:1.1)", "1girl, hat, solo"),
+        ("((hat:1.2)), (saber (fate):1.1)", "hat, saber (fate)"),
+        ("(hat, solo), (1girl", "(hat, solo), (1girl"),
+        ("a photo (at 12:30) of her", "a photo (at 12:30) of her"),
+        ("saber\uff08fate\uff09", "saber\uff08fate\uff09"),
+        ("1girl; solo", "1girl; solo"),
+    ],
+)
+def test_separators_and_weights_of_other_keyboards_and_prompts(caption: str, expected: str) -> None:
+    assert apply_policy(caption, "all") == expected
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        "(a," * 5000,
+        "(" * 9000 + ":1.2)" * 2000,
+        "(" * 9000 + ")" * 9000,
+        "(" * 2000 + "a, b:1)" * 2000,
+    ],
+    ids=["commas", "weights", "pairs", "nested"],
+)
+def test_a_caption_of_brackets_alone_is_read_quickly(caption: str) -> None:
+    assert apply_policy(caption, "all")
+
+
 @pytest.mark.parametrize("tag", [":3", ":d", "re:zero", "16:9", "saber (fate)", "o_o"])
 def test_what_is_no_score_stays(tag: str) -> None:
     assert apply_policy(f"1girl, {tag}", "all") == f"1girl, {tag}"

@@ -75,6 +75,20 @@ def test_a_study_that_can_run_is_reported_with_its_cost(
     assert not (tmp_path / "new").exists()
 
 
+def test_what_is_not_used_of_the_data_is_reported_below_its_line(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    (data / "more").mkdir()
+    shutil.copy(data / "00.png", data / "more")
+    (data / "07.txt").write_text("red ribbon, " * 100)
+    report = check_study(_study(base, data, clip), tmp_path)
+    first, second, third = report.data_lines
+    assert first.startswith(f"data {data}: 19 pictures to train on")
+    assert second == "  not used: pictures in folders that are not searched: 1 (more)"
+    assert "captions that are cut: 1 (07.png: 299 tokens)" in third
+    assert set(report.data_lines) <= set(report.lines)
+
+
 def test_all_that_has_to_be_mended_is_reported_at_once(tmp_path: Path, clip: Path) -> None:
     (tmp_path / "weights.ckpt").write_text("pickle")
     config = _study(

@@ -188,7 +188,9 @@ def require_captions(folder: Path, contents: Contents) -> None:
             f"{len(wrong)} of {len(contents.tables[0].names)} lines of {METADATA} name no picture "
             f"here; the first is {printable(wrong[0])}, write names as in {missing[0]}"
         )
+    other = [each.path.name for part in contents.listings for each in captions_left_out(part)]
+    not_read = f"; not read: {printable(', '.join(other[:3]))}" if other else ""
     raise ConfigError(
         f"{folder}: {len(missing)} of {len(pictures)} pictures have no caption file ({first}); "
-        f"{todo}"
+        f"{todo}{not_read}"
     )
