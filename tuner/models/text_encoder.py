@@ -27,7 +27,7 @@ def states(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     length = int(encoder.config.max_position_embeddings)
     if tokens.shape[1] > length:
         parts = _layer(encoder, tokens.reshape(-1, length), clip_skip)
-        parts = parts.unflatten(0, (len(tokens), -1))  # (captions, chunks, length, width)
+        parts = parts.reshape(len(tokens), -1, length, parts.shape[-1])
         texts = parts[:, :, 1:-1].flatten(1, 2)
         return torch.cat([parts[:, 0, :1], texts, parts[:, -1, -1:]], dim=1)
     return _layer(encoder, tokens, clip_skip)
@@ -49,7 +49,7 @@ def tokens_of(base: BaseModel, captions: Sequence[str], chunks: int | None = Non
 
 def chunks_of(tokenizer: Any, captions: Sequence[str]) -> int:
     """Return the number of chunks that the longest of `captions` needs, 1 to MOST_CHUNKS."""
-    inside = tokenizer.model_max_length - 2
+    inside = int(tokenizer.model_max_length) - 2
     return max([1, *(-(-len(row) // inside) for row in _plain_tokens(tokenizer, captions))])
 
 
