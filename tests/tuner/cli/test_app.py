@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from PIL import Image
 from typer.testing import CliRunner
 
 from metrics.detectors.models import ModelUnavailableError
@@ -126,6 +127,24 @@ def test_what_a_user_can_mend_is_reported_with_its_code(
         raise error
     assert caught.value.exit_code == code
     assert capsys.readouterr() == ("", line)
+
+
+def test_run_names_what_is_not_used_of_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    followed: list[object] = []
+    monkeypatch.setattr("tuner.cli.follow.follow", lambda *given: followed.append(given))
+    for name in ("a", "b/c"):
+        (path := tmp_path / "photos" / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((16, 16), 50).save(path)
+    (tmp_path / "photos" / "a.txt").write_text("1girl")
+    space = tmp_path / "x.yaml"
+    space.write_text("{study: x, base: mannequin, data: photos, budget: {rungs: [1]}}")
+    done = CliRunner().invoke(app, ["run", str(space), f"--studies={tmp_path}"])
+    assert (done.exit_code, done.stdout, len(followed)) == (0, "", 1), done.stderr
+    first, second = done.stderr.splitlines()
+    assert first.endswith("photos: 1 pictures to train on, 0 held out; captions: .txt 1")
+    assert second == "  not used: pictures in folders that are not searched: 1 (b)"
 
 
 def test_a_bug_keeps_its_traceback() -> None:
