@@ -53,6 +53,8 @@ class Metadata:
 
         They may begin with the folder, as in `photos/a.png`, or in its absolute path.
         """
+        if not self.captions:
+            return []
         name = os.path.relpath(picture, self.folder)
         absolute = os.path.abspath(self.folder)
         starts = ("", os.path.basename(absolute), absolute)

@@ -12,6 +12,7 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -107,6 +108,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
 
     Raises UnusableError for a damaged or unknown file, even if the damage shows only in the block.
     """
+    check_file(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -137,17 +139,22 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
     # A JPEG is decoded at an eighth of its size: just as strict and much faster.
     image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
     image.load()
-    if image.has_transparency_data and not image.convert("RGBA").getchannel("A").getbbox():
+    if image.has_transparency_data and not _alpha(image).getbbox():
         raise UnusableError("wholly transparent: nothing of it can be seen")
     return (height, width) if sideways else (width, height)
 
 
 def has_one_colour(image: Image.Image) -> bool:
     """Return True if every pixel of a decoded picture has the same colour, on white ground."""
-    shown = _to_rgb(image) if image.has_transparency_data else image
-    ranges = shown.getextrema()
-    bands = [ranges] if len(shown.getbands()) == 1 else ranges
-    return all(low == high for low, high in bands)  # type: ignore[misc, union-attr]
+    shown = image.convert("RGBA") if image.has_transparency_data else image
+    extremes: Any = shown.getextrema()
+    ranges = [extremes] if len(shown.getbands()) == 1 else list(extremes)
+    white = shown is not image and set(ranges[:3]) == {(255, 255)}
+    return white or all(low == high for low, high in ranges)
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    return (image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A")
 
 
 def too_thin(width: int, height: int) -> bool:
