@@ -48,11 +48,6 @@ def _written(value: object) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-def printable(text: str) -> str:
-    """Return `text` with characters that no terminal shows written as in Python: `\\ud83d`."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
-
-
 def words(parameters: Mapping[str, object]) -> str:
     """Return parameters on one line: `rank 8, learning_rate 0.001`."""
     return ", ".join(f"{name} {word(value)}" for name, value in parameters.items())

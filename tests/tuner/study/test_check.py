@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tuner.errors import ConfigError, DiskError, MissingModelError
 from tuner.space import StudyConfig, load_study
