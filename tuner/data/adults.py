@@ -96,12 +96,14 @@ _FORBIDDEN = re.compile(
 def forbidden_words(text: str) -> tuple[str, ...]:
     """Return the words of `text` that name a child or an age under 18, each once, in lower case.
 
-    Case, width, underscores and hyphens make no difference. An empty result means that nothing
+    Case, width, underscores, hyphens and more than one space make no difference. An empty result means that nothing
     matched, not that the text is harmless.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     plain = _LINE_ENDS.sub("\n", plain)
     plain = re.sub(r"[_\-‐-―]+", " ", plain)
+    # Long runs of white space would cost the square of their length.
+    plain = re.sub(r"\s+", lambda run: "\n" if "\n" in run[0] else " ", plain)
     plain = _EXEMPT.sub(" ", plain)
     words = (match.group().strip() for match in _FORBIDDEN.finditer(plain))
     return tuple(dict.fromkeys(words))

@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from metrics.contract import Image as Pixels
+from tuner.data.formats.png import pixels_only
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
 # fmt: off
@@ -112,7 +113,7 @@ def opened(path: Path) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path, formats=_FORMATS) as image:
+            with path.open("rb") as file, Image.open(pixels_only(file), formats=_FORMATS) as image:
                 yield image
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0
@@ -169,7 +170,7 @@ def read_pixels(path: Path) -> Image.Image:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with Image.open(path, formats=_FORMATS) as picture:
+        with path.open("rb") as file, Image.open(pixels_only(file), formats=_FORMATS) as picture:
             turn = _turn(picture)
             return _to_rgb(picture if turn is None else picture.transpose(turn))
 

@@ -2,158 +2,143 @@
 
 from __future__ import annotations
 
-import json
+import html
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from PIL import Image
 
 from tuner.data.caption_files import read_caption
+from tuner.data.formats.png import read_texts
+from tuner.judging.embedded.reading import Reading
+from tuner.judging.embedded.stealth import hidden_text
+from tuner.judging.embedded.texts import a1111_prompt, read_invokeai, read_text
 
-_END_OF_PROMPT = re.compile(r"(?m)^(?:Negative prompt:|Steps: ?\d)")
-_EXIF, _USER_COMMENT = 0x8769, 0x9286
+_EXIF = 0x8769
+_COMMENTS = (0x010E, 0x010F, 0x0110, 0x9286, 0x9C9B, 0x9C9C)
+"""EXIF's ImageDescription, Make and Model (ComfyUI's WebP), UserComment (A1111, SwarmUI, Fooocus),
+XPTitle and XPComment."""
+
+_XP = frozenset({0x9C9B, 0x9C9C})
+_NAMED = re.compile(r"(?i)(prompt|workflow|parameters):\s*(?=\{)")
+
+_FIRST = ("parameters", "prompt", "sd-metadata", "dream", "comment")
+_LAST = ("workflow", "invokeai_workflow", "invokeai_graph")
+"""Texts that say again, less clearly, what another text says: read only if no other has a prompt.
+"""
+
+_INVOKEAI = frozenset({"sd-metadata", "dream"})
+_XML_TEXT = re.compile(r'>([^<>]*[^<>\s][^<>]*)<|="([^"<>]*)"')
+_MOST_CHARACTERS = 100_000
 
 
-def prompts_of(path: Path, image: Image.Image) -> list[str]:
-    """Return every positive prompt of the opened picture at `path`, the most reliable first.
+def read_prompts(path: Path, image: Image.Image) -> tuple[list[str], list[str]]:
+    """Return the positive prompts of the decoded picture at `path`, and its other texts.
 
-    The order: a `.txt` of the same name beside it (plain or in A1111's format), `parameters` (A1111
-    and its forks), `prompt` (ComfyUI), EXIF's UserComment (A1111's JPEG and WebP). Raises
-    tuner.data.picture_file.UnusableError for a text file that is not text.
+    The prompts are ordered, the most reliable first: a `.txt` of the same name beside it (plain or
+    in A1111's format), `parameters`, `prompt`, InvokeAI's and NovelAI's texts, EXIF, XMP, the alpha
+    channel. The other texts are those that may have been requested too; nothing says that they are
+    negative. Both hold 100,000 characters at most. Raises UnusableError of
+    tuner.data.picture_file for a text file that is not text.
     """
     sidecar = path.with_suffix(".txt")
-    texts = [a1111_prompt(read_caption(sidecar))] if sidecar.is_file() else []
-    texts += _written_inside(image)
-    # JSON can hold lone surrogates, which cannot be written to a file or a terminal.
-    return [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+    readings = [Reading(a1111_prompt(read_caption(sidecar)))] if sidecar.is_file() else []
+    texts = sorted(_written_inside(path, image), key=lambda entry: _rank(entry[0]))
+    for name, text in texts:
+        if name in _LAST and any(reading.prompt for reading in readings):
+            continue
+        readings.append(_read(name, text))
+    prompts = dict.fromkeys(reading.prompt for reading in readings if reading.prompt)
+    others = dict.fromkeys(text for reading in readings for text in reading.others)
+    return _within_bound(prompts), _within_bound(others)
 
 
-def a1111_prompt(parameters: str) -> str:
-    """Return the prompt in A1111's text: all before the line `Negative prompt:` or `Steps:`."""
-    end = _END_OF_PROMPT.search(parameters)
-    return (parameters[: end.start()] if end else parameters).strip()
+def _rank(name: str) -> int:
+    order = (*_FIRST, "", *_LAST)
+    return order.index(name if name in order else "")
 
 
-def _written_inside(image: Image.Image) -> Iterator[str]:
-    parameters = image.info.get("parameters")
-    if isinstance(parameters, str):
-        yield a1111_prompt(parameters)
-    graph = image.info.get("prompt")
-    if isinstance(graph, str) and (text := positive_prompt(graph)) is not None:
-        yield text
-    if (comment := _user_comment(image)) is not None:
-        yield a1111_prompt(comment)
+def _read(name: str, text: str) -> Reading:
+    if name in _INVOKEAI:
+        return read_invokeai(text)
+    return read_text(text, is_prompt=name in {"parameters", "description of novelai"})
 
 
-def _user_comment(image: Image.Image) -> str | None:
+def _within_bound(texts: Mapping[str, None]) -> list[str]:
+    bounded, left = [], _MOST_CHARACTERS
+    for text in texts:
+        # JSON can hold lone surrogates, which cannot be written to a file or a terminal.
+        bounded.append(text[:left].encode("utf-8", "replace").decode("utf-8"))
+        left -= len(text)
+        if left <= 0:
+            break
+    return bounded
+
+
+def _written_inside(path: Path, image: Image.Image) -> Iterator[tuple[str, str]]:
+    """Yield name and content of each text in a picture; names in lower case, "" for a comment."""
     try:
-        raw = image.getexif().get_ifd(_EXIF).get(_USER_COMMENT)
+        chunks = read_texts(path) if image.format == "PNG" else []
+    except OSError:
+        chunks = []
+    novelai = any("novelai" in text.casefold() for _, text in chunks if len(text) < 100)
+    for name, text in chunks:
+        keyword = name.casefold()
+        if keyword == "xml:com.adobe.xmp":
+            yield from _xmp(text)
+        else:
+            yield (
+                "description of novelai" if novelai and keyword == "description" else keyword,
+                text,
+            )
+    for name in ("comment", "xmp"):
+        raw = image.info.get(name)
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        if isinstance(text, str):
+            yield from _xmp(text) if name == "xmp" else [("", text)]
+    yield from _exif(image)
+    if (text := hidden_text(image)) is not None:
+        yield "", text
+
+
+def _xmp(text: str) -> Iterator[tuple[str, str]]:
+    for match in _XML_TEXT.finditer(text):
+        value = html.unescape(match[1] or match[2] or "").strip()
+        if value and not value.startswith(("http:", "https:", "uuid:", "xmp")):
+            yield "", value
+
+
+def _exif(image: Image.Image) -> Iterator[tuple[str, str]]:
+    try:
+        exif = image.getexif()
+        tags = [(tag, group.get(tag)) for group in (exif.get_ifd(_EXIF), exif) for tag in _COMMENTS]
     except Exception:  # damaged EXIF can raise anything, and the picture is still usable
+        return
+    for tag, value in tags:
+        text = _exif_text(tag, value)
+        if text:
+            named = _NAMED.match(text)
+            yield (named[1].casefold(), text[named.end() :]) if named else ("", text)
+
+
+def _exif_text(tag: int, value: object) -> str | None:
+    """Return the text of a tag; UserComment begins with the name of its encoding."""
+    if isinstance(value, str):
+        return value.strip("\0 ")
+    if isinstance(value, tuple) and tag in _XP and all(isinstance(part, int) for part in value):
+        value = bytes(part & 255 for part in value)
+    if not isinstance(value, bytes):
         return None
-    if not isinstance(raw, bytes) or len(raw) <= 8:
+    if tag in _XP:
+        return value.decode("utf-16-le", "replace").strip("\0 ")
+    if value[:1] == b"{":
+        return value.decode("utf-8", "replace").strip("\0 ")
+    if len(value) <= 8:
         return None
-    code, text = raw[:8].rstrip(b"\0 "), raw[8:]
+    code, text = value[:8].rstrip(b"\0 "), value[8:]
     if code == b"UNICODE":
         # The byte order depends on the program: A1111 writes big-endian, others little-endian.
         little = text[1::2].count(0) > text[0::2].count(0)
         return text.decode("utf-16-le" if little else "utf-16-be", "replace").strip("\0")
     return text.decode("utf-8", "replace").strip("\0") if code in (b"ASCII", b"") else None
-
-
-Node = Mapping[str, Any]
-
-
-Graph = Mapping[str, Node]
-
-
-_TEXT = re.compile(r"(?i)(?:text|string|prompt|value|positive|clip_l|t5xxl)")
-
-
-_NEGATIVE = re.compile(r"(?i)negative")
-
-
-_NOT_WORDS = re.compile(
-    r"(?i)(?:negative|clip(?!_l)|vae|model|image|latent|samples|mask|control_net|noise|sigmas)"
-)
-"""Inputs that do not lead to the prompt: pictures, models, and the negative prompt."""
-
-
-def positive_prompt(chunk: str) -> str | None:
-    """Return the positive prompt in a `prompt` chunk, its texts joined by commas.
-
-    None if there is none or the chunk cannot be read. Never raises.
-    """
-    try:
-        parsed = json.loads(chunk)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(parsed, dict):
-        return None
-    graph = {
-        str(name): node
-        for name, node in parsed.items()
-        if isinstance(node, dict) and isinstance(node.get("inputs"), dict)
-    }
-    for start in _samplers(graph):
-        texts = list(dict.fromkeys(_texts(graph, start)))
-        if texts:
-            return ", ".join(texts)
-    return None
-
-
-def _samplers(graph: Graph) -> list[Node]:
-    """Return the nodes with a positive prompt: KSamplers, other samplers, then the rest."""
-
-    def rank(node: Node) -> int:
-        kind = str(node.get("class_type", ""))
-        return 0 if "KSampler" in kind else 1 if "Sampler" in kind else 2
-
-    nodes = [
-        node
-        for node in graph.values()
-        if "positive" in node["inputs"] or "guider" in node["inputs"]
-    ]
-    return sorted(nodes, key=rank)
-
-
-def _texts(graph: Graph, start: Node) -> Iterator[str]:
-    """Yield the texts that feed `start`'s positive input, in the graph's order, each node once."""
-    inputs = start["inputs"]
-    first = inputs.get("positive", inputs.get("guider"))
-    waiting, visited = [first], set()
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, str):
-            if value.strip():
-                yield value.strip()
-        elif (name := _linked(value, graph)) is not None and name not in visited:
-            visited.add(name)
-            waiting += reversed(_leading_to_words(graph[name]["inputs"]))
-
-
-def _leading_to_words(inputs: Mapping[str, Any]) -> list[Any]:
-    """Return the inputs of a node that are texts or may lead to texts.
-
-    If an input is named like a text or a positive prompt, other links are not followed: nodes with
-    both prompts have links to pictures and settings too.
-    """
-    texts = {
-        key: value
-        for key, value in inputs.items()
-        if _TEXT.search(key) and not _NEGATIVE.search(key)
-    }
-    if texts:
-        return list(texts.values())
-    return [
-        value
-        for key, value in inputs.items()
-        if isinstance(value, list) and not _NOT_WORDS.search(key)
-    ]
-
-
-def _linked(value: object, graph: Graph) -> str | None:
-    if not isinstance(value, list) or not value or not isinstance(value[0], str | int):
-        return None
-    return str(value[0]) if str(value[0]) in graph else None

@@ -6,14 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from metrics.contract import Prompt, Sample
-from tuner.data.picture_file import read_pixels
 from tuner.errors import ConfigError
 from tuner.judging.cases import SOUND, Case, with_fault, wrong_sex
 from tuner.judging.labels import Label, read_labels
-from tuner.judging.score_folder import find_pictures
+from tuner.judging.score_folder import find_pictures, judged_pixels
 
 JUDGES_OF_FAULT: dict[str, tuple[str, ...]] = {
     "wrong_limbs": ("limbs",),
@@ -60,7 +57,7 @@ def labelled_cases(rows: Sequence[LabelledPicture]) -> Iterator[Case]:
     """
     for source, row in enumerate(rows):
         try:
-            pixels = np.asarray(read_pixels(row.path), np.uint8)
+            pixels = judged_pixels(row.path)
         except OSError:
             continue
         sample = Sample(row.prompt, source, pixels, row.path)

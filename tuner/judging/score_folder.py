@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 import metrics
+from metrics.contract import Image as Pixels
 from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import forbidden_words
@@ -30,19 +32,22 @@ from tuner.data.picture_file import (
 )
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError, MissingModelError
-from tuner.judging.image_prompt import prompts_of
+from tuner.judging.image_prompt import read_prompts
 from tuner.judging.models import judge_settings, refuse_broken
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
+
+MAX_JUDGED = 25_000_000
+"""Pixels of the largest picture that is judged at its own size; larger ones are reduced to it."""
 
 
 @dataclass(frozen=True)
 class FoundPictures:
     """The pictures at a path: those to judge, each with its prompt, and those left out.
 
-    The prompt is empty for a picture without one. `refused` counts the pictures whose prompt names
-    a child or an age under 18.
+    The prompt is empty for a picture without one. `refused` counts the pictures whose texts name
+    a child or an age under 18; negative prompts do not count.
     """
 
     root: Path
@@ -76,11 +81,11 @@ def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False
     refused = 0
     for file in paths:
         try:
-            own = _own_prompts(file)
+            own, others = _own_texts(file)
         except UnusableError as reason:
             unreadable.append((file, str(reason)))
             continue
-        if any(forbidden_words(text) for text in own):
+        if any(forbidden_words(text) for text in (*own, *others)):
             refused += 1
         else:
             prompted.append((file, given or read_prompt(own[0] if own else "")))
@@ -144,12 +149,25 @@ def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:
     """
     for index, (path, prompt) in enumerate(pictures.prompted):
         try:
-            pixels = np.asarray(read_pixels(path), np.uint8)
+            pixels = judged_pixels(path)
         except OSError:
             continue
         (scored,) = metrics.score([Sample(prompt, index, pixels, path)], judges)
         black = np.broadcast_to(np.uint8(0), pixels.shape)  # one byte of memory
         yield replace(scored, sample=replace(scored.sample, image=black))
+
+
+def judged_pixels(path: Path) -> Pixels:
+    """Read a picture as the judges get it: upright, RGB, at most MAX_JUDGED pixels.
+
+    Raises OSError if the file can no longer be read.
+    """
+    image = read_pixels(path)
+    if (excess := image.width * image.height / MAX_JUDGED) > 1:
+        # Sharpness takes 24 bytes of memory for each pixel.
+        size = [max(1, int(side / excess**0.5)) for side in image.size]
+        image = image.resize((size[0], size[1]), Image.Resampling.BOX)
+    return np.asarray(image, np.uint8)
 
 
 def _paths(path: Path, recursive: bool) -> Sequence[Path]:
@@ -169,12 +187,12 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
     return pictures
 
 
-def _own_prompts(path: Path) -> list[str]:
+def _own_texts(path: Path) -> tuple[list[str], list[str]]:
     with opened(path) as image:
         width, height = decoded_size(image)
         if too_thin(width, height):
             raise UnusableError(f"{width} x {height}: too long and thin")
-        return prompts_of(path, image)
+        return read_prompts(path, image)
 
 
 def _open_gender(judges: Detectors) -> None:

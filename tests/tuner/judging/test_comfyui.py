@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tuner.judging.image_prompt import positive_prompt
+from tuner.judging.embedded.texts import read_text
 
 
 def node(kind: str, **inputs: Any) -> dict[str, Any]:
@@ -44,14 +44,14 @@ SAMPLER = node("KSampler", model=["4", 0], positive=["6", 0], negative=["7", 0],
         ),
         ({"6": node("CLIPTextEncodeSDXL", text_g="a", text_l="a", text_negative="b")}, "a"),
         ({"6": node("Reroute", **{"": ["8", 0]}), "8": node("CLIPTextEncode", text="x")}, "x"),
-        ({"6": node("CLIPTextEncode", text="  ")}, None),
-        ({"6": node("CLIPTextEncode", text=["6", 0])}, None),
-        ({}, None),
+        ({"6": node("CLIPTextEncode", text="  ")}, ""),
+        ({"6": node("CLIPTextEncode", text=["6", 0])}, ""),
+        ({}, ""),
     ],
 )
-def test_the_positive_link_is_followed(between: dict[str, Any], prompt: str | None) -> None:
+def test_the_positive_link_is_followed(between: dict[str, Any], prompt: str) -> None:
     graph = {"7": NEGATIVE, "3": SAMPLER, "4": node("CheckpointLoaderSimple"), **between}
-    assert positive_prompt(json.dumps(graph)) == prompt
+    assert read_text(json.dumps(graph)).prompt == prompt
 
 
 def test_a_guider_leads_to_the_prompt() -> None:
@@ -62,7 +62,7 @@ def test_a_guider_leads_to_the_prompt() -> None:
         "4": node("CLIPTextEncode", text="1boy"),
         "5": node("RandomNoise", noise_seed=1),
     }
-    assert positive_prompt(json.dumps(graph)) == "1boy"
+    assert read_text(json.dumps(graph)).prompt == "1boy"
 
 
 def test_a_ksampler_comes_before_a_detailer() -> None:
@@ -72,7 +72,7 @@ def test_a_ksampler_comes_before_a_detailer() -> None:
         "3": SAMPLER,
         "6": node("CLIPTextEncode", text="1girl"),
     }
-    assert positive_prompt(json.dumps(graph)) == "1girl"
+    assert read_text(json.dumps(graph)).prompt == "1girl"
 
 
 @pytest.mark.parametrize(
@@ -93,11 +93,11 @@ def test_a_ksampler_comes_before_a_detailer() -> None:
     ],
 )
 def test_what_is_no_graph_has_no_prompt(chunk: str) -> None:
-    assert positive_prompt(chunk) is None
+    assert read_text(chunk).prompt == ""
 
 
 def test_a_chain_of_ten_thousand_nodes_is_no_trouble() -> None:
     graph = {str(n): node("Pass", conditioning=[str(n + 1), 0]) for n in range(10_000)}
     graph["10000"] = node("CLIPTextEncode", text="far")
     graph["k"] = node("KSampler", positive=["0", 0])
-    assert positive_prompt(json.dumps(graph)) == "far"
+    assert read_text(json.dumps(graph)).prompt == "far"

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from tuner.data.picture_file import UnusableError
-from tuner.judging.image_prompt import a1111_prompt, prompts_of
+from tuner.judging.embedded.texts import a1111_prompt
+from tuner.judging.image_prompt import read_prompts
 
 A1111 = "1girl,\nsolo\nNegative prompt: child\nSteps: 20, Sampler: Euler a, Seed: 1"
 GRAPH = json.dumps(
@@ -29,7 +30,7 @@ def written(path: Path, comment: bytes | None = None, **chunks: str) -> list[str
     keywords = {"pnginfo": info} if path.suffix == ".png" else {"exif": exif}
     Image.new("RGB", (16, 16)).save(path, **keywords)
     with Image.open(path) as image:
-        return prompts_of(path, image)
+        return read_prompts(path, image)[0]
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_the_order_is_sidecar_a1111_comfyui(tmp_path: Path) -> None:
         (b"UNICODE\0" + A1111.encode("utf-16-le"), ["1girl,\nsolo"]),
         (b"ASCII\0\0\0" + A1111.encode(), ["1girl,\nsolo"]),
         (b"\0" * 8 + A1111.encode(), ["1girl,\nsolo"]),
-        (b"UNICODE\0" + b"x", ["\ufffd"]),
+        (b"UNICODE\0" + b"x", []),
         (b"JIS\0\0\0\0\0abc", []),
         (b"ASCII\0\0\0", []),
         (b"x", []),
@@ -76,7 +77,7 @@ def test_damaged_exif_is_no_prompt(tmp_path: Path) -> None:
     path = tmp_path / "a.jpg"
     Image.new("RGB", (16, 16)).save(path, exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff rubbish")
     with Image.open(path) as image:
-        assert prompts_of(path, image) == []
+        assert read_prompts(path, image)[0] == []
 
 
 def test_a_sidecar_that_is_no_text_is_an_error(tmp_path: Path) -> None:

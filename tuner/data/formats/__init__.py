@@ -1,0 +1,1 @@
+"""Picture formats as bytes, where Pillow refuses what can be used."""
