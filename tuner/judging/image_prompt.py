@@ -29,7 +29,7 @@ _LAST = ("workflow", "invokeai_workflow", "invokeai_graph")
 """
 
 _INVOKEAI = frozenset({"sd-metadata", "dream"})
-_XML_TEXT = re.compile(r'>([^<>]*[^<>\s][^<>]*)<|="([^"<>]*)"')
+_XMP_TEXT = re.compile(r"<rdf:li[^<>]*>([^<>]+)</rdf:li>")
 _MOST_CHARACTERS = 100_000
 
 
@@ -103,9 +103,8 @@ def _written_inside(path: Path, image: Image.Image) -> Iterator[tuple[str, str]]
 
 
 def _xmp(text: str) -> Iterator[tuple[str, str]]:
-    for match in _XML_TEXT.finditer(text):
-        value = html.unescape(match[1] or match[2] or "").strip()
-        if value and not value.startswith(("http:", "https:", "uuid:", "xmp")):
+    for match in _XMP_TEXT.finditer(text):
+        if (value := html.unescape(match[1]).strip()) and " " in value:
             yield "", value
 
 

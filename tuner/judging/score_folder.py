@@ -18,8 +18,7 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from metrics.contract import Image as Pixels
-from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.contract import Image as Pixels, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import forbidden_words
 from tuner.data.picture_file import (

@@ -68,7 +68,7 @@ def graph_of(value: object) -> Graph | None:
 def read_graph(graph: Graph) -> Reading:
     """Return the prompt of the sampler nearest to the node that saved the picture.
 
-    There is none if the picture may have been saved by several nodes with different prompts.
+    Where several nodes save, the last pass counts; there is no prompt if none is the last.
     `others` are the prompts of the other samplers, or, without a prompt, all texts that do not lead
     to a negative input.
     """
@@ -89,22 +89,30 @@ def read_graph(graph: Graph) -> Reading:
 
 
 def _saved_prompt(graph: Graph) -> str:
-    linked = {
-        name
-        for node in graph.values()
-        for value in node["inputs"].values()
-        if (name := _linked(value, graph)) is not None
-    }
-    saving = [name for name, node in graph.items() if _saves(node)]
-    for ends in (saving, [name for name in graph if name not in linked]):
-        prompts = dict.fromkeys(
-            prompt for name in ends[:_MOST_ENDS] if (prompt := _nearest_prompt(graph, name))
-        )
-        if len(prompts) == 1 or (prompts and ends is not saving):
-            return _first_of_sampler(graph) if len(prompts) > 1 else next(iter(prompts))
-        if prompts:
-            return ""
+    linked = {name for node in graph.values() for name in _linked_by(node, graph)}
+    saving = [name for name, node in graph.items() if _saves(node)][:_MOST_ENDS]
+    nearest = [sampler for end in saving if (sampler := _nearest_sampler(graph, end)) is not None]
+    if nearest:
+        return _last_pass(graph, dict(nearest))
+    ends = [name for name in graph if name not in linked]
+    if len(ends) == 1 and (sampler := _nearest_sampler(graph, ends[0])) is not None:
+        return sampler[1]
     return _first_of_sampler(graph)
+
+
+def _last_pass(graph: Graph, prompts: Mapping[str, str]) -> str:
+    """Return the prompt of the sampler that all others lead to; empty if there is none such."""
+    if len(set(prompts.values())) == 1:
+        return next(iter(prompts.values()))
+    for last, prompt in prompts.items():
+        before, waiting = {last}, [last]
+        while waiting:
+            new = set(_linked_by(graph[waiting.pop()], graph)) - before
+            before |= new
+            waiting += new
+        if before >= prompts.keys():
+            return prompt
+    return ""
 
 
 def _saves(node: Node) -> bool:
@@ -112,13 +120,13 @@ def _saves(node: Node) -> bool:
     return links and "save" in _kind(node)
 
 
-def _nearest_prompt(graph: Graph, end: str) -> str:
-    """Return the prompt of the nearest sampler before a node, empty if there is none.
+def _nearest_sampler(graph: Graph, end: str) -> tuple[str, str] | None:
+    """Return the name and the prompt of the nearest sampler before a node.
 
     A node that repaints a finished picture (a face, tiles) counts only if nothing else has one.
     """
     waiting, visited = deque([end]), {end}
-    repainted, walks = "", 0
+    repainter, walks = None, 0
     while waiting and walks < _MOST_SAMPLERS:
         name = waiting.popleft()
         inputs = graph[name]["inputs"]
@@ -129,15 +137,16 @@ def _nearest_prompt(graph: Graph, end: str) -> str:
             _PICTURES.search(key) and isinstance(value, list) for key, value in inputs.items()
         )
         if prompt and not repaints:
-            return prompt
-        repainted = repainted or prompt
+            return name, prompt
+        if prompt and repainter is None:
+            repainter = name, prompt
         for key, value in inputs.items():
             before = _linked(value, graph)
             pictures = not (is_negative(key) or _POSITIVE.search(key))
             if before and before not in visited and pictures and not _NOT_TO_PICTURES.search(key):
                 visited.add(before)
                 waiting.append(before)
-    return repainted
+    return repainter
 
 
 def _first_of_sampler(graph: Graph) -> str:
@@ -257,7 +266,8 @@ def _chosen(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
 def _all_texts(node: Node) -> Iterator[str]:
     for key, value in node["inputs"].items():
         if isinstance(value, str) and not is_negative(key) and not _FILES.search(key):
-            yield value.strip()
+            if " " in value or len(value) < 200:  # longer ones are data, not words
+                yield value.strip()
 
 
 def _is_titled_negative(node: Node) -> bool:
@@ -272,6 +282,12 @@ def _joined(texts: Sequence[tuple[str, str]]) -> str:
 
 def _kind(node: Node) -> str:
     return str(node.get("class_type", "")).casefold()
+
+
+def _linked_by(node: Node, graph: Graph) -> Iterator[str]:
+    for value in node["inputs"].values():
+        if (name := _linked(value, graph)) is not None:
+            yield name
 
 
 def _linked(value: object, graph: Graph) -> str | None:

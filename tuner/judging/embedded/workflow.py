@@ -11,8 +11,12 @@ import re
 from typing import Any
 
 _MUTED = 2
-_NO_TEXT = re.compile(r"[\w.\\/-]{0,20}|.*\.(?:safetensors|ckpt|pth?|bin|png|jpe?g|webp)")
+_NO_TEXT = re.compile(
+    r"[a-z\d_+.\\/-]{0,20}_[a-z\d_+.\\/-]{0,20}|.*\.(?:safetensors|ckpt|pth?|bin|png|jpe?g|webp)"
+)
 """Settings and file names among the texts of a node."""
+
+_TEXT_NODE = re.compile(r"(?i)text|prompt|string|primitive|wildcard|encode|caption|cond")
 
 
 def graph_of_workflow(value: object) -> dict[str, Any] | None:
@@ -59,6 +63,6 @@ def _inputs(node: dict[str, Any], sources: dict[Any, list[Any]]) -> dict[str, An
         return {**values, **inputs}
     texts = [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
     words = [text for text in texts if not _NO_TEXT.fullmatch(text.strip())]
-    if len(texts) == 1:
-        return {"text": texts[0], **inputs}
+    if len(words) == 1 and _TEXT_NODE.search(str(node.get("type"))):
+        return {"text": words[0], **inputs}
     return {**{f"unknown_{index}": text for index, text in enumerate(words)}, **inputs}
