@@ -96,8 +96,8 @@ _FORBIDDEN = re.compile(
 def forbidden_words(text: str) -> tuple[str, ...]:
     """Return the words of `text` that name a child or an age under 18, each once, in lower case.
 
-    Case, width, underscores, hyphens and more than one space make no difference. An empty result means that nothing
-    matched, not that the text is harmless.
+    Case, width, underscores, hyphens and repeated spaces make no difference. An empty result means
+    that nothing matched, not that the text is harmless.
     """
     plain = unicodedata.normalize("NFKC", text).casefold().replace("’", "'")
     plain = _LINE_ENDS.sub("\n", plain)

@@ -187,7 +187,10 @@ def pixelated(image: Pixels) -> Pixels:
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    orientation = image.getexif().get(_ORIENTATION)
+    try:
+        orientation = image.getexif().get(_ORIENTATION)
+    except Exception:  # damaged EXIF can raise anything, and the picture is still usable
+        return None
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 

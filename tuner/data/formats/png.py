@@ -27,9 +27,9 @@ _TURNING = frozenset({"Raw profile type exif", "XML:com.adobe.xmp"})
 """Texts in which Pillow looks for the side that is up, as in the chunk eXIf."""
 
 _PILLOWS_LIMIT = 1_000_000  # characters of a text, below its own limit of a mebibyte
-_LONGEST_TEXT = 8_000_000
-_ALL_TEXTS = 32_000_000
-_MOST_CHUNKS = 200_000  # a picture of 50 million pixels in chunks of 8 kB has 50,000
+_LONGEST_TEXT = 2_500_000
+_ALL_TEXTS = 10_000_000
+_MOST_CHUNKS = 60_000  # a picture of 50 million pixels in chunks of 8 kB has 25,000
 
 
 def pixels_only(file: BinaryIO) -> BinaryIO:
@@ -55,8 +55,8 @@ def pixels_only(file: BinaryIO) -> BinaryIO:
 def read_texts(path: Path) -> list[tuple[str, str]]:
     """Return keyword and text of each text chunk of a PNG, in the file's order.
 
-    A damaged chunk is passed over, one longer than 8 MB is cut there, and so is all text beyond
-    32 MB. The list is empty for a file of another format. Raises OSError.
+    A damaged chunk is passed over, one longer than 2.5 MB is cut there, and all text after 10 MB
+    is passed over. The list is empty for a file of another format. Raises OSError.
     """
     texts: list[tuple[str, str]] = []
     left = _ALL_TEXTS

@@ -48,8 +48,8 @@ _SAVED = re.compile(r"(?i)image|picture|pixels|samples|latent|video|frames|pipe"
 _FILES = re.compile(r"(?i)name|path|file|prefix|folder|directory|model|lora|ckpt|vae|sampler|sched")
 _CHOICE = frozenset({"select", "selected", "index", "input", "selected_input"})
 
-_MOST_NODES = 20_000
-_MOST_ENDS, _MOST_SAMPLERS = 5, 20
+_MOST_NODES = 12_000
+_MOST_ENDS, _MOST_SAMPLERS = 5, 10
 """Bounds of the search, so that a graph made to be slow costs seconds."""
 
 
@@ -265,9 +265,10 @@ def _chosen(inputs: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _all_texts(node: Node) -> Iterator[str]:
     for key, value in node["inputs"].items():
-        if isinstance(value, str) and not is_negative(key) and not _FILES.search(key):
-            if " " in value or len(value) < 200:  # longer ones are data, not words
-                yield value.strip()
+        if not isinstance(value, str) or is_negative(key) or _FILES.search(key):
+            continue
+        if " " in value or len(value) < 200:  # longer ones are data, not words
+            yield value.strip()
 
 
 def _is_titled_negative(node: Node) -> bool:

@@ -13,7 +13,7 @@ from PIL import Image
 
 _MARK = b"stealth_pngcomp"
 _HEAD = len(_MARK) + 4
-_LONGEST = 8_000_000
+_LONGEST = 2_500_000
 
 
 def hidden_text(image: Image.Image) -> str | None:

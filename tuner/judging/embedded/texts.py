@@ -17,7 +17,7 @@ from tuner.judging.embedded.reading import Reading, is_negative
 from tuner.judging.embedded.workflow import graph_of_workflow
 
 _END_OF_PROMPT = re.compile(r"(?m)^(?:Negative prompt:|Steps: ?\d)")
-_MORE_PROMPTS = re.compile(r'([\w ]*prompt(?: \w+)?): ("(?:[^"\\\n]|\\.)*"|[^,"\n]+)')
+_MORE_PROMPTS = re.compile(r'([\w ]{0,30}prompt(?: \w{1,9})?): ("(?:[^"\\\n]|\\.)*"|[^,"\n]+)')
 """`Hires prompt: "..."`, `ADetailer prompt: ...` among A1111's settings."""
 
 _PAIRS = re.compile(r'"([^"\\]{1,60})"\s*:\s*\[?\s*"((?:[^"\\]|\\.)*)')
@@ -27,6 +27,10 @@ _DREAM = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _PROMPT_KEYS = ("positiveprompt", "prompt", "c")  # the last is Draw Things'
 _CHARACTER = "charcaption"  # NovelAI's prompts of single persons
 _TEXT_KEYS = re.compile(r"prompt|caption|text|description|^c$")
+_LONGEST_PLAIN = 200_000
+_MOST_VALUES = 50_000
+"""Characters of a text and values of JSON that are read, so that a large one costs little."""
+
 _TITLES = ("label", "title", "name", "id", "type")
 
 
@@ -43,6 +47,7 @@ def read_text(text: str, is_prompt: bool = False) -> Reading:
         if text.startswith('{"') and not _END_OF_PROMPT.search(text):  # cut off or damaged
             pairs = (pair.groups() for pair in _PAIRS.finditer(text))
             return Reading("", tuple(value for key, value in pairs if not is_negative(key)))
+    text = text[:_LONGEST_PLAIN]
     end = _END_OF_PROMPT.search(text)
     if end is None and not is_prompt:
         return Reading("", (text,) if text else ())
@@ -96,7 +101,9 @@ def _texts(value: dict[str, object]) -> Iterator[tuple[str, str]]:
     Keys are in lower case, letters only. JSON inside a string is opened.
     """
     waiting: deque[tuple[str, object]] = deque([("", value)])
-    while waiting:
+    for _ in range(_MOST_VALUES):
+        if not waiting:
+            return
         key, part = waiting.popleft()
         if isinstance(part, str):
             opened = _json_inside(part)

@@ -11,11 +11,7 @@ import re
 from typing import Any
 
 _MUTED = 2
-_NO_TEXT = re.compile(
-    r"[a-z\d_+.\\/-]{0,20}_[a-z\d_+.\\/-]{0,20}|.*\.(?:safetensors|ckpt|pth?|bin|png|jpe?g|webp)"
-)
-"""Settings and file names among the texts of a node."""
-
+_FILE = re.compile(r"(?i).*\.(?:safetensors|ckpt|pth?|bin|onnx|png|jpe?g|webp)")
 _TEXT_NODE = re.compile(r"(?i)text|prompt|string|primitive|wildcard|encode|caption|cond")
 
 
@@ -62,7 +58,7 @@ def _inputs(node: dict[str, Any], sources: dict[Any, list[Any]]) -> dict[str, An
     if isinstance(values, dict):
         return {**values, **inputs}
     texts = [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
-    words = [text for text in texts if not _NO_TEXT.fullmatch(text.strip())]
+    words = [text for text in texts if not _FILE.fullmatch(text.strip())]
     if len(words) == 1 and _TEXT_NODE.search(str(node.get("type"))):
         return {"text": words[0], **inputs}
     return {**{f"unknown_{index}": text for index, text in enumerate(words)}, **inputs}
