@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import json
+import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
@@ -84,3 +87,79 @@ def test_a_sidecar_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xff\xfe\xfd")
     with pytest.raises(UnusableError, match="UTF-8"):
         written(tmp_path / "a.png")
+
+
+SWARM = {"sui_image_params": {"prompt": "1girl", "negativeprompt": "child", "seed": 1}}
+FOOOCUS = {"full_negative_prompt": ["child"], "negative_prompt": "child", "prompt": "1girl"}
+INVOKE = {"negative_prompt": "child", "positive_prompt": "1girl", "model": {"name": "x"}}
+OLD_INVOKE = {"app_id": "x", "image": {"prompt": [{"prompt": "1girl [child]", "weight": 1}]}}
+NOVEL = {
+    "prompt": "2girls",
+    "uc": "child",
+    "v4_prompt": {
+        "caption": {"base_caption": "2girls", "char_captions": [{"char_caption": "hat"}]}
+    },
+    "v4_negative_prompt": {"caption": {"base_caption": "child"}},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "prompt"),
+    [
+        ("parameters", SWARM, "1girl"),
+        ("parameters", FOOOCUS, "1girl"),
+        ("invokeai_metadata", INVOKE, "1girl"),
+        ("sd-metadata", OLD_INVOKE, "1girl"),
+        ("Dream", '"1girl [child]" -s 50 -S 1', "1girl"),
+        ("Comment", NOVEL, "2girls, hat"),
+        ("generation_data", {"prompt": "1girl", "negativePrompt": "child"}, "1girl"),
+        ("parameters", "{1girl}, [hat]\nNegative prompt: child\nSteps: 4", "{1girl}, [hat]"),
+        ("parameters", "1girl\nNegative prompt: child\nSteps: 4, Hires prompt: a hat", "1girl"),
+    ],
+)
+def test_prompts_of_other_programs(name: str, value: object, prompt: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    text = value if isinstance(value, str) else json.dumps(value)
+    assert written(path, **{name: text}) == [prompt]
+    with Image.open(path) as image:
+        image.load()
+        assert not [text for text in read_prompts(path, image)[1] if "child" in text]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+@pytest.mark.parametrize("value", [SWARM, FOOOCUS])
+def test_json_in_a_user_comment(suffix: str, value: object, tmp_path: Path) -> None:
+    path = tmp_path / f"a{suffix}"
+    assert written(path, b"ASCII\0\0\0" + json.dumps(value).encode()) == ["1girl"]
+    exif = Image.Exif()
+    exif[_USER_COMMENT] = json.dumps(value)  # where Fooocus writes it
+    Image.new("RGB", (16, 16)).save(path, exif=exif)
+    with Image.open(path) as image:
+        assert read_prompts(path, image)[0] == ["1girl"]
+
+
+@pytest.mark.parametrize("comment", ["Screenshot", "Created with GIMP", "a child at the sea"])
+def test_a_comment_is_no_prompt_but_is_checked(comment: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    assert written(path, b"ASCII\0\0\0" + comment.encode()) == []
+    with Image.open(path) as image:
+        assert comment in read_prompts(path, image)[1]
+
+
+def test_damaged_json_is_checked_but_for_negative_texts(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    assert written(path, parameters='{"prompt": "a girl", "negative_prompt": "child", "x": ') == []
+    with Image.open(path) as image:
+        assert read_prompts(path, image)[1] == ["a girl"]
+
+
+def test_the_text_in_the_alpha_channel(tmp_path: Path) -> None:
+    data = gzip.compress(json.dumps({"Comment": json.dumps(NOVEL)}).encode())
+    stored = b"stealth_pngcomp" + struct.pack(">I", len(data) * 8) + data
+    bits = np.zeros(64 * 64, np.uint8)
+    bits[: len(stored) * 8] = np.unpackbits(np.frombuffer(stored, np.uint8))
+    pixels = np.full((64, 64, 4), 254, np.uint8)
+    pixels[..., 3] += bits.reshape(64, 64).T
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert read_prompts(tmp_path / "a.png", image)[0] == ["2girls, hat"]

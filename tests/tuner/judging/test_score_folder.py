@@ -18,6 +18,7 @@ from metrics.scoring import JUDGES
 from tuner.cli.app import app
 from tuner.errors import ConfigError
 from tuner.judging import find_pictures
+from tuner.judging.score_folder import judged_pixels
 from tuner.mannequin import draw
 from tuner.mannequin.figure import Figure
 
@@ -235,3 +236,11 @@ def test_an_animated_picture_is_named(tmp_path: Path) -> None:
     frames[0].save(tmp_path / "a.webp", save_all=True, append_images=frames[1:])
     with pytest.raises(ConfigError, match=r"a\.webp \(animated\)"):
         find_pictures(tmp_path)
+
+
+def test_a_very_large_picture_is_reduced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuner.judging.score_folder.MAX_JUDGED", 1000)
+    Image.new("RGB", (80, 50), "red").save(tmp_path / "a.png")
+    assert judged_pixels(tmp_path / "a.png").shape == (25, 40, 3)
+    Image.new("RGB", (40, 25), "red").save(tmp_path / "a.png")
+    assert judged_pixels(tmp_path / "a.png").shape == (25, 40, 3)

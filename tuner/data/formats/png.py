@@ -29,7 +29,7 @@ _TURNING = frozenset({"Raw profile type exif", "XML:com.adobe.xmp"})
 _PILLOWS_LIMIT = 1_000_000  # characters of a text, below its own limit of a mebibyte
 _LONGEST_TEXT = 2_500_000
 _ALL_TEXTS = 10_000_000
-_MOST_CHUNKS = 60_000  # a picture of 50 million pixels in chunks of 8 kB has 25,000
+_MOST_CHUNKS = 30_000  # a picture of 50 million pixels in chunks of 8 kB has 25,000
 
 
 def pixels_only(file: BinaryIO) -> BinaryIO:

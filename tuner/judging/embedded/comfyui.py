@@ -48,7 +48,7 @@ _SAVED = re.compile(r"(?i)image|picture|pixels|samples|latent|video|frames|pipe"
 _FILES = re.compile(r"(?i)name|path|file|prefix|folder|directory|model|lora|ckpt|vae|sampler|sched")
 _CHOICE = frozenset({"select", "selected", "index", "input", "selected_input"})
 
-_MOST_NODES = 12_000
+_MOST_NODES = 5_000
 _MOST_ENDS, _MOST_SAMPLERS = 5, 10
 """Bounds of the search, so that a graph made to be slow costs seconds."""
 

@@ -68,7 +68,8 @@ def read_invokeai(text: str) -> Reading:
     if text.lstrip().startswith("{"):
         reading = read_text(text)
     else:
-        quoted = _DREAM.match(text.strip())
+        text = text.strip()[:_LONGEST_PLAIN]
+        quoted = _DREAM.match(text)
         reading = Reading(quoted[1] if quoted else "", () if quoted else (text,))
     others = (_NEGATIVE_IN_BRACKETS.sub("", other).strip() for other in reading.others)
     return Reading(_NEGATIVE_IN_BRACKETS.sub("", reading.prompt).strip(), tuple(others))
