@@ -83,7 +83,7 @@ def test_other_formats_have_no_chunks(tmp_path: Path) -> None:
     assert read_texts(tmp_path / "a.jpg") == []
 
 
-@pytest.mark.parametrize("size", [40, 50, 60, 70])
+@pytest.mark.parametrize("size", [20, 40, 50, 60])
 def test_a_file_that_is_cut_off_is_one_line(size: int, tmp_path: Path) -> None:
     path = write(tmp_path / "a.png", chunk(b"tEXt", b"a\0b"))
     path.write_bytes(path.read_bytes()[:size])
