@@ -94,12 +94,13 @@ def _written_inside(path: Path, image: Image.Image) -> Iterator[tuple[str, str]]
             )
     for name in ("comment", "xmp"):
         raw = image.info.get(name)
-        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
-        if isinstance(text, str):
-            yield from _xmp(text) if name == "xmp" else [("", text)]
+        content = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
+        if isinstance(content, str):
+            yield from _xmp(content) if name == "xmp" else [("", content)]
     yield from _exif(image)
-    if (text := hidden_text(image)) is not None:
-        yield "", text
+    hidden = hidden_text(image)
+    if hidden is not None:
+        yield "", hidden
 
 
 def _xmp(text: str) -> Iterator[tuple[str, str]]:

@@ -97,9 +97,10 @@ def _is_needed(file: BinaryIO, kind: bytes, place: int, length: int) -> bool:
         data, checksum = file.read(min(length, _PILLOWS_LIMIT)), file.read(4)
         if struct.pack(">I", zlib.crc32(kind + data)) != checksum:
             return False
-        entry = ("", "") if kind == _EXIF else _text(kind, data)
-        turning = entry is not None and (kind == _EXIF or entry[0] in _TURNING)
-        return turning and len(entry[1]) < _PILLOWS_LIMIT
+        if kind == _EXIF:
+            return True
+        keyword, text = _text(kind, data) or ("", "")
+        return keyword in _TURNING and len(text) < _PILLOWS_LIMIT
     ancillary = kind.isalpha() and kind[:1].islower()
     return not ancillary or kind in _NEEDED
 
