@@ -5,10 +5,13 @@ Results go to stdout, everything else to stderr.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -31,6 +34,12 @@ _LINE_EVERY = 30.0
 _WIDTH = 160
 """Columns where there is no terminal: rich would take 80 and fold the table's cells."""
 
+_ANY_TEXT = "tuner.any_text"
+"""Name of the handler of letters that a stream's encoding does not have."""
+
+_arrived: list[list[int]] = []
+"""The signals that arrived in the `stopping` that is open, if one is."""
+
 _OWN_CODE = [Path(str(package.__file__)).resolve().parent for package in (metrics, tuner)]
 
 
@@ -39,10 +48,37 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def console() -> Console:
-    """Return the console for tables: stdout, wide enough for them if it is not a terminal."""
-    terminal = Console(highlight=False)
-    return terminal if terminal.is_terminal else Console(highlight=False, width=_WIDTH)
+def accept_all_text() -> None:
+    """Make stdout and stderr print any text, whatever their encoding is.
+
+    A letter that they do not know is printed as its escape (`\\u5199`); a byte of a file name that
+    is not UTF-8 as the replacement character.
+    """
+    codecs.register_error(_ANY_TEXT, _printable)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ANY_TEXT)
+
+
+def _printable(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    text = error.object[error.start : error.end]
+    if error.encoding.lower().startswith("utf"):  # which has all letters but halves of one
+        return "\N{REPLACEMENT CHARACTER}" * len(text), error.end
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
+def console(stderr: bool = False) -> Console:
+    """Return the console for tables and bars: wide enough for a table if it is not a terminal.
+
+    Text is printed as it is: no brackets or colons in it are read as Rich's markup.
+    """
+    terminal = _console(stderr, None)
+    return terminal if terminal.is_terminal else _console(stderr, _WIDTH)
+
+
+def _console(stderr: bool, width: int | None) -> Console:
+    return Console(stderr=stderr, width=width, highlight=False, markup=False, emoji=False)
 
 
 def tracked(
@@ -53,11 +89,16 @@ def tracked(
     `doing` says what is counted, such as `pictures judged`. A terminal gets a bar, a file a line
     every 30 seconds.
     """
-    progress = Console(stderr=True, highlight=False)
+    progress = console(stderr=True)
     if not progress.is_terminal or "NO_COLOR" in os.environ or progress.is_dumb_terminal:
         yield from _with_lines(items, total, doing, now)
         return
-    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn(doing, markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=progress) as bar:
         yield from bar.track(items, total=total, description=doing)
 
@@ -112,24 +153,32 @@ def own_warnings(handle: Callable[[str], None]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def stopping() -> Iterator[None]:
+def stopping() -> Iterator[list[int]]:
     """Turn the first Ctrl-C into KeyboardInterrupt and the first SIGTERM into Terminated.
 
     The caller can then clean up; a second signal ends the process at once. Signals that are ignored
-    stay ignored.
+    stay ignored. Yields a list to which the number of the signal is added when it arrives. Inside
+    another `stopping`, whose list it yields, and outside the main thread it changes nothing.
     """
+    if _arrived or threading.current_thread() is not threading.main_thread():
+        yield _arrived[0] if _arrived else []
+        return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     handled = [number for number, handler in before.items() if handler != signal.SIG_IGN]
+    arrived: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        arrived.append(number)
         for each in handled:
             signal.signal(each, signal.SIG_DFL)
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
+    _arrived.append(arrived)
     for number in handled:
         signal.signal(number, stop)
     try:
-        yield
+        yield arrived
     finally:
+        _arrived.clear()
         for number in handled:
             signal.signal(number, before[number])

@@ -21,7 +21,7 @@ from tuner.data.folder import load_pixels
 from tuner.data.picture_file import UnusableError, opened, read_pixels
 from tuner.errors import TunerError
 from tuner.judging import find_pictures
-from tuner.judging.image_prompt import prompts_of
+from tuner.judging.image_prompt import read_prompts
 
 GRAPH = json.dumps(
     {
@@ -83,7 +83,8 @@ def scored(folder: Path, broken: Path) -> None:
 
 def opened_up(folder: Path, broken: Path) -> None:
     with opened(broken) as image:
-        for text in prompts_of(broken, image):
+        prompts, others = read_prompts(broken, image)
+        for text in (*prompts, *others):
             text.encode()
 
 

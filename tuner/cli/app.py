@@ -17,6 +17,7 @@ from tuner.cli.data import data as data_verbs
 from tuner.cli.errors import user_errors
 from tuner.cli.pictures import pictures
 from tuner.cli.study import commands as study_commands
+from tuner.terminal import accept_all_text
 
 app = typer.Typer(
     name="tuner",
@@ -96,4 +97,5 @@ for commands in (study_commands, pictures, data_verbs, files):
 
 def main() -> None:
     """Run the command line."""
+    accept_all_text()
     app()

@@ -4,13 +4,27 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
+import click
 import typer
 
 from metrics.detectors.models import ModelUnavailableError
-from tuner.errors import DiskError, MissingModelError, Terminated, TunerError
-from tuner.terminal import say
+from tuner.errors import (
+    ConfigError,
+    DiskError,
+    DivergedError,
+    MissingModelError,
+    OutOfMemoryError,
+    Terminated,
+    TunerError,
+)
+from tuner.storage.files import FULL
+from tuner.storage.shipped import cache_folder
+from tuner.terminal import say, stopping
 from tuner.text import printable
 
 
@@ -20,25 +34,90 @@ def user_errors() -> Iterator[None]:
 
     Raises typer.Exit; other exceptions, which are bugs, pass through.
     """
-    try:
-        yield
-    except KeyboardInterrupt as error:
-        raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
-    except ModelUnavailableError as error:
-        raise _exit_with(MissingModelError(str(error))) from error
-    except TunerError as error:
-        raise _exit_with(error) from error
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
+    with stopping() as signals:
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+        except (typer.Exit, click.exceptions.ClickException):
             raise
-        full = DiskError(
-            f"no space left on the disk for {error.filename or error}; free some and run the same "
+        except Exception as error:
+            if signals:  # a library that was being imported made another error of Ctrl-C
+                raise typer.Exit(128 + signals[0]) from error
+            known = for_user(error)
+            if known is None:
+                raise
+            for line in str(known).splitlines():
+                say(f"error: {printable(line)}")
+            raise typer.Exit(known.exit_code) from error
+
+
+def for_user(error: Exception) -> TunerError | None:
+    """Return an error that a user can correct as a TunerError; None for a bug."""
+    match error:
+        case TunerError():
+            return error
+        case ModelUnavailableError():
+            return MissingModelError(str(error))
+        case DivergedError():
+            return TunerError(f"no finite numbers: {error}; change the base or the parameters")
+        case OutOfMemoryError() | MemoryError():
+            reason = str(error) or "out of memory"
+            return TunerError(f"{reason}; free some memory and run the same command again")
+        case UnicodeEncodeError():
+            text = error.object.encode("ascii", "backslashreplace").decode("ascii")
+            return ConfigError(
+                f"{text[:300]} cannot be used with the letters of {error.encoding}: rename a file "
+                "whose name is not UTF-8, or set PYTHONUTF8=1"
+            )
+        case sqlite3.Error():
+            return TunerError(f"a database cannot be used: {error}")
+        case OSError() if error.errno != errno.EPIPE:  # the reader of our output has gone
+            return file_error(error)
+    return None
+
+
+def file_error(error: OSError) -> TunerError:
+    """Return an error of the system with its path, the reason, and what to do about it.
+
+    Full disks and places that cannot be written have DiskError's exit code, other paths that
+    cannot be used that of ConfigError.
+    """
+    if error.errno in FULL:
+        return DiskError(
+            f"no space left on the disk for {_place(error) or error}; free some and run the same "
             "command again"
         )
-        raise _exit_with(full) from error
+    path, reason = _place(error), " ".join((error.strerror or str(error)).split())
+    if error.errno is None or not path:
+        return TunerError(reason or type(error).__name__)
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return _refused(Path(path), reason)
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return TunerError(f"{path}: {reason}; allow more with `ulimit -n 4096`")
+    return ConfigError(f"{path} cannot be used ({reason}); {_other(Path(path))}")
 
 
-def _exit_with(error: TunerError) -> typer.Exit:
-    for line in str(error).splitlines():
-        say(f"error: {printable(line)}")
-    return typer.Exit(error.exit_code)
+def _place(error: OSError) -> str:
+    """Return the path of an error, of two the one that was to be written; empty if unknown."""
+    path = error.filename2 or error.filename
+    return os.fsdecode(path) if isinstance(path, str | bytes | os.PathLike) else ""
+
+
+def _refused(path: Path, reason: str) -> TunerError:
+    """Return the error for a path that this user may not reach, read, or write."""
+    way_out = f"change its permissions, or {_other(path)}"
+    for folder in reversed(path.absolute().parents):
+        if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+            return ConfigError(f"{path} cannot be read, {folder} is closed ({reason}); {way_out}")
+    right = os.R_OK | (os.X_OK if os.path.isdir(path) else 0)
+    if os.path.exists(path) and not os.access(path, right):
+        return ConfigError(f"{path} cannot be read ({reason}); {way_out}")
+    return DiskError(f"{path} cannot be written ({reason}); {way_out}")
+
+
+def _other(path: Path) -> str:
+    """Return how to use another place than `path`."""
+    if path.absolute().is_relative_to(cache_folder().absolute()):
+        return "set TUNER_HOME to another folder"
+    return "give another path"

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -30,6 +30,7 @@ from tuner.events import (
     Warned,
 )
 from tuner.results.results import Results, front
+from tuner.terminal import console
 from tuner.text import duration, interval, words
 
 _LINE_EVERY = 30.0
@@ -173,12 +174,12 @@ def show(view: View, events: Iterable[Event], plain: bool = False) -> None:
 
     Lines are used with `plain`, if stderr is not a terminal, and with NO_COLOR or TERM=dumb.
     """
-    console = Console(stderr=True, highlight=False)
-    if plain or not console.is_terminal or "NO_COLOR" in os.environ or console.is_dumb_terminal:
+    terminal = console(stderr=True)
+    if plain or not terminal.is_terminal or "NO_COLOR" in os.environ or terminal.is_dumb_terminal:
         for line in plain_lines(view, events):
             print(line, file=sys.stderr, flush=True)
         return
-    with Live(panel(view), console=console, refresh_per_second=4) as live:
+    with Live(panel(view), console=terminal, refresh_per_second=4) as live:
         for event in events:
             view.update(event)
             while view.lines:

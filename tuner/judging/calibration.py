@@ -6,7 +6,6 @@ size that was measured. A number that no selfcheck covers is marked wherever it 
 
 from __future__ import annotations
 
-import errno
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from metrics.contract import Objective, ScoredSample
 from metrics.objectives import JUDGED_BY
 from tuner.errors import ConfigError
 from tuner.storage import Store, StudyFolder, shipped
-from tuner.storage.files import write_text
+from tuner.storage.files import FULL, read_text, write_text
 from tuner.storage.rows import StudyRow
 
 MARK = "*"
@@ -165,7 +164,7 @@ def read_calibrations(file: Path) -> list[Calibration]:
     Raises ConfigError for a file that `write_calibrations` did not write.
     """
     try:
-        whole = json.loads(file.read_text(encoding="utf-8"))
+        whole = json.loads(read_text(file))
         if whole["format"] != _FORMAT:
             raise ValueError(f"format {whole['format']}, not {_FORMAT}")
         return [_read(row) for row in whole["calibrations"]]
@@ -189,7 +188,7 @@ def write_calibrations(new: Sequence[Calibration], file: Path) -> None:
     try:
         write_text(file, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise
         raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from metrics.contract import Sex
 from tuner.errors import ConfigError
 from tuner.storage import replacing
+from tuner.storage.files import refuse_other_kinds
 
 FAULTS = ("wrong_limbs", "unreadable_pose", "undressed", "picture_fault")
 COLUMNS = ("file", *FAULTS, "sex")
@@ -118,6 +119,7 @@ class LabelTable:
 def read_labels(path: Path) -> dict[str, Label]:
     """Read the labels by file. Raises ConfigError for a missing file or another kind of table."""
     labels: dict[str, Label] = {}
+    refuse_other_kinds(path)
     try:
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = csv.reader(file)

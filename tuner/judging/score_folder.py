@@ -173,7 +173,8 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
     if os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
         return [path]
     if not os.path.isdir(path):
-        raise ConfigError(f"{path} is not there; name a folder of pictures, or one picture")
+        fault = "is a device or a pipe" if os.path.exists(path) else "is not there"
+        raise ConfigError(f"{path} {fault}; name a folder of pictures, or one picture")
     files: list[Path] = []
     for folder, subfolders, names in os.walk(path):
         subfolders[:] = sorted(n for n in subfolders if recursive and not n.startswith("."))

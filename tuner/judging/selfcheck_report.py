@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
-from rich.markup import escape
 from rich.table import Table
 
 from metrics.contract import Objective
@@ -52,7 +51,7 @@ def write_reports(reports: Sequence[JudgeReport], about: Sequence[str], file: Pa
 
 
 def _table(group: str, own: Sequence[JudgeReport]) -> Table:
-    table = Table(title=escape(group), title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=group, title_justify="left", box=box.SIMPLE_HEAD)
     for column in _COLUMNS:
         table.add_column(column)
     for report in own:

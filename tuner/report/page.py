@@ -5,7 +5,6 @@ The page loads nothing from the network; its content security policy makes the b
 
 from __future__ import annotations
 
-import errno
 import itertools
 import shlex
 from collections.abc import Sequence
@@ -30,7 +29,7 @@ from tuner.results.extras import extra_tables
 from tuner.results.study_data import StudyData
 from tuner.storage import StudyFolder
 from tuner.storage.columns import json_text, utc_now
-from tuner.storage.files import write_text
+from tuner.storage.files import FULL, write_text
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.storage.rows import RungRow, TrialRow
 from tuner.text import interval, words
@@ -248,7 +247,7 @@ def write_report(folder: StudyFolder, out: Path | None = None) -> Path:
     try:
         write_text(path, render_page(data, answer, pictures(data, answer.trial)))
     except OSError as error:
-        if error.errno == errno.ENOSPC:
+        if error.errno in FULL:
             raise
         raise TunerError(
             f"{path} cannot be written ({error.strerror}); give another file with --out"

@@ -10,6 +10,7 @@ from pathlib import Path
 from tuner.space.parameters import Choices, Fixed, IntRange, Parameter, Value
 from tuner.space.problems import KeyPath, Problem
 from tuner.storage import shipped
+from tuner.storage.files import read_text
 from tuner.text import show
 
 STABLE_DIFFUSION_SIZE = 512
@@ -48,8 +49,8 @@ def native_size(base: str) -> int:
     if base == "mannequin":
         return shipped.NATIVE_SIZE
     try:
-        latent = json.loads((Path(base) / "unet" / "config.json").read_text("utf-8"))
-        vae = json.loads((Path(base) / "vae" / "config.json").read_text("utf-8"))
+        latent = json.loads(read_text(Path(base) / "unet" / "config.json"))
+        vae = json.loads(read_text(Path(base) / "vae" / "config.json"))
         factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
         size = int(latent["sample_size"]) * factor
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):

@@ -27,6 +27,7 @@ from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
 from tuner.storage import shipped
+from tuner.storage.files import read_text
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, duration
@@ -141,7 +142,7 @@ def _other_base_line(base: str) -> str:
 def _check_layout(folder: Path) -> None:
     index = folder / "model_index.json"
     try:
-        kind = json.loads(index.read_text("utf-8")).get("_class_name")
+        kind = json.loads(read_text(index)).get("_class_name")
     except (OSError, ValueError, AttributeError):
         raise ConfigError(
             f"base {folder}: not a diffusers folder, it has no readable model_index.json"

@@ -6,7 +6,6 @@ If the study is stopped during a trial, the trial's parameters are queued again.
 from __future__ import annotations
 
 import contextlib
-import errno
 import time
 import traceback
 from collections.abc import Generator, Iterator
@@ -20,7 +19,7 @@ from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.storage.columns import utc_now
-from tuner.storage.files import sweep, write_text
+from tuner.storage.files import FULL, sweep, write_text
 from tuner.storage.rows import RungRow
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, early_ending, final_ending
@@ -113,7 +112,7 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
     except WorkerLostError as error:
         yield Ending("failed", f"{error}, {MOST_LOSSES} times in a row")
     except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        if isinstance(error, OSError) and error.errno in FULL:
             raise
         reason = f"{type(error).__name__}: {_first_line(error)}"
         yield Ending("failed", reason, trace=traceback.format_exc())

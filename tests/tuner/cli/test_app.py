@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from tests.tuner.plain_trials import good, new_folder, session, study_config
 from tests.tuner.tiny_space import write_clip
 from tuner.cli.app import app
 from tuner.cli.errors import user_errors
-from tuner.errors import ConfigError, DiskError, Terminated, TooManyFailuresError
+from tuner.errors import ConfigError, DiskError, DivergedError, Terminated, TooManyFailuresError
 from tuner.results import read_results
 from tuner.storage import StudyFolder
 from tuner.study.study import search
@@ -116,6 +117,22 @@ def test_without_arguments_there_is_help() -> None:
             "error: no space left on the disk for x.png; "
             "free some and run the same command again\n",
         ),
+        (
+            FileNotFoundError(errno.ENOENT, "No such file", "photos"),
+            3,
+            "error: photos cannot be used (No such file); give another path\n",
+        ),
+        (OSError("no network"), 1, "error: no network\n"),
+        (
+            sqlite3.OperationalError("no such table"),
+            1,
+            "error: a database cannot be used: no such table\n",
+        ),
+        (
+            DivergedError("the base's pictures"),
+            1,
+            "error: no finite numbers: the base's pictures; change the base or the parameters\n",
+        ),
         (KeyboardInterrupt(), 130, ""),
         (Terminated(), 143, ""),
     ],
@@ -148,8 +165,8 @@ def test_run_names_what_is_not_used_of_the_data(
 
 
 def test_a_bug_keeps_its_traceback() -> None:
-    with pytest.raises(FileNotFoundError), user_errors():
-        raise FileNotFoundError(errno.ENOENT, "gone")
+    with pytest.raises(IndexError), user_errors():
+        raise IndexError("gone")
 
 
 def test_a_space_with_two_mistakes_is_reported_in_two_lines(tmp_path: Path) -> None:
