@@ -60,11 +60,11 @@ def accept_all_text() -> None:
             stream.reconfigure(errors=_ANY_TEXT)
 
 
-def _printable(error: UnicodeError) -> tuple[str, int]:
+def _printable(error: UnicodeError) -> tuple[str | bytes, int]:
     assert isinstance(error, UnicodeEncodeError)
     text = error.object[error.start : error.end]
-    if error.encoding.lower().startswith("utf"):  # which has all letters but halves of one
-        return "\N{REPLACEMENT CHARACTER}" * len(text), error.end
+    if error.encoding == "utf-8":  # it has all letters, but not the halves that stand for bytes
+        return b"\xef\xbf\xbd" * len(text), error.end  # U+FFFD
     return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 
@@ -9,6 +10,7 @@ from metrics.contract import Objective
 
 _JOINERS = "\u200c\u200d"
 """Part of words in Persian and of emoji."""
+_HALVES = re.compile("[\ud800-\udfff]")
 
 
 def show(value: object) -> str:
@@ -46,6 +48,15 @@ def _written(value: object) -> str:
     if value is None or isinstance(value, bool):
         return words[value]
     return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+def readable(text: str) -> str:
+    """Return text that every file, database and library accepts.
+
+    Python keeps a byte of a file name that is not UTF-8 as half a character, which UTF-8 does not
+    have; the replacement character is put in its place.
+    """
+    return _HALVES.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 def words(parameters: Mapping[str, object]) -> str:

@@ -22,6 +22,7 @@ from tuner.space import StudyConfig, TrainConfig
 from tuner.space.base_name import parse_base
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow
+from tuner.text import readable
 
 _KINDS = {"lora": "LoRA for", "dreambooth": "DreamBooth of"}
 _OLD_HASH_START, _OLD_HASH_LENGTH = 0x100000, 0x10000
@@ -57,7 +58,7 @@ def file_metadata(
 
 def title_metadata(title: str) -> dict[str, str]:
     """Return the keys for the name of an exported file, without its ending."""
-    return {"ss_output_name": title, "modelspec.title": title}
+    return dict.fromkeys(("ss_output_name", "modelspec.title"), readable(title))
 
 
 def started_metadata(folder: StudyFolder, trial: int) -> dict[str, str]:

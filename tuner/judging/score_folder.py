@@ -33,6 +33,7 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError, MissingModelError
 from tuner.judging.image_prompt import read_prompts
 from tuner.judging.models import judge_settings, refuse_broken
+from tuner.text import readable
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -74,7 +75,7 @@ def find_pictures(path: Path, prompt: str | None = None, recursive: bool = False
     if prompt is not None and (words := forbidden_words(prompt)):
         raise ConfigError(f"--prompt names a child or an age under 18 ({', '.join(words)})")
     paths = _paths(path, recursive)
-    given = None if prompt is None else read_prompt(prompt)
+    given = None if prompt is None else read_prompt(readable(prompt))
     prompted: list[tuple[Path, Prompt]] = []
     unreadable: list[tuple[Path, str]] = []
     refused = 0

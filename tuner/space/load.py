@@ -17,7 +17,7 @@ from tuner.space.config import BudgetConfig, JudgeConfig, StudyConfig
 from tuner.space.file import Tree, assignment, load_tree, overlay
 from tuner.space.parameters import Fixed
 from tuner.space.paths import data_path as data_word, find_again, model_path
-from tuner.space.problems import Problem, check_model
+from tuner.space.problems import KeyPath, Problem, check_model
 from tuner.space.recipe_rules import read_recipe_keys, with_recipes
 from tuner.space.rules import (
     prior_problems,
@@ -32,6 +32,7 @@ from tuner.space.sizes import native_size, other_base_problems, size_problems
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
 from tuner.storage import StudyFolder
+from tuner.text import readable, show
 
 _MOST_LINES = 50
 
@@ -148,6 +149,7 @@ def _load(tree: Tree, options: Sequence[Tree], settings: Sequence[Tree]) -> Stud
     _drop_set_starts(tree, settings)
     _fill_defaults(tree)
     config, problems = _build(tree)
+    problems += _name_problems(tree.values)
     if config is None or problems:
         lines = [*dict.fromkeys(tree.line(each) for each in (*tree.problems, *problems))]
         if len(lines) > _MOST_LINES:
@@ -170,6 +172,20 @@ def _option_trees(
     if seed is not None:
         trees.append(Tree({"seed": seed}, {("seed",): "--seed"}))
     return trees
+
+
+def _name_problems(value: object, path: KeyPath = ()) -> list[Problem]:
+    """Return a problem for each path with letters that are not UTF-8, which no database keeps."""
+    if isinstance(value, str) and readable(value) != value:
+        text = f"the name {show(value)} is not UTF-8, allowed: UTF-8; rename the file or folder"
+        return [Problem(path, text)]
+    if isinstance(value, Mapping):
+        items = [(str(key), each) for key, each in value.items()]
+    elif isinstance(value, list):
+        items = [(index, each) for index, each in enumerate(value)]
+    else:
+        return []
+    return [problem for key, each in items for problem in _name_problems(each, (*path, key))]
 
 
 def _drop_set_starts(tree: Tree, settings: Sequence[Tree]) -> None:

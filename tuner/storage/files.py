@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tuner.errors import ConfigError
+from tuner.text import readable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 """Errors of a disk, or of a user's share of it, that is full."""
@@ -68,9 +69,9 @@ def read_text(path: Path) -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, completely or not at all."""
+    """Write `text` as UTF-8, completely or not at all; halves of characters are replaced."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(readable(text), encoding="utf-8", newline="\n")
 
 
 def check_outputs(csv_file: Path | None, json_file: Path | None) -> None:

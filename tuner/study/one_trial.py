@@ -23,6 +23,7 @@ from tuner.storage.files import FULL, sweep, write_text
 from tuner.storage.rows import RungRow
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, early_ending, final_ending
+from tuner.text import readable
 from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome
 from tuner.worker import WorkerLostError
@@ -157,7 +158,7 @@ def _reason_to_stop(error: BaseException) -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [""])[0][:200]
+    return readable((str(error).strip().splitlines() or [""])[0][:200])
 
 
 class _PhaseClock:

@@ -25,7 +25,7 @@ from tuner.data.inventory.left_out import (
 from tuner.data.inventory.listing import METADATA, Listing, leads_back, list_folder
 from tuner.data.picture_file import SUFFIXES
 from tuner.errors import ConfigError
-from tuner.text import printable
+from tuner.text import printable, readable
 
 MAX_REPEATS = 1000
 
@@ -119,7 +119,7 @@ def _repeated(listing: Listing, tables: Sequence[Metadata]) -> list[Candidate]:
             f"{listing.folder}: {match[1]} repeats of each picture, allowed: 1 to {MAX_REPEATS}; "
             "rename it"
         )
-    name = match[2].strip() if match else ""
+    name = readable(match[2].strip()) if match else ""
     return _candidates(listing, tables, repeats or 1, name)
 
 
