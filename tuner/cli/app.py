@@ -15,6 +15,7 @@ import typer
 from tuner import __version__
 from tuner.cli.data import data as data_verbs
 from tuner.cli.errors import user_errors
+from tuner.cli.export import commands as export_commands
 from tuner.cli.pictures import pictures
 from tuner.cli.study import commands as study_commands
 from tuner.terminal import accept_all_text
@@ -91,7 +92,7 @@ def build_mannequin(
         build(out=out, fast=fast, seed=seed)
 
 
-for commands in (study_commands, pictures, data_verbs, files):
+for commands in (study_commands, export_commands, pictures, data_verbs, files):
     app.add_typer(commands)
 
 

@@ -70,11 +70,18 @@ def for_user(error: Exception) -> TunerError | None:
                 f"{text[:300]} cannot be used with the letters of {error.encoding}: rename a file "
                 "whose name is not UTF-8, or set PYTHONUTF8=1"
             )
-        case sqlite3.Error():
-            return TunerError(f"a database cannot be used: {error}")
+        case _ if (cause := _database_cause(error)) is not None:
+            return TunerError(f"a database cannot be used: {cause}")
         case OSError() if error.errno != errno.EPIPE:  # the reader of our output has gone
             return file_error(error)
     return None
+
+
+def _database_cause(error: BaseException | None) -> sqlite3.Error | None:
+    """Return SQLite's error behind an error of Optuna or SQLAlchemy; None without one."""
+    while error is not None and not isinstance(error, sqlite3.Error):
+        error = error.__cause__
+    return error
 
 
 def file_error(error: OSError) -> TunerError:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from tuner.cli.errors import user_errors
-from tuner.errors import TunerError
+from tuner.errors import ConfigError, TunerError
 from tuner.storage.folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 from tuner.terminal import say
 
@@ -96,6 +95,7 @@ def check(  # noqa: PLR0913 - one argument per option
         config = load_study(
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
+        study_folder(studies, config.study)
         for line in check_study(config, studies).lines:
             print(line)
 
@@ -130,13 +130,16 @@ def status(
             print_status(existing_study(studies, study), plain)
             return
         folders = all_studies(studies)
+        broken: list[TunerError] = []
         for folder in folders:
             try:
                 print(state_line(folder, read_results(folder)))
-            except TunerError as error:  # one broken study does not hide the others
-                print(f"{folder.name}: {error}")
+            except TunerError as error:
+                broken.append(error)
         if not folders:
             say(f"no studies in {studies}; start one with `tuner run SPACE`")
+        if broken:
+            raise ConfigError("\n".join(map(str, broken)))
 
 
 @commands.command(epilog="Example: tuner confirm pose --samples 208")
@@ -225,72 +228,3 @@ def dashboard(
         from tuner.report import serve_dashboard
 
         serve_dashboard(existing_study(studies, study), host, port, expose)
-
-
-@commands.command(epilog="Example: tuner export pose -o pose.safetensors")
-def export(  # noqa: PLR0913 - one argument per option
-    study: Study,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
-    ],
-    trial: Annotated[
-        int | None,
-        typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),
-    ] = None,
-    names: Annotated[
-        Literal["kohya", "diffusers"],
-        typer.Option(
-            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers alone."
-        ),
-    ] = "kohya",
-    lora_rank: Annotated[
-        int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
-    ] = None,
-    recipe: Annotated[
-        Literal["kohya", "ai-toolkit", "onetrainer"] | None,
-        typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
-    ] = None,
-    dora_for: Annotated[
-        Literal["comfyui"] | None,
-        typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
-    base: MovedBase = None,
-    data: MovedData = None,
-    studies: Studies = DEFAULT_STUDIES,
-) -> None:
-    """Write a trial's LoRA or model as a file for other programs, and check the file."""
-    with user_errors():
-        folder = existing_study(studies, study)
-        from tuner.results.confirmation import Choice, chosen
-
-        choice = chosen(folder) if trial is None else Choice(trial, None, ())
-        for line in choice.why:
-            say(line)
-        if recipe is not None:
-            from tuner.export import write_recipe
-
-            written = write_recipe(
-                folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
-            )
-            _print_written(written.path, written.lines)
-            return
-        from tuner.export import export_trial
-
-        report = export_trial(
-            folder,
-            choice,
-            out,
-            names,
-            force=force,
-            lora_rank=lora_rank,
-            dora_for=dora_for,
-            base_at=base,
-        )
-        _print_written(report.path, report.lines)
-
-
-def _print_written(path: Path, lines: Sequence[str]) -> None:
-    print(path)
-    for line in lines:
-        say(line)

@@ -7,6 +7,7 @@ name (DNS rebinding).
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import threading
@@ -22,7 +23,7 @@ from optuna_dashboard import get_note, save_note, wsgi  # type: ignore[import-un
 from optuna_dashboard.artifact import get_artifact_path  # type: ignore[import-untyped]
 
 from metrics.contract import Objective
-from tuner.errors import ConfigError, TunerError
+from tuner.errors import ConfigError, DiskError, TunerError
 from tuner.judging.calibration import ABOUT, MARK, marked, study_marks
 from tuner.report.tables import measured
 from tuner.results import read_results
@@ -132,6 +133,16 @@ def serve_dashboard(
         raise ConfigError(
             f"the dashboard has no password, and on {host} everyone who reaches this machine "
             "could change or delete the study; add --expose if you want that"
+        )
+    if not folder.optuna_db.is_file():
+        raise ConfigError(
+            f"{folder.root} has no {folder.optuna_db.name}, which the dashboard shows (a published "
+            "study is kept without it); `tuner report` and `tuner status` show its results"
+        )
+    if not all(os.access(path, os.W_OK) for path in (folder.root, folder.optuna_db)):
+        raise DiskError(
+            f"{folder.optuna_db} cannot be written, and the dashboard adds notes to it; change its "
+            "permissions, or copy the study"
         )
     _refuse_taken(host, port)
     with storage(folder) as memory:

@@ -106,6 +106,8 @@ def print_next(folder: StudyFolder, results: Results, default: Path) -> None:
         print(f"  tuner verdicts {name}")
         return
     confirmation = read_confirmation(folder, results)
-    if front(results) and (confirmation is None or confirmation.ranking is None):
+    if not front(results):
+        return
+    if confirmation is None or confirmation.ranking is None:
         print(f"  tuner confirm {name}")
     print(f"  tuner export {name} -o {folder.name}.safetensors")

@@ -61,6 +61,8 @@ def read_results(folder: StudyFolder) -> Results:
 
     Raises ConfigError if no study was begun in the folder.
     """
+    if folder.closed():
+        raise ConfigError(f"{folder.root} cannot be read; change its permissions")
     if not folder.exists():
         raise ConfigError(f"no study in {folder.root}")
     with Store(folder.results_db, read_only=True) as store:

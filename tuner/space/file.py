@@ -22,6 +22,7 @@ import yaml
 from tuner.errors import ConfigError
 from tuner.space.paths import absolute_paths
 from tuner.space.problems import KeyPath, Problem, dotted
+from tuner.storage import StudyFolder
 from tuner.text import one_line, show
 
 MAX_BYTES = 1_000_000
@@ -260,6 +261,8 @@ def _read(path: Path, named_by: str) -> str:
 def _not_a_file(path: Path) -> str:
     if os.path.exists(path):
         return "is no file, allowed: a search space in YAML"
+    if StudyFolder(path.parent).study_yaml == path and StudyFolder(path.parent).exists():
+        return "no such file; the study cannot be used without it, put it back"
     names: Sequence[str] = []
     with contextlib.suppress(OSError, ValueError):
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]

@@ -6,7 +6,7 @@ All problems of a file are reported together, before any model is loaded.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -179,12 +179,11 @@ def _name_problems(value: object, path: KeyPath = ()) -> list[Problem]:
     if isinstance(value, str) and readable(value) != value:
         text = f"the name {show(value)} is not UTF-8, allowed: UTF-8; rename the file or folder"
         return [Problem(path, text)]
+    items: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Mapping):
-        items = [(str(key), each) for key, each in value.items()]
+        items = value.items()
     elif isinstance(value, list):
-        items = [(index, each) for index, each in enumerate(value)]
-    else:
-        return []
+        items = enumerate(value)
     return [problem for key, each in items for problem in _name_problems(each, (*path, key))]
 
 

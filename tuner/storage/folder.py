@@ -6,11 +6,13 @@ study folder, so that a study can be moved.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.errors import ConfigError
+from tuner.text import readable
 
 DEFAULT_STUDIES = Path("studies")
 """Folder of the studies unless the user gives another one."""
@@ -198,8 +200,12 @@ class StudyFolder:
         self.root.mkdir(parents=True, exist_ok=True)
 
     def exists(self) -> bool:
-        """Return True if a study was begun here."""
-        return self.results_db.is_file()
+        """Return True if a study was begun here; False for a folder that may not be read."""
+        return os.path.isfile(self.results_db)
+
+    def closed(self) -> bool:
+        """Return True if this user may not look into the folder."""
+        return os.path.isdir(self.root) and not os.access(self.root, os.R_OK | os.X_OK)
 
     def relative(self, path: Path) -> str:
         """Return `path` as the databases keep it: relative to the study, with forward slashes.
@@ -216,8 +222,14 @@ class StudyFolder:
 def study_folder(studies: Path, name: str) -> StudyFolder:
     """Return the folder of the study `name` below `studies`.
 
-    Raises ConfigError for a name that could leave the folder or is invalid on other systems.
+    Raises ConfigError for a name that could leave the folder or is invalid on other systems, and
+    for a folder whose path is not UTF-8, in which no database can be opened.
     """
+    if readable(str(studies.absolute())) != str(studies.absolute()):
+        raise ConfigError(
+            f"{studies}: the name of this folder is not UTF-8; rename it, or give another folder "
+            "with --studies"
+        )
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"study name {name!r} cannot be a folder name: use 1 to 64 of the characters "
@@ -232,11 +244,19 @@ def existing_study(studies: Path, name: str) -> StudyFolder:
     Raises ConfigError with the names of the existing studies if there is no such study.
     """
     as_path = Path(name)
-    if as_path.name != name and StudyFolder(as_path).exists():
-        return StudyFolder(as_path)
-    if _NAME.fullmatch(name) and StudyFolder(studies / name).exists():
-        return StudyFolder(studies / name)
+    if as_path.name in ("", ".."):  # `.` has a name, too
+        as_path = Path(os.path.abspath(name))
+    named = [StudyFolder(as_path)] if as_path.name != name else []
+    named += [StudyFolder(studies / name)] if _NAME.fullmatch(name) else []
+    for folder in named:
+        if folder.exists() or folder.closed():
+            return folder
     known = ", ".join(folder.name for folder in all_studies(studies)) or "none yet"
+    wanted = "give the name of a study, or the path of its folder"
+    if os.path.isfile(name):
+        raise ConfigError(f"{name} is a file; {wanted} (in {studies}: {known})")
+    if os.path.isdir(name) and name != as_path.name:
+        raise ConfigError(f"{name} holds no study; {wanted} (in {studies}: {known})")
     raise ConfigError(f"no study {name!r} in {studies} (there: {known})")
 
 
@@ -246,8 +266,13 @@ def study_name(folder: StudyFolder, default: Path) -> str:
 
 
 def all_studies(studies: Path) -> list[StudyFolder]:
-    """Return the studies below `studies`, sorted by name; none if the folder does not exist."""
-    if not studies.is_dir():
+    """Return the studies below `studies`, sorted by name; none if the folder does not exist.
+
+    A folder that may not be read counts as a study. Raises ConfigError if `studies` is a file.
+    """
+    if not os.path.exists(studies):
         return []
+    if not os.path.isdir(studies):
+        raise ConfigError(f"{studies} is a file; give the folder that holds the studies")
     folders = [StudyFolder(path) for path in sorted(studies.iterdir()) if path.is_dir()]
-    return [folder for folder in folders if folder.exists()]
+    return [folder for folder in folders if folder.exists() or folder.closed()]

@@ -252,7 +252,9 @@ def _disk_line(cost: StudyCost, studies: Path) -> str:
     place = studies.absolute()
     while not os.path.exists(place):
         place = place.parent
-    if not os.path.isdir(place) or not os.access(place, os.W_OK):
+    if not os.path.isdir(place):
+        raise ConfigError(f"{studies}: {place} is a file; give another folder with --studies")
+    if not os.access(place, os.W_OK | os.X_OK):
         raise DiskError(f"{studies}: cannot be written to: {place} is not a writable folder")
     free = shutil.disk_usage(place).free
     if free < cost.disk_bytes:

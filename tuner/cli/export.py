@@ -1,0 +1,102 @@
+"""Command that exports a trial: its LoRA or model, or its settings for another trainer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from tuner.cli.errors import user_errors
+from tuner.cli.study import MovedBase, MovedData, Studies, Study
+from tuner.errors import ConfigError, TunerError
+from tuner.storage.files import check_writable
+from tuner.storage.folder import DEFAULT_STUDIES, existing_study
+from tuner.terminal import say
+from tuner.text import readable
+
+commands = typer.Typer()
+
+
+@commands.command(epilog="Example: tuner export pose -o pose.safetensors")
+def export(  # noqa: PLR0913 - one argument per option
+    study: Study,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
+    ],
+    trial: Annotated[
+        int | None,
+        typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),
+    ] = None,
+    names: Annotated[
+        Literal["kohya", "diffusers"],
+        typer.Option(
+            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers alone."
+        ),
+    ] = "kohya",
+    lora_rank: Annotated[
+        int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
+    ] = None,
+    recipe: Annotated[
+        Literal["kohya", "ai-toolkit", "onetrainer"] | None,
+        typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
+    ] = None,
+    dora_for: Annotated[
+        Literal["comfyui"] | None,
+        typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    base: MovedBase = None,
+    data: MovedData = None,
+    studies: Studies = DEFAULT_STUDIES,
+) -> None:
+    """Write a trial's LoRA or model as a file for other programs, and check the file."""
+    with user_errors():
+        _check_out(out, force, is_file=recipe is not None)
+        folder = existing_study(studies, study)
+        from tuner.results.confirmation import Choice, chosen
+
+        choice = chosen(folder) if trial is None else Choice(trial, None, ())
+        for line in choice.why:
+            say(line)
+        if recipe is not None:
+            from tuner.export import write_recipe
+
+            written = write_recipe(
+                folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
+            )
+            _print_written(written.path, written.lines)
+            return
+        from tuner.export import export_trial
+
+        report = export_trial(
+            folder,
+            choice,
+            out,
+            names,
+            force=force,
+            lora_rank=lora_rank,
+            dora_for=dora_for,
+            base_at=base,
+        )
+        _print_written(report.path, report.lines)
+
+
+def _print_written(path: Path, lines: Sequence[str]) -> None:
+    print(path)
+    for line in lines:
+        say(line)
+
+
+def _check_out(out: Path, force: bool, is_file: bool) -> None:
+    """Raise TunerError for an output that nothing can be exported to; `is_file`: of any ending."""
+    if not is_file and out.suffix not in ("", ".safetensors"):
+        raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
+    if readable(str(out)) != str(out):
+        raise ConfigError(f"{out}: the name is not UTF-8; give another one")
+    if os.path.lexists(out) and not force:
+        raise TunerError(f"{out} exists; give another name, or --force to write over it")
+    if out.suffix:
+        check_writable(out)
