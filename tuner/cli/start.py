@@ -1,4 +1,4 @@
-"""Start of the command line. It imports only the standard library, so that Ctrl-C works at once."""
+"""Start of the command line. It imports next to nothing, so that Ctrl-C works at once."""
 
 from __future__ import annotations
 
@@ -6,10 +6,6 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sys import UnraisableHookArgs
 
 
 def main() -> None:
@@ -30,7 +26,7 @@ def _end(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
-def _end_if_interrupted(ignored: UnraisableHookArgs) -> None:
+def _end_if_interrupted(ignored: sys.UnraisableHookArgs) -> None:
     """End the process if a library dropped the exception of Ctrl-C, which would be lost."""
     if issubclass(ignored.exc_type, KeyboardInterrupt):
         os._exit(128 + signal.SIGINT)
