@@ -6,6 +6,7 @@ All problems of a file are reported together, before any model is loaded.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -177,7 +178,8 @@ def _option_trees(
 def _name_problems(value: object, path: KeyPath = ()) -> list[Problem]:
     """Return a problem for each path with letters that are not UTF-8, which no database keeps."""
     if isinstance(value, str) and readable(value) != value:
-        text = f"the name {show(value)} is not UTF-8, allowed: UTF-8; rename the file or folder"
+        other = "" if sys.getfilesystemencoding() == "utf-8" else ", or set PYTHONUTF8=1"
+        text = f"the name {show(value)} is not UTF-8, allowed: UTF-8; rename that folder{other}"
         return [Problem(path, text)]
     items: Iterable[tuple[str | int, object]] = ()
     if isinstance(value, Mapping):

@@ -182,3 +182,9 @@ def test_the_command_serves_on_this_machine_only(folder: StudyFolder) -> None:
                 urllib.request.urlopen(f"http://127.0.0.2:{port}/", timeout=20)
         finally:
             server.terminate()
+
+
+def test_a_study_without_optunas_database_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no optuna\.db"):
+        serve_dashboard(StudyFolder(tmp_path))
+    assert not list(tmp_path.iterdir())
