@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,7 @@ def user_errors() -> Iterator[None]:
             raise
         except Exception as error:
             if signals:  # a library that was being imported made another error of Ctrl-C
-                raise typer.Exit(128 + signals[0]) from error
+                raise typer.Exit(143 if signals[0] == signal.SIGTERM else 130) from error
             known = for_user(error)
             if known is None:
                 raise
@@ -91,9 +92,9 @@ def file_error(error: OSError) -> TunerError:
     cannot be used that of ConfigError.
     """
     if error.errno in FULL:
+        what = f" for {_place(error)}" if _place(error) else ""
         return DiskError(
-            f"no space left on the disk for {_place(error) or error}; free some and run the same "
-            "command again"
+            f"no space left on the disk{what}; free some and run the same command again"
         )
     path, reason = _place(error), " ".join((error.strerror or str(error)).split())
     if error.errno is None or not path:

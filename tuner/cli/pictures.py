@@ -26,7 +26,10 @@ PersonModel = Annotated[
 @pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
 def score(  # noqa: PLR0913 - one argument per option
     path: Annotated[
-        Path, typer.Argument(metavar="PATH", help="A folder of pictures, or one picture.")
+        Path,
+        typer.Argument(
+            metavar="PATH", readable=False, help="A folder of pictures, or one picture."
+        ),
     ],
     prompt: Annotated[
         str | None, typer.Option(help="One prompt for all; default: each picture's own.")
@@ -57,7 +60,9 @@ def score(  # noqa: PLR0913 - one argument per option
 
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")
 def label(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder of pictures.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", readable=False, help="A folder of pictures.")
+    ],
     out: Annotated[Path | None, typer.Option(help="The table; default: DIR/labels.csv.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 8082,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,

@@ -14,12 +14,16 @@ from tuner.terminal import say
 
 commands = typer.Typer()
 
-Space = Annotated[Path, typer.Argument(metavar="SPACE", help="The search-space file (YAML).")]
+Space = Annotated[
+    Path,  # not checked by click, whose message would be one of a wrong command line
+    typer.Argument(metavar="SPACE", readable=False, help="The search-space file (YAML)."),
+]
 Study = Annotated[
     str, typer.Argument(metavar="STUDY", help="A study's name, or the path of its folder.")
 ]
 Studies = Annotated[
-    Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
+    Path,
+    typer.Option(envvar="TUNER_STUDIES", readable=False, help="The folder that holds the studies."),
 ]
 SetValues = Annotated[
     list[str] | None,

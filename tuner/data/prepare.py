@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +51,7 @@ def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source
     """List every picture in RAW by name. Raises ConfigError without pictures or captions."""
     if not root.is_dir():
         raise ConfigError(f"{root} is not there; name a folder of pictures")
-    paths = root.rglob("*") if recursive else root.iterdir()
+    paths = _below(root, recursive)
     kept = [
         path
         for path in paths
@@ -83,6 +83,14 @@ def _with_captions(root: Path, paths: list[Path]) -> list[Source]:
             caption = table.caption(path) if caption is None else caption
         sources.append(Source(path, _name(path, root), caption))
     return sources
+
+
+def _below(root: Path, recursive: bool) -> Iterator[Path]:
+    """Yield what is in a folder, or anywhere below it. Raises OSError for a closed folder."""
+    for path in root.iterdir():
+        yield path
+        if recursive and path.is_dir() and not path.is_symlink():
+            yield from _below(path, recursive)
 
 
 def _name(path: Path, root: Path) -> str:

@@ -177,7 +177,7 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
         fault = "is a device or a pipe" if os.path.exists(path) else "is not there"
         raise ConfigError(f"{path} {fault}; name a folder of pictures, or one picture")
     files: list[Path] = []
-    for folder, subfolders, names in os.walk(path):
+    for folder, subfolders, names in os.walk(path, onerror=_raise):
         subfolders[:] = sorted(n for n in subfolders if recursive and not n.startswith("."))
         files += [Path(folder, name) for name in sorted(names) if not name.startswith(".")]
     pictures = [file for file in files if file.suffix.lower() in SUFFIXES]
@@ -186,6 +186,10 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
         hint = "" if recursive else "; --recursive searches its subfolders too"
         raise ConfigError(f"{path} has no pictures ({kinds}){hint}")
     return pictures
+
+
+def _raise(error: OSError) -> None:
+    raise error  # a folder that may not be read would be left out without a word
 
 
 def _own_texts(path: Path) -> tuple[list[str], list[str]]:

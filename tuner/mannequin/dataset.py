@@ -7,6 +7,7 @@ A few captions name the other sex, like a tagger's: where men are rare, half of 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -81,11 +82,12 @@ def data_folder(variant: str = DEFAULT) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         part = Path(tempfile.mkdtemp(prefix="data-", dir=folder.parent))
-        write_dataset(part, variant)
         try:
-            os.replace(part, folder)
-        except OSError:  # another process was first
-            shutil.rmtree(part)
+            write_dataset(part, variant)
+            with contextlib.suppress(OSError):  # another process was first
+                os.replace(part, folder)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
     return folder
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import tempfile
@@ -48,6 +49,8 @@ def database_error(error: sqlite3.Error, path: Path) -> TunerError:
         )
     if name.startswith("SQLITE_PROTOCOL") or "LOCK" in name:  # such as SQLITE_IOERR_RDLOCK
         return no_locks(path)
+    if path.is_file() and not os.access(path, os.R_OK):
+        return TunerError(f"{path} cannot be read (Permission denied); change its permissions")
     return TunerError(f"{path} cannot be used: {error}")
 
 
