@@ -123,7 +123,7 @@ def export(  # noqa: PLR0913 - one argument per option
     assert rung.lora is not None
     lora = read_file(rung.lora)
     _refuse_dora_for(lora, trial, names, dora_for)
-    base = load_base(config.base)
+    base = load_base(config.base, prediction=config.base_prediction)
     base.clip_skip = train.clip_skip
     metadata = file_metadata(base, config, train, rung) | title_metadata(out.stem)
     metadata |= confirmed_metadata(choice) | started_metadata(folder, trial)

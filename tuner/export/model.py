@@ -111,7 +111,7 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     config = load_recorded(folder, base=base_at, needs=("base",))
     rung = last_rung(folder, trial, choice.step)
     assert rung.lora is not None
-    base = load_base(config.base, device="cpu")
+    base = load_base(config.base, device="cpu", prediction=config.base_prediction)
     base.clip_skip = train.clip_skip
     metadata = file_metadata(base, config, train, rung) | title_metadata(out.stem)
     metadata |= confirmed_metadata(choice) | started_metadata(folder, trial)

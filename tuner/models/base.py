@@ -14,12 +14,15 @@ from typing import Any
 import diffusers.utils.logging as diffusers_logging
 import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import StableDiffusionPipeline
-from huggingface_hub import constants as hub
-from safetensors import SafetensorError
+from diffusers import DDIMScheduler, StableDiffusionPipeline
 
-from tuner.errors import ConfigError, MissingModelError
-from tuner.models.checkpoint import opening, read_checkpoint
+from tuner.errors import MissingModelError, TunerError
+from tuner.models.checkpoint import check_checkpoint, opening, read_checkpoint
+from tuner.models.hub import fetch, is_offline
+from tuner.models.layout import check_folder
+from tuner.models.memory_errors import is_out_of_memory
+from tuner.models.prediction import Prediction, chosen_prediction, scheduler_prediction
+from tuner.models.weight_files import not_finite
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.storage.tensor_cache import TensorCache, weights_digest
 
@@ -37,8 +40,9 @@ class BaseModel:
     `native_size` is the edge in pixels that its UNet was trained at; `clip_skip` the layer of its
     text encoder, counted from the last (1), from which prompts are read if no file names one.
     `tensor_cache` keeps its latents and text embeddings of training pictures and captions; None:
-    nothing is kept. Two bases are equal only if they are the same object, so that a base can be
-    the key of a cache.
+    nothing is kept. `prediction` is what the UNet predicts and where that was read; the pipeline's
+    scheduler says the same. Two bases are equal only if they are the same object, so that a base
+    can be the key of a cache.
     """
 
     name: str
@@ -47,6 +51,7 @@ class BaseModel:
     native_size: int
     clip_skip: int = 1
     tensor_cache: TensorCache | None = field(default=None, repr=False)
+    prediction: Prediction | None = None
 
     def keep_at(self, folder: Path) -> None:
         """Keep latents and text embeddings in `folder`; call this before any training."""
@@ -62,12 +67,13 @@ class BaseModel:
         return dtype
 
 
-def load_base(base: str, device: str | None = None) -> BaseModel:
+def load_base(base: str, device: str | None = None, prediction: str | None = None) -> BaseModel:
     """Load the base that `base` names, frozen, on `device` (default: CUDA if there is one).
 
-    `base` is a name as `tuner.space.base_name.parse_base` reads it. HF_HUB_OFFLINE=1 limits hub ids
-    to what is in the hub's cache. Raises MissingModelError for a base that cannot be found or
-    read, ConfigError for pickled weights or another architecture.
+    `base` is a name as `tuner.space.base_name.parse_base` reads it, `prediction` the
+    `base_prediction` of a search space; None: it is read from the base. HF_HUB_OFFLINE=1 limits hub
+    ids to what is in the hub's cache. Raises MissingModelError for a base that cannot be found or
+    read, ConfigError for pickled weights, another architecture or weights that are not finite.
     """
     parsed = parse_base(base)
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -75,16 +81,23 @@ def load_base(base: str, device: str | None = None) -> BaseModel:
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline = _open(base, parsed, dtype)
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        pipeline, kind = _open(base, parsed, dtype, prediction)
+    except TunerError:
+        raise
+    except Exception as error:  # the libraries raise errors of any kind on foreign files
+        if is_out_of_memory(error):
+            raise
         raise MissingModelError(_unreadable(base, parsed, error)) from error
+    pipeline.scheduler = _with_prediction(pipeline.scheduler, kind)
     pipeline.set_progress_bar_config(disable=True)
-    for part in (pipeline.unet, pipeline.vae, pipeline.text_encoder):
+    for name in ("unet", "vae", "text_encoder"):
+        part = getattr(pipeline, name)
         part.requires_grad_(False)
         part.eval()
+        _require_finite(base, name, part)
     pipeline.to(place)
     native_size = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
-    return BaseModel(base, pipeline, place, native_size)
+    return BaseModel(base, pipeline, place, native_size, prediction=kind)
 
 
 def _dtype(device: torch.device) -> torch.dtype:
@@ -93,40 +106,77 @@ def _dtype(device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
 
 
-def _open(base: str, parsed: ParsedBase, dtype: torch.dtype) -> StableDiffusionPipeline:
+def _open(
+    base: str, parsed: ParsedBase, dtype: torch.dtype, prediction: str | None
+) -> tuple[StableDiffusionPipeline, Prediction]:
     if parsed.kind == "file" and parsed.path:
-        return StableDiffusionPipeline.from_single_file(
+        file = read_checkpoint(parsed.path)
+        check_checkpoint(base, file)
+        pipeline = StableDiffusionPipeline.from_single_file(
             str(parsed.path),
             dtype=dtype,
-            local_files_only=hub.HF_HUB_OFFLINE,
-            **opening(read_checkpoint(parsed.path)),
+            local_files_only=is_offline(),
+            **opening(file),
             **_NO_CHECKER,
         )
-    folder = mannequin_weights() if parsed.kind == "mannequin" else parsed.path
-    source = parsed.hub_id or str(folder)
-    where: dict[str, Any] = {"revision": parsed.revision, "local_files_only": hub.HF_HUB_OFFLINE}
-    kind = StableDiffusionPipeline.load_config(source, **where).get("_class_name")
-    if kind != StableDiffusionPipeline.__name__:
-        raise ConfigError(
-            f"base {base} is a {kind}; tuner trains Stable Diffusion 1.x and 2.x "
-            "(StableDiffusionPipeline)"
-        )
-    return StableDiffusionPipeline.from_pretrained(
-        source, dtype=dtype, use_safetensors=True, trust_remote_code=False, **where, **_NO_CHECKER
+        return pipeline, file.prediction(prediction)
+    folder = _folder(base, parsed)
+    if parsed.kind == "folder":
+        StableDiffusionPipeline.load_config(str(folder))  # its error says what is missing
+    checked = check_folder(base, folder)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        str(folder),
+        dtype=dtype,
+        variant=checked.variant,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        **_NO_CHECKER,
     )
+    chosen = chosen_prediction(prediction)
+    return pipeline, chosen or scheduler_prediction(base, checked.scheduler)
+
+
+def _folder(base: str, parsed: ParsedBase) -> Path:
+    if parsed.kind == "mannequin":
+        return mannequin_weights()
+    if parsed.path is not None:
+        return parsed.path
+    return fetch(base, parsed)
+
+
+def _with_prediction(scheduler: Any, prediction: Prediction) -> Any:
+    """Return the base's scheduler, changed if it says another prediction than `prediction`.
+
+    Training, sampling and exports read it there. A scheduler that does not know zero terminal SNR
+    is replaced by one that does.
+    """
+    wanted = prediction.as_scheduler
+    config = scheduler.config
+    if all(config.get(name, False) == value for name, value in wanted.items()):
+        return scheduler
+    if not prediction.zero_snr and "rescale_betas_zero_snr" not in config:
+        return scheduler.from_config(config, prediction_type=wanted["prediction_type"])
+    kind = type(scheduler) if "rescale_betas_zero_snr" in config else DDIMScheduler
+    # Sampling has to begin at the last timestep, which alone has no signal (Lin et al. 2023).
+    spacing = {"timestep_spacing": "trailing"} if prediction.zero_snr else {}
+    return kind.from_config(config, **wanted, **spacing)
+
+
+def _require_finite(base: str, name: str, part: torch.nn.Module) -> None:
+    for weight, values in part.named_parameters():
+        if not values.isfinite().all():
+            raise not_finite(base, name, weight)
 
 
 def _unreadable(base: str, parsed: ParsedBase, error: Exception) -> str:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if parsed.kind == "folder":
-        return f"base {base} is no readable diffusers folder: {first_line}"
     if parsed.kind == "file":
         return (
             f"base {base} could not be opened as a single file: {first_line} (Stable Diffusion 2.x "
             "needs its configuration from the hub; a diffusers folder needs no network)"
         )
-    offline = " (HF_HUB_OFFLINE is set)" if hub.HF_HUB_OFFLINE else ""
-    return f"base {base} is not here and could not be fetched{offline}: {first_line}"
+    return f"base {base} is no readable diffusers folder: {first_line}"
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -45,8 +45,11 @@ first level, with the VAE's decoding: about 1 GB for Stable Diffusion 1.5 at 512
 _CPU_BYTES = 4 * 2**30
 
 _DPM = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+_DDIM = {"clip_sample": False, "set_alpha_to_one": False}
+"""Settings of DDIM in Stable Diffusion's own configuration; `steps_offset` of 1 belongs to all."""
+
 _SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
-    "ddim": (DDIMScheduler, {}),  # Song et al. 2021
+    "ddim": (DDIMScheduler, _DDIM),  # Song et al. 2021
     "dpm++": (DPMSolverMultistepScheduler, _DPM),  # Lu et al. 2022, A1111's DPM++ 2M
     "dpm++_karras": (DPMSolverMultistepScheduler, _DPM | {"use_karras_sigmas": True}),
     "euler": (EulerDiscreteScheduler, {}),  # Karras et al. 2022, algorithm 2 without churn
@@ -54,8 +57,18 @@ _SAMPLERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "heun": (HeunDiscreteScheduler, {}),  # Karras et al. 2022; two predictions a step
     "unipc": (UniPCMultistepScheduler, {}),  # Zhao et al. 2023
 }
-"""The suite's samplers: the scheduler class of diffusers and the settings that are added to the
-base's own."""
+"""The suite's samplers: the scheduler class of diffusers and its settings."""
+
+_OF_BASE = (
+    "num_train_timesteps",
+    "beta_start",
+    "beta_end",
+    "beta_schedule",
+    "trained_betas",
+    "prediction_type",
+)
+"""Settings of the base's scheduler that its UNet was trained with. All others describe a way of
+sampling, which is the suite's."""
 
 
 def sample(
@@ -189,11 +202,37 @@ def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
     return max(1, min(_LARGEST_BATCH, free // (places * channels * _BYTES_PER_UNIT)))
 
 
+def scheduler_of(pipeline: StableDiffusionPipeline, sampler: str) -> Any:
+    """Return the scheduler of a suite's sampler for a base.
+
+    Of the base's own scheduler only its noise levels and prediction type are taken over, no setting
+    of the sampling such as Karras' noise levels or a spacing of the timesteps.
+    """
+    kind, settings = _SAMPLERS[sampler]
+    config = pipeline.scheduler.config
+    own = {name: config[name] for name in _OF_BASE if name in config} | {"steps_offset": 1}
+    if not config.get("rescale_betas_zero_snr", False):
+        return kind(**own, **settings)
+    # With zero terminal SNR only the last timestep has no signal: sampling begins there.
+    own["timestep_spacing"] = "trailing"
+    if kind is not HeunDiscreteScheduler:
+        return kind(**own, **settings, rescale_betas_zero_snr=True)
+    return kind(**own | {"trained_betas": _rescaled(own)}, **settings)
+
+
+def _rescaled(own: dict[str, Any]) -> list[float]:
+    """Return the betas with zero terminal SNR for a scheduler that cannot compute them itself."""
+    known = EulerDiscreteScheduler(**own, rescale_betas_zero_snr=True)
+    # Its last product is not 0 but very small, so that the first noise level is finite.
+    product = known.alphas_cumprod.double()
+    before = torch.cat([torch.ones(1, dtype=product.dtype), product[:-1]])
+    betas: list[float] = (1 - product / before).tolist()
+    return betas
+
+
 def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiffusionPipeline:
     """Return a pipeline of the same parts with another sampler; the base's own stays unchanged."""
-    kind, settings = _SAMPLERS[sampler]
-    scheduler = kind.from_config(pipeline.scheduler.config, **settings)
-    parts = {**pipeline.components, "scheduler": scheduler}
+    parts = {**pipeline.components, "scheduler": scheduler_of(pipeline, sampler)}
     sampling = StableDiffusionPipeline(**parts, requires_safety_checker=False)
     sampling.set_progress_bar_config(disable=True)
     return sampling

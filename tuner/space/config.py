@@ -116,6 +116,9 @@ class StudyConfig(StrictModel):
         min_length=1,
         description="mannequin, a hub id OWNER/NAME, a diffusers folder or a .safetensors file",
     )
+    base_prediction: Literal["epsilon", "v", "v_ztsnr"] | None = Field(
+        default=None, description="null (read from the base), epsilon, v, v_ztsnr"
+    )
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
         f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}",

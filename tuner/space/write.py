@@ -102,8 +102,18 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
     )
     plain["train"] = {name: _plain_parameter(each) for name, each in config.train.items()}
     plain["start_from"] = [dict(start) for start in config.start_from]
-    first = ("study", "base", "also_sample_on", "data", "regularisation", "budget", "objectives")
-    then = ("constraints", "suite", "train", "start_from", "sampler", "seed", "judges")
+    first = ("study", "base", "base_prediction", "also_sample_on", "data", "regularisation")
+    then = (
+        "budget",
+        "objectives",
+        "constraints",
+        "suite",
+        "train",
+        "start_from",
+        "sampler",
+        "seed",
+        "judges",
+    )
     return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)
 
 

@@ -66,7 +66,7 @@ def _opened(
 ) -> Generator[Event | Rung, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
-    base = load_base(config.base)
+    base = load_base(config.base, prediction=config.base_prediction)
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer

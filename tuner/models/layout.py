@@ -1,0 +1,290 @@
+"""Check a diffusers folder before it is opened: its parts, their files, and what these hold.
+
+Configurations and the headers of weights are read, no network is built, and torch is not needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuner.errors import ConfigError, MissingModelError
+from tuner.models import architecture
+from tuner.models.architecture import Shape, Shapes
+from tuner.models.weight_files import read_headers, require_numbers
+
+_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
+_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+_STEM = "model"
+_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
+_SHARD = re.compile(r"-\d+-of-\d+")
+_WEIGHT = re.compile(
+    r"(\.(?P<variant>[^.]+?))?(?P<shard>-\d+-of-\d+)?\.safetensors"
+    r"(\.index(\.(?P<indexed>[^.]+))?\.json)?"
+)
+"""The end of a weight file's name: a variant, a shard, an index."""
+
+_BEST_VARIANTS = ("fp32", "fp16", "bf16")
+_TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+_OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v."}
+_OLD_NAMES |= {".proj_attn.": ".to_out.0."}
+"""Names of attention layers in older VAEs, which diffusers translates."""
+
+LATENT_CHANNELS = 4
+_UNREADABLE = "is no readable diffusers folder"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A checked diffusers folder.
+
+    `variant` is the middle of its weights' file names, such as `fp16`, None for plain names;
+    `layers` is the number of layers of its text encoder; `scheduler` the scheduler's configuration.
+    """
+
+    variant: str | None
+    layers: int
+    scheduler: Mapping[str, Any]
+
+
+def read_index(base: str, folder: Path) -> dict[str, Any]:
+    """Return the model_index.json of a Stable Diffusion.
+
+    Raises ConfigError if there is none, if it is broken, and if it is that of another pipeline.
+    """
+    why = f"base {base}: not a diffusers folder, it has no readable model_index.json"
+    path = folder / "model_index.json"
+    if not path.is_file():
+        near = sorted(file.parent.name for file in folder.glob("*/model_index.json"))[:1]
+        hint = f"; did you mean its folder {near[0]}?" if near else ""
+        raise ConfigError(f"{why}: there is no such file{hint}")
+    try:
+        index = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{why}: the file is broken ({_short(error)}); fetch it again") from None
+    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
+        raise ConfigError(f"{why}: the file names no pipeline (_class_name); fetch it again")
+    kind = index["_class_name"]
+    if kind != "StableDiffusionPipeline":
+        raise ConfigError(
+            f"base {base} is a {kind}, allowed: StableDiffusionPipeline (Stable Diffusion 1.x, 2.x)"
+        )
+    return index
+
+
+def check_folder(base: str, folder: Path) -> Folder:
+    """Return a diffusers folder's properties if it is a whole Stable Diffusion that can be opened.
+
+    Raises MissingModelError for parts, files or tensors that are missing or broken, ConfigError
+    for contents that tuner does not open or train.
+    """
+    index = read_index(base, folder)
+    lacking = [
+        part for part in _PARTS if not _is_named(index, part) or not (folder / part).is_dir()
+    ]
+    if lacking:
+        raise _lacks(base, ", ".join(lacking))
+    if not any(all((folder / "tokenizer" / name).is_file() for name in row) for row in _TOKENIZERS):
+        raise _lacks(base, "tokenizer/tokenizer.json")
+    configs = {part: read_config(base, folder, part) for part in (*_STEMS, "text_encoder")}
+    _require_kind(base, configs)
+    names = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.is_file()]
+    variant, files = choose_weights(base, names)
+    for part, config in configs.items():
+        header = read_headers(base, _opened(base, folder, files[part]))
+        require_shapes(base, part, header.shapes, expected(base, part, config))
+        require_numbers(base, part, header)
+    scheduler = read_config(base, folder, "scheduler")
+    return Folder(variant, int(configs["text_encoder"]["num_hidden_layers"]), scheduler)
+
+
+def read_config(base: str, folder: Path, part: str) -> dict[str, Any]:
+    """Return the configuration of a part of a diffusers folder.
+
+    Raises MissingModelError if it is missing or broken.
+    """
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    path = folder / part / name
+    if not path.is_file():
+        raise _lacks(base, f"{part}/{name}")
+    try:
+        config = json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _broken(base, f"{part}/{name}", _short(error)) from None
+    if not isinstance(config, dict):
+        raise _broken(base, f"{part}/{name}", "no keys and values")
+    return config
+
+
+def expected(base: str, part: str, config: Mapping[str, Any]) -> Shapes | None:
+    """Return the shapes of the tensors of `part`; None for an unusual kind of it."""
+    shapes: Mapping[str, Callable[[Mapping[str, Any]], Shapes | None]] = {
+        "unet": architecture.unet_shapes,
+        "vae": architecture.vae_shapes,
+        "text_encoder": architecture.text_shapes,
+    }
+    try:
+        return shapes[part](config)
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise _broken(base, f"{part}/config.json", f"no usable {_short(error)}") from None
+
+
+def require_shapes(
+    base: str, part: str, there: Mapping[str, Shape], wanted: Mapping[str, Shape] | None
+) -> None:
+    """Raise an error if the tensors `there` are not those of `part` in number and shape.
+
+    Further tensors do not matter. MissingModelError for missing ones, ConfigError for another
+    shape.
+    """
+    if wanted is None:
+        return
+    plain = {_plain(name): shape for name, shape in there.items()}
+    missing = [name for name in wanted if name not in plain]
+    if missing:
+        raise MissingModelError(
+            f"base {base}: the weights of its {part} lack {len(missing)} of {len(wanted)} tensors "
+            f"({missing[0]}): the file is not whole, or of another model than its configuration; "
+            "fetch it again"
+        )
+    for name, shape in wanted.items():
+        if _squeezed(plain[name]) != _squeezed(shape):
+            raise ConfigError(
+                f"base {base}: {name} of its {part} has the shape {plain[name]}, its configuration "
+                f"says {shape}; the weights are of another model, fetch both again"
+            )
+
+
+def inpaints(channels: object) -> str:
+    """Return why a UNet that takes other inputs than the latents is refused."""
+    return (
+        f"draws from {channels} channels, as models for inpainting do; allowed: "
+        f"{LATENT_CHANNELS}; give the model that it was made from"
+    )
+
+
+def _require_kind(base: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    unet, text = configs["unet"], configs["text_encoder"]
+    channels = unet.get("in_channels", LATENT_CHANNELS)
+    if channels != configs["vae"].get("latent_channels", LATENT_CHANNELS):
+        raise ConfigError(f"base {base} {inpaints(channels)}")
+    for part, config in configs.items():
+        if config.get("quantization_config"):
+            raise ConfigError(
+                f"base {base}: its {part} is quantised (config.json has a quantization_config); "
+                "fetch the base with float32 or float16 weights"
+            )
+    wide, narrow = unet.get("cross_attention_dim"), text.get("hidden_size")
+    if isinstance(wide, int) and wide != narrow:
+        raise ConfigError(
+            f"base {base}: its text encoder gives {narrow} numbers for each token, its UNet takes "
+            f"{wide}; the two are of different models"
+        )
+
+
+def choose_weights(base: str, names: Iterable[str]) -> tuple[str | None, dict[str, list[str]]]:
+    """Return the variant to open and its files of each part, of a model's file names.
+
+    Names are relative to the model's folder, such as `unet/diffusion_pytorch_model.safetensors`.
+    Plain files come first, then the variants fp32, fp16, bf16 and others. Raises MissingModelError
+    if a part has no weights, ConfigError if a part has pickled ones only.
+    """
+    names = sorted(names)
+    parts = {part: _variants(names, part) for part in (*_STEMS, "text_encoder")}
+    for part, variants in parts.items():
+        if variants:
+            continue
+        own = [name for name in names if name.startswith(f"{part}/")]
+        pickled = [name for name in own if Path(name).suffix in _PICKLES]
+        if pickled:
+            raise ConfigError(
+                f"base {base}: its {part} has pickled weights only ({pickled[0]}), which can run "
+                "code; give a base with .safetensors files"
+            )
+        raise _lacks(base, f"{part}/{_STEMS.get(part, _STEM)}.safetensors")
+    others = {variant for variants in parts.values() for variant in variants if variant}
+    order = [*_BEST_VARIANTS, *sorted(others.difference(_BEST_VARIANTS))]
+    for variant in ("", *order):
+        # diffusers opens the plain file of a part that does not have the variant.
+        files = {part: own.get(variant, own.get("", [])) for part, own in parts.items()}
+        if all(files.values()):
+            return variant or None, files
+    kinds = "; ".join(f"{part}: {', '.join(variants)}" for part, variants in parts.items())
+    raise ConfigError(f"base {base}: its parts have no variant in common ({kinds})")
+
+
+def _variants(names: Iterable[str], part: str) -> dict[str, list[str]]:
+    """Return the weight files of a part by variant; the variant of plain names is empty.
+
+    A sharded file comes with its index; shards without an index do not count.
+    """
+    stem = f"{part}/{_STEMS.get(part, _STEM)}"
+    files: dict[str, list[str]] = {}
+    whole: set[str] = set()
+    for name in names:
+        match = _WEIGHT.fullmatch(name.removeprefix(stem)) if name.startswith(stem) else None
+        if match is None:
+            continue
+        variant = match["variant"] or match["indexed"] or ""
+        files.setdefault(variant, []).append(name)
+        if not match["shard"]:
+            whole.add(variant)
+    return {variant: own for variant, own in files.items() if variant in whole}
+
+
+def _opened(base: str, folder: Path, names: Iterable[str]) -> list[Path]:
+    """Return the paths of weights among `names`: one file, or all shards that its index names."""
+    paths = [folder / name for name in names]
+    single = [path for path in paths if path.suffix != ".json" and not _SHARD.search(path.name)]
+    return single or _shards(base, next(path for path in paths if path.suffix == ".json"))
+
+
+def _shards(base: str, index: Path) -> list[Path]:
+    name = f"{index.parent.name}/{index.name}"
+    try:
+        named = sorted(set(json.loads(index.read_text("utf-8-sig"))["weight_map"].values()))
+        paths = [index.parent / str(shard) for shard in named]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _broken(base, name, _short(error)) from None
+    missing = [path.name for path in paths if not path.is_file()]
+    if missing:
+        raise _lacks(base, f"{index.parent.name}/{', '.join(missing)}, which {index.name} names")
+    return paths
+
+
+def _is_named(index: Mapping[str, Any], part: str) -> bool:
+    named = index.get(part)
+    return isinstance(named, list) and len(named) == 2 and all(named)
+
+
+def _plain(name: str) -> str:
+    name = name.removeprefix("text_model.")
+    if ".attentions." in name:
+        for old, new in _OLD_NAMES.items():
+            name = name.replace(old, new)
+    return name
+
+
+def _squeezed(shape: Shape) -> Shape:
+    """Return a shape without ones at its end: a 1 x 1 convolution is a matrix."""
+    while len(shape) > 1 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _lacks(base: str, what: str) -> MissingModelError:
+    return MissingModelError(
+        f"base {base} lacks {what}, and {_UNREADABLE} without; fetch the whole folder again"
+    )
+
+
+def _broken(base: str, name: str, reason: str) -> MissingModelError:
+    return MissingModelError(f"base {base} {_UNREADABLE}: {name} is broken ({reason})")
+
+
+def _short(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:160]
