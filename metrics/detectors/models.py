@@ -149,9 +149,13 @@ def cache_folder() -> Path:
     """
     home = os.environ.get("TUNER_HOME")
     if home:
-        return Path(home).expanduser() / "models"
+        return Path(os.path.expanduser(home)) / "models"
     shared = os.environ.get("XDG_CACHE_HOME")
-    root = Path(shared) / "tuner" if shared else Path(platformdirs.user_cache_dir("tuner"))
+    root = (
+        Path(os.path.expanduser(shared)) / "tuner"
+        if shared
+        else Path(platformdirs.user_cache_dir("tuner"))
+    )
     return root / "models"
 
 
@@ -160,7 +164,8 @@ def available(name: str) -> Path | None:
     model = BUNDLES[name]
     chosen = os.environ.get(model.variable)
     if chosen:
-        return Path(chosen) if _is_bundle(Path(chosen), model) else None
+        path = Path(os.path.expanduser(chosen))
+        return path if _is_bundle(path, model) else None
     cached = cache_folder() / model.file
     return cached if _is_bundle(cached, model) else None
 

@@ -7,6 +7,9 @@ are imported inside the command that needs them: `tuner --help` and `tuner check
 from __future__ import annotations
 
 import os
+import re
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -62,6 +65,8 @@ def prepare(
     """Set the libraries' environment for every command; handle --version."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+    if studies := os.environ.get("TUNER_STUDIES"):
+        os.environ["TUNER_STUDIES"] = os.path.expanduser(studies)
 
 
 files = typer.Typer()
@@ -96,7 +101,16 @@ for commands in (study_commands, export_commands, pictures, data_verbs, files):
     app.add_typer(commands)
 
 
+def expanded(arguments: Iterable[str]) -> list[str]:
+    """Return the arguments with `~` and `~USER` expanded, also in `--out=~/x`.
+
+    No shell does that within quotes or after `=`. A `~` that names no user stays as it is.
+    """
+    parts = [re.fullmatch(r"(--[a-z-]+=)?(.*)", text, re.DOTALL) for text in arguments]
+    return [(part[1] or "") + os.path.expanduser(part[2]) for part in parts if part]
+
+
 def main() -> None:
     """Run the command line."""
     accept_all_text()
-    app()
+    app(expanded(sys.argv[1:]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +41,7 @@ class Captioner:
         """Load `model`, a folder or a hub id. Raises MissingModelError if that fails."""
         from transformers import BlipForConditionalGeneration, BlipProcessor
 
+        model = os.path.expanduser(model)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         with _missing(f"BLIP model {model}", model, "--blip"), _quiet():
             self._processor = BlipProcessor.from_pretrained(model)
@@ -112,7 +114,7 @@ def _spelt(name: str) -> str:
 
 
 def _model_file(model: str, name: str) -> Path:
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))
     if not folder.is_dir():
         return Path(huggingface_hub.hf_hub_download(model, name))
     if not (folder / name).is_file():

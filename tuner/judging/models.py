@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -28,8 +29,10 @@ def judge_settings(
 ) -> JudgeSettings:
     """Return judge settings in which `mannequin` is replaced by the shipped folders.
 
-    A judge whose model is None does not judge.
+    A path that begins with `~` is expanded. A judge whose model is None does not judge.
     """
+    gender_model, person_model = _expanded(gender_model), _expanded(person_model)
+    copy_model = _expanded(copy_model)
     return JudgeSettings(
         gender_model=str(shipped.CLIP) if gender_model == MANNEQUIN else gender_model,
         person_model=str(shipped.YOLO) if person_model == MANNEQUIN else person_model,
@@ -57,6 +60,16 @@ def refuse_broken(model: str | None) -> None:
         raise MissingModelError(
             f"open_clip model {model} is damaged ({reason}); fetch it again"
         ) from None
+
+
+def _expanded(model: str | None) -> str | None:
+    """Return a model as it is named, or, if its name begins with `~`, as an absolute path.
+
+    A `~` that names no user is part of the path.
+    """
+    if model is None or not model.startswith("~"):
+        return model
+    return os.path.abspath(os.path.expanduser(model))
 
 
 def mannequin_judges(weights: Path = shipped.WEIGHTS) -> JudgeSettings:
@@ -89,7 +102,7 @@ def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
 
 @functools.cache
 def _with_digest(model: str) -> str:
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
     if not all(file.is_file() for file in files):
         return model

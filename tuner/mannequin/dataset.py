@@ -103,7 +103,7 @@ def named_folder(data: str) -> Path:
         raise ConfigError(
             f"data {data}: unknown variant of the mannequin's data (known: {known})"
         ) from None
-    return Path(data) if variant is None else data_folder(variant)
+    return Path(os.path.expanduser(data)) if variant is None else data_folder(variant)
 
 
 def write_dataset(folder: Path, variant: str = DEFAULT, count: int | None = None) -> None:

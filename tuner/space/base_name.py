@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from dataclasses import dataclass
@@ -55,11 +56,43 @@ def parse_base(text: str, folder: Path = Path()) -> ParsedBase:
         return ParsedBase("file", path)
     match = _HUB_ID.fullmatch(text)
     if match and not match[1].endswith(_SINGLE_FILE):
+        if not _is_accepted(match[1]):
+            raise ConfigError(
+                f"base {text}: no hub has such an id; a hub id OWNER/NAME has no `--` and no `..`, "
+                "does not end in `.git`, and its names begin and end with a letter, a digit or `_`"
+            )
         return ParsedBase("hub", hub_id=match[1], revision=match[2])
     raise MissingModelError(
-        f"base {text} is not there; give `mannequin`, a folder in diffusers layout, a "
+        f"base {text} is not there; {_near(path)}give `mannequin`, a folder in diffusers layout, a "
         f"{_SINGLE_FILE} file, or a hub id OWNER/NAME or OWNER/NAME@REVISION"
     )
+
+
+def is_hub_word(text: str, folder: Path = Path()) -> bool:
+    """Return True if `text` is spelt like a hub id and there is no such path from `folder`."""
+    match = _HUB_ID.fullmatch(text)
+    return (
+        match is not None
+        and not match[1].lower().endswith((_SINGLE_FILE, *_PICKLES))
+        and not os.path.lexists(base_path(text, folder))
+    )
+
+
+def _is_accepted(hub_id: str) -> bool:
+    """Return True if the hub's library accepts the id (huggingface_hub.utils.validate_repo_id)."""
+    ends = [name[-1] for name in hub_id.split("/")]
+    parts = ("--" in hub_id, ".." in hub_id, hub_id.endswith(".git"))
+    return not any(parts) and not any(end in "-." for end in ends)
+
+
+def _near(path: Path) -> str:
+    """Return the question for the word `mannequin` or a neighbour of `path` with a similar name."""
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        names = []
+    near = difflib.get_close_matches(path.name, ["mannequin", *names], n=1, cutoff=0.7)
+    return f"did you mean '{near[0]}'? Otherwise " if near else ""
 
 
 def base_path(text: str, folder: Path = Path()) -> Path:

@@ -13,7 +13,8 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from tuner.errors import ConfigError, MissingModelError
+from tuner.errors import ConfigError, MissingModelError, TunerError
+from tuner.space.base_name import parse_base
 from tuner.space.config import BudgetConfig, JudgeConfig, StudyConfig
 from tuner.space.file import Tree, assignment, load_tree, overlay
 from tuner.space.parameters import Fixed
@@ -249,13 +250,24 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None
     problems += sampler_problems(values.get("sampler"), train, trials, len(starts))
     problems += prior_problems(values.get("regularisation"), with_recipes(train, recipes))
-    problems += size_problems(values.get("base"), train, values["suite"])
+    problems += size_problems(_base_or_none(values.get("base")), train, values["suite"])
     problems += other_base_problems(values.get("also_sample_on"), values["suite"])
     problems += seed_problems(values.get("budget"), values["suite"])
     if problems or tree.problems:
         return None, problems
     values |= {"train": train, "start_from": starts, "recipes": recipes, "hypotheses": hypotheses}
     return StudyConfig.model_validate(values), []
+
+
+def _base_or_none(base: object) -> object:
+    """Return a base; None if there is none of this name, so that its size is unknown.
+
+    What is wrong with the name is reported when the base is checked or loaded.
+    """
+    try:
+        return base if isinstance(base, str) and parse_base(base) else None
+    except TunerError:
+        return None
 
 
 def recipe_train(config: StudyConfig, name: str, seed: int) -> TrainConfig:

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from tuner.errors import TunerError
-from tuner.space.base_name import base_path, parse_base
+from tuner.space.base_name import base_path, is_hub_word, parse_base
 from tuner.storage import StudyFolder
 from tuner.storage.content import content_digest
 
@@ -82,13 +82,14 @@ def _content(text: str) -> str:
 def model_path(text: str, folder: Path) -> str:
     """Return a base or a judge's model as a word or as an absolute path.
 
-    `mannequin`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a path.
+    `mannequin`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a path,
+    and so do ids that no hub has: loading them reports that.
     Everything else is taken as a path from `folder`; if it is no base, loading it reports that.
     """
     try:
         is_word = text == "" or parse_base(text, folder).path is None
     except TunerError:
-        is_word = False
+        is_word = is_hub_word(text, folder)
     return text if is_word else str(base_path(text, folder))
 
 

@@ -243,7 +243,7 @@ def existing_study(studies: Path, name: str) -> StudyFolder:
 
     Raises ConfigError with the names of the existing studies if there is no such study.
     """
-    as_path = Path(name)
+    as_path = Path(os.path.expanduser(name))
     if as_path.name in ("", ".."):  # `.` has a name, too
         as_path = Path(os.path.abspath(name))
     named = [StudyFolder(as_path)] if as_path.name != name else []
