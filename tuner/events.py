@@ -32,6 +32,14 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class BaseOpened:
+    """The base was loaded; `prediction` is what its UNet predicts, and where that was read."""
+
+    base: str
+    prediction: str
+
+
+@dataclass(frozen=True)
 class TrialStarted:
     """A trial got its parameters: the values of the search space by name."""
 
@@ -117,6 +125,7 @@ class Warned:
 
 Event = (
     Phase
+    | BaseOpened
     | TrialStarted
     | Progress
     | RungScored

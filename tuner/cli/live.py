@@ -18,6 +18,7 @@ from metrics.contract import Objective
 from metrics.pareto import pareto
 from tuner.events import (
     COUNTED,
+    BaseOpened,
     Event,
     Phase,
     Progress,
@@ -225,7 +226,9 @@ def panel(view: View) -> RenderableType:
     return Group(head, bars, numbers, Text(f"time left: {left}", style="dim"))
 
 
-def _remark(event: Retried | Warned) -> str:
+def _remark(event: BaseOpened | Retried | Warned) -> str:
+    if isinstance(event, BaseOpened):
+        return f"base {event.base} {event.prediction}"
     if isinstance(event, Warned):
         return f"warning: {event.text}"
     return event.reason if event.trial is None else f"trial {event.trial}: {event.reason}"

@@ -16,6 +16,7 @@ from tuner.errors import ConfigError, MissingModelError
 from tuner.models import architecture
 from tuner.models.architecture import Shape, Shapes
 from tuner.models.weight_files import read_headers, require_numbers
+from tuner.space import StudyConfig
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
@@ -157,6 +158,16 @@ def require_shapes(
                 f"base {base}: {name} of its {part} has the shape {plain[name]}, its configuration "
                 f"says {shape}; the weights are of another model, fetch both again"
             )
+
+
+def require_layers(base: str, layers: int, config: StudyConfig) -> None:
+    """Raise ConfigError if a `clip_skip` of the study is above the text encoder's `layers`."""
+    above = [skip for skip in config.tried("clip_skip") if isinstance(skip, int) and skip > layers]
+    if above:
+        raise ConfigError(
+            f"train.clip_skip: found {max(above)}, allowed: 1 to {layers}, as the text encoder of "
+            f"base {base} has {layers} layers"
+        )
 
 
 def inpaints(channels: object) -> str:

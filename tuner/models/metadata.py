@@ -42,6 +42,7 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
         "ss_gradient_accumulation_steps": str(config.gradient_accumulation),
         "ss_gradient_checkpointing": str(config.gradient_checkpointing is True),
         "ss_min_snr_gamma": str(config.min_snr_gamma),
+        "ss_zero_terminal_snr": str(_has_zero_snr(base)),
         "ss_noise_offset": str(config.noise_offset or None),
         "ss_clip_skip": str(config.clip_skip if config.clip_skip > 1 else None),
         "ss_prior_loss_weight": str(config.prior_weight),
@@ -143,6 +144,10 @@ def _network(config: TrainConfig) -> dict[str, str]:
 def _scheduler(config: TrainConfig) -> str:
     warmed = config.schedule == "constant" and config.warmup_steps > 0
     return "constant_with_warmup" if warmed else config.schedule
+
+
+def _has_zero_snr(base: BaseModel) -> bool:
+    return bool(base.pipeline.scheduler.config.get("rescale_betas_zero_snr", False))
 
 
 def _prediction_type(base: BaseModel) -> str:

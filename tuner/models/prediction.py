@@ -59,6 +59,18 @@ def chosen_prediction(word: str | None) -> Prediction | None:
     return Prediction(word != "epsilon", "base_prediction", word == "v_ztsnr")
 
 
+def require_alike(other: str, its: Prediction | None, study: Prediction | None) -> None:
+    """Raise ConfigError if LoRAs of the study's base cannot be used on the base `other`.
+
+    None stands for a base whose files are not here yet.
+    """
+    if its and study and its.velocity != study.velocity:
+        raise ConfigError(
+            f"also_sample_on {other}: it {its}, while the study's base {study}, so no LoRA of the "
+            "one fits the other; leave it out"
+        )
+
+
 def scheduler_prediction(base: str, config: Mapping[str, Any]) -> Prediction:
     """Return the prediction that a scheduler's configuration names.
 

@@ -154,7 +154,7 @@ def draw(
         output_type="pt",
     ).images
     if not pictures.isfinite().all():
-        raise DivergedError("a sample is not finite: the LoRA gives no picture")
+        raise DivergedError("a sample is not finite: there is no picture")
     pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.numpy())
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from tuner.errors import ConfigError
 from tuner.models.base import BaseModel
 from tuner.models.clip_tokenizer import MOST_CHUNKS
 
@@ -22,7 +23,8 @@ def states(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     the last mark of end stay.
 
     With `clip_skip` 1 they are the text encoder's output; with 2 the output of the layer before its
-    last, and so on, through the final norm, as A1111 and kohya's trainer count.
+    last, and so on, through the final norm, as A1111 and kohya's trainer count. Raises ConfigError
+    for a layer that the encoder does not have.
     """
     length = int(encoder.config.max_position_embeddings)
     if tokens.shape[1] > length:
@@ -36,6 +38,9 @@ def states(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
 def _layer(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     if clip_skip == 1:
         return encoder(tokens)[0]  # type: ignore[no-any-return]
+    layers = int(encoder.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
+    if clip_skip > layers:
+        raise ConfigError(f"clip_skip: found {clip_skip}, allowed: 1 to {layers}, the layers of it")
     # transformers dropped the level `text_model.` of CLIPTextModel in 5.6.
     inner = getattr(encoder, "text_model", encoder)
     hidden = encoder(tokens, output_hidden_states=True).hidden_states[-clip_skip]

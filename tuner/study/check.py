@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -11,24 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import huggingface_hub
-
 from metrics.detectors.models import BUNDLES, available
 from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
-from tuner.models.checkpoint import read_checkpoint
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
-from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
 from tuner.storage import shipped
-from tuner.storage.files import read_text
 from tuner.storage.folder import DEFAULT_STUDIES
+from tuner.study.check_base import base_lines, other_base_lines
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, duration
 
@@ -60,8 +55,8 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     cost = estimate(config)
     lines = [_space_line(config)]
     errors: list[TunerError] = []
-    parts: list[Callable[[], str]] = [partial(_base_line, config.base)]
-    parts += [partial(_other_base_line, base) for base in config.also_sample_on]
+    parts: list[Callable[[], str]] = [partial(base_lines, config)]
+    parts += [partial(other_base_lines, config, base) for base in config.also_sample_on]
     lines += _lines(parts, errors)
     parts = [partial(_data_line, path) for path in config.data_folders.values()]
     parts += [partial(_prior_line, config)] if config.regularisation else []
@@ -119,50 +114,6 @@ def _space_line(config: StudyConfig) -> str:
 def _cut_prompts(suite: SuiteConfig) -> str:
     cut = longer({index: prompt.text for index, prompt in enumerate(suite.prompts)})
     return f"; {len(cut)} prompts are longer than the text encoder reads" if cut else ""
-
-
-def _base_line(base: str) -> str:
-    parsed = parse_base(base)
-    if parsed.kind == "mannequin":
-        mannequin_weights()
-        return "base mannequin: shipped"
-    if parsed.path is None:
-        return _hub_line(base, parsed)
-    if parsed.kind == "file":
-        read_checkpoint(parsed.path)
-        return f"base {base}: a single file"
-    _check_layout(parsed.path)
-    return f"base {base}: a folder, {native_size(str(parsed.path))} px"
-
-
-def _other_base_line(base: str) -> str:
-    return f"also sampled on {_base_line(base)}"
-
-
-def _check_layout(folder: Path) -> None:
-    index = folder / "model_index.json"
-    try:
-        kind = json.loads(read_text(index)).get("_class_name")
-    except (OSError, ValueError, AttributeError):
-        raise ConfigError(
-            f"base {folder}: not a diffusers folder, it has no readable model_index.json"
-        ) from None
-    if kind != "StableDiffusionPipeline":
-        raise ConfigError(f"base {folder} is a {kind}, allowed: StableDiffusionPipeline")
-
-
-def _hub_line(base: str, parsed: ParsedBase) -> str:
-    cached = huggingface_hub.try_to_load_from_cache(
-        str(parsed.hub_id), "model_index.json", revision=parsed.revision
-    )
-    if isinstance(cached, str):
-        return f"base {base}: in the hub's cache"
-    if huggingface_hub.constants.HF_HUB_OFFLINE:
-        raise MissingModelError(
-            f"base {base} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it once, or "
-            "give a diffusers folder or a .safetensors file"
-        )
-    return f"base {base}: will be downloaded from the hub, about 4 GB, at the first run"
 
 
 def _judge_line(config: StudyConfig) -> str:

@@ -16,6 +16,7 @@ from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerErro
 from tuner.events import Event, Phase
 from tuner.models import BaseModel, load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.prediction import require_alike
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.sizes import as_text, parse_size
 from tuner.space.suite import TRAIN_SIZE
@@ -168,6 +169,7 @@ def _base_of(bench: Workbench, extra: Extra) -> BaseModel:
 
 
 def _require_alike(base: BaseModel, other: BaseModel) -> None:
+    require_alike(other.name, other.prediction, base.prediction)
     names = ("block_out_channels", "cross_attention_dim", "in_channels", "down_block_types")
     ours, theirs = base.pipeline.unet.config, other.pipeline.unet.config
     if unlike := [name for name in names if ours[name] != theirs[name]]:

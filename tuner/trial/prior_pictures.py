@@ -19,6 +19,7 @@ from tuner.models.sampling import draw_cells
 from tuner.space import SuiteConfig
 from tuner.space.config import MANNEQUIN
 from tuner.storage.files import write_text
+from tuner.trial.base_samples import blaming_base
 from tuner.trial.keep import is_flagged
 from tuner.trial.workbench import Workbench
 
@@ -52,7 +53,8 @@ def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
     kept, start = 0, time.monotonic()
     for first in range(0, len(chosen), _BATCH):
         indices = chosen[first : first + _BATCH]
-        with closing(draw_cells(bench.base, suite, None, indices)) as batches:
+        drawing = closing(draw_cells(bench.base, suite, None, indices))
+        with blaming_base(bench.base), drawing as batches:
             images = [image for batch in batches for image in batch]
         pairs = zip(indices, images, strict=True)
         samples = [Sample(*cells[index], image, folder / "unused") for index, image in pairs]

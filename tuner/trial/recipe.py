@@ -16,7 +16,6 @@ import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
-from tuner.models import sample
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.load import recipe_train
 from tuner.space.recipes import RECIPE
@@ -24,6 +23,7 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.trial.alias_leak import has_alias, with_alias
+from tuner.trial.base_samples import base_samples
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import Rung, TrialWork
 from tuner.trial.trial import run_trial
@@ -95,6 +95,6 @@ def _base_on(
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("base")
     rung = RungFolder(files)
-    samples = yield from sample(bench.base, suite, None, rung)
+    samples = yield from base_samples(bench.base, suite, rung)
     yield Phase("score")
     return write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)

@@ -24,9 +24,10 @@ from tuner.data.folder import load_pixels
 from tuner.data.picture_file import too_thin
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
-from tuner.events import Event, Phase
+from tuner.events import BaseOpened, Event, Phase
 from tuner.judging.models import study_judges
-from tuner.models import load_base, sample
+from tuner.models import load_base
+from tuner.models.layout import require_layers
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
@@ -35,6 +36,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import without_pixels
 from tuner.training.optimizers import require
+from tuner.trial.base_samples import base_samples
 from tuner.trial.copies import remembered
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import Rung
@@ -67,6 +69,8 @@ def _opened(
     yield Phase("load")
     require(config.tried("optimizer"))
     base = load_base(config.base, prediction=config.base_prediction)
+    yield BaseOpened(base.name, str(base.prediction))
+    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer
@@ -125,7 +129,7 @@ def base_scored(
         return kept
     yield Phase("base")
     rung = RungFolder(folder.base)
-    samples = yield from sample(bench.base, bench.suite, None, rung)
+    samples = yield from base_samples(bench.base, bench.suite, rung)
     yield Phase("score")
     kept = write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)
     scores = summarise(bench, kept, kept)

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from tests.tuner.written_base import write_folder
 from tuner.errors import ConfigError, DiskError, MissingModelError
 from tuner.space import StudyConfig, load_study
 from tuner.space.templates import shipped_spaces
@@ -22,17 +23,8 @@ from tuner.study import check_study
 
 @pytest.fixture
 def base(tmp_path: Path) -> Path:
-    """The outside of a diffusers folder of 64 pixels; check reads no weights."""
-    folder = tmp_path / "base"
-    files = {
-        "model_index.json": {"_class_name": "StableDiffusionPipeline"},
-        "unet/config.json": {"sample_size": 16},
-        "vae/config.json": {"block_out_channels": [8, 8, 8]},
-    }
-    for name, values in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(json.dumps(values))
-    return folder
+    """A diffusers folder of 64 pixels; check reads no more of its weights than few numbers."""
+    return write_folder(tmp_path / "base")
 
 
 @pytest.fixture
