@@ -12,6 +12,7 @@ from tuner.models.layout import choose_weights
 from tuner.space.base_name import ParsedBase
 
 _PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+_SECONDS = 20
 _SETTINGS = (".json", ".txt")
 
 
@@ -50,7 +51,9 @@ def fetch(base: str, parsed: ParsedBase) -> Path:
         return cached
     hub_id, revision = str(parsed.hub_id), parsed.revision
     try:
-        names = huggingface_hub.list_repo_files(hub_id, revision=revision)
+        # Unlike `list_repo_files` it does not repeat a refused connection for half a minute.
+        files = huggingface_hub.model_info(hub_id, revision=revision, timeout=_SECONDS).siblings
+        names = [file.rfilename for file in files or ()]
         if "model_index.json" not in names:
             raise MissingModelError(
                 f"base {base}: the hub's model has no model_index.json, so it is not in diffusers' "

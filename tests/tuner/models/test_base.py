@@ -5,11 +5,17 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 
+from metrics.contract import Prompt
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models import BaseModel, load_base
+from tuner.models.text_encoder import states, tokens_of
+from tuner.space import SuiteConfig
+from tuner.storage.folder import RungFolder
+from tuner.trial.base_samples import base_samples
 
 
 def test_the_native_size_is_the_latent_size_times_the_vae_factor(base: BaseModel) -> None:
@@ -79,3 +85,39 @@ def test_another_architecture_is_refused(tiny_base: Path, tmp_path: Path) -> Non
     )
     with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
         load_base(str(tmp_path / "other"))
+
+
+def test_a_hub_that_cannot_be_reached_is_reported_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", "http://127.0.0.1:9")
+    with pytest.raises(MissingModelError, match="could not be used") as caught:
+        load_base("owner/name", device="cpu")
+    assert "refused" in str(caught.value)
+    assert "model_index" not in str(caught.value)
+
+
+def test_files_of_a_variant_are_loaded(tiny_base: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "half"
+    shutil.copytree(tiny_base, folder)
+    for path in folder.glob("*/*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert load_base(str(folder), device="cpu").native_size == 64
+
+
+def test_pictures_of_a_base_that_are_not_finite_are_the_bases_fault(
+    tiny_base: Path, tmp_path: Path
+) -> None:
+    broken = load_base(str(tiny_base), "cpu")
+    bias = broken.pipeline.vae.decoder.conv_out.bias
+    assert bias is not None
+    bias.data.fill_(torch.nan)
+    suite = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=1)
+    with pytest.raises(ConfigError, match="draws pictures that are not finite numbers"):
+        list(base_samples(broken, suite, RungFolder(tmp_path)))
+
+
+def test_a_layer_that_the_text_encoder_lacks_is_refused(base: BaseModel) -> None:
+    tokens = tokens_of(base, ["1girl"])
+    assert states(base.pipeline.text_encoder, tokens, 2).isfinite().all()
+    with pytest.raises(ConfigError, match="clip_skip: found 3, allowed: 1 to 2"):
+        states(base.pipeline.text_encoder, tokens, 3)

@@ -64,9 +64,9 @@ def test_a_checkpoint_is_read_with_what_says_so(
     tmp_path: Path, arguments: dict[str, object], velocity: bool, zero: bool, source: str
 ) -> None:
     path = checkpoint(tmp_path, **arguments)  # type: ignore[arg-type]
-    found = read(path)
-    assert found[:2] == (velocity, zero)
-    assert source in found[2]
+    *kind, place = read(path)
+    assert kind == [velocity, zero]
+    assert source in place
 
 
 @pytest.mark.parametrize(
@@ -116,13 +116,12 @@ def test_a_checkpoint_of_stable_diffusion_is_compared_with_all_its_tensors(tmp_p
     assert len(whole) == 686 + 248 + 196
     path = write_weights(tmp_path / "m.safetensors", whole)
     check_checkpoint("m", read_checkpoint(path))
-    shorter = {
-        name.replace("transformer.text_model.", "transformer."): of for name, of in whole.items()
-    }
+    level = "transformer.text_model."
+    shorter = {name.replace(level, "transformer."): shape for name, shape in whole.items()}
     check_checkpoint("m", read_checkpoint(write_weights(path, shorter)))
     name = "first_stage_model.decoder.conv_in.weight"
     write_weights(path, {**whole, name: (512, 16, 3, 3)})
-    with pytest.raises(ConfigError, match="decoder.conv_in.weight of its vae has the shape"):
+    with pytest.raises(ConfigError, match=r"decoder\.conv_in\.weight of its vae has the shape"):
         check_checkpoint("m", read_checkpoint(path))
     write_weights(path, whole, "U8")
     with pytest.raises(ConfigError, match="quantised"):

@@ -3,17 +3,19 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from metrics.contract import Prompt, Sample
 from tests.tuner.generators import result_of, yielded_and_result
 from tuner.errors import DivergedError
 from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
-from tuner.models.sampling import noise
+from tuner.models.sampling import noise, scheduler_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.suite import Denoiser
 from tuner.storage.folder import RungFolder
@@ -122,6 +124,37 @@ def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
     for name, image in drawn.items():
         gap = np.abs(image.astype(int) - drawn["dpm++"].astype(int)).mean()
         assert name == "euler_a" or gap < 12, name
+
+
+@pytest.mark.parametrize("sampler", get_args(Denoiser))
+@pytest.mark.parametrize("zero", [False, True])
+def test_a_sampler_takes_only_noise_levels_and_prediction_from_the_base(
+    sampler: str, zero: bool
+) -> None:
+    trained: dict[str, Any] = {"beta_start": 0.00085, "beta_end": 0.012}
+    trained |= {"beta_schedule": "scaled_linear", "rescale_betas_zero_snr": zero}
+    trained |= {"prediction_type": "v_prediction" if zero else "epsilon"}
+    odd = DPMSolverMultistepScheduler(
+        **trained,
+        use_karras_sigmas=True,
+        timestep_spacing="leading",
+        steps_offset=7,
+        lower_order_final=False,
+        algorithm_type="sde-dpmsolver++",
+        solver_order=3,
+        final_sigmas_type="sigma_min",
+    )
+    plain, other = (
+        scheduler_of(SimpleNamespace(scheduler=scheduler), sampler)
+        for scheduler in (DDIMScheduler(**trained), odd)
+    )
+    assert dict(plain.config) == dict(other.config)
+    assert bool(other.config.get("use_karras_sigmas")) == (sampler == "dpm++_karras")
+    assert other.config.beta_end == 0.012
+    other.set_timesteps(10)
+    assert (float(other.alphas_cumprod[-1]) < 1e-6) == zero
+    if zero:  # the only timestep without a signal
+        assert float(other.timesteps[0]) == 999
 
 
 @pytest.mark.parametrize("sampler", get_args(Denoiser))

@@ -65,7 +65,7 @@ def test_bases_that_predict_different_things_share_no_lora(tmp_path: Path) -> No
     first, second = (write_folder(tmp_path / name) for name in "ab")
     config = study(first)
     assert other_base_lines(config, str(second)).startswith(f"also sampled on base {second}: a f")
-    with pytest.raises(ConfigError, match="predicts velocity .* while the study's base predicts"):
+    with pytest.raises(ConfigError, match=r"predicts velocity .* while the study's base predicts"):
         other_base_lines(config, str(velocity(second)))
     other_base_lines(study(first, "base_prediction=v"), str(second))
 
