@@ -150,12 +150,8 @@ def cache_folder() -> Path:
     home = os.environ.get("TUNER_HOME")
     if home:
         return Path(os.path.expanduser(home)) / "models"
-    shared = os.environ.get("XDG_CACHE_HOME")
-    root = (
-        Path(os.path.expanduser(shared)) / "tuner"
-        if shared
-        else Path(platformdirs.user_cache_dir("tuner"))
-    )
+    shared = os.path.expanduser(os.environ.get("XDG_CACHE_HOME", ""))
+    root = Path(shared) / "tuner" if shared else Path(platformdirs.user_cache_dir("tuner"))
     return root / "models"
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuner.models.architecture import Shape, text_shapes, unet_shapes, vae_shapes
-from tuner.models.original_names import TEXT, UNET, VAE, text_name, unet_name, vae_name
+from tuner.models.stored.architecture import Shape, text_shapes, unet_shapes, vae_shapes
+from tuner.models.stored.original_names import TEXT, UNET, VAE, text_name, unet_name, vae_name
 
 UNET_CONFIG: dict[str, Any] = {
     "_class_name": "UNet2DConditionModel",

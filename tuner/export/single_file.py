@@ -13,8 +13,8 @@ import torch
 from diffusers import StableDiffusionPipeline
 from safetensors.torch import save as to_bytes
 
-from tuner.models import original_names as original
-from tuner.models.original_names import SingleFileError
+from tuner.models.stored import original_names as original
+from tuner.models.stored.original_names import SingleFileError
 from tuner.storage import replacing
 
 

@@ -18,11 +18,11 @@ from diffusers import DDIMScheduler, StableDiffusionPipeline
 
 from tuner.errors import MissingModelError, TunerError
 from tuner.models.checkpoint import check_checkpoint, opening, read_checkpoint
-from tuner.models.hub import fetch, is_offline
-from tuner.models.layout import check_folder
 from tuner.models.memory_errors import is_out_of_memory
-from tuner.models.prediction import Prediction, chosen_prediction, scheduler_prediction
-from tuner.models.weight_files import not_finite
+from tuner.models.stored.hub import fetch, is_offline
+from tuner.models.stored.layout import check_folder
+from tuner.models.stored.prediction import Prediction, chosen_prediction, scheduler_prediction
+from tuner.models.stored.weight_files import not_finite
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.storage.tensor_cache import TensorCache, weights_digest
 

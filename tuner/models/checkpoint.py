@@ -14,9 +14,9 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tuner.errors import ConfigError, MissingModelError
-from tuner.models import original_names as original
-from tuner.models.architecture import Shapes
-from tuner.models.layout import (
+from tuner.models.stored import original_names as original
+from tuner.models.stored.architecture import Shapes
+from tuner.models.stored.layout import (
     LATENT_CHANNELS,
     expected,
     inpaints,
@@ -24,8 +24,8 @@ from tuner.models.layout import (
     read_index,
     require_shapes,
 )
-from tuner.models.prediction import Prediction, chosen_prediction, file_prediction
-from tuner.models.weight_files import Header, read_header, require_numbers
+from tuner.models.stored.prediction import Prediction, chosen_prediction, file_prediction
+from tuner.models.stored.weight_files import Header, read_header, require_numbers
 
 STABLE_DIFFUSION_15 = Path(__file__).with_name("stable_diffusion_15")
 """A diffusers folder without weights and tokenizer: the configuration of Stable Diffusion 1.5."""

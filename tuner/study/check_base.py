@@ -10,9 +10,9 @@ from pathlib import Path
 
 from tuner.errors import MissingModelError, TunerError
 from tuner.models.checkpoint import check_checkpoint, read_checkpoint
-from tuner.models.hub import cached_folder, is_offline, not_cached
-from tuner.models.layout import check_folder, read_config, require_layers
-from tuner.models.prediction import (
+from tuner.models.stored.hub import cached_folder, is_offline, not_cached
+from tuner.models.stored.layout import check_folder, read_config, require_layers
+from tuner.models.stored.prediction import (
     Prediction,
     chosen_prediction,
     require_alike,

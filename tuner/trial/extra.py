@@ -16,7 +16,7 @@ from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerErro
 from tuner.events import Event, Phase
 from tuner.models import BaseModel, load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.prediction import require_alike
+from tuner.models.stored.prediction import require_alike
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.sizes import as_text, parse_size
 from tuner.space.suite import TRAIN_SIZE

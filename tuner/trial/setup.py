@@ -27,8 +27,8 @@ from tuner.errors import TunerError
 from tuner.events import BaseOpened, Event, Phase
 from tuner.judging.models import study_judges
 from tuner.models import load_base
-from tuner.models.layout import require_layers
 from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.stored.layout import require_layers
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
 from tuner.space.parameters import Fixed

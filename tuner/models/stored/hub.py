@@ -8,7 +8,7 @@ import huggingface_hub
 from huggingface_hub import errors
 
 from tuner.errors import MissingModelError, TunerError
-from tuner.models.layout import choose_weights
+from tuner.models.stored.variants import choose_weights
 from tuner.space.base_name import ParsedBase
 
 _PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")

@@ -6,37 +6,25 @@ Configurations and the headers of weights are read, no network is built, and tor
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tuner.errors import ConfigError, MissingModelError
-from tuner.models import architecture
-from tuner.models.architecture import Shape, Shapes
-from tuner.models.weight_files import read_headers, require_numbers
+from tuner.models.stored import architecture
+from tuner.models.stored.architecture import Shape, Shapes
+from tuner.models.stored.variants import NETWORKS, choose_weights, opened
+from tuner.models.stored.weight_files import broken, lacks, read_headers, require_numbers, short
 from tuner.space import StudyConfig
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
-_STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
-_STEM = "model"
-_PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
-_SHARD = re.compile(r"-\d+-of-\d+")
-_WEIGHT = re.compile(
-    r"(\.(?P<variant>[^.]+?))?(?P<shard>-\d+-of-\d+)?\.safetensors"
-    r"(\.index(\.(?P<indexed>[^.]+))?\.json)?"
-)
-"""The end of a weight file's name: a variant, a shard, an index."""
-
-_BEST_VARIANTS = ("fp32", "fp16", "bf16")
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v."}
 _OLD_NAMES |= {".proj_attn.": ".to_out.0."}
 """Names of attention layers in older VAEs, which diffusers translates."""
 
 LATENT_CHANNELS = 4
-_UNREADABLE = "is no readable diffusers folder"
 
 
 @dataclass(frozen=True)
@@ -66,7 +54,7 @@ def read_index(base: str, folder: Path) -> dict[str, Any]:
     try:
         index = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{why}: the file is broken ({_short(error)}); fetch it again") from None
+        raise ConfigError(f"{why}: the file is broken ({short(error)}); fetch it again") from None
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
         raise ConfigError(f"{why}: the file names no pipeline (_class_name); fetch it again")
     kind = index["_class_name"]
@@ -88,15 +76,15 @@ def check_folder(base: str, folder: Path) -> Folder:
         part for part in _PARTS if not _is_named(index, part) or not (folder / part).is_dir()
     ]
     if lacking:
-        raise _lacks(base, ", ".join(lacking))
+        raise lacks(base, ", ".join(lacking))
     if not any(all((folder / "tokenizer" / name).is_file() for name in row) for row in _TOKENIZERS):
-        raise _lacks(base, "tokenizer/tokenizer.json")
-    configs = {part: read_config(base, folder, part) for part in (*_STEMS, "text_encoder")}
+        raise lacks(base, "tokenizer/tokenizer.json")
+    configs = {part: read_config(base, folder, part) for part in NETWORKS}
     _require_kind(base, configs)
     names = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.is_file()]
     variant, files = choose_weights(base, names)
     for part, config in configs.items():
-        header = read_headers(base, _opened(base, folder, files[part]))
+        header = read_headers(base, opened(base, folder, files[part]))
         require_shapes(base, part, header.shapes, expected(base, part, config))
         require_numbers(base, part, header)
     scheduler = read_config(base, folder, "scheduler")
@@ -111,13 +99,13 @@ def read_config(base: str, folder: Path, part: str) -> dict[str, Any]:
     name = "scheduler_config.json" if part == "scheduler" else "config.json"
     path = folder / part / name
     if not path.is_file():
-        raise _lacks(base, f"{part}/{name}")
+        raise lacks(base, f"{part}/{name}")
     try:
         config = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise _broken(base, f"{part}/{name}", _short(error)) from None
+        raise broken(base, f"{part}/{name}", short(error)) from None
     if not isinstance(config, dict):
-        raise _broken(base, f"{part}/{name}", "no keys and values")
+        raise broken(base, f"{part}/{name}", "no keys and values")
     return config
 
 
@@ -131,7 +119,7 @@ def expected(base: str, part: str, config: Mapping[str, Any]) -> Shapes | None:
     try:
         return shapes[part](config)
     except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise _broken(base, f"{part}/config.json", f"no usable {_short(error)}") from None
+        raise broken(base, f"{part}/config.json", f"no usable {short(error)}") from None
 
 
 def require_shapes(
@@ -197,76 +185,6 @@ def _require_kind(base: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
         )
 
 
-def choose_weights(base: str, names: Iterable[str]) -> tuple[str | None, dict[str, list[str]]]:
-    """Return the variant to open and its files of each part, of a model's file names.
-
-    Names are relative to the model's folder, such as `unet/diffusion_pytorch_model.safetensors`.
-    Plain files come first, then the variants fp32, fp16, bf16 and others. Raises MissingModelError
-    if a part has no weights, ConfigError if a part has pickled ones only.
-    """
-    names = sorted(names)
-    parts = {part: _variants(names, part) for part in (*_STEMS, "text_encoder")}
-    for part, variants in parts.items():
-        if variants:
-            continue
-        own = [name for name in names if name.startswith(f"{part}/")]
-        pickled = [name for name in own if Path(name).suffix in _PICKLES]
-        if pickled:
-            raise ConfigError(
-                f"base {base}: its {part} has pickled weights only ({pickled[0]}), which can run "
-                "code; give a base with .safetensors files"
-            )
-        raise _lacks(base, f"{part}/{_STEMS.get(part, _STEM)}.safetensors")
-    others = {variant for variants in parts.values() for variant in variants if variant}
-    order = [*_BEST_VARIANTS, *sorted(others.difference(_BEST_VARIANTS))]
-    for variant in ("", *order):
-        # diffusers opens the plain file of a part that does not have the variant.
-        files = {part: own.get(variant, own.get("", [])) for part, own in parts.items()}
-        if all(files.values()):
-            return variant or None, files
-    kinds = "; ".join(f"{part}: {', '.join(variants)}" for part, variants in parts.items())
-    raise ConfigError(f"base {base}: its parts have no variant in common ({kinds})")
-
-
-def _variants(names: Iterable[str], part: str) -> dict[str, list[str]]:
-    """Return the weight files of a part by variant; the variant of plain names is empty.
-
-    A sharded file comes with its index; shards without an index do not count.
-    """
-    stem = f"{part}/{_STEMS.get(part, _STEM)}"
-    files: dict[str, list[str]] = {}
-    whole: set[str] = set()
-    for name in names:
-        match = _WEIGHT.fullmatch(name.removeprefix(stem)) if name.startswith(stem) else None
-        if match is None:
-            continue
-        variant = match["variant"] or match["indexed"] or ""
-        files.setdefault(variant, []).append(name)
-        if not match["shard"]:
-            whole.add(variant)
-    return {variant: own for variant, own in files.items() if variant in whole}
-
-
-def _opened(base: str, folder: Path, names: Iterable[str]) -> list[Path]:
-    """Return the paths of weights among `names`: one file, or all shards that its index names."""
-    paths = [folder / name for name in names]
-    single = [path for path in paths if path.suffix != ".json" and not _SHARD.search(path.name)]
-    return single or _shards(base, next(path for path in paths if path.suffix == ".json"))
-
-
-def _shards(base: str, index: Path) -> list[Path]:
-    name = f"{index.parent.name}/{index.name}"
-    try:
-        named = sorted(set(json.loads(index.read_text("utf-8-sig"))["weight_map"].values()))
-        paths = [index.parent / str(shard) for shard in named]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(base, name, _short(error)) from None
-    missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        raise _lacks(base, f"{index.parent.name}/{', '.join(missing)}, which {index.name} names")
-    return paths
-
-
 def _is_named(index: Mapping[str, Any], part: str) -> bool:
     named = index.get(part)
     return isinstance(named, list) and len(named) == 2 and all(named)
@@ -285,17 +203,3 @@ def _squeezed(shape: Shape) -> Shape:
     while len(shape) > 1 and shape[-1] == 1:
         shape = shape[:-1]
     return shape
-
-
-def _lacks(base: str, what: str) -> MissingModelError:
-    return MissingModelError(
-        f"base {base} lacks {what}, and {_UNREADABLE} without; fetch the whole folder again"
-    )
-
-
-def _broken(base: str, name: str, reason: str) -> MissingModelError:
-    return MissingModelError(f"base {base} {_UNREADABLE}: {name} is broken ({reason})")
-
-
-def _short(error: Exception) -> str:
-    return (" ".join(str(error).split()) or type(error).__name__)[:160]

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from tuner.errors import ConfigError
-from tuner.models.weight_files import Header, deviation
+from tuner.models.stored.weight_files import Header, deviation
 
 _VELOCITY = ("v", "v_prediction", "v-prediction", "v_pred", "vpred", "velocity")
 _NOISE = ("eps", "epsilon", "noise")

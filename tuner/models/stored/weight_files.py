@@ -26,6 +26,7 @@ _EXPONENTS: Mapping[str, tuple[type, int]] = {
 }
 """The integer of a number's width, and the bits that are all set in NaN and infinite numbers."""
 
+UNREADABLE = "is no readable diffusers folder"
 _ALL_BYTES = 256 * 2**20
 _SMALL_BYTES = 256 * 2**10
 """Up to the first size all tensors are read, of larger models those up to the second size: biases
@@ -86,7 +87,7 @@ def read_headers(base: str, paths: Iterable[Path]) -> Header:
             tensors |= read_header(path).tensors
         except (SafetensorError, OSError, ValueError) as error:
             raise MissingModelError(
-                f"base {base} is no readable diffusers folder: {path.parent.name}/{path.name} is "
+                f"base {base} {UNREADABLE}: {path.parent.name}/{path.name} is "
                 f"broken or not complete ({error}); fetch it again"
             ) from error
     return Header(tensors)
@@ -143,3 +144,20 @@ def _raw(tensor: StoredTensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
     with tensor.path.open("rb") as file:
         file.seek(tensor.start)
         return np.frombuffer(file.read(tensor.end - tensor.start), np.uint8)
+
+
+def lacks(base: str, what: str) -> MissingModelError:
+    """Return the error for a part or a file that a base does not have."""
+    return MissingModelError(
+        f"base {base} lacks {what}, and {UNREADABLE} without; fetch the whole folder again"
+    )
+
+
+def broken(base: str, name: str, reason: str) -> MissingModelError:
+    """Return the error for a file of a base that cannot be read."""
+    return MissingModelError(f"base {base} {UNREADABLE}: {name} is broken ({reason})")
+
+
+def short(error: Exception) -> str:
+    """Return the message of an error in one line of at most 160 characters."""
+    return (" ".join(str(error).split()) or type(error).__name__)[:160]

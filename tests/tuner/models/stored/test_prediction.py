@@ -17,7 +17,7 @@ from tuner.models import BaseModel, load_base
 from tuner.models.base import _with_prediction
 from tuner.models.checkpoint import STABLE_DIFFUSION_15, check_checkpoint, read_checkpoint
 from tuner.models.metadata import training_metadata
-from tuner.models.prediction import Prediction, scheduler_prediction
+from tuner.models.stored.prediction import Prediction, scheduler_prediction
 from tuner.space import TrainConfig
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"

@@ -13,9 +13,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tests.tuner.written_base import TEXT_CONFIG, UNET_CONFIG, change, write_folder, write_weights
 from tuner.errors import ConfigError, MissingModelError, TunerError
-from tuner.models.architecture import text_shapes, unet_shapes, vae_shapes
 from tuner.models.checkpoint import STABLE_DIFFUSION_15
-from tuner.models.layout import check_folder, choose_weights
+from tuner.models.stored.architecture import text_shapes, unet_shapes, vae_shapes
+from tuner.models.stored.layout import check_folder
+from tuner.models.stored.variants import choose_weights
 from tuner.storage import shipped
 
 STEM = "diffusion_pytorch_model"
