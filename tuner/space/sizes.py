@@ -43,14 +43,15 @@ def as_text(size: tuple[int, int]) -> str:
 def native_size(base: str) -> int:
     """Return the side in pixels of the square pictures that a base was trained on.
 
-    It is read from a diffusers folder. A hub id or a single file would have to be loaded for it,
-    and counts as Stable Diffusion 1.5.
+    It is read from a diffusers folder, for a single file from the folder of its name beside it. A
+    hub id or another file would have to be loaded for it, and counts as Stable Diffusion 1.5.
     """
     if base == "mannequin":
         return shipped.NATIVE_SIZE
     try:
-        latent = json.loads(read_text(Path(base) / "unet" / "config.json"))
-        vae = json.loads(read_text(Path(base) / "vae" / "config.json"))
+        folder = Path(base.removesuffix(".safetensors"))
+        latent = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
+        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
         factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
         size = int(latent["sample_size"]) * factor
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):

@@ -17,6 +17,7 @@ from tuner.events import Event, Phase
 from tuner.models import BaseModel, load_base, sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.stored.prediction import require_alike
+from tuner.models.stored.weight_files import NotFiniteError
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.sizes import as_text, parse_size
 from tuner.space.suite import TRAIN_SIZE
@@ -162,7 +163,10 @@ def _base_of(bench: Workbench, extra: Extra) -> BaseModel:
     """Return the study's own base, or load another one, which is not kept after its use."""
     if extra.base == bench.base.name:
         return bench.base
-    other = load_base(extra.base, str(bench.base.device))
+    try:
+        other = load_base(extra.base, str(bench.base.device))
+    except NotFiniteError as error:  # like pictures that are not finite: no reason to end a study
+        raise DivergedError(str(error)) from error
     _require_alike(bench.base, other)
     other.clip_skip = bench.base.clip_skip
     return other

@@ -33,6 +33,10 @@ _SMALL_BYTES = 256 * 2**10
 and norms of every layer, which a broken training or merge usually spoils too."""
 
 
+class NotFiniteError(ConfigError):
+    """A base with weights that are NaN or infinite."""
+
+
 @dataclass(frozen=True)
 class StoredTensor:
     """One tensor of a file: its shape, its dtype in safetensors' spelling, its place in bytes."""
@@ -110,9 +114,9 @@ def require_numbers(base: str, part: str, header: Header) -> None:
             raise not_finite(base, part, name)
 
 
-def not_finite(base: str, part: str, name: str) -> ConfigError:
+def not_finite(base: str, part: str, name: str) -> NotFiniteError:
     """Return the error for a weight of a base that is NaN or infinite."""
-    return ConfigError(
+    return NotFiniteError(
         f"base {base} draws pictures that are not finite numbers: {part} has NaN or infinite "
         f"weights ({name}); fetch it again, or give another base"
     )
