@@ -33,6 +33,10 @@ _NO_CHECKER: dict[str, Any] = {
 }
 
 
+_LATENT_SIDE = 64
+"""Side of the latents of Stable Diffusion 1.x, for a configuration that names none."""
+
+
 @dataclass(eq=False)
 class BaseModel:
     """A frozen Stable Diffusion on its device.
@@ -96,7 +100,9 @@ def load_base(base: str, device: str | None = None, prediction: str | None = Non
         part.eval()
         _require_finite(base, name, part)
     pipeline.to(place)
-    native_size = int(pipeline.unet.config.sample_size) * int(pipeline.vae_scale_factor)
+    side = pipeline.unet.config.sample_size
+    latent_side = side if isinstance(side, int) else _LATENT_SIDE
+    native_size = latent_side * int(pipeline.vae_scale_factor)
     return BaseModel(base, pipeline, place, native_size, prediction=kind)
 
 

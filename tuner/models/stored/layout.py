@@ -79,6 +79,8 @@ def check_folder(base: str, folder: Path) -> Folder:
         raise lacks(base, ", ".join(lacking))
     if not any(all((folder / "tokenizer" / name).is_file() for name in row) for row in _TOKENIZERS):
         raise lacks(base, "tokenizer/tokenizer.json")
+    for path in sorted((folder / "tokenizer").glob("*.json")):
+        _read_object(base, path)
     configs = {part: read_config(base, folder, part) for part in NETWORKS}
     _require_kind(base, configs)
     names = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.is_file()]
@@ -100,13 +102,18 @@ def read_config(base: str, folder: Path, part: str) -> dict[str, Any]:
     path = folder / part / name
     if not path.is_file():
         raise lacks(base, f"{part}/{name}")
+    return _read_object(base, path)
+
+
+def _read_object(base: str, path: Path) -> dict[str, Any]:
+    name = f"{path.parent.name}/{path.name}"
     try:
-        config = json.loads(path.read_text("utf-8-sig"))
+        values = json.loads(path.read_text("utf-8-sig"))
     except (OSError, ValueError, RecursionError) as error:
-        raise broken(base, f"{part}/{name}", short(error)) from None
-    if not isinstance(config, dict):
-        raise broken(base, f"{part}/{name}", "no keys and values")
-    return config
+        raise broken(base, name, short(error)) from None
+    if not isinstance(values, dict):
+        raise broken(base, name, "no keys and values")
+    return values
 
 
 def expected(base: str, part: str, config: Mapping[str, Any]) -> Shapes | None:

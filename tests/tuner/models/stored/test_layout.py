@@ -116,6 +116,11 @@ MISTAKES: dict[str, tuple[Change, str, type[TunerError]]] = {
         MissingModelError,
     ),
     "no tokenizer": (without("tokenizer/tokenizer.json"), "lacks tokenizer/", MissingModelError),
+    "broken tokenizer": (
+        text("tokenizer/tokenizer.json", "{"),
+        "tokenizer/tokenizer.json is broken",
+        MissingModelError,
+    ),
     "no config": (without("vae/config.json"), "lacks vae/config.json", MissingModelError),
     "broken config": (text("vae/config.json", "x"), "vae/config.json is broken", MissingModelError),
     "poor config": (
