@@ -19,8 +19,8 @@ from tuner.terminal import say
 
 if TYPE_CHECKING:
     from tuner.data.audit import Audit, Wanted
-    from tuner.data.prepare_picture import Settings, Tools
-    from tuner.data.prepare_record import Record
+    from tuner.data.preparing.picture import Settings, Tools
+    from tuner.data.preparing.record import Record
 
 data = typer.Typer(
     name="data",
@@ -137,7 +137,7 @@ def prepare(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Crop, sort and caption photographs; RAW is only read, a stopped run continues."""
     with user_errors():
-        from tuner.data.prepare_picture import Settings
+        from tuner.data.preparing.picture import Settings
         from tuner.models.catalogue import BLIP, WD14
         from tuner.terminal import plain_warnings
 
@@ -163,8 +163,8 @@ def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) ->
     Raises ConfigError for folders or settings that cannot be used, MissingModelError and
     ModelUnavailableError for models that are not available.
     """
-    from tuner.data import prepare
-    from tuner.data.prepare_record import open_record
+    from tuner.data.preparing import prepare
+    from tuner.data.preparing.record import open_record
     from tuner.mannequin import named_folder
     from tuner.terminal import tracked
 
@@ -189,8 +189,8 @@ def _open_tools(settings: Settings, models: contextlib.ExitStack) -> Tools:
     from metrics.detectors.mediapipe import PoseLandmarker
     from metrics.detectors.models import fetch
     from metrics.detectors.yolo import PersonDetector
-    from tuner.data.prepare_picture import Tools
-    from tuner.data.tagging import Captioner, Tagger
+    from tuner.data.preparing.picture import Tools
+    from tuner.data.preparing.tagging import Captioner, Tagger
     from tuner.judging.models import judge_settings
 
     persons = judge_settings(None, settings.person_model).person_model
@@ -208,7 +208,7 @@ def _open_tools(settings: Settings, models: contextlib.ExitStack) -> Tools:
 
 def _summary(record: Record, settings: Settings) -> Iterator[str]:
     from tuner.data.folder import ORIGINALS_FOLDER
-    from tuner.data.prepare_record import IMAGES, TABLE
+    from tuner.data.preparing.record import IMAGES, TABLE
 
     crops = [crop for row in record.rows.values() for crop in row.results]
     files = [crop for crop in crops if crop.file is not None]

@@ -59,8 +59,7 @@ def export(  # noqa: PLR0913 - one argument per option
         from tuner.results.confirmation import Choice, chosen
 
         choice = chosen(folder) if trial is None else Choice(trial, None, ())
-        for line in choice.why:
-            say(line)
+        _say_all(choice.why)
         if recipe is not None:
             from tuner.export import write_recipe
 
@@ -86,6 +85,10 @@ def export(  # noqa: PLR0913 - one argument per option
 
 def _print_written(path: Path, lines: Sequence[str]) -> None:
     print(path)
+    _say_all(lines)
+
+
+def _say_all(lines: Sequence[str]) -> None:
     for line in lines:
         say(line)
 

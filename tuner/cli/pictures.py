@@ -70,7 +70,7 @@ def label(
 ) -> None:
     """Label pictures with keys on a web page of this machine; each label is saved at once."""
     with user_errors():
-        from tuner.judging.label_server import serve
+        from tuner.judging.labelling.server import serve
 
         table = out or folder / "labels.csv"
         serve(folder, table, port, recursive=recursive, browser=not no_open)

@@ -9,7 +9,7 @@ from pathlib import Path
 from metrics.contract import Prompt, Sample
 from tuner.errors import ConfigError
 from tuner.judging.cases import SOUND, Case, with_fault, wrong_sex
-from tuner.judging.labels import Label, read_labels
+from tuner.judging.labelling.labels import Label, read_labels
 from tuner.judging.score_folder import find_pictures, judged_pixels
 
 JUDGES_OF_FAULT: dict[str, tuple[str, ...]] = {

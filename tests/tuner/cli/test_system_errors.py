@@ -22,7 +22,7 @@ from tuner.cli.app import app
 from tuner.cli.errors import file_error, user_errors
 from tuner.data import read_folder
 from tuner.errors import ConfigError
-from tuner.judging.labels import read_labels
+from tuner.judging.labelling.labels import read_labels
 from tuner.judging.score_folder import find_pictures
 from tuner.space import load_study
 from tuner.space.sizes import STABLE_DIFFUSION_SIZE, native_size
@@ -182,7 +182,7 @@ def test_pipes_sockets_and_devices_are_not_waited_for(others: Path) -> None:
     found = find_pictures(others, "1girl")
     assert [path for path, _ in found.prompted] == [good]
     assert {(path.name, why) for path, why in found.unreadable} == {
-        (f"{name}.png", "not a file") for name in ("pipe", "socket", "device")
+        (f"{name}.png", "no regular file") for name in ("pipe", "socket", "device")
     }
     assert [image.path for image in read_folder(others).images] == [good]
     with pytest.raises(ConfigError, match="a pipe; name a folder"):

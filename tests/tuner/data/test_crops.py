@@ -8,7 +8,7 @@ import pytest
 from metrics.contract import Image
 from metrics.detectors.mediapipe import Person, PoseLandmarker
 from metrics.detectors.models import fetch
-from tuner.data.crops import (
+from tuner.data.preparing.crops import (
     Square,
     body_square,
     cut,
@@ -18,7 +18,7 @@ from tuner.data.crops import (
     inner,
     within,
 )
-from tuner.data.matting import best_match, on_plain_ground
+from tuner.data.preparing.matting import best_match, on_plain_ground
 from tuner.mannequin import draw
 from tuner.mannequin.render import Figure, truth
 

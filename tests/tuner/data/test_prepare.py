@@ -15,8 +15,9 @@ from typer.testing import CliRunner
 from metrics.contract import Image as Picture
 from tests.tuner.data.raw_pictures import prepare, save, state, table
 from tuner.cli.app import app
-from tuner.data import prepare as module, read_folder
+from tuner.data import read_folder
 from tuner.data.folder import load_pixels
+from tuner.data.preparing import prepare as module
 from tuner.mannequin import draw
 from tuner.mannequin.render import Figure, truth
 from tuner.mannequin.scene import random_scene

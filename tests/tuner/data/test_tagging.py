@@ -9,7 +9,7 @@ import pytest
 
 from metrics.contract import Image
 from tests.tuner.data.tiny_captioners import save_tiny_blip, save_tiny_tagger
-from tuner.data.tagging import Captioner, Tagger, chosen_tags, doubtful_tags
+from tuner.data.preparing.tagging import Captioner, Tagger, chosen_tags, doubtful_tags
 from tuner.errors import MissingModelError
 
 

@@ -16,9 +16,9 @@ from typer.testing import CliRunner
 
 from tests.tuner.judging.label_folder import draw_folder
 from tuner.cli.app import app
-from tuner.judging import label_server
-from tuner.judging.label_page import PAGE
-from tuner.judging.label_server import LabelServer, serve
+from tuner.judging.labelling import server as label_server
+from tuner.judging.labelling.page import PAGE
+from tuner.judging.labelling.server import LabelServer, serve
 
 
 @pytest.fixture

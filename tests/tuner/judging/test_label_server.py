@@ -19,9 +19,9 @@ import pytest
 from PIL import Image
 
 from tests.tuner.judging.label_folder import NAMES, draw_folder
-from tuner.judging.label_page import PAGE
-from tuner.judging.label_server import LabelServer, open_server
-from tuner.judging.labels import FAULTS, KEYS, read_labels
+from tuner.judging.labelling.labels import FAULTS, KEYS, read_labels
+from tuner.judging.labelling.page import PAGE
+from tuner.judging.labelling.server import LabelServer, open_server
 
 POLICY = "Content-Security-Policy"
 SOUND = {"faults": [], "sex": None}

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from tuner.errors import ConfigError
-from tuner.judging import labels
-from tuner.judging.labels import FAULT_KEYS, Label, LabelTable, read_labels
+from tuner.judging.labelling import labels
+from tuner.judging.labelling.labels import FAULT_KEYS, Label, LabelTable, read_labels
 
 HEAD = "file,wrong_limbs,unreadable_pose,undressed,picture_fault,sex\n"
 FILES = ["a.png", "b.png", "c.png"]

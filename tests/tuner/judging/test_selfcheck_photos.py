@@ -19,7 +19,7 @@ from tuner.errors import ConfigError
 from tuner.judging import find_pictures, score_cases
 from tuner.judging.cases import ALL_JUDGES, BLOCK, BLUR, SOUND, Case
 from tuner.judging.labelled_cases import JUDGES_OF_FAULT, labelled_cases, labelled_pictures
-from tuner.judging.labels import COLUMNS, FAULTS
+from tuner.judging.labelling.labels import COLUMNS, FAULTS
 from tuner.judging.models import judge_settings
 from tuner.judging.photo_cases import TORSO, photo_cases
 from tuner.mannequin import draw

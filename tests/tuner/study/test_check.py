@@ -218,11 +218,11 @@ def test_no_room_on_the_disk_is_reported_with_numbers(
     assert caught.value.exit_code == 74
 
 
-def test_studies_below_a_file_cannot_be_written(
+def test_studies_below_a_file_are_refused(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(DiskError, match="cannot be written to"):
+    with pytest.raises(ConfigError, match="is a file; give another folder with --studies"):
         check_study(_study(base, data, clip), tmp_path / "file" / "studies")
 
 

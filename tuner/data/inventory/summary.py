@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tuner.data.captions import odd_signs, tags_of
+from tuner.data.captions import tags_of
 from tuner.data.folder import TrainingImage, TrainingSet
 from tuner.data.inventory.left_out import LeftOut
+from tuner.data.tags import odd_signs
 from tuner.text import printable
 
 _SHOWN = 3

@@ -29,8 +29,8 @@ from tuner.data.picture_file import (
     opened,
     read_pixels,
 )
-from tuner.data.prepare_picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
-from tuner.data.prepare_record import IMAGES, Record, Result, Row
+from tuner.data.preparing.picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
+from tuner.data.preparing.record import IMAGES, Record, Result, Row
 from tuner.errors import ConfigError
 from tuner.storage import replacing
 from tuner.storage.files import write_text

@@ -21,8 +21,8 @@ from socketserver import ThreadingTCPServer
 from typing import Any
 
 from tuner.errors import ConfigError, TunerError
-from tuner.judging.label_page import PAGE, POLICY
-from tuner.judging.labels import KEYS, Label, LabelTable
+from tuner.judging.labelling.labels import KEYS, Label, LabelTable
+from tuner.judging.labelling.page import PAGE, POLICY
 from tuner.judging.score_folder import FoundPictures, find_pictures, left_out
 from tuner.storage.files import check_outputs
 from tuner.terminal import stopping

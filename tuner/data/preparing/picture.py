@@ -14,7 +14,8 @@ from metrics.detectors.yolo import PersonDetector
 from metrics.judges.sharpness import BLURRED, blur_effect
 from metrics.preprocess import Box, analysis_picture
 from tuner.data.adults import forbidden_words
-from tuner.data.crops import (
+from tuner.data.picture_file import UnusableError, too_thin
+from tuner.data.preparing.crops import (
     Square,
     body_square,
     cut,
@@ -26,9 +27,8 @@ from tuner.data.crops import (
     inner,
     within,
 )
-from tuner.data.matting import best_match, on_plain_ground
-from tuner.data.picture_file import UnusableError, too_thin
-from tuner.data.tagging import Captioner, Tagger, chosen_tags, doubtful_tags
+from tuner.data.preparing.matting import best_match, on_plain_ground
+from tuner.data.preparing.tagging import Captioner, Tagger, chosen_tags, doubtful_tags
 
 CropKind = Literal["body", "face", "none"]
 CaptionKind = Literal["own", "blip", "wd14", "blip+wd14", "none"]

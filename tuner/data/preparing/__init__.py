@@ -1,0 +1,1 @@
+"""Preparation of raw photographs: crops, matting, captions by models, and the record of it."""

@@ -1,0 +1,1 @@
+"""Labels by hand: the table, the page, and the server of `tuner label`."""
