@@ -155,6 +155,7 @@ def file_hash(path: Path) -> str:
 
 
 def _read_image(candidate: Candidate) -> TrainingImage:
+    check_file(candidate.path)
     assert candidate.caption is not None
     caption = caption_of(candidate.caption)
     if words := forbidden_words(f"{candidate.folder_caption}\n{caption}"):

@@ -173,9 +173,10 @@ def _lines_left_out(
 
 
 def require_captions(folder: Path, contents: Contents) -> None:
-    """Raise ConfigError if pictures have no caption."""
+    """Raise ConfigError if pictures have no caption; pipes and broken links need none."""
     pictures = [candidate.path for candidate in contents.candidates]
-    missing = [each.path.name for each in contents.candidates if each.caption is None]
+    without = (each.path for each in contents.candidates if each.caption is None)
+    missing = [path.name for path in without if path.is_file()]
     if not missing:
         return
     first = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
