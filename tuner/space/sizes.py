@@ -49,8 +49,8 @@ def native_size(base: str) -> int:
         return shipped.NATIVE_SIZE
     try:
         folder = Path(base.removesuffix(".safetensors"))
-        latent = json.loads((folder / "unet" / "config.json").read_text("utf-8"))
-        vae = json.loads((folder / "vae" / "config.json").read_text("utf-8"))
+        latent = json.loads(read_text(folder / "unet" / "config.json"))
+        vae = json.loads(read_text(folder / "vae" / "config.json"))
         factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
         size = int(latent["sample_size"]) * factor
     except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
