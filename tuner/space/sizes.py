@@ -10,6 +10,7 @@ from pathlib import Path
 from tuner.space.parameters import Choices, Fixed, IntRange, Parameter, Value
 from tuner.space.problems import KeyPath, Problem
 from tuner.storage import shipped
+from tuner.storage.files import read_text
 from tuner.text import show
 
 STABLE_DIFFUSION_SIZE = 512
