@@ -25,7 +25,7 @@ from tuner.errors import (
 )
 from tuner.storage.files import FULL
 from tuner.storage.shipped import cache_folder
-from tuner.terminal import say, stopping
+from tuner.terminal import plain_warnings, say, stopping
 from tuner.text import printable
 
 
@@ -33,9 +33,10 @@ from tuner.text import printable
 def user_errors() -> Iterator[None]:
     """Print an error that a user can correct on stderr, and exit with its exit code.
 
-    Raises typer.Exit; other exceptions, which are bugs, pass through.
+    Warnings are printed as one line each. Raises typer.Exit; other exceptions, which are bugs, pass
+    through.
     """
-    with stopping() as signals:
+    with stopping() as signals, plain_warnings():
         try:
             yield
         except KeyboardInterrupt as error:
