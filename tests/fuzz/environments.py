@@ -39,6 +39,8 @@ DEAR = [
     "export faults --trial 0 -o lora.safetensors --force",
     "score data --gender-model clip --prompt 1girl --csv scores.csv --json scores.json",
 ]  # fmt: skip
+Rows = frozenset[tuple[object, ...]]
+
 SECONDS = 150
 """Limit of a command; the machine may be busy."""
 KNOWN = (0, 1, 3, 4, 5, 74)
@@ -101,6 +103,7 @@ def _permissions(template: Path, folder: Path, rng: random.Random, command: str)
     project = _copied(template, folder / "project")
     if os.geteuid() == 0 and not shutil.which("setpriv"):
         return "skipped"
+    kept = _measured(project)
     parts = [project, *(path for path in project.rglob("*") if rng.random() < 0.3 or path.is_dir())]
     story = []
     for path in rng.sample(parts, rng.choice([1, 1, 2, 8])):
@@ -108,10 +111,10 @@ def _permissions(template: Path, folder: Path, rng: random.Random, command: str)
         story.append((path, path.stat().st_mode, mode))
     for path, _, mode in sorted(story, key=lambda row: -len(row[0].parts)):
         path.chmod(mode)
-    word = _checked(template, project, command, f"{command} {_told(story, project)}", allowed=KNOWN)
+    word = _checked(project, command, f"{command} {_told(story, project)}", allowed=KNOWN)
     for path, before, _ in sorted(story, key=lambda row: len(row[0].parts)):
         path.chmod(before)
-    _checked(template, project, command, f"again: {command} {_told(story, project)}")
+    _checked(project, command, f"again: {command} {_told(story, project)}", kept=kept)
     return word
 
 
@@ -123,14 +126,15 @@ def _disk(template: Path, folder: Path, rng: random.Random, command: str) -> str
         return "skipped"
     try:
         project = _copied(template, folder / "project")
+        kept = _measured(project)
         left = rng.choice([0, 4096, 20_000, 100_000, 2**20])
         filler = folder / "filler"
         filler.write_bytes(bytes(max(0, shutil.disk_usage(folder).free - left)))
         what = f"{command} with {left} bytes left"
         output = folder / "output" if rng.random() < 0.3 else None
-        word = _checked(template, project, command, what, allowed=KNOWN, output=output)
+        word = _checked(project, command, what, allowed=KNOWN, output=output)
         filler.unlink()
-        _checked(template, project, command, f"again: {what}")
+        _checked(project, command, f"again: {what}", kept=kept)
     finally:
         subprocess.run(["umount", "-l", str(folder)], check=True)
     return word
@@ -143,20 +147,20 @@ def _environment(template: Path, folder: Path, rng: random.Random, command: str)
     refusing = values.keys() & {"TUNER_HOME", "TUNER_STUDIES"}
     what = f"{command} with {values}"
     allowed = KNOWN if refusing else (0,)
-    return _checked(template, project, command, what, allowed=allowed, **values)
+    return _checked(project, command, what, allowed, kept=_measured(project), **values)
 
 
 def _moved(template: Path, folder: Path, rng: random.Random, command: str) -> str:
     project = _copied(template, folder / "project")
     names = ("faults ", "faults.yaml")
     if rng.random() < 0.5:
-        _checked(template, project, command, f"before a move: {command}")
+        _checked(project, command, f"before a move: {command}")
     if rng.random() < 0.5 or not any(name in command for name in names):
         project = project.rename(folder / rng.choice(NAMES[:6]))
     else:
         (project / "studies").rename(folder / "elsewhere")
         command += " --studies=../elsewhere"
-    return _checked(template, project, command, f"moved: {command} in {project.name!r}")
+    return _checked(project, command, f"moved: {command} in {project.name!r}")
 
 
 def _named(template: Path, folder: Path, rng: random.Random, command: str) -> str:
@@ -175,13 +179,14 @@ def _named(template: Path, folder: Path, rng: random.Random, command: str) -> st
         arguments.append(f"--out={name}{suffix}")
     allowed = KNOWN if name.startswith("caf") else (0,)
     what = f"{arguments} in {project.name!r}"
-    return _checked(template, project, arguments, what, allowed=allowed)
+    return _checked(project, arguments, what, allowed=allowed)
 
 
 def _killed(template: Path, folder: Path, rng: random.Random, command: str) -> str:
     project = _copied(template, folder / "project")
     if command.startswith("run") and rng.random() < 0.6:
         shutil.rmtree(project / "studies")
+    kept = _measured(project)
     number = rng.choice([signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
     moment, whole = rng.randrange(1, 41) / 20, rng.random() < 0.5
     later = rng.random() < 0.5 and command.startswith("run")
@@ -193,7 +198,7 @@ def _killed(template: Path, folder: Path, rng: random.Random, command: str) -> s
     (os.killpg if whole else os.kill)(process.pid, number)
     allowed = {*KNOWN, 0, -number, 128 + number}
     word = _ended(process, what, allowed, seconds=40)
-    _checked(template, project, command, f"again: {what}")
+    _checked(project, command, f"again: {what}", kept=kept | _measured(project))
     return word
 
 
@@ -205,7 +210,11 @@ def _copied(template: Path, project: Path) -> Path:
 def _variables(project: Path, **values: str | None) -> Iterator[None]:
     before = dict(os.environ)
     root = str(Path(__file__).parents[2])
-    own = {"TUNER_HOME": str(project.parent / "home"), "PYTHONPATH": root}
+    own: dict[str, str | None] = {
+        "PYTHONUNBUFFERED": None,
+        "TUNER_HOME": str(project.parent / "home"),
+        "PYTHONPATH": root,
+    }
     if "TUNER_HOME" in before:
         own["TUNER_HOME"] = before["TUNER_HOME"]
     for name, value in {**own, **values}.items():
@@ -232,21 +241,20 @@ def _started(
 
 
 def _checked(
-    template: Path,
     project: Path,
     command: str | list[str],
     what: str,
     allowed: tuple[int, ...] = (0,),
     output: Path | None = None,
+    kept: Rows = frozenset(),
     **values: str | None,
 ) -> str:
-    """Run a command; raise SilentlyWrong at a wrong end or if it lost what was measured."""
+    """Run a command; raise SilentlyWrong at a wrong end, or if rows of `kept` are gone."""
     if what.startswith("again") and command == "init pose":
         (project / "pose.yaml").unlink(missing_ok=True)
-    before = _measured(project)
     arguments = command.split() if isinstance(command, str) else command
     word = _ended(_started(project, arguments, output, **values), what, set(allowed), SECONDS)
-    if allowed == (0,) and not before <= _measured(project):
+    if not kept <= _measured(project):
         raise SilentlyWrong(f"{what}: measured rows are gone")
     return word
 
@@ -269,16 +277,16 @@ def _ended(process: subprocess.Popen[bytes], what: str, allowed: set[int], secon
     return "accepted" if code == 0 else "refused"
 
 
-def _measured(project: Path) -> set[object]:
+def _measured(project: Path) -> Rows:
     """Return the rows of what was measured."""
     database = project / "studies" / "faults" / "results.db"
     if not os.access(database, os.R_OK):
-        return set()
+        return frozenset()
     no_tables = contextlib.suppress(sqlite3.OperationalError)  # killed before they were made
     with contextlib.closing(sqlite3.connect(database)) as connection, no_tables:
         rows = {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in MEASURED}
-        return {(name, *row) for name in MEASURED for row in rows[name]}
-    return set()
+        return frozenset((name, *row) for name in MEASURED for row in rows[name])
+    return frozenset()
 
 
 def _told(story: list[tuple[Path, int, int]], project: Path) -> str:

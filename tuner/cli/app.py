@@ -6,6 +6,7 @@ are imported inside the command that needs them: `tuner --help` and `tuner check
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -17,11 +18,13 @@ import typer
 
 from tuner import __version__
 from tuner.cli.data import data as data_verbs
-from tuner.cli.errors import user_errors
+from tuner.cli.errors import for_user, user_errors
 from tuner.cli.export import commands as export_commands
 from tuner.cli.pictures import pictures
 from tuner.cli.study import commands as study_commands
-from tuner.terminal import accept_all_text
+from tuner.errors import ConfigError
+from tuner.terminal import accept_all_text, say
+from tuner.text import printable
 
 app = typer.Typer(
     name="tuner",
@@ -111,6 +114,31 @@ def expanded(arguments: Iterable[str]) -> list[str]:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line, and write all of its output, where a full disk is one line too."""
     accept_all_text()
-    app(expanded(sys.argv[1:]))
+    try:
+        try:
+            _refuse_deleted_folder()
+            app(expanded(sys.argv[1:]))
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except Exception as error:
+        known = for_user(error)
+        if known is None and not isinstance(error, BrokenPipeError):
+            raise
+        with contextlib.suppress(OSError):
+            if known is not None:
+                say(f"error: {printable(str(known))}")
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):  # Python would try once more to write what is left
+            os.dup2(nowhere, stream)
+        sys.exit(known.exit_code if known is not None else 1)
+
+
+def _refuse_deleted_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError as error:
+        reason = "the current folder no longer exists; change to another folder"
+        raise ConfigError(reason) from error
