@@ -44,8 +44,10 @@ def test_a_case_in_its_own_process(tmp_path: Path, case: object, word: str) -> N
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["spaces", "weights", "pictures"])
-def test_mutated_files_end_in_error_lines(kind: str) -> None:
-    command = [sys.executable, "-m", "tests.fuzz.run", "--kind", kind, "--count", "40"]
+@pytest.mark.parametrize(
+    ("kind", "count"), [("spaces", 40), ("weights", 40), ("pictures", 40), ("environments", 12)]
+)
+def test_bad_files_and_environments_end_in_error_lines(kind: str, count: int) -> None:
+    command = [sys.executable, "-m", "tests.fuzz.run", "--kind", kind, "--count", str(count)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
