@@ -156,7 +156,8 @@ def own_warnings(handle: Callable[[str], None]) -> Iterator[None]:
 def stopping() -> Iterator[list[int]]:
     """Turn the first Ctrl-C into KeyboardInterrupt and the first SIGTERM into Terminated.
 
-    The caller can then clean up; a second signal ends the process at once. Signals that are ignored
+    The caller can then clean up; a second signal, or one while a module is being imported, ends the
+    process at once. Signals that are ignored
     stay ignored. Yields a list to which the number of the signal is added when it arrives. Inside
     another `stopping`, whose list it yields, and outside the main thread it changes nothing.
     """
@@ -168,6 +169,8 @@ def stopping() -> Iterator[list[int]]:
     arrived: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
+        if _importing(frame):  # an exception there would abort libraries in C++
+            os._exit(128 + number)
         arrived.append(number)
         for each in handled:
             signal.signal(each, signal.SIG_DFL)
@@ -182,3 +185,12 @@ def stopping() -> Iterator[list[int]]:
         _arrived.clear()
         for number in handled:
             signal.signal(number, before[number])
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Return True if a module is being imported below `frame`."""
+    while frame is not None:
+        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False

@@ -63,7 +63,7 @@ def for_user(error: Exception) -> TunerError | None:
             return MissingModelError(str(error))
         case DivergedError():
             return TunerError(f"no finite numbers: {error}; change the base or the parameters")
-        case OutOfMemoryError() | MemoryError():
+        case OutOfMemoryError() | MemoryError() | ImportError() if _of_memory(error):
             reason = str(error) or "out of memory"
             return TunerError(f"{reason}; free some memory and run the same command again")
         case UnicodeEncodeError():
@@ -77,6 +77,12 @@ def for_user(error: Exception) -> TunerError | None:
         case OSError() if error.errno != errno.EPIPE:  # the reader of our output has gone
             return file_error(error)
     return None
+
+
+def _of_memory(error: Exception) -> bool:
+    """Return False for an import that failed for another reason than too little memory."""
+    reasons = ("failed to map segment", "annot allocate memory")  # of the system's loader
+    return not isinstance(error, ImportError) or any(reason in str(error) for reason in reasons)
 
 
 def _database_cause(error: BaseException | None) -> sqlite3.Error | None:

@@ -88,6 +88,7 @@ def begin(
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
+    sys.unraisablehook = _end_if_left
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     _keep_to(share)
@@ -98,8 +99,11 @@ def begin(
             contextlib.suppress(EOFError),
         ):
             serve(connection, config, folder, data)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        code = 0
     except SystemExit as end:
-        os._exit(int(end.code or 0))  # everything is closed; skips the libraries' exit messages
+        code = int(end.code or 0)
+    os._exit(code)  # everything is closed; skips the libraries' exit messages
 
 
 def serve(
@@ -238,7 +242,16 @@ def device_of(share: Share, visible: str) -> str:
 
 def _leave(number: int, frame: FrameType | None) -> None:
     signal.signal(number, signal.SIG_IGN)  # no second one while the judges are being closed
+    if isinstance(sys.exc_info()[1], SystemExit):
+        return  # it is ending after an error: another exception would be printed
     raise SystemExit(128 + number)
+
+
+def _end_if_left(ignored: sys.UnraisableHookArgs) -> None:
+    """End the process if a library dropped the exception of SIGTERM, which would be lost."""
+    if issubclass(ignored.exc_type, SystemExit):
+        os._exit(128 + signal.SIGTERM)
+    sys.__unraisablehook__(ignored)
 
 
 def _end_with_parent() -> None:

@@ -12,14 +12,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from warnings import warn_explicit
 
 import pytest
 import typer
 from PIL import Image
 from typer.testing import CliRunner
 
-import tuner
 from tuner.cli.app import app
 from tuner.cli.errors import file_error, user_errors
 from tuner.data import read_folder
@@ -281,38 +279,3 @@ def test_a_signal_during_the_imports_leaves_no_traceback(number: int, code: int)
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
-
-
-def test_a_current_folder_that_was_deleted_is_one_line(tmp_path: Path) -> None:
-    script = f"import os; os.rmdir({str(tmp_path)!r}); from tuner.cli import main; main()"
-    command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    line = "error: the current folder no longer exists; change to another folder\n"
-    assert (done.returncode, done.stdout, done.stderr) == (3, "", line)
-
-
-def test_warnings_are_one_line_each_in_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    with user_errors():
-        warn_explicit(
-            "no sample", UserWarning, os.path.join(os.path.dirname(tuner.__file__), "x"), 1
-        )
-        warn_explicit("for programmers", DeprecationWarning, __file__, 1)
-    assert capsys.readouterr().err == "warning: no sample\n"
-
-
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", ["--help", "--version", "models"])
-def test_output_that_cannot_be_written_is_one_line(arguments: str, unbuffered: str) -> None:
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", arguments]
-    with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            command,
-            stdout=full,
-            stderr=subprocess.PIPE,
-            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
-            check=False,
-        )
-    assert done.returncode == 74
-    assert done.stderr.startswith(b"error: no space left on the disk")
-    assert done.stderr.count(b"\n") == 1
