@@ -73,7 +73,7 @@ def trained(folder: Path, broken: Path) -> None:
 
 def audited(folder: Path, broken: Path) -> None:
     with contextlib.redirect_stdout(io.StringIO()):
-        audit(read_folder(folder), Wanted((), ((64, 64),)), ())
+        audit(read_folder(folder), Wanted((), ((64, 64),)), (), {})
 
 
 def scored(folder: Path, broken: Path) -> None:
