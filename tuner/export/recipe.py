@@ -18,6 +18,7 @@ from tuner.export.lora import last_rung
 from tuner.export.recipe_data import write_pictures
 from tuner.export.recipe_run import TrainedRun, common_notes
 from tuner.models import read_file
+from tuner.models.metadata import chunks_in
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.base_name import parse_base
@@ -167,6 +168,8 @@ def _trained_run(
         pictures=own,
         prior=others,
         bucket_step=16 if config.base == MANNEQUIN else 64,
+        zero_snr=header.get("ss_zero_terminal_snr") == "True",
+        chunks=chunks_in(header),
     )
     return run, tuple(lines)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun
+from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, cut_captions
 
 _LAYERS = {
     "attention": {"only_if_contains": ["attn"]},
@@ -50,6 +50,8 @@ def notes(run: TrainedRun) -> list[str]:
     kept = "keep_first" if train.alias is None else "keep_first and alias"
     cases = (
         *_optimizer_cases(run),
+        cut_captions(run),
+        (run.zero_snr, "base: zero terminal SNR cannot be set there; its noise levels are others"),
         (
             train.use_dora and train.target_modules == _CONVOLUTIONS,
             "target_modules: a DoRA has no convolutions there; they are not trained",

@@ -19,6 +19,7 @@ from tuner.export.recipe_run import (
     TrainedRun,
     used,
 )
+from tuner.models.clip_tokenizer import CHUNK
 
 _OPTIMIZERS = {"adamw": "AdamW", "adamw8bit": "AdamW8bit", "prodigy": "Prodigy", "lion": "Lion"}
 _PRESETS = {
@@ -48,6 +49,8 @@ def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
     }
     keys |= {"v2": True} if run.second else {}
     keys |= {"v_parameterization": True} if run.velocity else {}
+    keys |= {"zero_terminal_snr": True} if run.zero_snr else {}
+    keys |= {"max_token_length": run.chunks * CHUNK} if run.chunks > 1 else {}
     keys |= _network(run)
     keys |= {
         "learning_rate": train.learning_rate,

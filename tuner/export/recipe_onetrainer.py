@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, used
+from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, cut_captions, used
 
 _VERSION, _CONCEPT_VERSION = 11, 2
 """Versions of the formats: a file without them is read as one of the first version."""
@@ -63,6 +63,7 @@ def settings(run: TrainedRun, concept_file: Path, output: Path) -> dict[str, obj
         "loss_weight_strength": train.min_snr_gamma or 5.0,
         "offset_noise_weight": train.noise_offset,
         "force_v_prediction": run.velocity and not run.second,
+        "rescale_noise_scheduler_to_zero_terminal_snr": run.zero_snr,
         "dropout_probability": train.lora_dropout,
         "peft_type": "LORA",
         "lora_rank": train.rank,
@@ -127,6 +128,7 @@ def notes(run: TrainedRun) -> list[str]:
             f"empty_prompt: text_encoder.dropout_probability {train.empty_prompt:g} replaces the "
             "text encoder's output by zeros; the trial encodes the empty prompt",
         ),
+        cut_captions(run),
         (
             train.text_encoder_ratio > 0 and train.target_modules == "attention",
             "target_modules: all layers of the text encoder are trained there, not its attention "

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tuner.models.clip_tokenizer import CHUNK
 from tuner.space import TrainConfig
 
 WEIGHT_DECAY = 0.01
@@ -30,7 +31,8 @@ class TrainedRun:
     """The run of a trial, in the units of `tuner`: steps are optimizer steps.
 
     `base` is a path or hub id; it is of Stable Diffusion 2 if `second`, and predicts the velocity
-    if `velocity`. The run is trained for `steps`; the file that was scored is that of step
+    if `velocity`, with zero terminal SNR if `zero_snr`. The longest caption has `chunks` of 75
+    tokens. The run is trained for `steps`; the file that was scored is that of step
     `kept_step`. `pictures` are the training pictures and `prior` those of regularisation, empty
     without prior preservation. Sides of buckets are multiples of `bucket_step` pixels.
     """
@@ -44,6 +46,8 @@ class TrainedRun:
     pictures: tuple[PictureFolder, ...]
     prior: tuple[PictureFolder, ...] = ()
     bucket_step: int = 64
+    zero_snr: bool = False
+    chunks: int = 1
 
     @property
     def text_encoder_rate(self) -> float:
@@ -84,6 +88,12 @@ def used(folders: Sequence[PictureFolder]) -> int:
     return sum(folder.count * folder.repeats for folder in folders)
 
 
+def cut_captions(run: TrainedRun) -> tuple[bool, str]:
+    """Return the note for a trainer that reads one chunk of a caption, and whether it applies."""
+    text = "captions: only their first 75 tokens are read there; the trial reads up to"
+    return run.chunks > 1, f"{text} {run.chunks * CHUNK}"
+
+
 def common_notes(run: TrainedRun) -> list[str]:
     """Return a line for each setting that no trainer has, beginning with its key."""
     train, notes = run.train, []
@@ -97,11 +107,6 @@ def common_notes(run: TrainedRun) -> list[str]:
         notes.append(
             f"steps: the trial's rate falls along a cosine over {run.steps} steps; the file that "
             f"was scored is that of step {run.kept_step}"
-        )
-    if run.velocity:
-        notes.append(
-            "base: it predicts the velocity; if its noise schedule has zero terminal SNR, switch "
-            "that on in the trainer too"
         )
     if train.optimizer == "prodigy" and train.text_encoder_ratio > 0:
         notes.append(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 
 from tuner import __version__
 from tuner.models.base import BaseModel
+from tuner.models.clip_tokenizer import CHUNK
 from tuner.space import TrainConfig
 
 _OPTIMIZERS = {
@@ -68,21 +69,41 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
 DORA_FOR = "tuner.dora_for"
 """Key of a DoRA file whose scales are made for another program and one base."""
 
-RUN_KEYS = ("ss_num_train_images", "ss_num_reg_images", "ss_epoch", "ss_mixed_precision")
+RUN_KEYS = (
+    "ss_num_train_images",
+    "ss_num_reg_images",
+    "ss_epoch",
+    "ss_mixed_precision",
+    "ss_max_token_length",
+)
 """Keys that only the training run knows; an export copies them from the trained file."""
 
 
 def run_metadata(
-    config: TrainConfig, step: int, pictures: int, prior_pictures: int, precision: str
+    config: TrainConfig,
+    step: int,
+    pictures: int,
+    prior_pictures: int,
+    precision: str,
+    chunks: int = 1,
 ) -> dict[str, str]:
     """Return the metadata of RUN_KEYS after `step` optimizer steps.
 
     `pictures` counts a picture as often as it is repeated, as kohya's trainer counts;
-    `prior_pictures` are the regularisation pictures. `precision` is no, fp16 or bf16.
+    `prior_pictures` are the regularisation pictures. `precision` is no, fp16 or bf16. `chunks` of
+    75 tokens hold the longest caption; kohya's trainer writes None for one of them.
     """
     trained_on = step * config.batch_size * config.gradient_accumulation
-    values = (pictures, prior_pictures, math.ceil(trained_on / max(pictures, 1)), precision)
+    epochs = math.ceil(trained_on / max(pictures, 1))
+    longest = chunks * CHUNK if chunks > 1 else None
+    values = (pictures, prior_pictures, epochs, precision, longest)
     return {key: str(value) for key, value in zip(RUN_KEYS, values, strict=True)}
+
+
+def chunks_in(metadata: Mapping[str, str]) -> int:
+    """Return the number of chunks of 75 tokens that a file was trained with; 1 without the key."""
+    text = metadata.get("ss_max_token_length", "")
+    return int(text) // CHUNK if text in ("150", "225") else 1
 
 
 def network_arguments(

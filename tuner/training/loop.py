@@ -195,7 +195,9 @@ class _Trainer:
         own, *prior = (batches.pictures for batches, _ in run.batches)
         precision = self.accelerator.mixed_precision
         metadata = training_metadata(self.base, run.config, step)
-        metadata |= run_metadata(run.config, step, own, sum(prior), precision)
+        longest = max(batches.longest for batches, _ in run.batches)
+        chunks = longest // int(self.base.pipeline.tokenizer.model_max_length)
+        metadata |= run_metadata(run.config, step, own, sum(prior), precision, chunks)
         run.trained.save(path, metadata)
         if run.config.method != "lora" and self.last_file is not None:
             self.last_file.unlink(missing_ok=True)  # 2 GB each, for Stable Diffusion

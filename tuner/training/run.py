@@ -74,6 +74,11 @@ class Batches:
         return len(self._stages[0].texts.epoch)
 
     @property
+    def longest(self) -> int:
+        """The number of tokens of a caption, with the marks and padding of its chunks."""
+        return max(stage.texts.tokens.shape[1] for stage in self._stages)
+
+    @property
     def needs_encoder(self) -> bool:
         """True if a step may need a text encoder, because the hidden states are not all kept."""
         return any(stage.texts.hidden is None for stage in self._stages)

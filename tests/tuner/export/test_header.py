@@ -16,7 +16,7 @@ from tuner.export.header import base_hashes, put_hash, room_for_hash
 from tuner.export.lora import write_lora
 from tuner.models import BaseModel
 from tuner.models.lora_file import LoraFile, LoraModule
-from tuner.models.metadata import network_arguments, run_metadata, training_metadata
+from tuner.models.metadata import chunks_in, network_arguments, run_metadata, training_metadata
 from tuner.space import TrainConfig
 
 KOHYA = {
@@ -114,7 +114,15 @@ def test_a_run_counts_pictures_and_epochs() -> None:
         "ss_num_reg_images": "3",
         "ss_epoch": "4",
         "ss_mixed_precision": "bf16",
+        "ss_max_token_length": "None",
     }
+
+
+@pytest.mark.parametrize(("chunks", "text"), [(1, "None"), (2, "150"), (3, "225")])
+def test_the_length_of_captions_is_kohyas(chunks: int, text: str) -> None:
+    metadata = run_metadata(TrainConfig(), 1, 1, 0, "no", chunks)
+    assert metadata["ss_max_token_length"] == text
+    assert chunks_in(metadata) == chunks
 
 
 def test_the_arguments_of_the_network_are_kohyas_or_those_of_lycoris() -> None:

@@ -181,17 +181,24 @@ def test_data_that_were_changed_after_the_study_are_reported(tmp_path: Path) -> 
         assert any("were changed" in line for line in report.lines) is is_reported
 
 
-def test_a_base_that_predicts_the_velocity(tmp_path: Path) -> None:
-    header = {"ss_v2": "True", "modelspec.prediction_type": "v"}
+def test_a_base_that_predicts_the_velocity_and_long_captions(tmp_path: Path) -> None:
+    header = {
+        "ss_v2": "True",
+        "modelspec.prediction_type": "v",
+        "ss_zero_terminal_snr": "True",
+        "ss_max_token_length": "225",
+    }
     folder = study(tmp_path, header)
     for trainer in SUFFIXES:
         write_recipe(folder, CHOICE, trainer, out_of(tmp_path / trainer, trainer))
     keys = tomllib.loads(out_of(tmp_path / "kohya", "kohya").read_text("utf-8"))
-    assert keys["v2"] is keys["v_parameterization"] is True
+    assert keys["v2"] is keys["v_parameterization"] is keys["zero_terminal_snr"] is True
+    assert keys["max_token_length"] == 225
     job = yaml.safe_load(out_of(tmp_path / "ai-toolkit", "ai-toolkit").read_text("utf-8"))
     assert job["config"]["process"][0]["model"]["is_v_pred"] is True
     training = json.loads(out_of(tmp_path / "onetrainer", "onetrainer").read_text("utf-8"))
     assert training["model_type"] == "STABLE_DIFFUSION_21"
+    assert training["rescale_noise_scheduler_to_zero_terminal_snr"] is True
 
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ trainer_keys.yaml has the keys that each trainer's own parser knows.
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,18 @@ def test_strength_rates_and_dropout_of_a_run_with_everything() -> None:
     assert training["text_encoder_layer_skip"] == 1, "layers that are left out, not a layer"
     assert (training["loss_weight_fn"], training["loss_weight_strength"]) == ("MIN_SNR_GAMMA", 5.0)
     assert training["concepts"][0]["text"]["tag_dropout_mode"] == "RANDOM", "FULL drops all at once"
+
+
+def test_captions_that_only_kohyas_trainer_reads_whole() -> None:
+    short = run_of()
+    assert "max_token_length" not in kohya(short)[0]
+    run = replace(short, chunks=2, zero_snr=True)
+    keys = kohya(run)[0]
+    assert (keys["max_token_length"], keys["zero_terminal_snr"]) == (150, True)
+    assert keys.keys() <= known("kohya")
+    for module in (recipe_ai_toolkit, recipe_onetrainer):
+        assert any("reads up to 150" in line for line in module.notes(run))
+        assert not any("75 tokens" in line for line in module.notes(short))
 
 
 def test_steps_are_optimizer_steps_in_each_trainers_unit() -> None:
