@@ -76,6 +76,8 @@ def read_checkpoint(path: Path) -> SingleFile:
     """
     try:
         header = read_header(path)
+    except PermissionError:
+        raise  # fetching the file again would not help
     except (SafetensorError, OSError, ValueError) as error:
         raise MissingModelError(
             f"base {path} could not be opened as a single file: {error}; fetch it again"

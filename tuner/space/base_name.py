@@ -54,6 +54,7 @@ def parse_base(text: str, folder: Path = Path()) -> ParsedBase:
                 f"base {text}: found a {path.suffix or 'plain'} file, allowed: {_SINGLE_FILE}"
             )
         return ParsedBase("file", path)
+    _require_absent(text, path)
     match = _HUB_ID.fullmatch(text)
     if match and not match[1].endswith(_SINGLE_FILE):
         if not _is_accepted(match[1]):
@@ -76,6 +77,13 @@ def is_hub_word(text: str, folder: Path = Path()) -> bool:
         and not match[1].lower().endswith((_SINGLE_FILE, *_PICKLES))
         and not os.path.lexists(base_path(text, folder))
     )
+
+
+def _require_absent(text: str, path: Path) -> None:
+    """Raise ConfigError for a path that exists and is neither a file nor a folder."""
+    if os.path.lexists(path):
+        what = "a link to a missing place" if path.is_symlink() else "neither a file nor a folder"
+        raise ConfigError(f"base {text}: found {what}, allowed: a {_SINGLE_FILE} file or a folder")
 
 
 def _is_accepted(hub_id: str) -> bool:

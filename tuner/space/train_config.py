@@ -166,5 +166,7 @@ def read_yaml(path: Path) -> TrainConfig:
     """
     try:
         return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except PermissionError:
+        raise
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} does not hold a trial's parameters: {error}") from error

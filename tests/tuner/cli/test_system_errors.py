@@ -37,8 +37,15 @@ LATIN = os.fsdecode(b"caf\xe9")
 SPACE = "study: pose\nbase: mannequin\ndata: {data}\nbudget: {{trials: 1, rungs: [2]}}\n"
 CLOSED = """
 import os
+from pathlib import Path
 from tuner.cli.errors import file_error
-tries = (lambda: os.listdir("closed"), lambda: open("closed/a.png"), lambda: open("ro/a", "x"))
+from tuner.models.stored.layout import read_index
+tries = (
+    lambda: os.listdir("closed"),
+    lambda: open("closed/a.png"),
+    lambda: open("ro/a", "x"),
+    lambda: read_index("b", Path()),
+)
 for open_it in tries:
     try:
         open_it()
@@ -87,6 +94,7 @@ def test_closed_folders_are_told_from_those_that_may_not_be_written(tmp_path: Pa
     picture(tmp_path / "closed", "a")
     (tmp_path / "ro").mkdir(0o555)
     (tmp_path / "closed").chmod(0)
+    (tmp_path / "model_index.json").touch(0)
     command = [sys.executable, "-c", CLOSED]
     if os.geteuid() == 0:
         command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner", *command]
@@ -96,6 +104,7 @@ def test_closed_folders_are_told_from_those_that_may_not_be_written(tmp_path: Pa
     assert lines[0].startswith("3 closed cannot be read (Permission denied); change its permission")
     assert lines[1].startswith("3 closed/a.png cannot be read, ")
     assert lines[2].startswith("74 ro/a cannot be written (Permission denied); change its permiss")
+    assert lines[3].startswith("3 model_index.json cannot be read (Permission denied); change its")
 
 
 def test_a_failed_write_names_the_file_and_not_a_temporary_one(tmp_path: Path) -> None:

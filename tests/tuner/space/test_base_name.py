@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -97,6 +98,15 @@ def test_a_home_sign_that_names_no_user_is_part_of_the_path(
     Path("x.yaml").write_text(f"extends: {text}\n")
     with pytest.raises(ConfigError, match="no such file"):
         load_study("x.yaml")
+
+
+def test_a_pipe_and_a_broken_link_are_told_from_a_base_that_is_missing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "base").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="found neither a file nor a folder, allowed"):
+        parse_base("pipe.safetensors", tmp_path)
+    with pytest.raises(ConfigError, match="found a link to a missing place"):
+        parse_base("base", tmp_path)
 
 
 def test_the_home_folder_is_expanded_everywhere(

@@ -53,6 +53,8 @@ def read_index(base: str, folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{why}: there is no such file{hint}")
     try:
         index = json.loads(path.read_text("utf-8-sig"))
+    except PermissionError:
+        raise  # fetching the file again would not help
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"{why}: the file is broken ({short(error)}); fetch it again") from None
     if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
@@ -109,6 +111,8 @@ def _read_object(base: str, path: Path) -> dict[str, Any]:
     name = f"{path.parent.name}/{path.name}"
     try:
         values = json.loads(path.read_text("utf-8-sig"))
+    except PermissionError:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         raise broken(base, name, short(error)) from None
     if not isinstance(values, dict):

@@ -66,9 +66,9 @@ def read_header(path: Path) -> Header:
 
     Raises SafetensorError or OSError for a file that is broken or not complete.
     """
-    with safe_open(path, "np"):  # checks that the header fits the file
-        pass
     with path.open("rb") as file:
+        with safe_open(path, "np"):  # checks that the header fits the file
+            pass
         length = int.from_bytes(file.read(8), "little")
         header: dict[str, Any] = json.loads(file.read(length))
     metadata = header.pop("__metadata__", None) or {}
@@ -89,6 +89,8 @@ def read_headers(base: str, paths: Iterable[Path]) -> Header:
     for path in paths:
         try:
             tensors |= read_header(path).tensors
+        except PermissionError:
+            raise  # fetching the file again would not help
         except (SafetensorError, OSError, ValueError) as error:
             raise MissingModelError(
                 f"base {base} {UNREADABLE}: {path.parent.name}/{path.name} is "
