@@ -24,7 +24,12 @@ from tuner.models.stored.layout import (
     read_index,
     require_shapes,
 )
-from tuner.models.stored.prediction import Prediction, chosen_prediction, file_prediction
+from tuner.models.stored.prediction import (
+    Prediction,
+    chosen_prediction,
+    file_prediction,
+    require_noise_levels,
+)
 from tuner.models.stored.weight_files import Header, read_header, require_numbers
 
 STABLE_DIFFUSION_15 = Path(__file__).with_name("stable_diffusion_15")
@@ -109,6 +114,7 @@ def check_checkpoint(base: str, file: SingleFile) -> None:
         return
     if file.config != STABLE_DIFFUSION_15:
         read_index(base, file.config)
+        require_noise_levels(base, read_config(base, file.config, "scheduler"))
         if not (file.config / "tokenizer").is_dir():
             raise MissingModelError(f"base {base}: its configuration {file.config} lacks tokenizer")
     there = {_full_name(name): shape for name, shape in file.header.shapes.items()}

@@ -14,6 +14,7 @@ from typing import Any
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models.stored import architecture
 from tuner.models.stored.architecture import Shape, Shapes
+from tuner.models.stored.prediction import require_noise_levels
 from tuner.models.stored.variants import NETWORKS, choose_weights, opened
 from tuner.models.stored.weight_files import broken, lacks, read_headers, require_numbers, short
 from tuner.space import StudyConfig
@@ -92,6 +93,7 @@ def check_folder(base: str, folder: Path) -> Folder:
         require_shapes(base, part, header.shapes, expected(base, part, config))
         require_numbers(base, part, header)
     scheduler = read_config(base, folder, "scheduler")
+    require_noise_levels(base, scheduler)
     return Folder(variant, int(configs["text_encoder"]["num_hidden_layers"]), scheduler)
 
 
@@ -180,7 +182,13 @@ def inpaints(channels: object) -> str:
 def _require_kind(base: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
     unet, text = configs["unet"], configs["text_encoder"]
     channels = unet.get("in_channels", LATENT_CHANNELS)
-    if channels != configs["vae"].get("latent_channels", LATENT_CHANNELS):
+    latents = configs["vae"].get("latent_channels", LATENT_CHANNELS)
+    if latents != LATENT_CHANNELS:
+        raise ConfigError(
+            f"base {base}: its VAE has latents of {latents} channels, allowed: {LATENT_CHANNELS}, "
+            "as in Stable Diffusion 1.x and 2.x; the two are of different models"
+        )
+    if channels != latents:
         raise ConfigError(f"base {base} {inpaints(channels)}")
     for part, config in configs.items():
         if config.get("quantization_config"):

@@ -23,6 +23,9 @@ _SECOND_NORM = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.no
 _SECOND_DEVIATION = 0.09
 """Above it a Stable Diffusion 2.x predicts velocity; the rule of ComfyUI (supported_models.py)."""
 
+_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2")
+"""The schedules of betas that every sampler of the suite knows."""
+
 _MOST_YAML = 1_000_000
 _WAY_OUT = "set base_prediction: epsilon, v or v_ztsnr in the search space"
 
@@ -82,6 +85,33 @@ def scheduler_prediction(base: str, config: Mapping[str, Any]) -> Prediction:
         source = "the default, as its scheduler_config.json names none"
     velocity = _is_velocity(base, kind, "scheduler_config.json")
     return Prediction(velocity, source, velocity and bool(config.get("rescale_betas_zero_snr")))
+
+
+def require_noise_levels(base: str, config: Mapping[str, Any]) -> None:
+    """Raise ConfigError if a scheduler's configuration has noise levels that no sampler can use.
+
+    Training draws timesteps up to `num_train_timesteps`, which the noise levels have to reach.
+    """
+    kind = str(config.get("_class_name"))
+    steps, betas = config.get("num_train_timesteps", 1000), config.get("trained_betas")
+    ends = [config.get("beta_start", 0.0001), config.get("beta_end", 0.02)]
+    schedule = config.get("beta_schedule", "linear")
+    numbers = betas if isinstance(betas, list) else ends
+    if "FlowMatch" in kind:
+        reason = f"the {kind}, for models that predict a flow, allowed: noise and velocity"
+    elif not isinstance(steps, int) or steps < 1:
+        reason = f"num_train_timesteps {steps!r}, allowed: a whole number from 1"
+    elif not all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
+        reason = "noise levels (betas) that are not numbers between 0 and 1"
+    elif isinstance(betas, list) and len(betas) != steps:
+        reason = f"{len(betas)} trained_betas for {steps} timesteps"
+    elif betas is None and schedule not in _SCHEDULES:
+        reason = f"beta_schedule {schedule!r}, allowed: {', '.join(_SCHEDULES)}"
+    else:
+        return
+    raise ConfigError(
+        f"base {base}: its scheduler_config.json has {reason}; fetch it again, or give another base"
+    )
 
 
 def file_prediction(

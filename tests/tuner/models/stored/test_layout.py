@@ -21,6 +21,7 @@ from tuner.storage import shipped
 
 STEM = "diffusion_pytorch_model"
 UNET = f"unet/{STEM}.safetensors"
+SCHEDULER = "scheduler/scheduler_config.json"
 Change = Callable[[Path], object]
 
 
@@ -132,6 +133,20 @@ MISTAKES: dict[str, tuple[Change, str, type[TunerError]]] = {
     "pickles": (renamed(".safetensors", ".bin"), "pickled weights only", ConfigError),
     "shards": (of_shards, "-00001-of-00002.safetensors, which", MissingModelError),
     "nine channels": (NINE, "9 channels, as models for inpainting do", ConfigError),
+    "another vae": (
+        values("vae/config.json", latent_channels=16),
+        "its VAE has latents of 16 channels",
+        ConfigError,
+    ),
+    "flow": (
+        values(SCHEDULER, _class_name="FlowMatchEulerDiscreteScheduler"),
+        "for models that predict a flow",
+        ConfigError,
+    ),
+    "short betas": (values(SCHEDULER, trained_betas=[0.1]), "1 trained_betas for", ConfigError),
+    "word for a beta": (values(SCHEDULER, beta_end="high"), "not numbers", ConfigError),
+    "schedule": (values(SCHEDULER, beta_schedule="sigmoid"), "'sigmoid', allowed", ConfigError),
+    "no timesteps": (values(SCHEDULER, num_train_timesteps=0), "timesteps 0, allowed", ConfigError),
     "another width": (
         values("unet/config.json", cross_attention_dim=24),
         "its UNet takes 24",
