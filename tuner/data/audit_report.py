@@ -61,9 +61,10 @@ def warnings(audit: Audit) -> list[str]:
     if audit.explicit:
         messages.append(f"{len(audit.explicit)} pictures show explicit parts: so will the LoRA")
     if data.set_aside:
-        named = "; ".join(f"{path.name}: {reason}" for path, reason in data.set_aside[:3])
+        named = "; ".join(f"{_name(audit, path)}: {why}" for path, why in data.set_aside[:3])
         more = "; ..." if len(data.set_aside) > 3 else ""
-        messages.append(f"{len(data.set_aside)} files are set aside ({named}{more})")
+        count = len(data.set_aside)
+        messages.append(f"set aside: {count} pictures ({named}{more})")
     if len(data.images) < HELD_OUT_FROM:
         messages.append(f"fewer than {HELD_OUT_FROM} pictures: none is held out for the judges")
     return messages

@@ -153,7 +153,7 @@ def test_the_command_prints_warns_and_writes(folder: Path, tmp_path: Path) -> No
     assert done.exit_code == 0, done.stderr
     assert "14 pictures to train on, 0 held out, 2 set aside" in done.stdout
     assert "near copies: 1 (copy.jpg)" in done.stdout
-    assert "warning: 2 files are set aside" in done.stdout
+    assert "warning: set aside: 2 pictures (" in done.stdout
     written = json.loads(table.read_text())
     assert written["near_copies"] == [{"file": "copy.jpg", "of": "11.png"}]
     assert written["refused"] == 1
