@@ -238,6 +238,8 @@ def alike(raw: object, plain: object, name: str) -> bool:
     """Return True if a value of a file and of the study mean the same."""
     if ".when." in name or name == ".training_seeds":
         return True  # one value may stand for a list there
+    if name.endswith(".when") and raw == {}:
+        return plain is None  # no condition
     if isinstance(raw, dict) and isinstance(plain, str):
         return True  # a caption policy, which is text in a study
     return isinstance(raw, bool) == isinstance(plain, bool) and raw == plain
