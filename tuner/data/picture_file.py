@@ -42,6 +42,9 @@ _BLOCKS = 12
 """Blocks of a pixelated picture along its longer side: a figure can be guessed, no part of it
 recognised."""
 
+_STRIP = 2**20
+"""Pixels that are converted at once: a conversion of a whole large picture takes 200 MB."""
+
 _ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -140,22 +143,22 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
     # A JPEG is decoded at an eighth of its size: just as strict and much faster.
     image.draft("RGB", (max(1, width // 8), max(1, height // 8)))
     image.load()
-    if image.has_transparency_data and not _alpha(image).getbbox():
+    if image.has_transparency_data and not any(
+        strip.convert("RGBA").getbbox() for _, strip in _strips(image)
+    ):
         raise UnusableError("wholly transparent: nothing of it can be seen")
     return (height, width) if sideways else (width, height)
 
 
 def has_one_colour(image: Image.Image) -> bool:
     """Return True if every pixel of a decoded picture has the same colour, on white ground."""
-    shown = image.convert("RGBA") if image.has_transparency_data else image
-    extremes: Any = shown.getextrema()
-    ranges = [extremes] if len(shown.getbands()) == 1 else list(extremes)
-    white = shown is not image and set(ranges[:3]) == {(255, 255)}
-    return white or all(low == high for low, high in ranges)
-
-
-def _alpha(image: Image.Image) -> Image.Image:
-    return (image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A")
+    colours = set()
+    for _, strip in _strips(image):
+        extremes: Any = _to_rgb(strip).getextrema()
+        colours.update(zip(*extremes, strict=True))  # the darkest and the lightest of the strip
+        if len(colours) > 1:
+            return False
+    return True
 
 
 def too_thin(width: int, height: int) -> bool:
@@ -194,10 +197,26 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     return _TURNS.get(orientation) if isinstance(orientation, int) else None
 
 
+def _strips(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield each horizontal strip of at most _STRIP pixels, or one row, with its top."""
+    rows = max(1, _STRIP // image.width)
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):  # 16 bits a channel: convert() would clip, not scale
-        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if not image.has_transparency_data:
+    if not (image.mode.startswith("I") or image.has_transparency_data):
         return image.convert("RGB")
-    ground = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+    whole = Image.new("RGB", image.size)
+    for top, strip in _strips(image):
+        whole.paste(_strip_to_rgb(strip), (0, top))
+    return whole
+
+
+def _strip_to_rgb(strip: Image.Image) -> Image.Image:
+    if strip.mode.startswith("I"):  # 16 bits a channel: convert() would clip, not scale
+        strip = strip.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if not strip.has_transparency_data:
+        return strip.convert("RGB")
+    ground = Image.new("RGBA", strip.size, "white")
+    return Image.alpha_composite(ground, strip.convert("RGBA")).convert("RGB")

@@ -9,8 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tuner.data import read_folder
-from tuner.data.picture_file import OTHER_SUFFIXES, UnusableError, opened, read_pixels
+from tuner.data import picture_file, read_folder
+from tuner.data.picture_file import (
+    OTHER_SUFFIXES,
+    UnusableError,
+    decoded_size,
+    has_one_colour,
+    opened,
+    read_pixels,
+)
 from tuner.errors import ConfigError
 
 
@@ -49,6 +56,62 @@ def test_a_picture_half_transparent_is_mixed_with_white(tmp_path: Path) -> None:
     path = tmp_path / "glass.webp"
     Image.new("RGBA", (8, 8), (200, 0, 0, 128)).save(path, lossless=True)
     assert np.abs(np.asarray(read_pixels(path))[0, 0].astype(int) - (227, 127, 127)).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["RGBA", "LA", "P", "I;16"])
+def test_a_picture_read_in_strips_is_the_same(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    glass = Image.fromarray(np.dstack([_ramp(), _ramp()[..., 0]]), "RGBA")
+    if kind == "I;16":
+        Image.fromarray(_ramp()[..., 0].astype(np.uint16) * 257).save(path)
+    elif kind == "P":
+        glass.convert("RGB").quantize(16).save(path, transparency=bytes(range(0, 160, 10)))
+    else:
+        glass.convert(kind).save(path)
+    whole = np.asarray(read_pixels(path))
+    monkeypatch.setattr(picture_file, "_STRIP", 3 * 64)  # 16 rows are no multiple of three
+    np.testing.assert_array_equal(np.asarray(read_pixels(path)), whole)
+
+
+@pytest.mark.parametrize(
+    ("colour", "last", "one"),
+    [
+        ((9, 9, 9, 255), (9, 9, 9, 255), True),
+        ((9, 9, 9, 255), (9, 9, 8, 255), False),
+        ((255, 255, 255, 255), (9, 9, 9, 0), True),
+        ((9, 9, 9, 255), (9, 9, 9, 99), False),
+    ],
+)
+def test_one_colour_is_what_is_seen_on_white(
+    colour: tuple[int, ...],
+    last: tuple[int, ...],
+    one: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = Image.new("RGBA", (8, 8), colour)
+    picture.putpixel((7, 7), last)
+    picture.save(tmp_path / "a.png")
+    monkeypatch.setattr(picture_file, "_STRIP", 8)
+    with opened(tmp_path / "a.png") as image:
+        decoded_size(image)
+        assert has_one_colour(image) is one
+
+
+def test_a_single_visible_pixel_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.new("RGBA", (8, 8), (9, 9, 9, 0))
+    monkeypatch.setattr(picture_file, "_STRIP", 8)
+    for visible in (False, True):
+        picture.putpixel((7, 7), (9, 9, 9, 255 * visible))
+        picture.save(tmp_path / "a.png")
+        with opened(tmp_path / "a.png") as image:
+            if visible:
+                assert decoded_size(image) == (8, 8)
+            else:
+                with pytest.raises(UnusableError, match="wholly transparent"):
+                    decoded_size(image)
 
 
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
