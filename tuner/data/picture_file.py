@@ -152,7 +152,7 @@ def decoded_size(image: Image.Image) -> tuple[int, int]:
 
 def has_one_colour(image: Image.Image) -> bool:
     """Return True if every pixel of a decoded picture has the same colour, on white ground."""
-    colours = set()
+    colours: set[tuple[int, ...]] = set()
     for _, strip in _strips(image):
         extremes: Any = _to_rgb(strip).getextrema()
         colours.update(zip(*extremes, strict=True))  # the darkest and the lightest of the strip
