@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -112,6 +114,26 @@ def test_a_single_visible_pixel_is_enough(tmp_path: Path, monkeypatch: pytest.Mo
             else:
                 with pytest.raises(UnusableError, match="wholly transparent"):
                     decoded_size(image)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_a_check_for_transparency_takes_little_memory(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    picture = Image.new("P", (4000, 4000))
+    picture.putpixel((0, 3999), 1)
+    picture.save(path, transparency=b"\0\xff", compress_level=1)
+    script = f"""
+from pathlib import Path
+from tuner.data.picture_file import decoded_size, has_one_colour, opened
+peak = lambda: int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+with opened(Path({str(path)!r})) as image:
+    image.load()
+    before = peak()
+    assert decoded_size(image) == (4000, 4000) and not has_one_colour(image)
+print(peak() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert int(done.stdout or -1) in range(40_000), done  # kB; the whole in RGBA takes 64,000
 
 
 def test_an_empty_file_is_called_empty(tmp_path: Path) -> None:
