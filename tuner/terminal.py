@@ -157,9 +157,9 @@ def stopping() -> Iterator[list[int]]:
     """Turn the first Ctrl-C into KeyboardInterrupt and the first SIGTERM into Terminated.
 
     The caller can then clean up; a second signal, or one while a module is being imported, ends the
-    process at once. Signals that are ignored
-    stay ignored. Yields a list to which the number of the signal is added when it arrives. Inside
-    another `stopping`, whose list it yields, and outside the main thread it changes nothing.
+    process at once. Signals that are ignored stay ignored. Yields a list to which the number of the
+    signal is added when it arrives. Inside another `stopping`, whose list it yields, and outside
+    the main thread it changes nothing.
     """
     if _arrived or threading.current_thread() is not threading.main_thread():
         yield _arrived[0] if _arrived else []

@@ -16,6 +16,7 @@ import typer
 
 from tuner.cli.errors import user_errors
 from tuner.terminal import say
+from tuner.text import counted
 
 if TYPE_CHECKING:
     from tuner.data.audit import Audit, Wanted
@@ -176,7 +177,7 @@ def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) ->
         record = open_record(out, asdict(settings))
         todo = prepare.unprepared(sources, record)
         if done := len(sources) - len(todo):
-            say(f"{done} pictures were prepared before")
+            say(f"prepared before: {counted(done, 'picture')}")
         try:
             for source in tracked(todo, len(todo), "pictures prepared"):
                 record.add(prepare.prepare_source(source, settings, tools, record))

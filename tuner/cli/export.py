@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,7 +11,7 @@ import typer
 from tuner.cli.errors import user_errors
 from tuner.cli.study import MovedBase, MovedData, Studies, Study
 from tuner.errors import ConfigError, TunerError
-from tuner.storage.files import check_writable
+from tuner.storage.files import check_writable, refuse_existing
 from tuner.storage.folder import DEFAULT_STUDIES, existing_study
 from tuner.terminal import say
 from tuner.text import readable
@@ -99,7 +98,6 @@ def _check_out(out: Path, force: bool, is_file: bool) -> None:
         raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
     if readable(str(out)) != str(out):
         raise ConfigError(f"{out}: the name is not UTF-8; give another one")
-    if os.path.lexists(out) and not force:
-        raise TunerError(f"{out} exists; give another name, or --force to write over it")
+    refuse_existing(out, force)
     if out.suffix:
         check_writable(out)

@@ -41,6 +41,7 @@ from tuner.space import SuiteConfig
 from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, replacing
+from tuner.storage.files import refuse_existing
 from tuner.storage.rows import RungRow
 
 Names = Literal["kohya", "diffusers"]
@@ -115,8 +116,7 @@ def export(  # noqa: PLR0913 - one argument per option
     """
     if out.suffix != ".safetensors":
         raise TunerError(f"{out} must end in .safetensors")
-    if out.exists() and not force:
-        raise TunerError(f"{out} exists; give another name, or --force to write over it")
+    refuse_existing(out, force)
     config = load_recorded(folder, base=base_at, needs=("base",))
     rung = last_rung(folder, trial, choice.step if choice else None)
     train = read_yaml(folder.trial(trial).train_yaml)

@@ -46,6 +46,7 @@ from tuner.space import SuiteConfig
 from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, replacing
+from tuner.storage.files import refuse_existing
 from tuner.text import byte_size
 
 _V_NOTE = (
@@ -106,8 +107,9 @@ def export_trial(  # noqa: PLR0913 - one argument per option
         raise TunerError(f"trial {trial} is no DoRA; drop --dora-for")
     if out.suffix not in ("", ".safetensors") or (lora_rank and not out.suffix):
         raise TunerError(f"{out}: give NAME.safetensors, or for a whole model a folder NAME")
-    if out.exists() and not force:
-        raise TunerError(f"{out} exists; give another name, or --force to write over it")
+    refuse_existing(out, force)
+    if out.is_dir() and any(out.iterdir()) and not (out / "model_index.json").is_file():
+        raise TunerError(f"{out} is a folder that holds no model; give another name")
     config = load_recorded(folder, base=base_at, needs=("base",))
     rung = last_rung(folder, trial, choice.step)
     assert rung.lora is not None

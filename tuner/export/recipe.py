@@ -26,7 +26,7 @@ from tuner.space.config import MANNEQUIN, OF_BASE, rung_steps
 from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, shipped
-from tuner.storage.files import write_whole
+from tuner.storage.files import refuse_existing, write_whole
 from tuner.study.record import read_data
 
 Trainer = Literal["kohya", "ai-toolkit", "onetrainer"]
@@ -75,9 +75,8 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
     out = out.absolute()
     data = out.with_name(f"{out.stem}_data")
     beside = _beside(trainer, out)
-    existing = [path for path in (out, *beside, data) if path.exists()]
-    if existing and not force:
-        raise TunerError(f"{existing[0]} exists; give another name, or --force to write over it")
+    for path in (out, *beside, data):
+        refuse_existing(path, force)
     config = load_recorded(folder, base=base_at, data=data_at, needs=("data",))
     run, lines = _trained_run(folder, config, choice, data)
     notes = (*common_notes(run), *_NOTES[trainer](run), *lines, _PRECISION)

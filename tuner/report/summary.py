@@ -23,6 +23,7 @@ from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.storage.lock import runner
 from tuner.terminal import console
+from tuner.text import counted
 
 
 def print_status(folder: StudyFolder, plain: bool = False) -> None:
@@ -50,7 +51,8 @@ def state_line(folder: StudyFolder, results: Results) -> str:
     state = "finished" if done >= budget else "not running"
     if owner:
         state = f"running (process {owner['pid']})"
-    return f"{folder.name}: {done} of {budget} trials, {len(front(results))} on the front, {state}"
+    trials = counted(budget, "trial")
+    return f"{folder.name}: {done} of {trials}, {len(front(results))} on the front, {state}"
 
 
 def print_front(

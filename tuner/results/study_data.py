@@ -10,6 +10,7 @@ from tuner.results.results import Results, front, read_results
 from tuner.storage import Store, StudyFolder
 from tuner.storage.lock import runner
 from tuner.storage.rows import RungRow, SampleRow
+from tuner.text import counted
 
 TrialKey = int | None
 """A trial's number; None for the base."""
@@ -45,7 +46,7 @@ class StudyData:
         """Progress of the study in words."""
         done, budget = self.results.finished, self.results.study.budget
         words = "finished" if done >= budget else "not running"
-        return f"{done} of {budget} trials, {'running' if self.running else words}"
+        return f"{done} of {counted(budget, 'trial')}, {'running' if self.running else words}"
 
 
 def read_study_data(folder: StudyFolder) -> StudyData:

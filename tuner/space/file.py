@@ -177,7 +177,7 @@ def load_tree(path: Path, _children: tuple[Path, ...] = ()) -> Tree:
     if known[-1] in _children or len(known) > _MAX_EXTENDS:
         chain = " -> ".join(each.name for each in known)
         raise ConfigError(f"{_children[-1]}: extends goes in a circle or too deep: {chain}")
-    value, tree = parse(_read(path, f"{_children[-1]}: extends " if _children else ""), str(path))
+    value, tree = parse(_read(path, _children[-1] if _children else None), str(path))
     if not isinstance(value, dict):
         what = "is empty" if value is None else f"holds {show(value)}"
         raise ConfigError(f"{path}: {what}, allowed: keys and values (study, base, data, ...)")
@@ -242,9 +242,11 @@ def assignment(text: str) -> Tree:
     return tree
 
 
-def _read(path: Path, named_by: str) -> str:
+def _read(path: Path, child: Path | None) -> str:
+    """Return the text of a search-space file; `child` is the one that extends it."""
     if not os.path.isfile(path):
-        raise ConfigError(f"{named_by}{one_line(str(path))}: {_not_a_file(path)}")
+        origin = f"{child}: extends " if child else ""
+        raise ConfigError(f"{origin}{one_line(str(path))}: {_not_a_file(path, child)}")
     try:
         if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path}: larger than 1 MB; a search space is a page of text")
@@ -258,7 +260,7 @@ def _read(path: Path, named_by: str) -> str:
     return text
 
 
-def _not_a_file(path: Path) -> str:
+def _not_a_file(path: Path, child: Path | None) -> str:
     if os.path.exists(path):
         return "is no file, allowed: a search space in YAML"
     if StudyFolder(path.parent).study_yaml == path and StudyFolder(path.parent).exists():
@@ -266,6 +268,7 @@ def _not_a_file(path: Path) -> str:
     names: Sequence[str] = []
     with contextlib.suppress(OSError, ValueError):
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
+        names = [name for name in names if child != Path(os.path.abspath(path.parent / name))]
     near = difflib.get_close_matches(path.name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'?" if near else "`tuner init pose` copies one out"
     return f"no such file; {hint}"

@@ -251,7 +251,9 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     problems += sampler_problems(values.get("sampler"), train, trials, len(starts))
     problems += prior_problems(values.get("regularisation"), with_recipes(train, recipes))
     problems += size_problems(_base_or_none(values.get("base")), train, values["suite"])
-    problems += other_base_problems(values.get("also_sample_on"), values["suite"])
+    others = values.get("also_sample_on")
+    known = [_base_or_none(base) for base in others] if isinstance(others, list) else others
+    problems += other_base_problems(known, values["suite"])
     problems += seed_problems(values.get("budget"), values["suite"])
     if problems or tree.problems:
         return None, problems

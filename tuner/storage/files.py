@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, TunerError
 from tuner.text import readable
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -98,6 +98,12 @@ def check_writable(path: Path) -> None:
     parent = next(folder for folder in path.absolute().parents if os.path.exists(folder))
     if not os.path.isdir(parent) or not os.access(parent, os.W_OK | os.X_OK):
         raise ConfigError(f"{path} cannot be written: {parent} is not a writable folder")
+
+
+def refuse_existing(path: Path, force: bool) -> None:
+    """Raise TunerError if something is at `path`, unless it may be replaced by `force`."""
+    if os.path.lexists(path) and not force:
+        raise TunerError(f"{path} exists; give another name, or --force to write over it")
 
 
 def write_whole(path: Path, text: str) -> None:

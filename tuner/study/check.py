@@ -25,7 +25,7 @@ from tuner.storage import shipped
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
 from tuner.study.cost import StudyCost, estimate
-from tuner.text import byte_size, duration
+from tuner.text import byte_size, counted, duration
 
 _CLIP_FILES = (CONFIG_FILE, WEIGHTS_FILE)
 _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
@@ -99,21 +99,23 @@ def _space_line(config: StudyConfig) -> str:
     searched = [name for name, value in config.train.items() if not isinstance(value, Fixed)]
     suite = config.suite
     first = len(config.start_from)
-    plan = f"searches {', '.join(searched) or 'nothing'}; {first} starting points first"
+    starts = f"; {counted(first, 'starting point')} first" if first else ""
+    plan = f"searches {', '.join(searched) or 'nothing'}{starts}"
     if config.recipes:
         seeds = ", ".join(map(str, config.training_seeds))
-        plan = f"{len(config.recipes)} recipes with the training seeds {seeds}"
+        plan = f"{counted(len(config.recipes), 'recipe')} with the training seeds {seeds}"
     return (
-        f"study {config.study}: {config.budget.trials} trials scored at steps "
+        f"study {config.study}: {counted(config.budget.trials, 'trial')} scored at steps "
         f"{', '.join(map(str, config.budget.rungs))}; {plan}; suite "
-        f"{suite.name}: {len(suite.prompts)} prompts x {suite.seeds} seeds = "
-        f"{suite.samples} samples" + _cut_prompts(suite)
+        f"{suite.name}: {counted(len(suite.prompts), 'prompt')} x {counted(suite.seeds, 'seed')} = "
+        f"{counted(suite.samples, 'sample')}" + _cut_prompts(suite)
     )
 
 
 def _cut_prompts(suite: SuiteConfig) -> str:
     cut = longer({index: prompt.text for index, prompt in enumerate(suite.prompts)})
-    return f"; {len(cut)} prompts are longer than the text encoder reads" if cut else ""
+    longer_than = "longer than the text encoder reads"
+    return f"; {longer_than}: {counted(len(cut), 'prompt')}" if cut else ""
 
 
 def _judge_line(config: StudyConfig) -> str:

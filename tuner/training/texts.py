@@ -17,6 +17,7 @@ from tuner.models import BaseModel
 from tuner.models.clip_tokenizer import MOST_CHUNKS
 from tuner.models.text_encoder import cut_texts, states, tokens_of
 from tuner.space import TrainConfig
+from tuner.text import counted
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def _warn_of_cut(base: BaseModel, captions: Sequence[str]) -> None:
     most = MOST_CHUNKS * (base.pipeline.tokenizer.model_max_length - 2)
     if cut := cut_texts(base.pipeline.tokenizer, captions):
         warnings.warn(
-            f"{cut} captions have more than {most} tokens: their end is not trained on",
+            f"{counted(cut, 'caption')} with more than {most} tokens: the end is not trained on",
             stacklevel=2,
         )
 

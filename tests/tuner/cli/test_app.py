@@ -160,7 +160,7 @@ def test_run_names_what_is_not_used_of_the_data(
     done = CliRunner().invoke(app, ["run", str(space), f"--studies={tmp_path}"])
     assert (done.exit_code, done.stdout, len(followed)) == (0, "", 1), done.stderr
     first, second = done.stderr.splitlines()
-    assert first.endswith("photos: 1 pictures to train on, 0 held out; captions: .txt 1")
+    assert first.endswith("photos: 1 picture to train on, 0 held out; captions: .txt 1")
     assert second == "  not used: pictures in folders that are not searched: 1 (b)"
 
 

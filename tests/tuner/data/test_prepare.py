@@ -140,12 +140,12 @@ def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(
         file.write('{"source": "e_so')  # a line that the machine's end cut off
     again = prepare(raw, stopped)
     assert again.exit_code == 0, again.stderr
-    assert "4 pictures were prepared before" in again.stderr
+    assert "prepared before: 4 pictures" in again.stderr
     hashes = [{n: sha for n, (sha, _) in state(each).items()} for each in (straight, stopped)]
     assert hashes[0] == hashes[1]
     times = state(stopped)
     # Pictures that were done before, or cannot even be hashed, are not done again.
-    assert "13 pictures were prepared before" in prepare(raw, stopped).stderr
+    assert "prepared before: 13 pictures" in prepare(raw, stopped).stderr
     unchanged = {name: time for name, time in times.items() if name != "prepared.csv"}
     assert {n: t for n, t in state(stopped).items() if n != "prepared.csv"} == unchanged
 

@@ -113,10 +113,10 @@ def test_a_browser_is_opened_on_a_desktop_only(
     monkeypatch.delenv("DISPLAY", raising=False)
     if screen:
         monkeypatch.setenv("DISPLAY", screen)
+    before = set(threading.enumerate())
     serve(folder, folder / "labels.csv", 0, browser=browser)
-    for thread in threading.enumerate():
-        if thread.daemon and thread is not threading.current_thread():
-            thread.join(timeout=1)
+    for thread in set(threading.enumerate()) - before:
+        thread.join(timeout=5)
     assert len(urls) == opened
     assert label_server._has_desktop() == bool(screen)
     assert "labels.csv" not in os.listdir(folder)

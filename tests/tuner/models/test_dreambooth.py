@@ -199,6 +199,20 @@ def test_it_is_exported_as_a_folder_that_diffusers_opens(
     assert description["ss_output_name"] == "model"
 
 
+def test_only_a_model_s_folder_is_replaced(study: StudyFolder, tmp_path: Path) -> None:
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    (photographs / "1.png").touch()
+    with pytest.raises(TunerError, match="holds no model; give another name"):
+        export_trial(study, Choice(4, None, ()), photographs, force=True)
+    assert [path.name for path in photographs.iterdir()] == ["1.png"]
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model_index.json").write_text("{}")
+    export_trial(study, Choice(4, None, ()), model, force=True)
+    assert (model / "unet").is_dir()
+
+
 def test_a_base_that_is_one_file_needs_no_hub(
     study: StudyFolder, base: BaseModel, tmp_path: Path
 ) -> None:

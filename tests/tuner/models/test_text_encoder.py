@@ -110,7 +110,7 @@ def test_a_run_warns_of_captions_whose_end_is_not_trained_on(
 ) -> None:
     first, *others = training_set.images
     cut = replace(training_set, images=(replace(first, caption=LONG * 3), *others))
-    with pytest.warns(UserWarning, match="1 captions have more than 225 tokens"):
+    with pytest.warns(UserWarning, match="1 caption with more than 225 tokens"):
         texts = texts_of(base, cut, TrainConfig())
     assert texts.tokens.shape[1] == 3 * 77
     assert texts.hidden is not None

@@ -10,7 +10,7 @@ from tuner.data.captions import tags_of
 from tuner.data.folder import TrainingImage, TrainingSet
 from tuner.data.inventory.left_out import LeftOut
 from tuner.data.tags import odd_signs
-from tuner.text import printable
+from tuner.text import counted, printable
 
 _SHOWN = 3
 
@@ -20,7 +20,7 @@ def counts(data: TrainingSet) -> str:
 
     It begins with the numbers to train on and held out.
     """
-    text = f"{len(data.images)} pictures to train on, {len(data.held_out)} held out"
+    text = f"{counted(len(data.images), 'picture')} to train on, {len(data.held_out)} held out"
     if data.set_aside:
         first = "; ".join(f"{_name(data, path)}: {why}" for path, why in data.set_aside[:_SHOWN])
         more = "; ..." if len(data.set_aside) > _SHOWN else ""
