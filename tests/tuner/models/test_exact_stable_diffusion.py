@@ -70,7 +70,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shipped(base: Path, data: Path) -> StudyConfig:
     """pose_sd15.yaml on that checkpoint; only what makes a test short is set."""
-    short = ["budget.rungs=[1]", "suite.seeds=1", "suite.size=256", "suite.steps=2"]
+    short = ["budget.rungs=[1]", "suite.seeds=1", "suite.size=256", "suite.steps=1"]
     short += ["train.resolution=256", "train.batch_size=1", "train.learning_rate=0.01"]
     space = shipped_spaces()["pose_sd15"]
     config = load_study(space, base=str(base), data=str(data), set_values=short)
