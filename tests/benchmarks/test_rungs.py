@@ -45,7 +45,18 @@ def test_fewer_trials_are_those_that_the_seconds_were_enough_for(tmp_path: Path)
 def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> None:
     small = ["suite.seeds=1", "suite.steps=2", "train.batch_size=2", "train.resolution=48"]
     small.append("data=mannequin:few")
-    options = [str(SPACE), "--trials", "1", "--seeds", "0", "--rungs", "1", "2", "--low-rung-seeds", "1"]
+    options = [
+        str(SPACE),
+        "--trials",
+        "1",
+        "--seeds",
+        "0",
+        "--rungs",
+        "1",
+        "2",
+        "--low-rung-seeds",
+        "1",
+    ]
     options += [part for one in small for part in ("--set", one)]
     options += [
         "--confirm",
