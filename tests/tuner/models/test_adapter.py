@@ -154,10 +154,10 @@ def test_ranks_and_alphas_may_differ_by_module(base: BaseModel, tmp_path: Path) 
     feed = "lora_unet_mid_block_attentions_0_transformer_blocks_0_ff_net_2"
     convolution = "lora_unet_mid_block_resnets_0_conv1"
     modules_ = {
-        f"{stem}q": LoraModule(torch.randn(2, 64), torch.randn(64, 2), 1.0),
-        f"{stem}k": LoraModule(torch.randn(6, 64), torch.randn(64, 6), 9.0),
-        feed: LoraModule(torch.randn(3, 256), torch.randn(64, 3), 3.0),
-        convolution: LoraModule(torch.randn(3, 64, 3, 3), torch.randn(64, 3, 1, 1), 2.0),
+        f"{stem}q": LoraModule(torch.randn(2, 32), torch.randn(32, 2), 1.0),
+        f"{stem}k": LoraModule(torch.randn(6, 32), torch.randn(32, 6), 9.0),
+        feed: LoraModule(torch.randn(3, 128), torch.randn(32, 3), 3.0),
+        convolution: LoraModule(torch.randn(3, 32, 3, 3), torch.randn(32, 3, 1, 1), 2.0),
     }
     write_file(path, LoraFile(modules_))
     with adapter.loaded(base, path):

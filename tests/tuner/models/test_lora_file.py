@@ -25,7 +25,7 @@ NAME = "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 DOTTED = {NAME: "unet.mid_block.attentions.0.transformer_blocks.0.attn1.to_q"}
 
 
-def a_lora(rank: int = 2, alpha: float = 6.0, width: int = 64) -> LoraFile:
+def a_lora(rank: int = 2, alpha: float = 6.0, width: int = 32) -> LoraFile:
     torch.manual_seed(0)
     down, up = torch.randn(rank, width).half(), torch.randn(width, rank).half()
     return LoraFile({NAME: LoraModule(down, up, alpha)}, {"ss_v2": "False"})

@@ -86,8 +86,8 @@ def test_memory_is_short_where_pictures_and_moments_do_not_fit(
 ) -> None:
     assert not is_short(base, SMALL, 10**12)  # a processor's memory does not count
     on_gpu = replace(base, device=torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10 * 2**20, 0))
-    # Latents of 8 x 8 with 32 channels: 1.4 MB a picture.
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (5 * 2**20, 0))
+    # Latents of 8 x 8 with 16 channels: 0.7 MB a picture.
     assert not is_short(on_gpu, SMALL.model_copy(update={"batch_size": 6}), 0)
     assert is_short(on_gpu, SMALL.model_copy(update={"batch_size": 8}), 0)
     assert is_short(on_gpu, SMALL.model_copy(update={"batch_size": 1}), 10**6)

@@ -146,15 +146,15 @@ def test_memory_that_is_short_halves_the_batch(space: Path, tmp_path: Path) -> N
         if event == Phase("train", 0):
             starve(1250)
 
-    config = one_trial(space, "train.batch_size=256", "budget.rungs=[1]")
+    config = one_trial(space, "train.batch_size=512", "budget.rungs=[1]")
     events = followed(run_study(config, folder), act)
     assert ends(events) == [(0, "complete")], told_of(events)
     assert retries(events)[0] == (
-        "out of memory; trying again with batches of 128 and gradients accumulated over 2"
+        "out of memory; trying again with batches of 256 and gradients accumulated over 2"
     )
     kept = read_yaml(folder.trial(0).train_yaml)
-    assert kept.batch_size * kept.gradient_accumulation == 256
-    assert kept.batch_size == 256 // 2 ** len(retries(events))
+    assert kept.batch_size * kept.gradient_accumulation == 512
+    assert kept.batch_size == 512 // 2 ** len(retries(events))
 
 
 def test_a_trial_that_never_fits_is_pruned_and_the_study_goes_on(
