@@ -16,6 +16,8 @@ from tuner.judging.models import judge_settings
 from tuner.mannequin import draw
 from tuner.mannequin.figure import Figure
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_detector_is_asked_once_however_many_judges_ask() -> None:
     sample = Sample(Prompt("1girl", "female"), 0, draw(Figure("female", jitter=1), 256))
@@ -58,7 +60,6 @@ def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
         assert {name: clock.calls for name, clock in clocks.items()} == calls
 
 
-@pytest.mark.slow
 def test_the_page_adds_up(tmp_path: Path) -> None:
     file = tmp_path / "judges.md"
     main(["--pictures", "1", "--repeats", "1", "--result", str(file)])

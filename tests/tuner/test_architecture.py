@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -77,8 +78,13 @@ def exports(path: Path) -> Iterator[str]:
         yield from (f"{package}.{node.module}.{alias.name}" for alias in node.names)
 
 
-def imports(path: Path, typing_too: bool = True) -> Iterator[str]:
-    """Yield the dotted names that a file imports anywhere: `a.b` for `from a import b`."""
+@functools.cache
+def imports(path: Path, typing_too: bool = True) -> tuple[str, ...]:
+    """Return the dotted names that a file imports anywhere: `a.b` for `from a import b`."""
+    return tuple(_imports(path, typing_too))
+
+
+def _imports(path: Path, typing_too: bool) -> Iterator[str]:
     yield from exports(path) if typing_too else ()
     tree = ast.parse(path.read_text(encoding="utf-8"))
     skipped: set[ast.AST] = set()

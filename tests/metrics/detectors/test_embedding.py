@@ -42,7 +42,9 @@ def sscd(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(file)
 
 
-@pytest.mark.parametrize("kind", ["dino", "sscd", "clip_folder"])
+@pytest.mark.parametrize(
+    "kind", ["dino", pytest.param("sscd", marks=pytest.mark.slow), "clip_folder"]
+)
 def test_every_model_gives_unit_vectors_that_follow_the_picture(
     kind: str, request: pytest.FixtureRequest
 ) -> None:

@@ -205,6 +205,7 @@ def test_the_detectors_open_it_where_it_is_set(yolo_folder: Path) -> None:
     assert Detectors(JudgeSettings()).persons is None
 
 
+@pytest.mark.slow
 def test_the_shipped_detector_counts_the_figures_of_scenes() -> None:
     detector = PersonDetector(str(shipped.YOLO))
     scenes = [random_scene(np.random.default_rng([77, index])) for index in range(40)]

@@ -61,7 +61,7 @@ def test_a_constant_picture_is_worthless(judge: Judge, shade: int) -> None:
     assert judge(np.full((64, 64, 3), shade, np.uint8)) == 0.0
 
 
-@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("size", [64, pytest.param(256, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("style", ["first", "second"])
 def test_a_small_block_is_told_from_flat_clothes(judge: Judge, style: Style, size: int) -> None:
     rng = np.random.default_rng(12)

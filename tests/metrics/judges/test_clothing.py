@@ -44,7 +44,13 @@ def test_a_drawing_style_that_no_threshold_was_set_on_is_judged_too(
     assert (undressed < 0.5).mean() >= 0.90
 
 
-@pytest.mark.parametrize(("skin", "colour"), [(0, "white"), (5, "black"), (3, "orange")])
+@pytest.mark.parametrize(
+    ("skin", "colour"),
+    [
+        (3, "orange"),
+        *(pytest.param(*pair, marks=pytest.mark.slow) for pair in ((0, "white"), (5, "black"))),
+    ],
+)
 def test_clothes_near_the_colour_of_the_face_are_clothes_also_when_soft(
     skin: int, colour: str, cloth: Callable[..., np.ndarray]
 ) -> None:

@@ -23,7 +23,7 @@ def drawn(size: int, style: str, seed: int = 41) -> list[tuple[FramingClass, Ima
     return [(one.framing, draw(one, size)) for one in figures]
 
 
-@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("size", [64, pytest.param(256, marks=pytest.mark.slow)])
 def test_the_class_is_right_on_rendered_figures(
     size: int, evidence: Callable[[Image], Evidence]
 ) -> None:

@@ -32,7 +32,7 @@ def half_bodies(count: int, seed: int, style: str) -> list[Figure]:
     return [random_figure(rng, framing="half", style=style) for _ in range(count)]
 
 
-@pytest.mark.parametrize("style", ["first", "second"])
+@pytest.mark.parametrize("style", ["first", pytest.param("second", marks=pytest.mark.slow)])
 def test_red_irises_are_seen_on_half_bodies(style: str, judged: Judged) -> None:
     figures = half_bodies(12, 31, style)
     sound = [judged(draw(one, 256)).value for one in figures]

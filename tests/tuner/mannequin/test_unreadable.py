@@ -10,7 +10,7 @@ from tuner.mannequin.unreadable import KINDS, STRENGTHS, unreadable
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
-@pytest.mark.parametrize("size", [64, 256])
+@pytest.mark.parametrize("size", [64, pytest.param(256, marks=pytest.mark.slow)])
 def test_each_kind_takes_a_figure_further_from_itself_with_its_strength(
     kind: str, size: int
 ) -> None:

@@ -61,7 +61,13 @@ def merged(base: BaseModel, path: Path) -> Iterator[None]:
             model.load_state_dict(kept[name])
 
 
-@pytest.mark.parametrize("name", sorted(KINDS))
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("everything", "dora") else pytest.param(name, marks=pytest.mark.slow)
+        for name in sorted(KINDS)
+    ],
+)
 def test_memory_own_file_both_names_diffusers_and_merged_weights_agree(
     base: BaseModel, tmp_path: Path, name: str
 ) -> None:

@@ -61,10 +61,10 @@ def test_what_another_process_made_is_read_and_no_network_used(
     "changed",
     [
         {"captions": "gender"},
-        {"captions": "none"},
-        {"captions": {"keep": ["red shirt"]}},
+        pytest.param({"captions": "none"}, marks=pytest.mark.slow),
+        pytest.param({"captions": {"keep": ["red shirt"]}}, marks=pytest.mark.slow),
         {"captions": {"drop": [".* skirt"]}},
-        {"alias": "mi_cv"},
+        pytest.param({"alias": "mi_cv"}, marks=pytest.mark.slow),
         {"clip_skip": 2},
     ],
     ids=str,

@@ -20,7 +20,6 @@ from tests.tuner.trained_study import (
     begun,
     confirming,
     parts,
-    train_study,
 )
 from tuner.errors import DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase, RepeatEnded, RepeatStarted
@@ -37,14 +36,6 @@ from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, planned
 from tuner.trial import Workbench
 
 
-@pytest.fixture(scope="module")
-def trained(
-    config: StudyConfig, bench: Workbench, tmp_path_factory: pytest.TempPathFactory
-) -> StudyFolder:
-    """A study of two complete trials, really trained."""
-    return train_study(config, bench, tmp_path_factory.mktemp("studies"))
-
-
 @pytest.fixture
 def folder(trained: StudyFolder, tmp_path: Path) -> StudyFolder:
     """A copy of it."""
@@ -58,16 +49,17 @@ def store(folder: StudyFolder) -> Iterator[Store]:
 
 
 def test_everything_is_measured_on_noise_that_no_trial_saw(
-    store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
+    confirmed: tuple[StudyFolder, list[Event]], ended: Store, bench: Workbench
 ) -> None:
-    plan = begun(store, folder, config)
-    events = list(confirming(bench, folder, store, plan))
+    folder, events = confirmed
+    plan = ended.plan()
+    assert plan is not None
     assert parts(events) == planned_samples(plan) == PLAN
     assert [one.places for one in events if isinstance(one, RepeatStarted)] == [5] * 5
     assert [one.name for one in events if isinstance(one, Phase)].count("train") == 2
     suite = SUITE.fresh(3)
     for part in PLAN:
-        rows = store.fresh_samples(part)
+        rows = ended.fresh_samples(part)
         assert [row.seed for row in rows] == [2, 3, 4] * 2
         assert all(row.path.is_file() for row in rows)
     first = [noise(bench.base.pipeline, SUITE, cell) for cell in range(4)]
@@ -79,17 +71,17 @@ def test_everything_is_measured_on_noise_that_no_trial_saw(
     assert found.ranking is not None
     assert found.ranking.noise.keys() == {"pose", "quality"}
     assert {one.candidate.trial for one in found.ranking.ranked} == {0, 1}
-    assert [one[0] for one in store.phases(1)] == ["confirm", "confirm"]
+    assert [one[0] for one in ended.phases(1)] == ["confirm", "confirm"]
 
 
 def test_a_repeat_is_the_same_recipe_with_another_training_seed(
-    store: Store, folder: StudyFolder, config: StudyConfig, bench: Workbench
+    confirmed: tuple[StudyFolder, list[Event]], ended: Store
 ) -> None:
-    list(confirming(bench, folder, store, begun(store, folder, config)))
+    folder = confirmed[0]
     own = read_yaml(folder.trial(1).train_yaml)
     again = folder.repeat(1, 2, 1)
     assert read_yaml(again.train_yaml) == own.model_copy(update={"seed": 1001})
-    rows = {(row.rung.trial, row.repeat): row for row in store.fresh()}
+    rows = {(row.rung.trial, row.repeat): row for row in ended.fresh()}
     assert (rows[1, 0].seed, rows[1, 1].seed) == (1000, 1001)
     assert rows[1, 0].rung.lora == folder.trial(1).rung(2).lora.resolve()
     assert rows[1, 1].rung.lora == again.rung(2).lora.resolve()

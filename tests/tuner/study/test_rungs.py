@@ -154,8 +154,15 @@ def test_a_place_stops_behind_those_that_go_on() -> None:
     assert Place(3, 4, 2).stops
 
 
-@pytest.mark.parametrize("objectives", [1, 2, 4])
-@pytest.mark.parametrize("keep", [0.25, 0.5])
+@pytest.mark.parametrize(
+    ("keep", "objectives"),
+    [
+        (0.25, 4),
+        (0.5, 2),
+        *(pytest.param(0.25, count, marks=pytest.mark.slow) for count in (1, 2)),
+        *(pytest.param(0.5, count, marks=pytest.mark.slow) for count in (1, 4)),
+    ],
+)
 def test_of_many_alike_about_the_share_goes_on(keep: float, objectives: int) -> None:
     """Asynchronous: each is compared with those before it, and none is called back."""
     rng = np.random.default_rng(0)

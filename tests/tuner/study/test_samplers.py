@@ -47,7 +47,9 @@ def suggested(config: StudyConfig, folder: Path, trials: int) -> list[dict[str, 
     return found
 
 
-@pytest.mark.parametrize("name", ["tpe", "gp", "nsga2", "random"])
+@pytest.mark.parametrize(
+    "name", ["tpe", pytest.param("gp", marks=pytest.mark.slow), "nsga2", "random"]
+)
 def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
     tmp_path: Path, name: str
 ) -> None:

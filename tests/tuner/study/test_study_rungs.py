@@ -42,12 +42,11 @@ def config(folder: StudyFolder, trials: int, *settings: str) -> StudyConfig:
 
 def at(folder: StudyFolder, number: int, step: int, point: Point, undressed: float = 0.0) -> Rung:
     """A rung with those values of pose and gender."""
-    plain = rung(folder, number, step, point[0], undressed)
     objectives = {
         name: Objective(name, value, value - 0.1, value + 0.1, 2, 2)
         for name, value in zip(("pose", "gender"), point, strict=True)
     }
-    return replace(plain, objectives=objectives)
+    return replace(rung(folder, number, step, point[0], undressed), objectives=objectives)
 
 
 def pointed(folder: StudyFolder, points: Mapping[int, Point], **rates: float) -> RunTrial:
@@ -247,6 +246,7 @@ def states_of(folder: StudyFolder) -> list[tuple[object, str, str | None]]:
     ]
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_decides_as_if_it_had_not_been(tmp_path: Path) -> None:
     whole, broken = (new_folder(tmp_path / name) for name in ("whole", "broken"))
     settings = config(whole, 14)

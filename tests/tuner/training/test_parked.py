@@ -59,12 +59,14 @@ def run(base: BaseModel, data: TrainingSet, folder: Path, config: TrainConfig) -
     ("settings", "expected"),
     [
         ({}, BOTH),
-        ({"first_captions": "gender"}, BOTH),
         ({"text_encoder_ratio": 0.5}, VAE),
-        ({"shuffle_tags": True}, VAE),
-        ({"method": "dreambooth"}, BOTH),
-        ({"method": "dreambooth", "text_encoder_ratio": 0.5}, BOTH),
         ({"method": "dreambooth", "tag_dropout": 0.5}, VAE),
+        pytest.param({"first_captions": "gender"}, BOTH, marks=pytest.mark.slow),
+        pytest.param({"shuffle_tags": True}, VAE, marks=pytest.mark.slow),
+        pytest.param({"method": "dreambooth"}, BOTH, marks=pytest.mark.slow),
+        pytest.param(
+            {"method": "dreambooth", "text_encoder_ratio": 0.5}, BOTH, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_no_step_asks_is_away_and_the_same_is_learned(

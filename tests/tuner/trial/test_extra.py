@@ -152,6 +152,7 @@ def test_pictures_are_those_of_the_other_base_with_the_lora(
     assert (pixels(alone[0].scored[0]) == before).all()
 
 
+@pytest.mark.slow
 def test_the_base_is_sampled_once_for_a_study(bench: Workbench, tmp_path: Path) -> None:
     folder, config = new_folder(tmp_path), study(bench.base)
     extras = Extras(config, folder)

@@ -107,8 +107,23 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
     assert all(torch.equal(weight, after[name]) for name, weight in before.items())
 
 
+ALWAYS = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
+
+
+@pytest.mark.parametrize(
+    ("alias", "expected"),
+    [
+        ("mi_cv", ALWAYS | {"alias_leak", "alias_effect"}),
+        pytest.param(None, ALWAYS, marks=pytest.mark.slow),
+    ],
+)
 def test_over_fitting_is_measured_at_every_rung(
-    bench: Workbench, training_set: TrainingSet, tmp_path: Path, clip_judges: Detectors
+    bench: Workbench,
+    training_set: TrainingSet,
+    tmp_path: Path,
+    clip_judges: Detectors,
+    alias: str | None,
+    expected: set[str],
 ) -> None:
     images = training_set.images
     halved = replace(training_set, images=images[2:], held_out=images[:2])
@@ -119,15 +134,13 @@ def test_over_fitting_is_measured_at_every_rung(
     samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     scored = by_brightness(samples, clip_judges)
     bench = replace(bench, memories={None: memory}, base_scored=scored)
-    always = {"copies", "copies_held_out", "held_out_loss", "train_loss", "loss_gap"}
-    for alias, more in ((None, set()), ("mi_cv", {"alias_leak", "alias_effect"})):
-        config = CONFIG.model_copy(update={"alias": alias})
-        outcomes = run_trial(bench, 0, config, (1, 2), TrialFolder(tmp_path / "t"))
-        rungs = [outcome for outcome in outcomes if isinstance(outcome, Rung)]
-        assert len(rungs) == 2
-        for rung in rungs:
-            assert set(rung.measures) >= always | more
-            assert all(rung.measures[name].value is not None for name in always | more)
+    config = CONFIG.model_copy(update={"alias": alias})
+    outcomes = run_trial(bench, 0, config, (1, 2), TrialFolder(tmp_path / "t"))
+    rungs = [outcome for outcome in outcomes if isinstance(outcome, Rung)]
+    assert len(rungs) == 2
+    for rung in rungs:
+        assert set(rung.measures) >= expected
+        assert all(rung.measures[name].value is not None for name in expected)
 
 
 def cells(scored: Sequence[ScoredSample]) -> list[tuple[str, int]]:
