@@ -10,7 +10,6 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -39,6 +38,7 @@ from tuner.export.lora import (
 from tuner.export.low_rank import changes, extracted
 from tuner.export.single_file import markers, write_single_file
 from tuner.export.verify import difference, quiet, stored_cells
+from tuner.export.written import Written
 from tuner.models import BaseModel, dreambooth, load_base
 from tuner.models.metadata import network_arguments
 from tuner.results.confirmation import Choice
@@ -60,14 +60,6 @@ _NO_CHECKER: dict[str, object] = {
 }
 
 
-@dataclass(frozen=True)
-class ModelReport:
-    """The path that was written and the report in words, a line each."""
-
-    path: Path
-    lines: tuple[str, ...]
-
-
 def export_trial(  # noqa: PLR0913 - one argument per option
     folder: StudyFolder,
     choice: Choice,
@@ -78,7 +70,7 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     lora_rank: int | None = None,
     dora_for: DoraFor | None = None,
     base_at: str | None = None,
-) -> ExportReport | ModelReport:
+) -> ExportReport | Written:
     """Write the chosen trial's LoRA or whole model to `out` and check it.
 
     A LoRA is written as one file in the naming `names`, a DoRA with the scales that the program
@@ -130,7 +122,7 @@ def _as_whole(
     metadata: dict[str, str],
     suite: SuiteConfig,
     stored: Mapping[int, Image],
-) -> ModelReport:
+) -> Written:
     with quiet():  # diffusers warns that some parts must stay float32, without naming any
         base.pipeline.to(torch.float16)
     write = _as_folder if not out.suffix else _as_file
@@ -146,7 +138,7 @@ def _as_whole(
         _put(part, out)
     finally:
         _remove(part)
-    return ModelReport(out, tuple(lines))
+    return Written(out, tuple(lines))
 
 
 def _as_file(base: BaseModel, path: Path, metadata: dict[str, str]) -> BaseModel:
@@ -175,7 +167,7 @@ def _read_back(base: BaseModel, pipeline: StableDiffusionPipeline) -> BaseModel:
 
 def _as_lora(
     base: BaseModel, weights: Path, out: Path, names: Names, rank: int, metadata: dict[str, str]
-) -> ModelReport:
+) -> Written:
     metadata |= network_arguments((rank, float(rank))) | {
         "ss_network_dim": str(rank),
         "ss_network_alpha": str(float(rank)),
@@ -189,7 +181,7 @@ def _as_lora(
         write_lora(temporary, lora, base, names)
     held = f"rank {rank} holds {share:.1%} of the squared change of {len(lora.modules)} layers"
     note = "a LoRA only approximates a whole model: compare pictures"
-    return ModelReport(out, (held, note, *[DIFFUSERS_NOTE][: names == "diffusers"]))
+    return Written(out, (held, note, *[DIFFUSERS_NOTE][: names == "diffusers"]))
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +16,7 @@ from tuner.export import recipe_ai_toolkit, recipe_kohya, recipe_onetrainer
 from tuner.export.lora import last_rung
 from tuner.export.recipe_data import write_pictures
 from tuner.export.recipe_run import TrainedRun, common_notes
+from tuner.export.written import Written
 from tuner.models import read_file
 from tuner.models.metadata import chunks_in
 from tuner.results.confirmation import Choice
@@ -44,14 +44,6 @@ _COMMANDS: dict[Trainer, str] = {
 _PRECISION = "precision: bf16, as in the trial on a GPU that has it; older GPUs need fp16"
 
 
-@dataclass(frozen=True)
-class RecipeReport:
-    """The written configuration and what to know of it, a line each."""
-
-    path: Path
-    lines: tuple[str, ...]
-
-
 def write_recipe(  # noqa: PLR0913 - one argument per option
     folder: StudyFolder,
     choice: Choice,
@@ -61,7 +53,7 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
     force: bool = False,
     base_at: str | None = None,
     data_at: Sequence[str] = (),
-) -> RecipeReport:
+) -> Written:
     """Write the settings of the chosen trial for `trainer` to `out`, and its pictures beside it.
 
     Beside NAME.toml and the like there are NAME_data with pictures and captions, for kohya
@@ -85,7 +77,7 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
     known = (f"start it with: {_COMMANDS[trainer]} {out}", "what does not translate:", *notes)
     for path, text in _texts(trainer, run, out, (title, *why, *known)).items():
         write_whole(path, text)
-    return RecipeReport(out, (*map(str, (*beside, data)), *known))
+    return Written(out, (*map(str, (*beside, data)), *known))
 
 
 def _beside(trainer: Trainer, out: Path) -> tuple[Path, ...]:

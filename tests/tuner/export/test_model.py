@@ -26,8 +26,8 @@ from tuner.errors import TunerError
 from tuner.export import export_trial
 from tuner.export.folder import write_configuration
 from tuner.export.low_rank import Change, changes, extracted
-from tuner.export.model import ModelReport
 from tuner.export.single_file import write_single_file
+from tuner.export.written import Written
 from tuner.models import BaseModel, adapter, dreambooth, read_file, sample
 from tuner.models.lora_file import payload_sha256
 from tuner.results.confirmation import Choice
@@ -76,7 +76,7 @@ def test_it_is_exported_as_one_file_in_the_original_layout(
 ) -> None:
     out = tmp_path / "model.safetensors"
     report = export_trial(study, Choice(4, None, ()), out)
-    assert isinstance(report, ModelReport)
+    assert isinstance(report, Written)
     assert "3 samples drawn anew differ by at most 0.0" in report.lines[1]
     assert [path.name for path in tmp_path.iterdir()] == [out.name]
     metadata = header(out)

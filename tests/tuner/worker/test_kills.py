@@ -126,7 +126,7 @@ def test_kills_lose_nothing_and_double_nothing(space: Path, tmp_path: Path) -> N
     for moment, victim in kills:
         if victim == "controller":
             # Killed three times in one trial it would rightly take the trial for the cause.
-            assert any(line.startswith("ended") for line in running.lines)
+            assert any(re.match(r"ended \d+ complete", line) for line in running.lines)
         assert running.at(moment, random), "the study was over before the last kill"
         if victim == "worker":
             running.worker().send_signal(signal.SIGKILL)
