@@ -45,7 +45,7 @@ def test_a_case_in_its_own_process(tmp_path: Path, case: object, word: str) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "count"), [("spaces", 40), ("weights", 40), ("pictures", 40), ("environments", 6)]
+    ("kind", "count"), [("spaces", 40), ("weights", 40), ("pictures", 40), ("environments", 4)]
 )
 def test_bad_files_and_environments_end_in_error_lines(kind: str, count: int) -> None:
     command = [sys.executable, "-m", "tests.fuzz.run", "--kind", kind, "--count", str(count)]
