@@ -11,6 +11,7 @@ from PIL import Image
 
 from tuner.data.caption_files import read_caption
 from tuner.data.formats.png import read_texts
+from tuner.data.prompt_words import read_prompt
 from tuner.judging.embedded.reading import Reading
 from tuner.judging.embedded.stealth import hidden_text
 from tuner.judging.embedded.texts import a1111_prompt, read_invokeai, read_text
@@ -27,6 +28,9 @@ _FIRST = ("parameters", "prompt", "sd-metadata", "dream", "comment")
 _LAST = ("workflow", "invokeai_workflow", "invokeai_graph")
 """Texts that say again, less clearly, what another text says: read only if no other has a prompt.
 """
+
+_BARE = frozenset({"parameters", "description of novelai"})
+"""Texts that may be a prompt and nothing else, without settings."""
 
 _INVOKEAI = frozenset({"sd-metadata", "dream"})
 _XMP_TEXT = re.compile(r"<rdf:li[^<>]*>([^<>]+)</rdf:li>")
@@ -62,7 +66,13 @@ def _rank(name: str) -> int:
 def _read(name: str, text: str) -> Reading:
     if name in _INVOKEAI:
         return read_invokeai(text)
-    return read_text(text, is_prompt=name in {"parameters", "description of novelai"})
+    return read_text(text, is_prompt=name in _BARE and not _is_one_word(text))
+
+
+def _is_one_word(text: str) -> bool:
+    """Return True for a single ASCII word that names no sex, such as a camera's `Screenshot`."""
+    text = text.strip()
+    return text.isascii() and re.search(r"[\s,]", text) is None and read_prompt(text).sex is None
 
 
 def _within_bound(texts: Mapping[str, None]) -> list[str]:

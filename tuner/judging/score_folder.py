@@ -115,11 +115,11 @@ def open_judges(
     """Open the judges' networks; models that the user named are loaded at once.
 
     Without `gender_model`, the default model is loaded if a prompt names a sex (`needs_gender`). If
-    it is not available, a warning says so and gender is not judged. Raises MissingModelError if a
-    named model is not available.
+    it is not available, a warning says so and gender is not judged; the same for persons. Raises
+    MissingModelError if a named gender model is not available.
     """
     default = JudgeSettings().gender_model if needs_gender else None
-    settings = judge_settings(gender_model or default, person_model)
+    settings = _with_persons(judge_settings(gender_model or default, person_model))
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
@@ -136,9 +136,21 @@ def open_judges(
             )
             settings = replace(settings, gender_model=None)
             judges = opened_judges.enter_context(metrics.open_detectors(settings))
-        if person_model:
-            _ = judges.persons
         yield judges
+
+
+def _with_persons(settings: JudgeSettings) -> JudgeSettings:
+    """Return the settings without a person model that cannot be loaded, after a warning."""
+    if settings.person_model is None:
+        return settings
+    from metrics.detectors.yolo import PersonDetector
+
+    try:
+        PersonDetector(settings.person_model).close()
+    except ModelUnavailableError as error:
+        warnings.warn(f"persons are not counted: {error}", stacklevel=1)
+        return replace(settings, person_model=None)
+    return settings
 
 
 def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:

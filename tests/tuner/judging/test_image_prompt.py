@@ -146,6 +146,16 @@ def test_a_comment_is_no_prompt_but_is_checked(comment: str, tmp_path: Path) -> 
         assert comment in read_prompts(path, image)[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "prompts"),
+    [("Screenshot", []), ("1girl", ["1girl"]), ("a woman", ["a woman"]), ("女孩", ["女孩"])],
+)
+def test_one_word_alone_is_a_prompt_if_it_names_a_sex(
+    text: str, prompts: list[str], tmp_path: Path
+) -> None:
+    assert written(tmp_path / "a.png", parameters=text) == prompts
+
+
 def test_damaged_json_is_checked_but_for_negative_texts(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     assert written(path, parameters='{"prompt": "a girl", "negative_prompt": "child", "x": ') == []

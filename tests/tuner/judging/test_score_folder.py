@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import huggingface_hub
@@ -147,7 +148,6 @@ def test_pictures_that_name_no_sex_need_no_gender_model(
     [
         (["--gender-model", "no-such-folder"], "names no open_clip model"),
         (["--gender-model", "ViT-L-14/nonsense"], "could not be loaded"),
-        (["--gender-model", "mannequin", "--person-model", "no.pt"], "no.pt was not found"),
     ],
 )
 def test_a_model_that_was_named_has_to_be_there(
@@ -159,6 +159,17 @@ def test_a_model_that_was_named_has_to_be_there(
     errors = [each for each in done.stderr.splitlines() if each.startswith("error: ")]
     assert len(errors) == 1
     assert line in errors[0]
+
+
+def test_a_missing_person_model_ends_that_judge_only(pictures: Path, tmp_path: Path) -> None:
+    out = tmp_path / "scores.json"
+    models = ("--gender-model", "mannequin", "--person-model", "no.pt")
+    done = score(pictures / "a.png", *models, "--json", out)
+    assert done.exit_code == 0, done.output
+    assert re.search("^warning: persons are not counted: .*no.pt was not found", done.stderr, re.M)
+    (picture,) = json.loads(out.read_text("utf-8"))["images"]
+    assert picture["scores"]["one_person"]["value"] is None
+    assert picture["scores"]["limbs"]["value"] is not None
 
 
 def test_missing_mediapipe_models_are_one_line(
