@@ -37,9 +37,17 @@ if (_several := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // _several)))
 
 
+LONGEST = (
+    *("test_worker_faults.py", "test_kills.py", "test_exact_stable_diffusion.py", "test_world.py"),
+    *("test_studies.py", "test_mannequin_samples.py", "test_build.py", "test_rungs_job.py"),
+)
+"""Files with slow tests of a minute and more; started last, one would keep a core waiting."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A slow test may take four times as long as others before it counts as hung: what takes two
-    minutes on two cores takes more than five on half a core."""
+    """Put the longest files first. A slow test may take four times as long as others before it
+    counts as hung: what takes two minutes on two cores takes more than five on half a core."""
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     for item in items:
         if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(1200))

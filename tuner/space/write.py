@@ -49,9 +49,9 @@ def space_hash(config: StudyConfig) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(one: StudyConfig, other: StudyConfig) -> list[str]:
+def differences(first: StudyConfig, other: StudyConfig) -> list[str]:
     """Return the names of the settings that give two studies different hashes."""
-    left, right = _meaning(one), _meaning(other)
+    left, right = _meaning(first), _meaning(other)
     return [
         f"{section}.{name}".lstrip(".")
         for section in left

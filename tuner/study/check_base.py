@@ -25,7 +25,7 @@ from tuner.space.sizes import native_size
 
 @dataclass(frozen=True)
 class _Checked:
-    """What is known of a base: where it comes from, and what its files hold if they are here."""
+    """The source of a base, and what its files hold if they are here."""
 
     line: str
     prediction: Prediction | None = None

@@ -28,7 +28,7 @@ def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
     """
     if not scored:
         return "no samples"
-    flat = sum(is_flat(one.sample.image) for one in scored)
+    flat = sum(is_flat(each.sample.image) for each in scored)
     if 2 * flat >= len(scored):
         return f"collapsed: {flat} of {len(scored)} samples show nothing but one colour"
     return None

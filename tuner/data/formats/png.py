@@ -106,8 +106,8 @@ def _is_needed(file: BinaryIO, kind: bytes, place: int, length: int) -> bool:
 
 
 def _text(kind: bytes, data: bytes) -> tuple[str, str] | None:
-    keyword, found, value = data.partition(b"\0")
-    if not found:
+    keyword, separator, value = data.partition(b"\0")
+    if not separator:
         return None
     if kind == b"zTXt":
         value = _inflated(value[1:])
