@@ -166,6 +166,11 @@ def read_yaml(path: Path) -> TrainConfig:
     """
     try:
         return TrainConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} is not there: the trial's files were removed, or this is a published study "
+            "without them; use the folder that `tuner run` wrote"
+        ) from None
     except PermissionError:
         raise
     except (OSError, ValueError, yaml.YAMLError) as error:

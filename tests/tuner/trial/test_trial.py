@@ -253,3 +253,8 @@ def test_a_spoilt_file_of_parameters_is_refused(tmp_path: Path, text: str) -> No
     (tmp_path / "train.yaml").write_text(text)
     with pytest.raises(ConfigError, match=r"train\.yaml"):
         read_yaml(tmp_path / "train.yaml")
+
+
+def test_parameters_that_are_gone_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"train\.yaml is not there: .*published study"):
+        read_yaml(tmp_path / "train.yaml")
