@@ -119,10 +119,16 @@ def open_judges(
     MissingModelError if a named gender model is not available.
     """
     default = JudgeSettings().gender_model if needs_gender else None
-    settings = _with_persons(judge_settings(gender_model or default, person_model))
+    settings = judge_settings(gender_model or default, person_model)
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))
+        try:
+            _ = judges.persons
+        except ModelUnavailableError as error:
+            warnings.warn(f"persons are not counted: {error}", stacklevel=1)
+            settings = replace(settings, person_model=None)
+            judges = opened_judges.enter_context(metrics.open_detectors(settings))
         try:
             if gender_model or needs_gender:
                 _open_gender(judges)
@@ -137,20 +143,6 @@ def open_judges(
             settings = replace(settings, gender_model=None)
             judges = opened_judges.enter_context(metrics.open_detectors(settings))
         yield judges
-
-
-def _with_persons(settings: JudgeSettings) -> JudgeSettings:
-    """Return the settings without a person model that cannot be loaded, after a warning."""
-    if settings.person_model is None:
-        return settings
-    from metrics.detectors.yolo import PersonDetector
-
-    try:
-        PersonDetector(settings.person_model).close()
-    except ModelUnavailableError as error:
-        warnings.warn(f"persons are not counted: {error}", stacklevel=1)
-        return replace(settings, person_model=None)
-    return settings
 
 
 def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:
