@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(1)
     measured = {}
     for name, samples in pictures(options.pictures).items():
-        with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+        with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as detectors:
             measured[name] = costs(samples, detectors, options.repeats)
     text = page(measured, options.pictures, options.repeats)
     write_text(options.result, text)

@@ -26,12 +26,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from world_runs import judges_digest
-
 import metrics
 from metrics.contract import JudgeSettings, Prompt, Sample, Sex
 from metrics.detectors import Detectors
 from metrics.intervals import wilson
+from metrics.scoring import JUDGES
+from metrics.version import judge_version
 from tuner.judging.models import judge_settings
 from tuner.judging.score_folder import judged_pixels
 from tuner.judging.selfcheck import area_under_curve
@@ -140,6 +140,12 @@ def judge_all(
                 file.flush()
             line = known[key]
             yield Judged(row, line["scores"], line["framing"])
+
+
+def judges_digest() -> str:
+    """Return a digest of the versions of the judges of photographs."""
+    versions = " ".join(judge_version(judge, "photographic") for judge in JUDGES)
+    return hashlib.sha256(versions.encode()).hexdigest()[:8]
 
 
 def judged_now(path: Path, row: Labels, judges: Detectors) -> dict[str, object]:

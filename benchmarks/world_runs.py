@@ -86,7 +86,7 @@ def grouped(runs: Sequence[Run]) -> list[list[Run]]:
 
 def judges_digest() -> str:
     """Return a digest of the versions of the judges and their settings."""
-    versions = "\n".join(f"{judge.name} {judge_version(judge)}" for judge in JUDGES)
+    versions = "\n".join(f"{judge.name} {judge_version(judge, 'drawn')}" for judge in JUDGES)
     settings = mannequin_judges()
     versions += f"\n{settings.traits} {settings.sex_margin}"
     return hashlib.sha256(versions.encode()).hexdigest()[:8]

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 Sex = Literal["female", "male"]
+Domain = Literal["drawn", "photographic"]
+"""Kind of pictures: flat drawings like the mannequin's; or photographs and what looks like them."""
 Framing = Literal["full", "half"]
 FramingClass = Literal["full", "knee-up", "half", "portrait", "none"]
 """The part of the figure that the frame shows; `none` where no figure is read."""
@@ -144,7 +146,13 @@ class Measure:
 
 @dataclass(frozen=True)
 class JudgeSettings:
-    """The models of the judges, and the limits measured for them.
+    """The models of the judges, the kind of the pictures, and the limits measured for them.
+
+    `domain` is the kind of the pictures: a judge's evidence and calibration depend on it.
+
+    `thresholds`: for a judge's name, the value between 0 and 1 below which a picture counts as
+    faulty; the judge's values are moved so that it becomes one half. A judge that is not named
+    keeps its own. Give those that sound pictures of the same kind were measured to need.
 
     `gender_model` is `NAME/PRETRAINED` as open_clip names them, or a folder that holds
     `open_clip_config.json` and `open_clip_model.safetensors`; None: the sex of figures is not
@@ -174,3 +182,5 @@ class JudgeSettings:
     sex_margin: float | None = None
     sex_threshold: float | None = None
     copy_model: str | None = None
+    domain: Domain = "photographic"
+    thresholds: Mapping[str, float] = field(default_factory=dict)

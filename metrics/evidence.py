@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from metrics.contract import FramingClass, Image, JudgeSettings, Sample, Score
+from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
 from metrics.figure.body import Body, read_body
 from metrics.figure.figure import NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
 from metrics.figure.posture import pose_evidence
+from metrics.logistic import rebalanced
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
 
 if TYPE_CHECKING:
@@ -185,15 +186,33 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Judge:
-    """One question about a sample; `score` answers it with a Score of the judge's name.
+    """One question about a sample, answered with a Score of the judge's name.
 
-    `models` names the fields of JudgeSettings whose networks the judge uses: with another network
-    there, it is another judge.
+    `drawn` answers it for drawings and `photographic` for photographs; None: one answer holds for
+    both. `models` names the fields of JudgeSettings whose networks the judge uses: with another
+    network there, it is another judge.
     """
 
     name: str
-    score: Callable[[Sample, Evidence], Score]
+    drawn: Callable[[Sample, Evidence], Score]
+    photographic: Callable[[Sample, Evidence], Score] | None = None
     models: tuple[str, ...] = ()
+
+    def answer(self, domain: Domain) -> Callable[[Sample, Evidence], Score]:
+        """Return the function that judges pictures of this kind."""
+        return self.drawn if domain == "drawn" else self.photographic or self.drawn
+
+    def score(self, sample: Sample, evidence: Evidence) -> Score:
+        """Judge the sample as the settings say: by its domain, moved by the judge's threshold.
+
+        A moved score keeps its value before as `unmoved` among its evidence.
+        """
+        score = self.answer(evidence.settings.domain)(sample, evidence)
+        threshold = evidence.settings.thresholds.get(self.name)
+        if score.value is None or threshold is None:
+            return score
+        evidences = {**score.evidence, "unmoved": score.value}
+        return replace(score, value=rebalanced(score.value, threshold), evidence=evidences)
 
 
 def _largest_first(people: tuple[Person, ...]) -> tuple[Person, ...]:

@@ -48,6 +48,19 @@ class Logistic:
         return {self.classes[i]: float(share) for i, share in zip(chosen, shares, strict=True)}
 
 
+def rebalanced(probability: float, threshold: float | None) -> float:
+    """Return a probability with `threshold` moved to one half; None leaves it unchanged.
+
+    Its odds are divided by those of the threshold, so that 0 stays 0, 1 stays 1 and the order of
+    values stays. A model that takes men for women more often than women for men, for example, has a
+    threshold above one half: the one at which both errors are equally frequent.
+    """
+    if threshold is None:
+        return probability
+    for_it, against_it = probability * (1.0 - threshold), (1.0 - probability) * threshold
+    return for_it / (for_it + against_it)
+
+
 @functools.cache
 def read_logistic(name: str) -> Logistic:
     """Read the fitted regression of a judge. Raises FileNotFoundError if there is none."""

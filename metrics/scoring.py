@@ -48,8 +48,9 @@ def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[Score
 
 def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
     evidence = Evidence(sample, detectors)
+    domain = evidence.settings.domain
     scores = {
-        judge.name: replace(judge.score(sample, evidence), version=judge_version(judge))
+        judge.name: replace(judge.score(sample, evidence), version=judge_version(judge, domain))
         for judge in JUDGES
     }
     return ScoredSample(sample, scores, read_features(sample, evidence))

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from metrics.contract import Domain
 from metrics.detectors.models import BUNDLES
 from metrics.evidence import Judge
 from metrics.logistic import CALIBRATION, coefficients
@@ -28,9 +29,12 @@ _ASIDE = {"metrics", "contract", "models", "bundles", "version"}
 _DIGITS = 12
 
 
-def judge_version(judge: Judge) -> str:
-    """Return twelve hexadecimal digits, the same on every machine and Python for the same code."""
-    return _version(judge.name, judge.score.__module__)
+def judge_version(judge: Judge, domain: Domain) -> str:
+    """Return the version of a judge on pictures of a kind: twelve hexadecimal digits.
+
+    They are the same on every machine and Python for the same code.
+    """
+    return _version(judge.name, judge.answer(domain).__module__)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from metrics.contract import Sample, Score
 from metrics.evidence import Evidence, Judge
+from metrics.logistic import rebalanced
 
 NAME = "gender"
 
@@ -83,19 +84,6 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         return Score(NAME, None, "the figure's sex is unclear", measured)
     value = female if wanted == "female" else 1.0 - female
     return Score(NAME, value, None, measured)
-
-
-def rebalanced(female: float, threshold: float | None) -> float:
-    """Return the probability of a woman with `threshold` moved to one half.
-
-    Its odds are divided by those of the threshold; None leaves it unchanged. A model that takes men
-    for women more often than women for men has a threshold above one half, the one at which both
-    errors are equally frequent: `tuner selfcheck` measures it.
-    """
-    if threshold is None:
-        return female
-    for_woman, for_man = female * (1.0 - threshold), (1.0 - female) * threshold
-    return for_woman / (for_woman + for_man)
 
 
 def _nobody(evidence: Evidence) -> float | None:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 def test_a_detector_is_asked_once_however_many_judges_ask() -> None:
     sample = Sample(Prompt("1girl", "female"), 0, draw(Figure("female", jitter=1), 256))
-    with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+    with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as detectors:
         clocks = clocked(detectors)
         evidence = Evidence(sample, detectors)
         for _ in range(3):
@@ -38,7 +38,7 @@ def test_a_small_figure_is_looked_at_closely_and_a_third_arm_for_its_hand() -> N
     far = np.full((420, 420, 3), 150, np.uint8)
     far[80:236, 120:276] = draw(Figure("male", jitter=1), 156)
     many = draw(Figure("male", arm_pose="arms at sides", limbs="extra arm", jitter=3), 256)
-    with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+    with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as detectors:
         clocks = clocked(detectors)
         for picture, calls in ((far, {"parts": 2}), (many, {"hands": 1})):
             before = {name: clocks[name].calls for name in calls}
@@ -51,7 +51,7 @@ def test_a_small_figure_is_looked_at_closely_and_a_third_arm_for_its_hand() -> N
 
 def test_where_no_figure_is_read_a_pose_is_sought_once_more() -> None:
     sample = Sample(Prompt("1girl", "female"), 0, np.full((256, 256, 3), 200, np.uint8))
-    with open_detectors(judge_settings("mannequin", "mannequin")) as detectors:
+    with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as detectors:
         clocks = clocked(detectors)
         evidence = Evidence(sample, detectors)
         for judge in JUDGES:

@@ -44,7 +44,7 @@ def clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def detectors(clip_folder: Path) -> Iterator[Detectors]:
-    with open_detectors(JudgeSettings(gender_model=str(clip_folder))) as opened:
+    with open_detectors(JudgeSettings(gender_model=str(clip_folder), domain="drawn")) as opened:
         yield opened
 
 
@@ -52,6 +52,7 @@ def detectors(clip_folder: Path) -> Iterator[Detectors]:
 def mannequin_detectors() -> Iterator[Detectors]:
     """The detectors with the mannequin's own open_clip model, asked what it can tell, and YOLO."""
     settings = JudgeSettings(
+        domain="drawn",
         gender_model=str(shipped.CLIP),
         traits=shipped.CLIP_TRAITS,
         sex_margin=shipped.CLIP_SEX_MARGIN,

@@ -62,7 +62,7 @@ def test_the_shipped_coefficients_tell_how_good_they_are(name: str) -> None:
 def test_coefficients_are_part_of_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
     def versions() -> dict[str, str]:
         version._version.cache_clear()
-        return {judge.name: judge_version(judge) for judge in JUDGES}
+        return {judge.name: judge_version(judge, "drawn") for judge in JUDGES}
 
     before = versions()
     changed = {**coefficients("limbs"), "biases": [0.0]}

@@ -51,7 +51,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
         (package / "helper.py").write_text(helper)
         _forget()
         importlib.invalidate_caches()
-        return judge_version(importlib.import_module("own_judge.judge").JUDGE)
+        return judge_version(importlib.import_module("own_judge.judge").JUDGE, "drawn")
 
     yield versioned
     _forget()
@@ -88,7 +88,7 @@ def test_the_folder_of_a_module_does_not_count(own: Callable[..., str], tmp_path
 
 
 def test_each_judge_has_its_own_version() -> None:
-    versions = {judge.name: judge_version(judge) for judge in JUDGES}
+    versions = {judge.name: judge_version(judge, "drawn") for judge in JUDGES}
     assert len(set(versions.values())) == len(JUDGES)
 
 
@@ -97,7 +97,7 @@ def test_what_a_detector_does_is_part_of_the_version(monkeypatch: pytest.MonkeyP
     source = version._source
     monkeypatch.setattr(version, "_source", lambda name: read.append(name) or source(name))
     _forget()
-    judge_version(next(judge for judge in JUDGES if judge.name == "limbs"))
+    judge_version(next(judge for judge in JUDGES if judge.name == "limbs"), "drawn")
     assert {"metrics.judges.limbs", "metrics.figure.figure", "metrics.detectors.mediapipe"} <= set(
         read
     )
@@ -107,7 +107,7 @@ def test_what_a_detector_does_is_part_of_the_version(monkeypatch: pytest.MonkeyP
 def test_scores_carry_the_version(detectors: Detectors, sampled: Callable[..., Sample]) -> None:
     (scored,) = score_samples([sampled(np.zeros((64, 64, 3), np.uint8))], detectors)
     for judge in JUDGES:
-        assert scored.scores[judge.name].version == judge_version(judge)
+        assert scored.scores[judge.name].version == judge_version(judge, "drawn")
 
 
 def test_every_judge_names_the_models_that_it_asks(
@@ -128,7 +128,9 @@ def test_every_judge_names_the_models_that_it_asks(
                 used.add(name)
                 return super().__getattribute__(name)
 
-        judge.score(sample, Evidence(sample, Watched(JudgeSettings(gender_model="any"))))
+        judge.score(
+            sample, Evidence(sample, Watched(JudgeSettings(gender_model="any", domain="drawn")))
+        )
         wanted = {setting for setting, detector in settings.items() if detector in used}
         assert wanted == set(judge.models), judge.name
 

@@ -58,7 +58,7 @@ def small_config(base: Path) -> StudyConfig:
 
 def bench_of(base: BaseModel, training_set: TrainingSet) -> Workbench:
     """The bench of that study, before its base is scored."""
-    judges, names = Detectors(JudgeSettings()), ("pose", "quality")
+    judges, names = Detectors(JudgeSettings(domain="drawn")), ("pose", "quality")
     return Workbench(base, {None: training_set}, SUITE, judges, objectives=names)
 
 

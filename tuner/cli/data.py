@@ -194,7 +194,7 @@ def _open_tools(settings: Settings, models: contextlib.ExitStack) -> Tools:
     from tuner.data.preparing.tagging import Captioner, Tagger
     from tuner.judging.models import judge_settings
 
-    persons = judge_settings(None, settings.person_model).person_model
+    persons = judge_settings(None, settings.person_model, domain="drawn").person_model
     tools = Tools(
         persons=None if persons is None else PersonDetector(persons),
         pose=PoseLandmarker(fetch("pose_landmarker")) if settings.needs_pose else None,

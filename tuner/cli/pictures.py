@@ -22,6 +22,11 @@ PersonModel = Annotated[
     str | None, typer.Option(help="A .pt file, a folder or mannequin; default: none.")
 ]
 
+Drawn = Annotated[
+    bool | None,
+    typer.Option("--drawn/--photographic", help="Kind of the pictures; default: told by them."),
+]
+
 
 @pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
 def score(  # noqa: PLR0913 - one argument per option
@@ -36,6 +41,7 @@ def score(  # noqa: PLR0913 - one argument per option
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
+    drawn: Drawn = None,
     csv: Annotated[Path | None, typer.Option(help="A table to write, one row per picture.")] = None,
     json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
@@ -45,11 +51,15 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging import Trust, score_folder, score_report
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
+        from tuner.judging.picture_domain import picture_domain
 
         check_outputs(csv, json)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
-        say(f"pictures to judge: {len(found_pictures.prompted)}; the models load first")
-        opened = score_folder.open_judges(found_pictures.names_sex, gender_model, person_model)
+        domain, line = picture_domain([path for path, _ in found_pictures.prompted], drawn)
+        say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
+        opened = score_folder.open_judges(
+            found_pictures.names_sex, gender_model, person_model, domain
+        )
         with plain_warnings(), opened as judges:
             judged = score_folder.judge(found_pictures, judges)
             scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
@@ -91,6 +101,7 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
+    drawn: Drawn = None,
     study: Annotated[
         str | None,
         typer.Option(help="Study whose base drew the pictures; it stores the result."),
@@ -115,8 +126,9 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
         rendered = data is None and labels is None
         options = keep_calibration.selfcheck_options(rendered, folder, (gender_model, person_model))
         known = truth.read_truths(count, size or options.size, data, labels)
-        say("\n".join(known.lines))
-        opened = truth.open_judges(known, options.gender_model, options.person_model)
+        domain, line = truth.truths_domain(known, drawn, options.domain)
+        say("\n".join([*known.lines, line]))
+        opened = truth.open_judges(known, options.gender_model, options.person_model, domain)
         with plain_warnings(), opened as judges:
             cases = tracked(truth.make_cases(known, judges), None, "pictures judged")
             reports = judge_reports(list(score_cases(cases, judges)))

@@ -127,7 +127,7 @@ def measured(share: Sequence[tuple[int, Figure]]) -> list[Row]:
     """Measure some numbered figures; return a row for each picture in which a pose is found."""
     cv2.setNumThreads(1)
     rows: list[Row] = []
-    detectors = Detectors(JudgeSettings())
+    detectors = Detectors(JudgeSettings(domain="drawn"))
     vae = load_base("mannequin").pipeline.vae
     try:
         for index, figure in share:
@@ -233,7 +233,7 @@ def write(rows: Sequence[Row], seed: int, folder: Path = CALIBRATION) -> None:
         write_text(file, _page(whole))
         # The version depends on these coefficients, so it is computed after they are written.
         read_logistic.cache_clear()
-        version = judge_version(judge.judge) if folder == CALIBRATION else ""
+        version = judge_version(judge.judge, "drawn") if folder == CALIBRATION else ""
         write_text(file, _page({**whole, "version": version}))
 
 

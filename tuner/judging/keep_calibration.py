@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from metrics.contract import JudgeSettings
+from metrics.contract import Domain, JudgeSettings
 from metrics.scoring import JUDGES
 from metrics.version import judge_version
 from tuner.errors import ConfigError
@@ -35,7 +35,8 @@ _LIBRARIES = (
 class SelfcheckOptions:
     """Base, size and models of a selfcheck, and the file for its calibrations.
 
-    `base` is None for pictures of unknown origin, `size` the side of rendered figures in pixels.
+    `base` is None for pictures of unknown origin, `size` the side of rendered figures in pixels,
+    `domain` the kind of the study's pictures, None without a study.
     """
 
     base: str | None
@@ -43,6 +44,7 @@ class SelfcheckOptions:
     gender_model: str | None
     person_model: str | None
     file: Path
+    domain: Domain | None = None
 
 
 def selfcheck_options(
@@ -56,6 +58,7 @@ def selfcheck_options(
     """
     gender, person = models
     base, size, file = MANNEQUIN if rendered else None, _FIGURE_SIDE, calibration.home_file()
+    domain: Domain | None = None
     if study:
         config = load_recorded(study)
         if rendered and config.base != MANNEQUIN:
@@ -64,10 +67,11 @@ def selfcheck_options(
                 "figures say nothing about it; give pictures with --data or --labels"
             )
         base, size, file = config.base, min(config.suite.image_size), study.calibration
+        domain = config.judges.domain_for(base)
         gender = gender or config.judges.gender_model_for(base)
         person = person or config.judges.person_model_for(base)
     read_calibrations(file)
-    return SelfcheckOptions(base, size, gender, person, file)
+    return SelfcheckOptions(base, size, gender, person, file, domain)
 
 
 def make_calibrations(
@@ -84,7 +88,7 @@ def make_calibrations(
     return [
         Calibration(
             judge=report.judge,
-            version=judge_version(judges[report.judge]),
+            version=judge_version(judges[report.judge], settings.domain),
             models={name: names[name] for name in judges[report.judge].models},
             base=base,
             group=report.group,

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from metrics.contract import JudgeSettings
-from tuner.errors import MissingModelError
+from metrics.contract import Domain, JudgeSettings
+from tuner.errors import ConfigError, MissingModelError
 from tuner.space import StudyConfig
 from tuner.space.config import MANNEQUIN
 from tuner.storage import shipped
@@ -21,16 +21,28 @@ from tuner.storage import shipped
 CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
 """The files of a folder with an open_clip model."""
 
+MANNEQUIN_ON_PHOTOGRAPHS = (
+    "the {key} model `mannequin` knows drawn figures only, and these pictures count as photographs; "
+    "name another model, or say that they are drawn"
+)
+
 _DIGITS = 12
 
 
 def judge_settings(
-    gender_model: str | None, person_model: str | None, copy_model: str | None = None
+    gender_model: str | None,
+    person_model: str | None,
+    copy_model: str | None = None,
+    domain: Domain = "photographic",
 ) -> JudgeSettings:
     """Return judge settings in which `mannequin` is replaced by the shipped folders.
 
-    A path that begins with `~` is expanded. A judge whose model is None does not judge.
+    A path that begins with `~` is expanded. A judge whose model is None does not judge. Raises
+    ConfigError for the mannequin's models on photographs.
     """
+    for key, model in (("gender", gender_model), ("person", person_model)):
+        if model == MANNEQUIN and domain == "photographic":
+            raise ConfigError(MANNEQUIN_ON_PHOTOGRAPHS.format(key=key))
     gender_model, person_model = _expanded(gender_model), _expanded(person_model)
     copy_model = _expanded(copy_model)
     return JudgeSettings(
@@ -39,6 +51,7 @@ def judge_settings(
         traits=shipped.CLIP_TRAITS if gender_model == MANNEQUIN else None,
         sex_margin=shipped.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
         copy_model=str(shipped.CLIP) if copy_model == MANNEQUIN else copy_model,
+        domain=domain,
     )
 
 
@@ -74,7 +87,7 @@ def _expanded(model: str | None) -> str | None:
 
 def mannequin_judges(weights: Path = shipped.WEIGHTS) -> JudgeSettings:
     """Return the settings of a study on the mannequin, with models in the folder `weights`."""
-    own = judge_settings(MANNEQUIN, MANNEQUIN)
+    own = judge_settings(MANNEQUIN, MANNEQUIN, domain="drawn")
     clip, yolo = str(weights / "clip"), str(weights / "yolo")
     return replace(own, gender_model=clip, person_model=yolo)
 
@@ -86,6 +99,7 @@ def study_judges(config: StudyConfig) -> JudgeSettings:
         chosen.gender_model_for(config.base),
         chosen.person_model_for(config.base),
         chosen.copy_model,
+        chosen.domain_for(config.base),
     )
     return replace(settings, sex_threshold=chosen.sex_threshold)
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 import metrics
-from metrics.contract import Image as Pixels, JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.contract import Domain, Image as Pixels, JudgeSettings, Prompt, Sample, ScoredSample
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import forbidden_words
 from tuner.data.picture_file import (
@@ -110,7 +110,7 @@ def left_out(pictures: FoundPictures, shown: int = 10) -> list[str]:
 
 @contextlib.contextmanager
 def open_judges(
-    needs_gender: bool, gender_model: str | None, person_model: str | None
+    needs_gender: bool, gender_model: str | None, person_model: str | None, domain: Domain
 ) -> Iterator[Detectors]:
     """Open the judges' networks; models that the user named are loaded at once.
 
@@ -119,7 +119,7 @@ def open_judges(
     MissingModelError if a named gender model is not available.
     """
     default = JudgeSettings().gender_model if needs_gender else None
-    settings = judge_settings(gender_model or default, person_model)
+    settings = judge_settings(gender_model or default, person_model, domain=domain)
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from metrics.contract import Domain
 from metrics.detectors import Detectors
 from tuner.judging import score_folder
 from tuner.judging.cases import Case
 from tuner.judging.labelled_cases import LabelledPicture, labelled_cases, labelled_pictures
 from tuner.judging.photo_cases import photo_cases
+from tuner.judging.picture_domain import picture_domain
 from tuner.judging.rendered_cases import rendered_cases
 from tuner.space.config import MANNEQUIN
 
@@ -53,9 +55,27 @@ def read_truths(count: int, size: int, data: Path | None, labels: Path | None) -
     return Truths(count, size, photos, () if labels is None else tuple(labelled_pictures(labels)))
 
 
+def truths_domain(
+    truths: Truths, drawn: bool | None, study_domain: Domain | None
+) -> tuple[Domain, str]:
+    """Return the kind of the pictures, and a line that says so.
+
+    Rendered figures are drawn; otherwise the user's word counts, then the study's, then the
+    pictures.
+    """
+    if truths.rendered:
+        return "drawn", "pictures: drawn"
+    if drawn is None and study_domain is not None:
+        return study_domain, f"pictures: {study_domain}, as the study's"
+    paths = [path for path, _ in truths.photos.prompted] if truths.photos else []
+    paths += [picture.path for picture in truths.labelled]
+    domain, why = picture_domain(paths, drawn)
+    return domain, f"pictures: {why}"
+
+
 @contextlib.contextmanager
 def open_judges(
-    truths: Truths, gender_model: str | None, person_model: str | None
+    truths: Truths, gender_model: str | None, person_model: str | None, domain: Domain
 ) -> Iterator[Detectors]:
     """Open the judges' networks: the mannequin's for figures, those of `tuner score` for others.
 
@@ -65,7 +85,7 @@ def open_judges(
         gender_model, person_model = gender_model or MANNEQUIN, person_model or MANNEQUIN
     needs_gender = truths.photos is not None and truths.photos.names_sex
     needs_gender |= any(picture.prompt.sex is not None for picture in truths.labelled)
-    with score_folder.open_judges(needs_gender, gender_model, person_model) as judges:
+    with score_folder.open_judges(needs_gender, gender_model, person_model, domain) as judges:
         yield judges
 
 

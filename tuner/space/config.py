@@ -10,7 +10,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from metrics.contract import OBJECTIVES, SET_OBJECTIVES
+from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Domain
 from tuner.space.parameters import Parameter, Value, extremes
 from tuner.space.problems import WORDS
 from tuner.space.recipes import Hypothesis, Recipe
@@ -74,7 +74,8 @@ class JudgeConfig(StrictModel):
     `mannequin`; None means the mannequin's own for the mannequin, else persons are not counted.
     `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
     None means the gender model. `sex_threshold` is the probability of a woman from which a picture
-    counts as one of a woman, as `tuner selfcheck` measures it; None: one half.
+    counts as one of a woman, as `tuner selfcheck` measures it; None: one half. `domain` is the kind
+    of pictures that the base draws; None means drawn for the mannequin, else photographic.
     """
 
     gender_model: str | None = Field(
@@ -90,6 +91,15 @@ class JudgeConfig(StrictModel):
     sex_threshold: float | None = Field(
         default=None, gt=0, lt=1, description="null (one half) or a number between 0 and 1"
     )
+    domain: Domain | None = Field(
+        default=None, description="null (told by the base), drawn, photographic"
+    )
+
+    def domain_for(self, base: str) -> Domain:
+        """Return the kind of pictures that `base` draws."""
+        if self.domain is not None:
+            return self.domain
+        return "drawn" if base == MANNEQUIN else "photographic"
 
     def gender_model_for(self, base: str) -> str:
         """Return the gender judge's model for a study on `base`."""

@@ -15,7 +15,7 @@ from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
+from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, refuse_broken, study_judges
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.config import OF_BASE, ORIGINALS
@@ -120,10 +120,10 @@ def _cut_prompts(suite: SuiteConfig) -> str:
 
 def _judge_line(config: StudyConfig) -> str:
     model = config.judges.gender_model_for(config.base)
-    place = judge_settings(model, None).gender_model
+    settings = study_judges(config)
+    place, copied = settings.gender_model, settings.copy_model
     if place is not None and os.path.isabs(place):
         _need("gender judge", model, Path(place), _CLIP_FILES)
-    copied = judge_settings(None, None, config.judges.copy_model).copy_model
     if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
         raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
     for opened in (place, copied):
@@ -135,7 +135,7 @@ def _judge_line(config: StudyConfig) -> str:
 
 def _person_line(config: StudyConfig) -> str:
     model = config.judges.person_model_for(config.base)
-    place = judge_settings(None, model).person_model
+    place = study_judges(config).person_model
     if model is None or place is None:
         return "persons: not counted, judges.person_model is not set"
     if os.path.isdir(place) or not place.endswith(".pt"):

@@ -63,7 +63,7 @@ def test_without_a_model_nobody_s_sex_is_judged(
 ) -> None:
     (image,) = rendered(1, 3)
     sample = sampled(image, sex="male")
-    with open_detectors(JudgeSettings(gender_model=None)) as detectors:
+    with open_detectors(JudgeSettings(gender_model=None, domain="drawn")) as detectors:
         score = gender.score(sample, Evidence(sample, detectors))
     assert (score.value, score.reason) == (None, "no gender model set")
 
@@ -75,7 +75,7 @@ def test_a_model_too_sure_of_itself_is_held_to_a_wider_margin(
     sample = sampled(image, sex="female")
     reasons = []
     for margin in (0.0, 1.0):
-        settings = JudgeSettings(gender_model=str(shipped.CLIP), sex_margin=margin)
+        settings = JudgeSettings(gender_model=str(shipped.CLIP), sex_margin=margin, domain="drawn")
         with open_detectors(settings) as detectors:
             reasons.append(gender.score(sample, Evidence(sample, detectors)).reason)
     assert reasons == [None, "the figure's sex is unclear"]
@@ -175,7 +175,7 @@ def test_a_threshold_of_the_settings_moves_the_answer_but_not_the_evidence(
     found = []
     for threshold in (None, 0.01, 0.99):
         settings = JudgeSettings(
-            gender_model=str(clip_folder), sex_margin=0.0, sex_threshold=threshold
+            domain="drawn", gender_model=str(clip_folder), sex_margin=0.0, sex_threshold=threshold
         )
         with open_detectors(settings) as detectors:
             found.append(gender.score(sample, Evidence(sample, detectors)))

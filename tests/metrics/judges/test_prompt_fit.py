@@ -38,7 +38,7 @@ def embedded(
 
 @pytest.fixture(scope="module")
 def asked_all() -> Iterator[Detectors]:
-    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as opened:
+    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP), domain="drawn")) as opened:
         yield opened
 
 
@@ -116,7 +116,7 @@ def test_it_abstains_where_nothing_can_be_said(
     assert reason("red shirt", empty, mannequin_detectors) == "no figure found"
     hidden = "the frame shows nothing of what is asked about"
     assert reason("blue trousers", image, mannequin_detectors) == hidden
-    with open_detectors(JudgeSettings(gender_model=None)) as blind:
+    with open_detectors(JudgeSettings(gender_model=None, domain="drawn")) as blind:
         assert reason("red shirt", image, blind) == "no open_clip model set"
 
 

@@ -41,7 +41,7 @@ def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
     trained, held_out, fresh = figures(100, 1), figures(40, 2), figures(40, 3)
     brighter = [np.clip(each.astype(int) + 4, 0, 255).astype(np.uint8) for each in trained[:20]]
     copied = brighter + [recompressed(each, 97) for each in trained[20:40]]
-    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP))) as judges:
+    with open_detectors(JudgeSettings(gender_model=str(shipped.CLIP), domain="drawn")) as judges:
         assert judges.embedding is not None
         memory = remember(judges.embedding(trained), judges.embedding(held_out))
         assert memory is not None

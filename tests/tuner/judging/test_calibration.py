@@ -136,7 +136,7 @@ def test_the_best_cut_by_hand(faulty: list[float], sound: list[float], cut: Cut 
 
 
 def test_models_are_known_by_name_and_content(tmp_path: Path) -> None:
-    names = model_names(judge_settings("mannequin", "mannequin"))
+    names = model_names(judge_settings("mannequin", "mannequin", domain="drawn"))
     assert [str(name).split("@")[0] for name in names.values()] == ["clip", "yolo", "None"]
     files = {}
     for folder, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
@@ -151,11 +151,11 @@ def test_models_are_known_by_name_and_content(tmp_path: Path) -> None:
 def test_the_shipped_selfchecks_are_of_these_judges_and_models() -> None:
     """When this fails, a judge has changed: `shipped.CALIBRATION` says what to run."""
     known = read_calibrations(shipped.CALIBRATION)
-    names = model_names(judge_settings("mannequin", "mannequin"))
+    names = model_names(judge_settings("mannequin", "mannequin", domain="drawn"))
     trust = Trust(tuple(known), "mannequin", names)
     for judge in JUDGES:
         for side in (64, 256) if judge.name != "no_red_eyes" else (256,):  # too small to see at 64
-            assert trust.calibrated(judge.name, judge_version(judge), side), judge.name
+            assert trust.calibrated(judge.name, judge_version(judge, "drawn"), side), judge.name
     for check in known:
         if check.auc is None:  # no fault is drawn, or it is too small to see at 64 px
             assert check.judge in ("no_explicit_parts", "no_red_eyes")
@@ -168,11 +168,11 @@ def folder(tmp_path: Path) -> StudyFolder:
     """A study of the mannequin whose base was scored by all judges of today."""
     folder = StudyFolder(tmp_path / "pose")
     folder.create()
-    names = model_names(judge_settings("mannequin", "mannequin"))
+    names = model_names(judge_settings("mannequin", "mannequin", domain="drawn"))
     study = StudyRow(
         "pose", "mannequin", "ab", 12, ("pose", "quality"), {}, {}, "", side=64, models=names
     )
-    scores = {j.name: Score(j.name, 0.9, version=judge_version(j)) for j in JUDGES}
+    scores = {j.name: Score(j.name, 0.9, version=judge_version(j, "drawn")) for j in JUDGES}
     scores["no_red_eyes"] = replace(scores["no_red_eyes"], value=None, reason="too small to see")
     sample = Sample(Prompt("1girl"), 0, np.zeros((64, 64, 3), np.uint8), folder.base / "0.png")
     numbers = {name: Objective(name, 0.5, 0.4, 0.6, 9, 9) for name in ("pose", "quality")}
@@ -225,7 +225,8 @@ def test_the_studys_own_selfcheck_counts(
     print_front(folder, read_results(folder), study_marks(folder))
     assert f"tuner selfcheck --study {folder.root} --labels TABLE" in capsys.readouterr().out
     checks = [
-        replace(LIMBS, judge=j.name, version=judge_version(j), base="owner/model") for j in JUDGES
+        replace(LIMBS, judge=j.name, version=judge_version(j, "drawn"), base="owner/model")
+        for j in JUDGES
     ]
     write_calibrations(checks, folder.calibration)
     assert study_marks(folder) == frozenset()

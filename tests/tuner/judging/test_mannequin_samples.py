@@ -19,7 +19,7 @@ TABLE = Path(__file__).parents[2] / "mannequin_samples" / "labels.csv"
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, JudgeReport]:
-    with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
+    with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as judges:
         cases = labelled_cases(labelled_pictures(TABLE))
         judged = (replace(case, judges=tuple(set(case.judges) & JUDGED)) for case in cases)
         reports = judge_reports(list(score_cases(judged, judges)))

@@ -132,7 +132,7 @@ def test_a_missing_model_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 def measured(count: int, size: int) -> dict[str, JudgeReport]:
     """The report of every judge on `count` figures of the first style."""
     first = takewhile(lambda case: case.group == GROUPS["first"], rendered_cases(count, size))
-    with open_detectors(judge_settings("mannequin", "mannequin")) as judges:
+    with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as judges:
         reports = judge_reports(list(score_cases(first, judges)))
     return {report.judge: report for report in reports}
 

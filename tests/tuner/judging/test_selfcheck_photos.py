@@ -41,7 +41,7 @@ def save(figure: Figure, path: Path, prompt: str = "") -> None:
 
 @pytest.fixture(scope="module")
 def judges() -> Iterator[Detectors]:
-    with open_detectors(judge_settings("mannequin", None)) as opened:
+    with open_detectors(judge_settings("mannequin", None, domain="drawn")) as opened:
         yield opened
 
 

@@ -59,7 +59,7 @@ def changed(base: Path, folder: Path, factor: float) -> Path:
 @pytest.fixture
 def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     monkeypatch.setattr(metrics, "score", by_brightness)
-    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings()))
+    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings(domain="drawn")))
 
 
 def study(base: BaseModel, *others: Path, suite: SuiteConfig = SUITE) -> StudyConfig:

@@ -93,7 +93,9 @@ def run_part(base: BaseModel, training_set: TrainingSet, parent: Path, seed: int
     space.write_text(SPACE.replace("SEEDS", f"[{seed}]"))
     config, folder = load_study(space), StudyFolder(parent / "small")
     folder.create()
-    bench = Workbench(base, {None: training_set}, config.suite, Detectors(JudgeSettings()))
+    bench = Workbench(
+        base, {None: training_set}, config.suite, Detectors(JudgeSettings(domain="drawn"))
+    )
     with opened(config, folder, {}) as memory, Store(folder.results_db) as store:
         record_study(config, folder, store, {})
         keep_base(bench, folder, store)

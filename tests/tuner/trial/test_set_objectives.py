@@ -129,7 +129,7 @@ def test_the_reference_is_what_no_training_set_trains_on(tmp_path: Path) -> None
         (tmp_path / f"{number:02d}.txt").write_text(", ".join(figure.tags))
     whole = read_folder(tmp_path)
     assert len(whole.held_out) == 3
-    with open_detectors(judge_settings("mannequin", None)) as judges:
+    with open_detectors(judge_settings("mannequin", None, domain="drawn")) as judges:
         reference = held_out_features([whole], judges)
         leaking = replace(whole, images=(*whole.images, whole.held_out[0]))
         fewer = held_out_features([whole, leaking], judges)

@@ -39,7 +39,7 @@ SUITE = SuiteConfig(
 @pytest.fixture
 def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     monkeypatch.setattr(metrics, "score", by_brightness)
-    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings()))
+    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings(domain="drawn")))
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def clip_judges(tmp_path: Path) -> Iterator[Detectors]:
     torch.manual_seed(0)
     weights = open_clip.create_model("tiny-of-trial").state_dict()
     save_file(weights, str(folder / "open_clip_model.safetensors"))
-    with open_detectors(JudgeSettings(gender_model=str(folder))) as opened:
+    with open_detectors(JudgeSettings(gender_model=str(folder), domain="drawn")) as opened:
         yield opened
 
 

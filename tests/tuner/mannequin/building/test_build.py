@@ -23,7 +23,7 @@ def test_the_fast_build_makes_a_base_and_a_judge_that_load(tmp_path: Path) -> No
     picture = pipeline("1girl", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (64, 64, 3)
     assert np.isfinite(picture).all()
-    settings = JudgeSettings(str(tmp_path / "clip"), str(tmp_path / "yolo"))
+    settings = JudgeSettings(str(tmp_path / "clip"), str(tmp_path / "yolo"), domain="drawn")
     with open_detectors(settings) as detectors:
         figure = random_figure(np.random.default_rng(0), sex="female")
         sample = Sample(Prompt("1girl", "female"), 0, draw(figure))
