@@ -22,7 +22,7 @@ CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensor
 """The files of a folder with an open_clip model."""
 
 MANNEQUIN_ON_PHOTOGRAPHS = (
-    "the {key} model `mannequin` knows drawn figures only, and these pictures count as photographs; "
+    "the {key} model `mannequin` knows drawn figures only, these pictures count as photographs; "
     "name another model, or say that they are drawn"
 )
 
