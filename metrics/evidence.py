@@ -11,9 +11,18 @@ import numpy as np
 
 from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
 from metrics.figure.body import Body, read_body
-from metrics.figure.figure import NOSE, Figure, read_figure
+from metrics.figure.figure import ARMS, LEGS, NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
+from metrics.figure.looks import Look, Reading, mirrored, plain, smaller
 from metrics.figure.posture import pose_evidence
+from metrics.figure.second_look import (
+    CROP_SIDE,
+    SecondLook,
+    hand_box,
+    hand_in_picture,
+    painted_over,
+    same_figure,
+)
 from metrics.logistic import rebalanced
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
 
@@ -50,19 +59,31 @@ class Evidence:
         self._detectors = detectors
         self._embedding: torch.Tensor | None = None
 
-    @cached_property
+    @property
     def people(self) -> tuple[Person, ...]:
-        """Every figure that the pose landmarker reads, largest mask first.
+        """Every figure that the pose landmarker reads, largest mask first."""
+        return self._reading.people
+
+    @cached_property
+    def _reading(self) -> Reading:
+        """The first look that finds a whole figure, else that finds one at all, else the first.
 
         Drawings with hard edges are sometimes read only after softening: without it the landmarker
         finds nobody, or takes a part of the figure, such as an arm, for all of it.
         """
-        sharp = _largest_first(self._detectors.pose(self._image))
-        if max(self._image.shape[:2]) <= SOFT_SIDE or (sharp and self._is_whole(sharp[0])):
-            return sharp
-        softened = analysis_picture(self._image, SOFT_SIDE)
-        soft = _largest_first(self._detectors.pose(softened))
-        return soft if soft and (not sharp or self._is_whole(soft[0])) else sharp
+        views: list[tuple[Look, int | None]] = [(plain, None)]
+        if self.settings.domain == "photographic":
+            views += [(smaller, None), (mirrored, None)]
+        if max(self._image.shape[:2]) > SOFT_SIDE:
+            views.append((plain, SOFT_SIDE))
+        readings: list[Reading] = []
+        for look, side in views:
+            picture = self._image if side is None else analysis_picture(self._image, side)
+            people = _largest_first(look(self._detectors.pose, picture))
+            readings.append(Reading(people, picture, look))
+            if people and self._is_whole(people[0]):
+                return readings[-1]
+        return next((reading for reading in readings if reading.people), readings[0])
 
     def _is_whole(self, person: Person) -> bool:
         """Return True if the figure is one of the person detector's persons, or there are none."""
@@ -119,6 +140,48 @@ class Evidence:
         scores = [self._detectors.parts(view) for view in views]
         names = {name for view in scores for name in view}
         return {name: max(view.get(name, 0.0) for view in scores) for name in sorted(names)}
+
+    @cached_property
+    def second_look(self) -> SecondLook | None:
+        """The main figure read again in changed pictures, None where no pose is read."""
+        if self.person is None:
+            return None
+        picture, look = detector_picture(self._reading.picture), self._reading.look
+
+        def read(changed: Image) -> tuple[Person, ...]:
+            return look(self._detectors.pose, changed)
+
+        own = same_figure(mirrored(read, picture), self.person)
+        repainted = {
+            end: same_figure(read(painted_over(picture, self.person, (middle, end))), self.person)
+            for _, middle, end, *_ in (*ARMS, *LEGS)
+            if self._lies_in_frame(middle)
+        }
+        shape = (picture.shape[0], picture.shape[1])
+        return SecondLook(self.person, shape, own, repainted, self.hands + self._hands_at_wrists)
+
+    def _lies_in_frame(self, joint: int) -> bool:
+        figure = self.figure
+        return figure is not None and figure.in_frame(joint)
+
+    @cached_property
+    def _hands_at_wrists(self) -> tuple[Hand, ...]:
+        """The hands found in enlarged crops around the main figure's wrists."""
+        assert self.person is not None
+        shape = (self._image.shape[0], self._image.shape[1])
+        hands: list[Hand] = []
+        for _, elbow, wrist in ARMS:
+            box = hand_box(self.person, shape, (elbow, wrist))
+            if box is None:
+                continue
+            crop = square_crop(self._image, box, margin=0.0)
+            side = crop.shape[0]
+            if side < CROP_SIDE:
+                crop = analysis_picture(crop, CROP_SIDE)
+            hands += [
+                hand_in_picture(each, box, shape, side) for each in self._detectors.hands(crop)
+            ]
+        return tuple(hands)
 
     @cached_property
     def person_crop(self) -> Image | None:

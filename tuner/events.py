@@ -13,7 +13,7 @@ from typing import Literal
 
 from metrics.contract import Objective
 
-PhaseName = Literal["load", "base", "train", "sample", "score"]
+PhaseName = Literal["load", "judges", "base", "train", "sample", "score"]
 TrialState = Literal["complete", "infeasible", "stopped", "pruned", "failed", "interrupted"]
 """complete: reached its last rung; infeasible: reached its last rung and breaks a limit there;
 stopped: ended at an earlier rung; pruned: failed because of its parameters; failed: failed for

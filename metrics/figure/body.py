@@ -54,7 +54,7 @@ def read_body(figure: Figure) -> Body:
     region = figure_region(figure, explained, alike)
     joined = joined_to_torso(figure, region)
     unexplained = without_thin_parts(joined & (1 - explained))
-    return Body(figure, explained, region, joined, unexplained, alike, _shows_legs(figure))
+    return Body(figure, explained, region, joined, unexplained, alike, shows_legs(figure))
 
 
 def without_thin_parts(mask: Mask) -> Mask:
@@ -62,7 +62,7 @@ def without_thin_parts(mask: Mask) -> Mask:
     return np.asarray(cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
 
 
-def _shows_legs(figure: Figure) -> bool:
+def shows_legs(figure: Figure) -> bool:
     """Return True if the frame leaves room for legs below the hips, measured by the spine.
 
     On a half-body picture the network folds the legs that it cannot see into the frame.

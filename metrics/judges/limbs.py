@@ -32,6 +32,7 @@ from metrics.figure.figure import (
     fill_hull,
 )
 from metrics.figure.own_limbs import BORDER, lacking_limbs
+from metrics.judges.photo_limbs import photo_limbs
 from metrics.judges.pose import readable
 from metrics.logistic import read_logistic
 from metrics.preprocess import Box, share_box
@@ -260,4 +261,4 @@ def _beside_legs(figure: Figure, point: npt.NDArray[np.float64]) -> bool:
     return bool(low and not across.min() < point[0] < across.max())
 
 
-JUDGE = Judge(NAME, score)
+JUDGE = Judge(NAME, score, photo_limbs)

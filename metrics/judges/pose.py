@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from metrics.contract import Sample, Score
 from metrics.evidence import Evidence, Judge
 from metrics.figure.figure import stick_figure
+from metrics.judges.photo_pose import photo_pose
 from metrics.logistic import read_logistic
 
 NAME = "pose_readable"
@@ -39,4 +40,4 @@ def readable(measured: Mapping[str, float]) -> float:
     return read_logistic("pose")(measured)[READABLE]
 
 
-JUDGE = Judge(NAME, score)
+JUDGE = Judge(NAME, score, photo_pose)

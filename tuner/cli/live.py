@@ -39,6 +39,7 @@ _LINE_EVERY = 30.0
 
 _DOING = {
     "load": "loading the base and the judges",
+    "judges": "judging the training pictures",
     "base": "sampling the base",
     "train": "training",
     "sample": "sampling",

@@ -52,13 +52,21 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
         from tuner.judging.picture_domain import picture_domain
+        from tuner.judging.thresholds import home_thresholds, read_thresholds
 
         check_outputs(csv, json)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
         domain, line = picture_domain([path for path, _ in found_pictures.prompted], drawn)
         say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
+        thresholds = read_thresholds(home_thresholds()) if domain == "photographic" else None
+        if thresholds is not None:
+            say(thresholds.line)
         opened = score_folder.open_judges(
-            found_pictures.names_sex, gender_model, person_model, domain
+            found_pictures.names_sex,
+            gender_model,
+            person_model,
+            domain,
+            thresholds.values() if thresholds else None,
         )
         with plain_warnings(), opened as judges:
             judged = score_folder.judge(found_pictures, judges)
@@ -131,11 +139,15 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
         opened = truth.open_judges(known, options.gender_model, options.person_model, domain)
         with plain_warnings(), opened as judges:
             cases = tracked(truth.make_cases(known, judges), None, "pictures judged")
-            reports = judge_reports(list(score_cases(cases, judges)))
+            scores = list(score_cases(cases, judges))
+        reports = judge_reports(scores)
         print_reports(reports)
         calibrations = keep_calibration.make_calibrations(
             reports, known, options.base, judges.settings
         )
-        say("\n".join(keep_calibration.save_calibration(calibrations, save or options.file)))
+        lines = keep_calibration.save_calibration(calibrations, save or options.file)
+        if domain == "photographic" and study is None:
+            lines += keep_calibration.save_thresholds(scores, known)
+        say("\n".join(lines))
         if json:
             write_reports(reports, known.lines, json)

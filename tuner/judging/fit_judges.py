@@ -10,7 +10,6 @@ judges do on unknown pictures. Needs scikit-learn (`pip install 'tuner[dev]'`).
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,13 +25,13 @@ from metrics.evidence import Evidence, Judge
 from metrics.judges import limbs, pose
 from metrics.logistic import CALIBRATION, Logistic, from_coefficients, read_logistic
 from metrics.version import judge_version
+from tuner.judging.fitting.regression import fit_logistic, write_calibration
 from tuner.judging.selfcheck import area_under_curve
 from tuner.mannequin import draw
 from tuner.mannequin.building.build import redraw
 from tuner.mannequin.figure import Figure, Limbs, Style, random_figure
 from tuner.mannequin.unreadable import KINDS, unreadable
 from tuner.models import load_base
-from tuner.storage.files import write_text
 
 FIGURES: Mapping[Style, int] = {"first": 630, "second": 105}
 SEED = 40_000
@@ -49,10 +48,6 @@ LIMB_FAULTS: Mapping[Limbs, str] = {
 }
 LIMB_CLASSES = (limbs.SOUND, *limbs.ARM_FAULTS, *limbs.LEG_FAULTS)
 POSE_CLASSES = ("unreadable", pose.READABLE)
-SOUND_WEIGHT = 4.0
-"""Weight of all sound pictures against all others: a false alarm costs a good LoRA."""
-C = 0.1
-"""Inverse strength of the ridge penalty; 1 overfits to the first style."""
 FACTORS = ("arm_pose", "top", "ground", "framing", "look", "style")
 
 
@@ -159,26 +154,10 @@ def _measure(
 
 
 def fitted(judge: Judged, rows: Sequence[Row]) -> dict[str, Any]:
-    """Fit a logistic regression; return its coefficients as `metrics.logistic` reads them.
-
-    All sound pictures together weigh SOUND_WEIGHT times as much as all others.
-    """
-    from sklearn.linear_model import LogisticRegression
-
-    sound = np.array([judge.truth(row) == judge.sound for row in rows])
-    weights = np.where(sound, SOUND_WEIGHT * (~sound).sum() / sound.sum(), 1.0)
-    features = tuple(judge.measured(rows[0]))
-    values = np.array([[judge.measured(row)[name] for name in features] for row in rows])
-    middles, spreads = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-3)
-    truths = [judge.classes.index(judge.truth(row)) for row in rows]
-    model = LogisticRegression(C=C, max_iter=3000)
-    model.fit((values - middles) / spreads, truths, sample_weight=weights / weights.mean())
-    odds, biases = model.coef_, model.intercept_
-    if len(judge.classes) == 2:  # scikit-learn keeps the odds of the second class alone
-        odds, biases = np.vstack([0 * odds, odds]), np.r_[0.0, biases]
-    numbers = {"middles": middles, "spreads": spreads, "weights": odds, "biases": biases}
-    lists = {name: np.round(value, 5).tolist() for name, value in numbers.items()}
-    return {"classes": list(judge.classes), "features": list(features), **lists}
+    """Fit a judge's logistic regression; return its coefficients."""
+    measured_rows = [judge.measured(row) for row in rows]
+    truths = [judge.truth(row) for row in rows]
+    return fit_logistic(measured_rows, truths, judge.classes, judge.sound)
 
 
 def held_out(judge: Judged, rows: Sequence[Row]) -> dict[str, dict[str, float]]:
@@ -230,15 +209,11 @@ def write(rows: Sequence[Row], seed: int, folder: Path = CALIBRATION) -> None:
             "coefficients": fitted(judge, first),
         }
         file = folder / f"{judge.name}.json"
-        write_text(file, _page(whole))
+        write_calibration(file, whole)
         # The version depends on these coefficients, so it is computed after they are written.
         read_logistic.cache_clear()
         version = judge_version(judge.judge, "drawn") if folder == CALIBRATION else ""
-        write_text(file, _page({**whole, "version": version}))
-
-
-def _page(whole: Mapping[str, Any]) -> str:
-    return json.dumps(whole, indent=1) + "\n"
+        write_calibration(file, {**whole, "version": version})
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

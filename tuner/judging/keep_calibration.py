@@ -13,9 +13,12 @@ from metrics.version import judge_version
 from tuner.errors import ConfigError
 from tuner.judging import calibration
 from tuner.judging.calibration import MIN_SOUND, Calibration, read_calibrations, write_calibrations
+from tuner.judging.cases import SOUND
+from tuner.judging.labelled_cases import LABELLED
 from tuner.judging.models import model_names
 from tuner.judging.rendered_cases import GROUPS
-from tuner.judging.selfcheck import JudgeReport
+from tuner.judging.selfcheck import CaseScore, JudgeReport
+from tuner.judging.thresholds import home_thresholds, set_thresholds, write_thresholds
 from tuner.judging.truth import Truths
 from tuner.space.config import MANNEQUIN
 from tuner.space.load import load_recorded
@@ -107,6 +110,22 @@ def make_calibrations(
         for report in reports
         if not truths.rendered or report.group == GROUPS["first"]
     ]
+
+
+def save_thresholds(scores: Sequence[CaseScore], truths: Truths) -> list[str]:
+    """Set the thresholds of `tuner score` by the sound pictures, and return lines that report it.
+
+    Nothing is set, and nothing returned, without pictures that are taken as sound.
+    """
+    if truths.photos is None:
+        return []
+    values: dict[int, dict[str, list[float | None]]] = {}
+    for case in scores:
+        if case.kind == SOUND and case.group != LABELLED:
+            values.setdefault(case.source, {}).setdefault(case.judge, []).append(case.score.value)
+    thresholds = set_thresholds(list(values.values()), str(truths.photos.root))
+    write_thresholds(thresholds, home_thresholds())
+    return [thresholds.line, f"used by tuner score from now on; {home_thresholds()} holds them"]
 
 
 def save_calibration(calibrations: Sequence[Calibration], file: Path) -> list[str]:

@@ -12,6 +12,9 @@ from tuner.judging.cases import SOUND, Case, with_fault, wrong_sex
 from tuner.judging.labelling.labels import Label, read_labels
 from tuner.judging.score_folder import find_pictures, judged_pixels
 
+LABELLED = "labelled pictures"
+"""Group of the labelled pictures."""
+
 JUDGES_OF_FAULT: dict[str, tuple[str, ...]] = {
     "wrong_limbs": ("limbs",),
     "unreadable_pose": ("pose_readable",),
@@ -61,7 +64,7 @@ def labelled_cases(rows: Sequence[LabelledPicture]) -> Iterator[Case]:
         except OSError:
             continue
         sample = Sample(row.prompt, source, pixels, row.path)
-        case = Case("labelled pictures", source, SOUND, (), sample)
+        case = Case(LABELLED, source, SOUND, (), sample)
         if row.label.faults is not None:
             for fault, judges in JUDGES_OF_FAULT.items():
                 kind = fault if fault in row.label.faults else SOUND

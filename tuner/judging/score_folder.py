@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,7 +110,11 @@ def left_out(pictures: FoundPictures, shown: int = 10) -> list[str]:
 
 @contextlib.contextmanager
 def open_judges(
-    needs_gender: bool, gender_model: str | None, person_model: str | None, domain: Domain
+    needs_gender: bool,
+    gender_model: str | None,
+    person_model: str | None,
+    domain: Domain,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Iterator[Detectors]:
     """Open the judges' networks; models that the user named are loaded at once.
 
@@ -120,6 +124,7 @@ def open_judges(
     """
     default = JudgeSettings().gender_model if needs_gender else None
     settings = judge_settings(gender_model or default, person_model, domain=domain)
+    settings = replace(settings, thresholds=thresholds or {})
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))

@@ -17,6 +17,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from tuner.errors import TunerError
+from tuner.judging.thresholds import read_thresholds
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
 from tuner.report.findings import QUESTIONS
 from tuner.report.pictures import Shown, Wall, as_json, judges, key, pictures
@@ -66,6 +67,7 @@ def render_page(data: StudyData, answer: Answer, pictures: Wall) -> str:
         plotly=Markup(get_plotlyjs()),
         prompts=prompt_columns(pictures),
         judges=judges(data),
+        thresholds=read_thresholds(data.folder.thresholds),
         extras=extra_tables(data.folder, data.results),
         key=key,
         **_measured(data),

@@ -121,6 +121,11 @@ class StudyFolder:
         return self.root / "calibration.json"
 
     @property
+    def thresholds(self) -> Path:
+        """Thresholds of the judges, set by the training pictures (`tuner.judging.thresholds`)."""
+        return self.root / "thresholds.json"
+
+    @property
     def report(self) -> Path:
         """Report, a single file."""
         return self.root / "report.html"

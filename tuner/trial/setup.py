@@ -41,6 +41,7 @@ from tuner.trial.copies import remembered
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import Rung
 from tuner.trial.prior_pictures import prior_pictures
+from tuner.trial.thresholds import with_study_thresholds
 from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
 
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def _opened(
             base.clip_skip = layer
     base.keep_at(folder.kept)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
+    yield from with_study_thresholds(judges, data, folder)
     memories = {
         name: _memory(config, images, judges, folder.embeddings(name))
         for name, images in data.items()

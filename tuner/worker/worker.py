@@ -42,8 +42,13 @@ _ONE_MESSAGE = 60.0
 
 _OOM_KILLS = Path("/proc/vmstat")
 
-_DOING = {"load": "loading", "base": "sampling the base", "train": "training"}
-_DOING |= {"sample": "sampling", "score": "scoring"}
+_DOING = {"load": "loading", "judges": "judging the training pictures"}
+_DOING |= {
+    "base": "sampling the base",
+    "train": "training",
+    "sample": "sampling",
+    "score": "scoring",
+}
 
 
 class WorkerLostError(Exception):

@@ -1,0 +1,1 @@
+"""Fitting the judges' logistic regressions to pictures whose faults are known."""

@@ -1,0 +1,233 @@
+"""Fit the judges of photographed bodies: `python -m tuner.judging.fitting.photo_judges FOLDER`.
+
+FOLDER holds real pictures and a labels.csv with the columns of benchmarks/real_pictures.py and
+`repo`, the source of each picture. Sound pictures are measured as they are, with wrong limbs
+painted in, and with the figure spoilt; labelled faults are never fitted on. Writes photo_limbs.json
+and photo_pose.json into metrics/calibration, with the accuracy on each source when the fit is
+made without it, and domain.json from the same pictures and rendered figures.
+Needs scikit-learn (`pip install 'tuner[dev]'`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import multiprocessing
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image as Pictures
+
+from metrics.contract import Image, JudgeSettings, Prompt, Sample
+from metrics.detectors import Detectors
+from metrics.domain import DRAWN, domain_evidence
+from metrics.evidence import Evidence
+from metrics.figure.body import shows_legs
+from metrics.figure.limb_consistency import limb_consistency, limbs_shown
+from metrics.figure.pose_consistency import pose_consistency
+from metrics.judges import photo_limbs, photo_pose
+from metrics.logistic import CALIBRATION, from_coefficients
+from tuner.judging.fitting.regression import fit_logistic, write_calibration
+from tuner.judging.painting.body import read_picture_body
+from tuner.judging.painting.limbs import painted_limbs
+from tuner.judging.painting.unreadable import unreadable_figures
+from tuner.judging.selfcheck import area_under_curve
+from tuner.mannequin import draw
+from tuner.mannequin.building.build import redraw
+from tuner.mannequin.figure import Style, random_figure
+from tuner.models import load_base
+
+SOUND_LABELS = dict(limbs="yes", readable="yes", clothed="yes", quality="sharp", several="no")
+CLASS_OF_FAULT = {
+    "arm added": "extra arm",
+    "forearm added": "extra arm",
+    "forearm removed": "missing forearm",
+    "leg added": "extra leg",
+    "lower leg removed": "missing lower leg",
+}
+LIMB_CLASSES = (photo_limbs.SOUND, *photo_limbs.ARM_FAULTS, *photo_limbs.LEG_FAULTS)
+POSE_CLASSES = ("unreadable", photo_pose.READABLE)
+_FIGURES = 60
+"""Rendered figures of each style, each in three looks, against the real pictures."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Measurements of a picture: its source, its fault ("" for none), and whether legs show."""
+
+    source: str
+    fault: str
+    shows_legs: bool
+    limbs: Mapping[str, float] | None
+    pose: Mapping[str, float]
+
+
+def read_sound(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of labels.csv whose labels name no fault."""
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [row for row in rows if all(row[key] == fine for key, fine in SOUND_LABELS.items())]
+
+
+def measure_all(folder: Path, numbered: Sequence[tuple[int, dict[str, str]]]) -> list[Row]:
+    """Measure some numbered sound pictures, and the faults painted into them."""
+    cv2.setNumThreads(1)
+    detectors, rows = Detectors(JudgeSettings(gender_model=None)), []
+    try:
+        for number, label in numbered:
+            image = np.asarray(Pictures.open(folder / label["file"]).convert("RGB"), np.uint8)
+            for fault, picture in _pictures(image, number, detectors):
+                row = _measure(label["repo"], fault, picture, detectors)
+                rows += [] if row is None else [row]
+    finally:
+        detectors.close()
+    return rows
+
+
+def _pictures(image: Image, number: int, judges: Detectors) -> Iterator[tuple[str, Image]]:
+    yield "", image
+    body = read_picture_body(_sample(image), judges)
+    if body is not None:
+        yield from painted_limbs(body)
+        yield from unreadable_figures(body, number)
+
+
+def _sample(image: Image) -> Sample:
+    return Sample(Prompt("a person"), 0, image)
+
+
+def _measure(source: str, fault: str, image: Image, judges: Detectors) -> Row | None:
+    evidence = Evidence(_sample(image), judges)
+    figure, look = evidence.figure, evidence.second_look
+    if figure is None or look is None:
+        return None
+    limbs = limb_consistency(figure, look) if limbs_shown(figure) else None
+    return Row(source, fault, shows_legs(figure), limbs, pose_consistency(figure, look))
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A judge to be fitted: the classes, the sound one, and the rows' measurements and truths."""
+
+    name: str
+    classes: tuple[str, ...]
+    sound: str
+    rows: tuple[Row, ...]
+    measured: tuple[Mapping[str, float], ...]
+    truths: tuple[str, ...]
+
+    def fit(self, chosen: Sequence[bool]) -> dict[str, Any]:
+        """Return the coefficients of a fit on the chosen rows."""
+        measured = [row for row, take in zip(self.measured, chosen, strict=True) if take]
+        truths = [truth for truth, take in zip(self.truths, chosen, strict=True) if take]
+        return fit_logistic(measured, truths, self.classes, self.sound)
+
+    def values(self, coefficients: dict[str, Any], chosen: Sequence[bool]) -> list[float]:
+        """Return the judge's scores of the chosen rows."""
+        model = from_coefficients(coefficients)
+        values = []
+        for row, measured, take in zip(self.rows, self.measured, chosen, strict=True):
+            if take:
+                hidden = photo_limbs.LEG_FAULTS if not row.shows_legs else ()
+                among = [name for name in self.classes if name not in hidden]
+                values.append(model(measured, among)[self.sound])
+        return values
+
+
+def limbs_of(rows: Sequence[Row]) -> Fitted:
+    """Return what the judge of limbs is fitted on: sound pictures and wrong limbs."""
+    usable = [row for row in rows if row.fault in ("", *CLASS_OF_FAULT) and row.limbs]
+    truths = tuple(CLASS_OF_FAULT.get(row.fault, photo_limbs.SOUND) for row in usable)
+    measured = tuple(row.limbs for row in usable if row.limbs)
+    return Fitted("photo_limbs", LIMB_CLASSES, photo_limbs.SOUND, tuple(usable), measured, truths)
+
+
+def pose_of(rows: Sequence[Row]) -> Fitted:
+    """Return what the judge of readable poses is fitted on: sound pictures and spoilt figures."""
+    usable = [row for row in rows if row.fault not in CLASS_OF_FAULT]
+    truths = tuple(POSE_CLASSES[not row.fault] for row in usable)
+    measured = tuple(row.pose for row in usable)
+    return Fitted("photo_pose", POSE_CLASSES, photo_pose.READABLE, tuple(usable), measured, truths)
+
+
+def held_out(judge: Fitted) -> dict[str, Any]:
+    """Return the accuracy with each source judged by a fit on all others.
+
+    `auc` of all faults and by fault, the shares of sound pictures and of faults below one half.
+    """
+    values: dict[int, float] = {}
+    for source in sorted({row.source for row in judge.rows}):
+        own = [row.source == source for row in judge.rows]
+        scores = judge.values(judge.fit([not each for each in own]), own)
+        places = [index for index, each in enumerate(own) if each]
+        values |= dict(zip(places, scores, strict=True))
+    sound = [values[i] for i, truth in enumerate(judge.truths) if truth == judge.sound]
+    faulty = {i: row.fault for i, row in enumerate(judge.rows) if judge.truths[i] != judge.sound}
+    area = partial(area_under_curve, sound=sound)
+    by_fault = {
+        fault: round(area([values[i] for i, own in faulty.items() if own == fault]) or 0.0, 3)
+        for fault in sorted(set(faulty.values()))
+    }
+    return {
+        "auc": round(area([values[i] for i in faulty]) or 0.0, 3),
+        "auc_by_fault": by_fault,
+        "false_alarms": round(float(np.mean([value < 0.5 for value in sound])), 3),
+        "found": round(float(np.mean([values[i] < 0.5 for i in faulty])), 3),
+    }
+
+
+def domain_coefficients(folder: Path, labels: Sequence[dict[str, str]]) -> dict[str, Any]:
+    """Fit the kinds of pictures: real ones against rendered ones, plain and redrawn."""
+    rng, vae = np.random.default_rng(3), load_base("mannequin").pipeline.vae
+    measured, truths = [], []
+    for label in labels:
+        image = np.asarray(Pictures.open(folder / label["file"]).convert("RGB"), np.uint8)
+        measured.append(domain_evidence(image))
+        truths.append("photographic")
+    styles: tuple[Style, ...] = ("first", "second")
+    for style in styles:
+        for _ in range(_FIGURES):
+            figure = random_figure(rng, style=style)
+            small = draw(figure, 64)
+            for image in (small, draw(figure, 256), redraw(vae, small[None])[0]):
+                measured.append(domain_evidence(image))
+                truths.append(DRAWN)
+    return fit_logistic(measured, truths, ("photographic", DRAWN), "photographic", 1.0)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, fit and write with the arguments of the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--processes", type=int, default=1)
+    options = parser.parse_args(arguments)
+    labels = read_sound(options.folder)
+    numbered = list(enumerate(labels))
+    shares = [numbered[start :: options.processes] for start in range(options.processes)]
+    with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
+        parts = pool.map(partial(measure_all, options.folder), shares)
+    rows = [row for part in parts for row in part]
+    origin = {
+        "made_by": "python -m tuner.judging.fitting.photo_judges FOLDER",
+        "sound_pictures": len(labels),
+        "sources": len({label["repo"] for label in labels}),
+    }
+    for judge in (limbs_of(rows), pose_of(rows)):
+        whole = {"judge": judge.name, **origin, "pictures": len(judge.rows)}
+        whole |= {"held_out": held_out(judge), "coefficients": judge.fit([True] * len(judge.rows))}
+        write_calibration(CALIBRATION / f"{judge.name}.json", whole)
+        print(judge.name, whole["held_out"])
+    coefficients = domain_coefficients(options.folder, labels)
+    whole = {"judge": "domain", **origin, "coefficients": coefficients}
+    write_calibration(CALIBRATION / "domain.json", whole)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Faults painted into sound pictures of people."""
