@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -151,7 +151,9 @@ class Evidence:
         def read(changed: Image) -> tuple[Person, ...]:
             return look(self._detectors.pose, changed)
 
-        own = same_figure(mirrored(read, picture), self.person)
+        # A figure that the landmarker misses in the mirror image is often found smaller there.
+        again = mirrored(read, picture) or mirrored(partial(smaller, self._detectors.pose), picture)
+        own = same_figure(again, self.person)
         repainted = {
             end: same_figure(read(painted_over(picture, self.person, (middle, end))), self.person)
             for _, middle, end, *_ in (*ARMS, *LEGS)

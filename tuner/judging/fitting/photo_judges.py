@@ -32,7 +32,7 @@ from metrics.figure.limb_consistency import limb_consistency, limbs_shown
 from metrics.figure.pose_consistency import pose_consistency
 from metrics.judges import photo_limbs, photo_pose
 from metrics.logistic import CALIBRATION, from_coefficients
-from tuner.judging.fitting.regression import fit_logistic, write_calibration
+from tuner.judging.fitting.regression import SOUND_WEIGHT, fit_logistic, write_calibration
 from tuner.judging.painting.body import read_picture_body
 from tuner.judging.painting.limbs import painted_limbs
 from tuner.judging.painting.unreadable import unreadable_figures
@@ -50,7 +50,13 @@ CLASS_OF_FAULT = {
     "leg added": "extra leg",
     "lower leg removed": "missing lower leg",
 }
+WRONG_LIMBS = ("missing", "extra")
+LABELLED = "labelled by eye"
+"""The fault of pictures whose limbs are labelled as wrong: measured, never fitted on."""
 LIMB_CLASSES = (photo_limbs.SOUND, *photo_limbs.ARM_FAULTS, *photo_limbs.LEG_FAULTS)
+POSE_SOUND_WEIGHT = 10.0
+"""Weight of sound pictures for readable poses: spoilt figures are found easily, so that nearly no
+false alarm has to be paid for them."""
 POSE_CLASSES = ("unreadable", photo_pose.READABLE)
 _FIGURES = 60
 """Rendered figures of each style, each in three looks, against the real pictures."""
@@ -67,11 +73,16 @@ class Row:
     pose: Mapping[str, float]
 
 
-def read_sound(folder: Path) -> list[dict[str, str]]:
-    """Return the rows of labels.csv whose labels name no fault."""
+def read_labels(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of labels.csv that are sound or have a wrong limb."""
     with (folder / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return [row for row in rows if all(row[key] == fine for key, fine in SOUND_LABELS.items())]
+    return [row for row in rows if is_sound(row) or row["limbs"] in WRONG_LIMBS]
+
+
+def is_sound(row: Mapping[str, str]) -> bool:
+    """Return True if no label of the row names a fault."""
+    return all(row[key] == fine for key, fine in SOUND_LABELS.items())
 
 
 def measure_all(folder: Path, numbered: Sequence[tuple[int, dict[str, str]]]) -> list[Row]:
@@ -81,7 +92,8 @@ def measure_all(folder: Path, numbered: Sequence[tuple[int, dict[str, str]]]) ->
     try:
         for number, label in numbered:
             image = np.asarray(Pictures.open(folder / label["file"]).convert("RGB"), np.uint8)
-            for fault, picture in _pictures(image, number, detectors):
+            shown = _pictures(image, number, detectors) if is_sound(label) else [(LABELLED, image)]
+            for fault, picture in shown:
                 row = _measure(label["repo"], fault, picture, detectors)
                 rows += [] if row is None else [row]
     finally:
@@ -120,12 +132,15 @@ class Fitted:
     rows: tuple[Row, ...]
     measured: tuple[Mapping[str, float], ...]
     truths: tuple[str, ...]
+    sound_weight: float = SOUND_WEIGHT
 
     def fit(self, chosen: Sequence[bool]) -> dict[str, Any]:
-        """Return the coefficients of a fit on the chosen rows."""
+        """Return the coefficients of a fit on the chosen rows whose class is known."""
+        pairs = zip(self.truths, chosen, strict=True)
+        chosen = [take and truth != LABELLED for truth, take in pairs]
         measured = [row for row, take in zip(self.measured, chosen, strict=True) if take]
         truths = [truth for truth, take in zip(self.truths, chosen, strict=True) if take]
-        return fit_logistic(measured, truths, self.classes, self.sound)
+        return fit_logistic(measured, truths, self.classes, self.sound, self.sound_weight)
 
     def values(self, coefficients: dict[str, Any], chosen: Sequence[bool]) -> list[float]:
         """Return the judge's scores of the chosen rows."""
@@ -141,24 +156,33 @@ class Fitted:
 
 def limbs_of(rows: Sequence[Row]) -> Fitted:
     """Return what the judge of limbs is fitted on: sound pictures and wrong limbs."""
-    usable = [row for row in rows if row.fault in ("", *CLASS_OF_FAULT) and row.limbs]
-    truths = tuple(CLASS_OF_FAULT.get(row.fault, photo_limbs.SOUND) for row in usable)
+    usable = [row for row in rows if row.fault in ("", LABELLED, *CLASS_OF_FAULT) and row.limbs]
+    truths = tuple(CLASS_OF_FAULT.get(row.fault, row.fault or photo_limbs.SOUND) for row in usable)
     measured = tuple(row.limbs for row in usable if row.limbs)
     return Fitted("photo_limbs", LIMB_CLASSES, photo_limbs.SOUND, tuple(usable), measured, truths)
 
 
 def pose_of(rows: Sequence[Row]) -> Fitted:
     """Return what the judge of readable poses is fitted on: sound pictures and spoilt figures."""
-    usable = [row for row in rows if row.fault not in CLASS_OF_FAULT]
+    usable = [row for row in rows if row.fault not in (LABELLED, *CLASS_OF_FAULT)]
     truths = tuple(POSE_CLASSES[not row.fault] for row in usable)
     measured = tuple(row.pose for row in usable)
-    return Fitted("photo_pose", POSE_CLASSES, photo_pose.READABLE, tuple(usable), measured, truths)
+    return Fitted(
+        "photo_pose",
+        POSE_CLASSES,
+        photo_pose.READABLE,
+        tuple(usable),
+        measured,
+        truths,
+        POSE_SOUND_WEIGHT,
+    )
 
 
 def held_out(judge: Fitted) -> dict[str, Any]:
     """Return the accuracy with each source judged by a fit on all others.
 
-    `auc` of all faults and by fault, the shares of sound pictures and of faults below one half.
+    `auc` of all painted faults and by fault, the labelled ones apart; the shares of sound pictures
+    and of painted faults below one half.
     """
     values: dict[int, float] = {}
     for source in sorted({row.source for row in judge.rows}):
@@ -173,6 +197,7 @@ def held_out(judge: Fitted) -> dict[str, Any]:
         fault: round(area([values[i] for i, own in faulty.items() if own == fault]) or 0.0, 3)
         for fault in sorted(set(faulty.values()))
     }
+    faulty = {i: fault for i, fault in faulty.items() if fault != LABELLED}
     return {
         "auc": round(area([values[i] for i in faulty]) or 0.0, 3),
         "auc_by_fault": by_fault,
@@ -208,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--processes", type=int, default=1)
     options = parser.parse_args(arguments)
-    labels = read_sound(options.folder)
+    labels = read_labels(options.folder)
     numbered = list(enumerate(labels))
     shares = [numbered[start :: options.processes] for start in range(options.processes)]
     with multiprocessing.get_context("spawn").Pool(options.processes) as pool:
@@ -216,7 +241,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = [row for part in parts for row in part]
     origin = {
         "made_by": "python -m tuner.judging.fitting.photo_judges FOLDER",
-        "sound_pictures": len(labels),
+        "sound_pictures": sum(map(is_sound, labels)),
         "sources": len({label["repo"] for label in labels}),
     }
     for judge in (limbs_of(rows), pose_of(rows)):

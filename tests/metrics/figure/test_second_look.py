@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pictures
+
+from metrics import open_detectors
+from metrics.contract import Image, JudgeSettings, Prompt, Sample
+from metrics.detectors import Detectors
+from metrics.detectors.mediapipe import Hand, Person
+from metrics.evidence import Evidence
+from metrics.figure.limb_consistency import limb_consistency, limbs_shown, mirror_moves
+from metrics.figure.looks import mirrored, plain, smaller
+from metrics.figure.second_look import (
+    SecondLook,
+    hand_box,
+    hand_in_picture,
+    painted_over,
+    same_figure,
+)
+from metrics.preprocess import square_crop
+
+LEFT_WRIST, RIGHT_WRIST = 15, 16
+
+
+def person(x: float = 0.5, size: float = 0.5) -> Person:
+    """A standing figure: shoulders, arms that hang down, hips and legs, in shares of a square."""
+    joints = np.full((33, 2), (x, 0.5 - 0.4 * size), np.float32)
+    for side, first in ((1, 11), (-1, 12)):
+        places = {0: (0.1, -0.25), 2: (0.12, -0.05), 4: (0.13, 0.12), 12: (0.07, 0.1)}
+        places |= {14: (0.07, 0.3), 16: (0.07, 0.48)}
+        for offset, (across, down) in places.items():
+            joints[first + offset] = (x + side * across * size, 0.5 + down * size)
+    return Person(joints, np.full(33, 0.9, np.float32), np.ones((8, 8), np.float32))
+
+
+@pytest.fixture(scope="module")
+def photographic() -> Iterator[Detectors]:
+    with open_detectors(JudgeSettings(gender_model=None)) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def photograph() -> Image:
+    """A photograph of a woman in a space suit, which comes with scikit-image."""
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None
+    assert spec.origin is not None
+    with Pictures.open(Path(spec.origin).parent / "data/astronaut.png") as picture:
+        return np.asarray(picture.convert("RGB").resize((384, 384)), np.uint8)
+
+
+@pytest.mark.parametrize("look", [plain, smaller, mirrored])
+def test_every_look_returns_the_figure_where_it_lies(
+    look: object, photographic: Detectors, photograph: Image
+) -> None:
+    (first,) = plain(photographic.pose, photograph)
+    (again,) = look(photographic.pose, photograph)  # type: ignore[operator]
+    np.testing.assert_allclose(again.joints[0], first.joints[0], atol=0.02)  # the nose
+    np.testing.assert_allclose(again.joints[11:13], first.joints[11:13], atol=0.12)
+    agreement = (again.mask[::8, ::8] > 0.5).mean() - (first.mask[::8, ::8] > 0.5).mean()
+    assert abs(agreement) < 0.05
+
+
+def test_a_painted_limb_is_gone_and_nothing_else_is_changed() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 60, (200, 200, 3)).astype(np.uint8)
+    figure = person()
+    arm = (figure.joints[13], figure.joints[LEFT_WRIST])
+    for along in np.linspace(0.3, 1.0, 50):
+        x, y = (200 * (arm[0] + (arm[1] - arm[0]) * along)).astype(int)
+        image[y - 2 : y + 3, x - 2 : x + 3] = 255
+    painted = painted_over(image, figure, (13, LEFT_WRIST))
+    assert image.max() == 255
+    assert painted.max() < 130
+    changed = np.abs(painted.astype(int) - image).max(axis=-1) > 0
+    assert changed[:, :100].sum() == 0  # the right half of the figure
+    assert 0.01 < changed.mean() < 0.15
+
+
+def test_the_nearest_figure_is_the_same_one() -> None:
+    people = (person(0.2), person(0.7))
+    assert same_figure(people, person(0.65)) is people[1]
+    assert same_figure((), person()) is None
+
+
+def test_a_hand_in_a_crop_is_placed_in_the_picture() -> None:
+    figure, shape = person(size=0.8), (300, 200)
+    box = hand_box(figure, shape, (13, LEFT_WRIST))
+    assert box is not None
+    side = square_crop(np.zeros((*shape, 3), np.uint8), box, margin=0.0).shape[0]
+    middle = Hand(np.full((21, 2), 0.5, np.float32), 1.0)
+    placed = hand_in_picture(middle, box, shape, side).joints[0] * (200, 300)
+    wrist = figure.joints[LEFT_WRIST] * (200, 300)
+    assert np.linalg.norm(placed - wrist) < 0.3 * side
+    assert placed[1] > wrist[1]  # beyond the wrist, as the arm hangs down
+    outside = replace(figure, joints=figure.joints + 1.0)
+    assert hand_box(outside, shape, (13, LEFT_WRIST)) is None
+
+
+def look_at(first: Person, again: Person | None, hands: tuple[Hand, ...] = ()) -> SecondLook:
+    return SecondLook(first, (100, 100), again, {}, hands)
+
+
+def test_joints_that_move_in_the_mirror_image_are_measured_in_torso_lengths() -> None:
+    first = person(size=0.8)
+    moved = first.joints.copy()
+    moved[LEFT_WRIST] += (0.0, 0.14)
+    moves = mirror_moves(look_at(first, replace(first, joints=moved)))
+    torso = look_at(first, None).torso / 100
+    assert moves[LEFT_WRIST] == pytest.approx(0.14 / torso, rel=1e-3)
+    assert moves[RIGHT_WRIST] == 0.0
+    assert mirror_moves(look_at(first, None)).min() == 1.0
+
+
+def test_hands_are_held_against_wrists(photographic: Detectors, photograph: Image) -> None:
+    evidence = Evidence(Sample(Prompt("a person"), 0, photograph), photographic)
+    figure, look = evidence.figure, evidence.second_look
+    assert figure is not None
+    assert look is not None
+    wrist = figure.joints[LEFT_WRIST] / figure.soft_mask.shape[::-1]
+    at_wrist = Hand(np.tile(wrist, (21, 1)).astype(np.float32), 1.0)
+    elsewhere = Hand(np.tile((0.5, 0.5), (21, 1)).astype(np.float32), 1.0)
+    own, spare = (
+        limb_consistency(figure, replace(look, hands=hands))["spare_hands"]
+        for hands in ((at_wrist,), (elsewhere,))
+    )
+    assert (own, spare) == (0.0, 1.0)
+
+
+def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photograph: Image) -> None:
+    evidence = Evidence(Sample(Prompt("a person"), 0, photograph), photographic)
+    figure, look = evidence.figure, evidence.second_look
+    assert figure is not None
+    assert look is not None
+    assert limbs_shown(figure)
+    measured = limb_consistency(figure, look)
+    assert measured["mirror_mask"] < np.log(0.15)
+    assert measured["mirror_worst"] < np.log(0.5)
+    assert measured["leg_replaced"] == 0.0  # the frame shows no leg
