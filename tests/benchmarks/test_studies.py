@@ -24,7 +24,7 @@ def test_the_best_of_a_front_is_chosen_on_some_noise_and_measured_on_other(
     studies.main(arguments)
     text = result.read_text(encoding="utf-8")
     best = front(read_results(StudyFolder(study)))
-    assert f"on {SAMPLES} fresh samples, the best of them and the base on {SAMPLES} others" in text
+    assert "on 13 fresh samples, the best of them and the base on 13 others" in text
     assert f"| 1 | 2 | {len(best)} | trial " in text
     lines = result.with_suffix(".jsonl").read_text(encoding="utf-8")
     assert lines.count("\n") == len(best) + 1
