@@ -91,7 +91,7 @@ def test_a_worker_that_hangs_or_is_killed_costs_the_rung_and_changes_nothing(
     space: Path, tmp_path: Path, undisturbed: StudyFolder
 ) -> None:
     folder = StudyFolder(tmp_path / "faults")
-    plan: list[str | int] = ["sample", "score", 2]
+    plan: list[str | int] = ["sample", 1, "score", 2]
     written: list[int] = []
     stopped: list[int] = []
 
@@ -119,6 +119,7 @@ def test_a_worker_that_hangs_or_is_killed_costs_the_rung_and_changes_nothing(
     assert not psutil.pid_exists(stopped[0])
     assert killed == [
         "the worker was killed (SIGKILL) while sampling; a new one continues from the start",
+        "the worker was killed (SIGKILL) while waiting; a new one continues after step 1",
         "the worker was killed (SIGKILL) while scoring; a new one continues after step 1",
         "the worker was killed (SIGKILL) while waiting; the trial's rungs are complete",
     ]
