@@ -9,7 +9,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "search_spaces" / "pose.yaml"
+FEW = "[{text: 1girl, sex: female}, {text: 1boy, sex: male}, {text: '1girl, solo', sex: female}]"
+SAMPLES = 3
+"""Of each rung: FEW and one seed. With all 13 prompts most of the time went into samples."""
+
 SMALL = [
+    *("--set", f"suite.prompts={FEW}"),
     *("--set", "budget.rungs=[3, 6]"),
     *("--set", "suite.seeds=1"),
     *("--set", "suite.steps=4"),

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pose_study import ROOT, tuner
+from tests.pose_study import ROOT, SAMPLES, tuner
 from tuner.models import read_file
 from tuner.storage import StudyFolder
 
-ASKED = ("--trials", "2", "--samples", "13", "--training-seeds", "1", "--plain")
+ASKED = ("--trials", "2", "--samples", str(SAMPLES), "--training-seeds", "1", "--plain")
 PARTS = [(-1, 0), (0, 0), (0, 1), (1, 0), (1, 1)]
 """Trials, the base among them, and their trainings."""
 
@@ -59,7 +59,7 @@ def test_a_killed_confirmation_goes_on_and_its_winner_is_exported(
     with sqlite3.connect(folder.results_db) as database:
         (drawn,) = database.execute("select count(*) from fresh_samples").fetchone()
         (states,) = database.execute("select count(*) from trials where state='running'").fetchone()
-    assert (drawn, states) == (5 * 13, 0)
+    assert (drawn, states) == (5 * SAMPLES, 0)
     assert "has the highest lower bound" in rest.stdout
     out = tmp_path / "best.safetensors"
     done = tuner("export", "pose", "-o", str(out), studies=pose_study)
@@ -67,7 +67,7 @@ def test_a_killed_confirmation_goes_on_and_its_winner_is_exported(
     assert "has the highest lower bound" in done.stderr
     metadata = read_file(out).metadata
     assert metadata["tuner.trial"] in {"0", "1"}
-    assert "13 fresh samples" in metadata["tuner.confirmed"]
+    assert f"{SAMPLES} fresh samples" in metadata["tuner.confirmed"]
     again = tuner("confirm", "pose", *ASKED, studies=pose_study)
     assert again.returncode == 0, again.stderr
     assert "confirming" not in again.stderr

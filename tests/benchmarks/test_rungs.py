@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import rungs
 
-from tests.pose_study import SPACE
+from tests.pose_study import FEW, SAMPLES, SPACE
 from tests.tuner.report_studies import new_study, put_trial
 from tuner.storage import StudyFolder
 
@@ -44,7 +44,7 @@ def test_fewer_trials_are_those_that_the_seconds_were_enough_for(tmp_path: Path)
 @pytest.mark.slow
 def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> None:
     small = ["suite.seeds=1", "suite.steps=2", "train.batch_size=2", "train.resolution=48"]
-    small.append("data=mannequin:few")
+    small += ["data=mannequin:few", f"suite.prompts={FEW}"]
     options = [
         str(SPACE),
         "--trials",
@@ -73,7 +73,7 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
     found = rungs.measured(StudyFolder(tmp_path / "studies" / "on-0"))
     assert (found.trials, found.stopped) == (1, 0)
     assert 0 < found.last_alone < found.seconds
-    assert (found.steps, found.samples) == (2, 2 * 13)
+    assert (found.steps, found.samples) == (2, 2 * SAMPLES)
     assert found.fresh == 0  # two steps of sampling dress nobody: there is nothing to confirm
     rungs.main(options)
     assert (tmp_path / "rungs.md").read_text(encoding="utf-8") == text

@@ -8,7 +8,7 @@ import pytest
 import winners
 
 import studies
-from tests.pose_study import tuner
+from tests.pose_study import SAMPLES, tuner
 from tuner.results import read_results
 from tuner.results.results import front
 from tuner.storage import StudyFolder
@@ -36,14 +36,14 @@ def test_the_best_of_a_front_is_chosen_on_some_noise_and_measured_on_other(
 
 
 def test_a_winner_is_measured_again(pose_study: Path, tmp_path: Path) -> None:
-    few = ["--trials", "1", "--samples", "13", "--training-seeds", "0"]
+    few = ["--trials", "1", "--samples", str(SAMPLES), "--training-seeds", "0"]
     done = tuner("confirm", "pose", *few, studies=pose_study)
     assert done.returncode == 0, done.stderr
     result = tmp_path / "winners.md"
     arguments = [str(pose_study / "pose"), "--noise-seeds", "1", "--result", str(result)]
     winners.main(arguments)
     text = result.read_text(encoding="utf-8")
-    assert "on 13 samples of other noise" in text
+    assert f"on {SAMPLES} samples of other noise" in text
     rows = [line for line in text.splitlines() if line.startswith("| 1 |")]
     assert [row.split(" | ")[3] for row in rows] == ["pose", "gender", "clothing", "quality"]
     assert text.rstrip().endswith("of 1 winners lie within all their stated intervals.")

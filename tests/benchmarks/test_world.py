@@ -290,7 +290,7 @@ def test_a_plot_is_written_even_where_arms_are_missing(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (shipped.BASE / "model_index.json").is_file(), reason="no weights here")
 def test_the_command_runs_goes_on_and_tells(tmp_path: Path, few_pictures: None) -> None:
     options = f"--seeds 1 --steps 2 --noise-seeds 1 --results {tmp_path} --grids {tmp_path}/grids"
-    world.main(["--only", "a", *options.split()])
+    world.main(["--only", "a", "--workers", "1", *options.split()])
     first = finished(tmp_path / "world.jsonl", judges_digest())
     assert len(first) == len(EFFECTS[0].arms)
     world.main(["--only", "a,b", "--workers", "1", *options.split()])

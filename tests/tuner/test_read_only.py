@@ -67,6 +67,7 @@ def test_reading_recipes_changes_nothing(closed: Path) -> None:
     assert contents(closed) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write")
 @pytest.mark.parametrize("closed", [SEARCH], indirect=True)
 def test_a_report_that_cannot_be_written_names_the_option(closed: Path) -> None:

@@ -58,11 +58,18 @@ class Corpus:
 
 def make_corpus(count: int, seed: int, mixture: Mixture = WEB, size: int = 64) -> Corpus:
     """Draw training pictures; equal arguments give equal pictures."""
-    rng = np.random.default_rng(seed)
-    figures = tuple(_figure(mixture, rng) for _ in range(count))
-    captions = tuple(web_caption(figure, rng) for figure in figures)
+    figures, captions = captioned_figures(count, seed, mixture)
     images = np.stack([draw(figure, size) for figure in figures])
     return Corpus(images, figures, captions)
+
+
+def captioned_figures(
+    count: int, seed: int, mixture: Mixture
+) -> tuple[tuple[Figure, ...], tuple[str, ...]]:
+    """Return the figures of `make_corpus` with their captions, without drawing them."""
+    rng = np.random.default_rng(seed)
+    figures = tuple(_figure(mixture, rng) for _ in range(count))
+    return figures, tuple(web_caption(figure, rng) for figure in figures)
 
 
 def _figure(mixture: Mixture, rng: np.random.Generator) -> Figure:

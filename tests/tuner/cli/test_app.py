@@ -35,7 +35,7 @@ study: pose
 base: {base}
 data: mannequin:few
 budget: {{trials: 2, rungs: [2, 40]}}
-suite: {{seeds: 1, size: 64, steps: 2}}
+suite: {{prompts: [{{text: 1girl, sex: female}}], seeds: 2, size: 64, steps: 2}}
 judges: {{gender_model: {clip}}}
 train: {{rank: {{choices: [2, 4]}}, batch_size: 2}}
 """
@@ -248,4 +248,5 @@ def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Pa
     assert exported.stdout == f"{out}\n"
     assert "geometric mean" in exported.stderr
     assert out.stat().st_size > 1000
-    assert tuner("export", str(folder.root), "-o", str(out)).returncode == 1
+    refused = CliRunner().invoke(app, ["export", str(folder.root), "-o", str(out)])
+    assert refused.exit_code == 1

@@ -116,7 +116,7 @@ def test_the_exported_file_draws_what_the_study_drew(
         torch.testing.assert_close(there[name].update(), module.update(), atol=1e-2, rtol=1e-3)
 
 
-@pytest.mark.parametrize("names", ["kohya", "diffusers"])
+@pytest.mark.parametrize("names", ["kohya", pytest.param("diffusers", marks=pytest.mark.slow)])
 def test_a_fresh_base_with_the_file_draws_the_studys_samples(
     study: StudyFolder, tiny_base: Path, tmp_path: Path, names: Names
 ) -> None:

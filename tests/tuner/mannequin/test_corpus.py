@@ -3,7 +3,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tuner.mannequin.corpus import EVERY_POSE, ODD_WORDS, WEB, Corpus, Mixture, make_corpus
+from tuner.mannequin.corpus import (
+    EVERY_POSE,
+    ODD_WORDS,
+    WEB,
+    Corpus,
+    Mixture,
+    captioned_figures,
+    make_corpus,
+)
 from tuner.mannequin.figure import ARM_POSES, COMMON_ARM_POSES, TOPS
 
 
@@ -21,7 +29,8 @@ def mixture(request: pytest.FixtureRequest) -> Mixture:
 
 @pytest.fixture(scope="module")
 def corpus(mixture: Mixture) -> Corpus:
-    return make_corpus(600, 0, mixture, size=8)
+    """Figures and captions; to draw them too would take seconds."""
+    return Corpus(np.empty(0, np.uint8), *captioned_figures(600, 0, mixture))
 
 
 def test_faults_have_their_share_and_only_sound_figures_their_tags(

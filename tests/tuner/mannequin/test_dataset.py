@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +35,7 @@ purpose, raise VERSION: studies on the old ones are not comparable."""
 HEAD = "study: x\nbase: mannequin\nbudget: {trials: 3, rungs: [5, 10]}\n"
 
 
+@functools.cache
 def figures(variant: str, count: int = 40) -> list[Figure]:
     return [figure for _, figure in pictures(VARIANTS[variant], count)]
 

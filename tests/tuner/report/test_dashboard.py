@@ -160,6 +160,7 @@ def test_a_port_that_is_taken_is_reported(folder: StudyFolder) -> None:
             serve_dashboard(folder, port=other.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_the_command_serves_on_this_machine_only(folder: StudyFolder) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -57,7 +57,7 @@ def most_running(events: list[Event]) -> int:
     return most
 
 
-@pytest.mark.parametrize(("trials", "runs", "most"), [(5, 2, 2), (5, 3, 3), (2, 4, 2), (1, 3, 1)])
+@pytest.mark.parametrize(("trials", "runs", "most"), [(4, 2, 2), (4, 3, 3), (2, 4, 2), (1, 3, 1)])
 def test_a_budget_is_spent_to_the_last_trial_and_no_further(
     trials: int, runs: int, most: int, config: StudyConfig, folder: StudyFolder
 ) -> None:

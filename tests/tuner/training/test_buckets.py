@@ -142,7 +142,7 @@ def test_a_run_with_buckets_trains_and_learns_otherwise(
     for buckets in (True, False):
         config = CONFIG.model_copy(update={"buckets": buckets})
         folder = tmp_path / str(buckets)
-        *_, last = train(base, shapes, config, (6,), folder)
+        *_, last = train(base, shapes, config, (3,), folder)
         assert isinstance(last, Checkpoint)
         assert np.isfinite(last.loss)
         files.append(load_file(last.path))

@@ -42,7 +42,7 @@ class Plan:
 
 
 FULL = Plan(16_000, 4_000, 1_200, 7_500, 6_000, yolo.FULL, minutes=90)
-FAST = Plan(400, 20, 20, 20, 20, yolo.FAST, minutes=1)
+FAST = Plan(100, 5, 5, 5, 5, yolo.FAST, minutes=1)
 
 _LANES = 2
 
