@@ -11,7 +11,6 @@ Colour = tuple[int, int, int] | tuple[float, float, float]
 
 _SHIFT = 4  # fractional bits of cv2's fixed-point coordinates
 _LIGHT = np.array([-0.45, -0.6])  # light comes from the upper left
-_HALF_CIRCLE = np.linspace(np.pi / 2, 3 * np.pi / 2, 9)
 _EDGE_TONE, _SHADOW_TONE = 0.45, 0.8  # of the second style, which draws edges
 
 
@@ -33,16 +32,10 @@ def outline(
     """Return the outline (18, 2) of a tapered capsule between two discs."""
     direction = end - start
     heading = np.arctan2(direction[1], direction[0])
-    angles = np.concatenate([_HALF_CIRCLE, _HALF_CIRCLE]) + heading
-    angles[9:] += np.pi
-    points = np.empty((18, 2))
-    np.cos(angles, out=points[:, 0])
-    np.sin(angles, out=points[:, 1])
-    points[:9] *= r0
-    points[9:] *= r1
-    points[:9] += start
-    points[9:] += end
-    return points
+    arc = np.linspace(np.pi / 2, 3 * np.pi / 2, 9) + heading
+    ring0 = start + r0 * np.stack([np.cos(arc), np.sin(arc)], axis=1)
+    ring1 = end + r1 * np.stack([np.cos(arc + np.pi), np.sin(arc + np.pi)], axis=1)
+    return np.concatenate([ring0, ring1])
 
 
 def limb(
