@@ -130,7 +130,10 @@ def _judge_line(config: StudyConfig) -> str:
         refuse_broken(opened)
     to_fetch = [name for name in BUNDLES if available(name) is None]
     later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
-    return f"judges: gender by {model}; MediaPipe models: {later}"
+    kind = "drawn pictures"
+    if settings.domain == "photographic":
+        kind = "photographs, with thresholds set by the training pictures"
+    return f"judges: of {kind}; gender by {model}; MediaPipe models: {later}"
 
 
 def _person_line(config: StudyConfig) -> str:
