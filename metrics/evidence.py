@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
-from metrics.figure.body import Body, read_body
+from metrics.figure.body import Body, read_body, shows_legs
 from metrics.figure.figure import ARMS, LEGS, NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
 from metrics.figure.looks import Look, Reading, mirrored, plain, smaller
 from metrics.figure.posture import pose_evidence
 from metrics.figure.second_look import (
-    CROP_SIDE,
     SecondLook,
-    hand_box,
-    hand_in_picture,
+    hand_boxes,
+    hand_from,
     painted_over,
     same_figure,
+    side_by_side,
 )
 from metrics.logistic import rebalanced
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
@@ -154,36 +154,27 @@ class Evidence:
         # A figure that the landmarker misses in the mirror image is often found smaller there.
         again = mirrored(read, picture) or mirrored(partial(smaller, self._detectors.pose), picture)
         own = same_figure(again, self.person)
-        repainted = {
-            end: same_figure(read(painted_over(picture, self.person, (middle, end))), self.person)
-            for _, middle, end, *_ in (*ARMS, *LEGS)
-            if self._lies_in_frame(middle)
-        }
         shape = (picture.shape[0], picture.shape[1])
-        return SecondLook(self.person, shape, own, repainted, self.hands + self._hands_at_wrists)
+        repainted: dict[int, Person | None] = {}
+        for limbs in self._lower_limbs:
+            painted = painted_over(picture, self.person, limbs)
+            repainted |= dict.fromkeys(
+                (end for _, end in limbs), same_figure(read(painted), self.person)
+            )
+        boxes = hand_boxes(self.person, shape)
+        found = self._detectors.hands(side_by_side(picture, boxes)) if boxes else ()
+        hands = tuple(hand_from(hand, boxes, shape) for hand in found)
+        return SecondLook(self.person, shape, own, repainted, hands)
 
-    def _lies_in_frame(self, joint: int) -> bool:
+    @property
+    def _lower_limbs(self) -> list[list[tuple[int, int]]]:
+        """The lower limbs to paint over, by picture: each forearm in one of its own, both shins."""
         figure = self.figure
-        return figure is not None and figure.in_frame(joint)
-
-    @cached_property
-    def _hands_at_wrists(self) -> tuple[Hand, ...]:
-        """The hands found in enlarged crops around the main figure's wrists."""
-        assert self.person is not None
-        shape = (self._image.shape[0], self._image.shape[1])
-        hands: list[Hand] = []
-        for _, elbow, wrist in ARMS:
-            box = hand_box(self.person, shape, (elbow, wrist))
-            if box is None:
-                continue
-            crop = square_crop(self._image, box, margin=0.0)
-            side = crop.shape[0]
-            if side < CROP_SIDE:
-                crop = analysis_picture(crop, CROP_SIDE)
-            hands += [
-                hand_in_picture(each, box, shape, side) for each in self._detectors.hands(crop)
-            ]
-        return tuple(hands)
+        if figure is None:
+            return []
+        arms = [[arm[1:]] for arm in ARMS if figure.in_frame(arm[1])]
+        legs = [leg[1:3] for leg in LEGS if shows_legs(figure) and figure.in_frame(leg[1])]
+        return [*arms, legs] if legs else arms
 
     @cached_property
     def person_crop(self) -> Image | None:

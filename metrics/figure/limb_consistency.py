@@ -21,9 +21,6 @@ _MOST = 1.5
 """Largest distance that counts: farther is as wrong."""
 _LEAST = 0.02
 """Added to distances before their logarithm: smaller ones are within the landmarks' error."""
-_HAND_AT_WRIST, _HAND_NEAR = 0.45, 2.2
-"""Distance from a wrist up to which a hand is that wrist's own, and from the arms and the torso
-up to which a hand belongs to the figure."""
 _ASIDE = 0.3
 """Distance from the other limb's end up to which a repainted limb merely follows that one."""
 _LOW, _HALF = 0.2, 0.5
@@ -45,12 +42,11 @@ def limb_consistency(figure: Figure, look: SecondLook) -> dict[str, float]:
     (These three as logarithms.) `far`: greatest distance of the figure's mask from a body of two
     arms and legs; `reach`: length of the longest limb-like part beside it, also where the mask is
     unsure. `arm_off`, `leg_off`: least share of a wrist's end and of a leg's bone on the mask.
-    `spare_hands`: hands near the figure that are at no wrist. `no_hand`: distance of the nearest
-    hand from the wrist that lacks one most. `arm_stays`: log odds with which a wrist is still seen
-    after its forearm was painted over; `arm_replaced`, `leg_replaced`: how far the end of the limb
-    then moved, for less where it merely follows the other limb. `arm_short`, `leg_short`: minus
-    logarithm of the length of the shortest forearm and shin. Limbs that the frame does not show
-    get the values of sound ones.
+    `no_hand`: distance of the nearest hand from the wrist that lacks one most. `arm_stays`: log
+    odds with which a wrist is still seen after its forearm was painted over; `arm_replaced`,
+    `leg_replaced`: how far the end of the limb then moved, for less where it merely follows the
+    other limb. `arm_short`, `leg_short`: minus logarithm of the length of the shortest forearm and
+    shin. Limbs that the frame does not show get the values of sound ones.
     """
     legs = shows_legs(figure)
     arms_shown = [limb for limb in ARMS if _in_frame(figure, limb[1])]
@@ -58,7 +54,7 @@ def limb_consistency(figure: Figure, look: SecondLook) -> dict[str, float]:
     return {
         **_mirror(figure, look, legs),
         **_mask_beside_bones(figure),
-        **_hands(figure, look, arms_shown),
+        "no_hand": _no_hand(figure, look, arms_shown),
         **_limbs("arm", figure, look, arms_shown),
         **_limbs("leg", figure, look, legs_shown),
     }
@@ -124,21 +120,14 @@ def _limb_reach(figure: Figure, away: Floats, inside: Mask) -> float:
     return min(_REACH, float(distances.max() - distances.min())) * limb_like
 
 
-def _hands(figure: Figure, look: SecondLook, arms: list[Limb]) -> dict[str, float]:
+def _no_hand(figure: Figure, look: SecondLook, arms: list[Limb]) -> float:
     joints = look.person.joints * look.size
-    wrists = [wrist for _, _, wrist in arms if _in_frame(figure, wrist)]
     lacks = [0.0]
-    own: set[int] = set()
-    for wrist in wrists:
-        gaps = [_gap(hand.joints * look.size, joints[wrist]) / look.torso for hand in look.hands]
-        lacks.append(min([1.0, *gaps]))
-        own |= {index for index, gap in enumerate(gaps) if gap < _HAND_AT_WRIST}
-    near = joints[[joint for limb in ARMS for joint in limb] + [limb[0] for limb in LEGS]]
-    spare = 0
-    for index, hand in enumerate(look.hands):
-        middle = (hand.joints * look.size).mean(axis=0)
-        spare += index not in own and _gap(near, middle) < _HAND_NEAR * look.torso
-    return {"spare_hands": float(min(2, spare)), "no_hand": max(lacks)}
+    for _, _, wrist in arms:
+        if _in_frame(figure, wrist):
+            gaps = [_gap(hand.joints * look.size, joints[wrist]) for hand in look.hands]
+            lacks.append(min([1.0, *(gap / look.torso for gap in gaps)]))
+    return max(lacks)
 
 
 def _gap(points: Floats, point: Floats) -> float:

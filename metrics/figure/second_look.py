@@ -7,16 +7,16 @@ of the one that was painted over; a limb that was never there leaves the result 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from metrics.contract import Image
-from metrics.figure.figure import Floats, Mask
-from metrics.preprocess import Box
+from metrics.figure.figure import ARMS, Floats, Mask
+from metrics.preprocess import Box, analysis_picture, square_crop
 
 if TYPE_CHECKING:
     from metrics.detectors.mediapipe import Hand, Person
@@ -30,10 +30,11 @@ _SCALES = (4, 8, 16, 32, 64)
 """Radii in pixels of the blurs that fill a painted strip, each where the smaller has no ground."""
 _KNOWN = 0.08
 """Least share of unpainted pixels in a blur's window."""
-_HAND_REACH, _HAND_AHEAD = 0.6, 0.15
+_HAND_REACH, _HAND_AHEAD = 0.45, 0.12
 """Half the side of a hand's crop, and its middle's distance beyond the wrist, in torso lengths."""
-CROP_SIDE = 224
-"""Least side in pixels of a hand's crop: the palm detector reads 192."""
+HAND_SIDE = 224
+"""Side in pixels of a hand's crop: two of them beside each other are as wide as the hand
+landmarker's usual pictures."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class SecondLook:
     `shape` is the height and width of the picture that was read. `mirrored` is the same figure read
     in the mirror image, None where none was read. `repainted` holds, by the last joint of each
     lower limb that was painted over (wrists 15 and 16, ankles 27 and 28), the figure that was read
-    then, None where none was. `hands` are all hands found, in the picture and close to the wrists.
+    then, None where none was. `hands` are the hands found close to the wrists.
     """
 
     person: Person
@@ -79,19 +80,32 @@ def same_figure(people: tuple[Person, ...], person: Person) -> Person | None:
     return people[int(np.argmin(gaps))] if people else None
 
 
-def painted_over(image: Image, person: Person, limb: tuple[int, int]) -> Image:
-    """Return the picture with a lower limb, from `limb[0]` to `limb[1]`, in its surroundings' blur.
+def painted_over(image: Image, person: Person, limbs: Sequence[tuple[int, int]]) -> Image:
+    """Return the picture with lower limbs, each from joint to joint, in their surroundings' blur.
 
-    The limb's own pixels do not enter the blur, so that no outline of it remains.
+    The limbs' own pixels do not enter the blur, so that no outline of them remains.
     """
     height, width = image.shape[:2]
     joints = person.joints * np.array([width, height], np.float32)
-    torso, (start, end) = torso_length(joints), joints[list(limb)]
-    onward = (end - start) / max(1e-6, float(np.linalg.norm(end - start)))
-    points = [start + _BEGIN * torso * onward, end + _BEYOND * torso * onward]
+    torso = torso_length(joints)
     hole: Mask = np.zeros((height, width), np.uint8)
-    line = np.round(np.array(points)).astype(np.int32)
-    cv2.polylines(hole, [line], False, (1,), max(3, round(_WIDTH * torso)))
+    for limb in limbs:
+        start, end = joints[list(limb)]
+        onward = (end - start) / max(1e-6, float(np.linalg.norm(end - start)))
+        points = [start + _BEGIN * torso * onward, end + _BEYOND * torso * onward]
+        line = np.round(np.array(points)).astype(np.int32)
+        cv2.polylines(hole, [line], False, (1,), max(3, round(_WIDTH * torso)))
+    left, top, wide, high = cv2.boundingRect(hole)
+    reach = _SCALES[-1]
+    window = np.s_[
+        max(0, top - reach) : top + high + reach, max(0, left - reach) : left + wide + reach
+    ]
+    painted = image.copy()
+    painted[window] = _blurred_over(image[window], hole[window])
+    return painted
+
+
+def _blurred_over(image: Image, hole: Mask) -> Image:
     soft = cv2.GaussianBlur(hole.astype(np.float32), (0, 0), 1.5)
     share = np.maximum(soft, hole)[..., None]
     painted = image * (1.0 - share) + _surroundings(image, hole) * share
@@ -113,30 +127,39 @@ def _surroundings(image: Image, hole: Mask) -> Floats:
     return filled
 
 
-def hand_box(person: Person, shape: tuple[int, int], arm: tuple[int, int]) -> Box | None:
-    """Return the box around the hand of an arm (elbow, wrist); None if its wrist is off the frame.
-
-    `shape` is the picture's height and width.
-    """
-    elbow, wrist = person.joints[list(arm)]
-    if not (0 <= wrist[0] < 1 and 0 <= wrist[1] < 1):
-        return None
+def hand_boxes(person: Person, shape: tuple[int, int]) -> list[Box]:
+    """Return the boxes around the hands whose wrists lie in a picture of `shape` (H, W)."""
     size = np.array([shape[1], shape[0]], np.float32)
     torso = torso_length(person.joints * size)
-    step = (wrist - elbow) * size
-    step = step / max(1e-6, float(np.linalg.norm(step)))
-    middle = wrist * size + _HAND_AHEAD * torso * step
-    corners = (middle - _HAND_REACH * torso) / size, (middle + _HAND_REACH * torso) / size
-    (left, top), (right, bottom) = corners
-    return float(left), float(top), float(right), float(bottom)
+    boxes = []
+    for _, elbow, wrist in ARMS:
+        place = person.joints[wrist]
+        if (place >= 0).all() and (place < 1).all():
+            step = (place - person.joints[elbow]) * size
+            step = step / max(1e-6, float(np.linalg.norm(step)))
+            middle = place * size + _HAND_AHEAD * torso * step
+            corners = (middle - _HAND_REACH * torso) / size, (middle + _HAND_REACH * torso) / size
+            (left, top), (right, bottom) = corners
+            boxes.append((float(left), float(top), float(right), float(bottom)))
+    return boxes
 
 
-def hand_in_picture(hand: Hand, box: Box, shape: tuple[int, int], side: int) -> Hand:
-    """Return a hand found in the square crop of `box` (`side` pixels wide) in the picture's shares.
+def side_by_side(image: Image, boxes: Sequence[Box]) -> Image:
+    """Return the squares of the boxes, each HAND_SIDE pixels wide, from left to right."""
+    crops = [square_crop(image, box, margin=0.0) for box in boxes]
+    return np.hstack([analysis_picture(crop, HAND_SIDE) for crop in crops])
 
-    `metrics.preprocess.square_crop` with no margin centres its square on the box.
+
+def hand_from(hand: Hand, boxes: Sequence[Box], shape: tuple[int, int]) -> Hand:
+    """Return a hand found in the picture of `side_by_side` as it lies in the picture itself.
+
+    `shape` is the height and width of the picture itself.
     """
+    across = hand.joints * np.array([len(boxes), 1], np.float32)
+    place = int(np.clip(across[0, 0], 0, len(boxes) - 1))
+    left, top, right, bottom = boxes[place]
     size = np.array([shape[1], shape[0]], np.float32)
-    middle = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], np.float32) * size
-    pixels: npt.NDArray[np.float32] = (hand.joints - 0.5) * np.float32(side) + middle
+    side = max((right - left) * size[0], (bottom - top) * size[1])
+    middle = np.array([(left + right) / 2, (top + bottom) / 2], np.float32) * size
+    pixels = (across - (place, 0) - 0.5) * side + middle
     return replace(hand, joints=np.asarray(pixels / size, np.float32))

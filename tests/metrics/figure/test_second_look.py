@@ -18,12 +18,12 @@ from metrics.figure.limb_consistency import limb_consistency, limbs_shown, mirro
 from metrics.figure.looks import mirrored, plain, smaller
 from metrics.figure.second_look import (
     SecondLook,
-    hand_box,
-    hand_in_picture,
+    hand_boxes,
+    hand_from,
     painted_over,
     same_figure,
+    side_by_side,
 )
-from metrics.preprocess import square_crop
 
 LEFT_WRIST, RIGHT_WRIST = 15, 16
 
@@ -75,7 +75,7 @@ def test_a_painted_limb_is_gone_and_nothing_else_is_changed() -> None:
     for along in np.linspace(0.3, 1.0, 50):
         x, y = (200 * (arm[0] + (arm[1] - arm[0]) * along)).astype(int)
         image[y - 2 : y + 3, x - 2 : x + 3] = 255
-    painted = painted_over(image, figure, (13, LEFT_WRIST))
+    painted = painted_over(image, figure, [(13, LEFT_WRIST)])
     assert image.max() == 255
     assert painted.max() < 130
     changed = np.abs(painted.astype(int) - image).max(axis=-1) > 0
@@ -91,16 +91,17 @@ def test_the_nearest_figure_is_the_same_one() -> None:
 
 def test_a_hand_in_a_crop_is_placed_in_the_picture() -> None:
     figure, shape = person(size=0.8), (300, 200)
-    box = hand_box(figure, shape, (13, LEFT_WRIST))
-    assert box is not None
-    side = square_crop(np.zeros((*shape, 3), np.uint8), box, margin=0.0).shape[0]
-    middle = Hand(np.full((21, 2), 0.5, np.float32), 1.0)
-    placed = hand_in_picture(middle, box, shape, side).joints[0] * (200, 300)
-    wrist = figure.joints[LEFT_WRIST] * (200, 300)
-    assert np.linalg.norm(placed - wrist) < 0.3 * side
-    assert placed[1] > wrist[1]  # beyond the wrist, as the arm hangs down
+    boxes = hand_boxes(figure, shape)
+    assert len(boxes) == 2
+    assert side_by_side(np.zeros((*shape, 3), np.uint8), boxes).shape == (224, 448, 3)
+    for place, wrist in enumerate((LEFT_WRIST, RIGHT_WRIST)):
+        middle = Hand(np.full((21, 2), (0.25 + 0.5 * place, 0.5), np.float32), 1.0)
+        placed = hand_from(middle, boxes, shape).joints[0] * (200, 300)
+        at = figure.joints[wrist] * (200, 300)
+        assert np.linalg.norm(placed - at) < 0.2 * 300
+        assert placed[1] > at[1]  # beyond the wrist, as the arm hangs down
     outside = replace(figure, joints=figure.joints + 1.0)
-    assert hand_box(outside, shape, (13, LEFT_WRIST)) is None
+    assert hand_boxes(outside, shape) == []
 
 
 def look_at(first: Person, again: Person | None, hands: tuple[Hand, ...] = ()) -> SecondLook:
@@ -123,14 +124,11 @@ def test_hands_are_held_against_wrists(photographic: Detectors, photograph: Imag
     figure, look = evidence.figure, evidence.second_look
     assert figure is not None
     assert look is not None
-    wrist = figure.joints[LEFT_WRIST] / figure.soft_mask.shape[::-1]
-    at_wrist = Hand(np.tile(wrist, (21, 1)).astype(np.float32), 1.0)
-    elsewhere = Hand(np.tile((0.5, 0.5), (21, 1)).astype(np.float32), 1.0)
-    own, spare = (
-        limb_consistency(figure, replace(look, hands=hands))["spare_hands"]
-        for hands in ((at_wrist,), (elsewhere,))
-    )
-    assert (own, spare) == (0.0, 1.0)
+    wrists = [look.person.joints[wrist] for wrist in (LEFT_WRIST, RIGHT_WRIST)]
+    hands = tuple(Hand(np.tile(wrist, (21, 1)), 1.0) for wrist in wrists)
+    lacks = [limb_consistency(figure, replace(look, hands=some))["no_hand"] for some in (hands, ())]
+    assert lacks[0] < 0.01
+    assert lacks[1] == 1.0
 
 
 def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photograph: Image) -> None:

@@ -54,7 +54,9 @@ WRONG_LIMBS = ("missing", "extra")
 LABELLED = "labelled by eye"
 """The fault of pictures whose limbs are labelled as wrong: measured, never fitted on."""
 LIMB_CLASSES = (photo_limbs.SOUND, *photo_limbs.ARM_FAULTS, *photo_limbs.LEG_FAULTS)
-POSE_SOUND_WEIGHT = 10.0
+PENALTY = 0.4
+"""Inverse strength of the ridge penalty: the measurements are few."""
+POSE_SOUND_WEIGHT = 6.0
 """Weight of sound pictures for readable poses: spoilt figures are found easily, so that nearly no
 false alarm has to be paid for them."""
 POSE_CLASSES = ("unreadable", photo_pose.READABLE)
@@ -140,7 +142,7 @@ class Fitted:
         chosen = [take and truth != LABELLED for truth, take in pairs]
         measured = [row for row, take in zip(self.measured, chosen, strict=True) if take]
         truths = [truth for truth, take in zip(self.truths, chosen, strict=True) if take]
-        return fit_logistic(measured, truths, self.classes, self.sound, self.sound_weight)
+        return fit_logistic(measured, truths, self.classes, self.sound, self.sound_weight, PENALTY)
 
     def values(self, coefficients: dict[str, Any], chosen: Sequence[bool]) -> list[float]:
         """Return the judge's scores of the chosen rows."""

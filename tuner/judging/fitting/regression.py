@@ -23,10 +23,12 @@ def fit_logistic(
     classes: Sequence[str],
     sound: str,
     sound_weight: float = SOUND_WEIGHT,
+    penalty: float = C,
 ) -> dict[str, Any]:
     """Fit a regression of the classes on the measurements; return its coefficients as lists.
 
-    All pictures of the class `sound` together weigh `sound_weight` times as much as all others.
+    All pictures of the class `sound` together weigh `sound_weight` times as much as all others;
+    `penalty` is the inverse strength of the ridge penalty.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -36,7 +38,7 @@ def fit_logistic(
     values = np.array([[row[name] for name in features] for row in measured])
     middles, spreads = values.mean(axis=0), np.maximum(values.std(axis=0), 1e-3)
     numbers = [list(classes).index(truth) for truth in truths]
-    model = LogisticRegression(C=C, max_iter=3000)
+    model = LogisticRegression(C=penalty, max_iter=3000)
     model.fit((values - middles) / spreads, numbers, sample_weight=weights / weights.mean())
     odds, biases = model.coef_, model.intercept_
     if len(classes) == 2:  # scikit-learn keeps the odds of the second class alone
