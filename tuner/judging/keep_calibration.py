@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -47,7 +47,7 @@ class SelfcheckOptions:
     person_model: str | None
     file: Path
     domain: Domain | None = None
-    optional: Mapping[str, str | None] = MappingProxyType({})
+    optional: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def selfcheck_options(

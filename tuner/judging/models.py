@@ -158,13 +158,11 @@ def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
     """Return model names by setting, as saved selfchecks hold them: the same on every machine.
 
     A file or folder becomes its name and the digest of its content, `yolov8n.pt@31e20dde3def`; an
-    open_clip model keeps its name.
+    open_clip model keeps its name. Models of optional judges that are not used are left out.
     """
-    models = {
-        name: model
-        for name, model in asdict(settings).items()
-        if name.endswith("_model") or name in OPTIONAL_MODELS
-    }
+    every = asdict(settings)
+    models = {name: every[name] for name in ("gender_model", "person_model", "copy_model")}
+    models |= {name: every[name] for name in OPTIONAL_MODELS if every[name] is not None}
     return {name: None if model is None else _with_digest(model) for name, model in models.items()}
 
 
