@@ -16,18 +16,22 @@ CONFIG = "config.json"
 _PICKLES = (".pt", ".pth", ".bin", ".ckpt", ".pkl")
 
 
-def load_network(kind: str, model: str, network_class: Any, preparer_class: Any) -> tuple[Any, Any]:
+def load_network(
+    kind: str, model: str, network_class: Any, preparer_class: Any, half: bool = False
+) -> tuple[Any, Any]:
     """Return the network, ready to predict on the GPU where there is one, and its preparer.
 
     `network_class` and `preparer_class` are classes of transformers, `kind` names the model in
-    errors. Raises ModelUnavailableError if one of them is missing, cannot be fetched, or does not
-    fit: a network whose weights are not all in the file would answer at random.
+    errors. With `half`, weights on a GPU have half the precision, for networks that are large.
+    Raises ModelUnavailableError if one of them is missing, cannot be fetched, or does not fit: a
+    network whose weights are not all in the file would answer at random.
     """
     if Path(model).suffix in _PICKLES:
         raise _unusable(kind, model, "pickled weights can run code")
     from transformers import AutoConfig
 
     safe: dict[str, Any] = {"trust_remote_code": False}
+    dtype = torch.bfloat16 if half and device().type == "cuda" else torch.float32
     try:
         with _quiet():
             config = AutoConfig.from_pretrained(model, **safe)
@@ -37,7 +41,7 @@ def load_network(kind: str, model: str, network_class: Any, preparer_class: Any)
                 model,
                 config=config,
                 use_safetensors=True,
-                dtype=dtype(),
+                dtype=dtype,
                 output_loading_info=True,
                 **safe,
             )
@@ -51,11 +55,6 @@ def load_network(kind: str, model: str, network_class: Any, preparer_class: Any)
 def device() -> torch.device:
     """Return the GPU where there is one, else the processor."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-def dtype() -> torch.dtype:
-    """Return the precision of the weights: half of it on a GPU, where memory is short."""
-    return torch.bfloat16 if torch.cuda.is_available() else torch.float32
 
 
 def _require_kind(config: Any, network_class: Any) -> None:

@@ -87,7 +87,7 @@ class HumanParser:
         picture = detector_picture(image)
         pixels = self._prepare(picture, return_tensors="pt")["pixel_values"]
         with torch.inference_mode():
-            logits = self._network(pixels.to(device(), self._network.dtype)).logits.float()
+            logits = self._network(pixels.to(device())).logits
             whole = torch.nn.functional.interpolate(logits, picture.shape[:2], mode="bilinear")
         return ParsedPicture(whole[0].argmax(dim=0).cpu().numpy(), self._groups)
 

@@ -86,10 +86,8 @@ class VitPose:
         size = ((right - left) * width, (bottom - top) * height)
         boxes = [[[left * width, top * height, *(max(1.0, side) for side in size)]]]
         pixels = self._prepare(picture, boxes=boxes, return_tensors="pt")["pixel_values"]
-        pixels = pixels.to(device(), self._network.dtype)
         with torch.inference_mode():
-            outputs: Any = self._network(pixels, **self._expert)
-        outputs.heatmaps = outputs.heatmaps.float()
+            outputs: Any = self._network(pixels.to(device()), **self._expert)
         ((person,),) = self._prepare.post_process_pose_estimation(outputs, boxes)
         joints = person["keypoints"].numpy() / (width, height)
         return Skeleton(joints.astype(np.float32), person["scores"].numpy().astype(np.float32))

@@ -42,7 +42,7 @@ class VisionLanguageModel:
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
         self._network, self._prepare = load_network(
-            _KIND, model, AutoModelForImageTextToText, AutoProcessor
+            _KIND, model, AutoModelForImageTextToText, AutoProcessor, half=True
         )
         if not getattr(self._prepare, "chat_template", None):
             raise ModelUnavailableError(

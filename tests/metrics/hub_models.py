@@ -39,7 +39,8 @@ TEMPLATE = (
 )
 
 
-def vit_pose(folder: Path, joints: int = 17) -> str:
+def vit_pose(folder: Path, joints: int = 17, experts: int = 1) -> str:
+    """A ViTPose, with several experts a ViTPose++."""
     torch.manual_seed(0)
     backbone = VitPoseBackboneConfig(
         image_size=[64, 48],
@@ -48,6 +49,8 @@ def vit_pose(folder: Path, joints: int = 17) -> str:
         num_hidden_layers=1,
         num_attention_heads=2,
         out_indices=[1],
+        num_experts=experts,
+        part_features=4 if experts > 1 else 256,
     )
     config = VitPoseConfig(backbone_config=backbone, num_labels=joints)
     VitPoseForPoseEstimation(config).save_pretrained(folder)
@@ -75,9 +78,16 @@ def segformer(folder: Path, names: tuple[str, ...] = ATR, always: str | None = N
 
 
 def qwen(
-    folder: Path, *words: str, says: str | None = None, template: str | None = TEMPLATE
+    folder: Path,
+    *words: str,
+    says: str | None = None,
+    template: str | None = TEMPLATE,
+    tied: bool = False,
 ) -> str:
-    """A Qwen2-VL that knows `words` and, if `says` is given, answers every question with it."""
+    """A Qwen2-VL that knows `words` and, if `says` is given, answers every question with it.
+
+    With `tied`, its file holds one matrix for the words that it reads and says, as the small ones.
+    """
     torch.manual_seed(0)
     vocabulary = [*SPECIAL.values(), "[UNK]", "answer", *words]
     number = {word: index for index, word in enumerate(vocabulary)}
@@ -102,6 +112,7 @@ def qwen(
             "eos_token_id": number[SPECIAL["end"]],
             "rope_parameters": {"rope_type": "default", "mrope_section": [1, 1, 2]},
         },
+        tie_word_embeddings=tied,
         vision_config={"depth": 1, "embed_dim": 16, "hidden_size": 16, "num_heads": 2},
         **{f"{name}_token_id": number[SPECIAL[f"{name}_pad"]] for name in ("image", "video")},
         **{f"{name}_token_id": number[SPECIAL[name]] for name in ("vision_start", "vision_end")},

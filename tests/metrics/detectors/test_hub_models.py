@@ -51,6 +51,12 @@ def test_joints_move_with_the_person_s_box(pose_folder: str) -> None:
     assert found[0][1] == pytest.approx(found[1][1], abs=1e-4)
 
 
+def test_the_experts_of_a_larger_vit_pose_are_told_the_data_set(tmp_path: Path) -> None:
+    pose = open_pose_model(vit_pose(tmp_path, experts=2))(PICTURE, (0.1, 0.1, 0.9, 0.9))
+    assert pose is not None
+    assert np.isfinite(pose.joints).all()
+
+
 def test_every_pixel_gets_a_class(tmp_path: Path) -> None:
     parsed = HumanParser(segformer(tmp_path, always="Dress"))(PICTURE)
     assert parsed.labels.shape == PICTURE.shape[:2]
@@ -87,7 +93,8 @@ def test_another_next_word_is_no_answer(tmp_path: Path) -> None:
 
 
 def test_a_random_model_reads_the_picture(tmp_path: Path) -> None:
-    model = VisionLanguageModel(qwen(tmp_path, "yes", "no", "maybe"))
+    model = VisionLanguageModel(qwen(tmp_path, "yes", "no", "maybe", tied=True))
+    assert "lm_head.weight" not in load_file(tmp_path / "model.safetensors")
     answers = [model(picture, "Is it?") for picture in (PICTURE, PICTURE // 4)]
     assert all(0.1 < answer.yes < 0.9 and 0.05 < answer.said < 0.8 for answer in answers)
     assert answers[0] != answers[1]
