@@ -32,6 +32,9 @@ SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
 them as objectives; metrics/sets/measures.py computes them."""
 
 
+OPTIONAL_MODELS = ("pose_model", "parser_model", "vlm")
+"""The fields of JudgeSettings whose judges are used only where a model is named."""
+
 NO_TRAITS = "the prompt names no trait that is asked about"
 """The reason of a prompt-fit score without a value; such a sample is not counted at all."""
 
@@ -174,6 +177,10 @@ class JudgeSettings:
 
     `copy_model` embeds pictures in order to find copies of training images, in one of the forms of
     metrics.detectors.embedding; None: the gender model.
+
+    `pose_model` is a second network for poses: a ViTPose of transformers (hub id or folder), or a
+    `.pt` file of ultralytics; `parser_model` is a human parser, `vlm` a vision-language model, both
+    of transformers. A judge whose model is None is left out.
     """
 
     gender_model: str | None = "ViT-L-14/openai"
@@ -182,5 +189,8 @@ class JudgeSettings:
     sex_margin: float | None = None
     sex_threshold: float | None = None
     copy_model: str | None = None
+    pose_model: str | None = None
+    parser_model: str | None = None
+    vlm: str | None = None
     domain: Domain = "photographic"
     thresholds: Mapping[str, float] = field(default_factory=dict)

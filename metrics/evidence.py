@@ -30,7 +30,10 @@ if TYPE_CHECKING:
     import torch
 
     from metrics.detectors import Detectors
+    from metrics.detectors.human_parser import ParsedPicture
     from metrics.detectors.mediapipe import Hand, Person
+    from metrics.detectors.second_pose import Skeleton
+    from metrics.detectors.vision_language import Answer
     from metrics.detectors.yolo import PersonBox
 
 
@@ -238,6 +241,33 @@ class Evidence:
             return None
         views = [self.embedding, *(self.closer_embeddings if closer else ())]
         return classifier.compare(views, groups)
+
+    @cached_property
+    def second_pose(self) -> Skeleton | None:
+        """The main figure's pose as the second pose network reads it.
+
+        None where none is set, where no pose is read, and where that network finds nobody there.
+        """
+        network = self._detectors.pose_model
+        if network is None or self.person is None:
+            return None
+        return network(self._image, self.person.box)
+
+    @cached_property
+    def parsed(self) -> ParsedPicture | None:
+        """The garments and body parts of the picture, None where no human parser is set."""
+        parser = self._detectors.parser_model
+        return None if parser is None else parser(self._image)
+
+    def answer(self, question: str) -> Answer | None:
+        """Return the vision-language model's answer about the main figure's crop, yes or no.
+
+        None where no such model is set and where no pose is read.
+        """
+        model = self._detectors.vlm
+        if model is None or self.person_crop is None:
+            return None
+        return model(self.person_crop, question)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metrics.contract import Sample, ScoredSample
+from metrics.contract import JudgeSettings, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence, Judge
 from metrics.judges import (
@@ -14,11 +14,14 @@ from metrics.judges import (
     framing,
     gender,
     limbs,
+    parsed_clothes,
     people,
     pose,
     prompt_fit,
     red_eyes,
+    second_pose,
     sharpness,
+    vlm,
 )
 from metrics.sets.features import read_features
 from metrics.version import judge_version
@@ -37,9 +40,22 @@ JUDGES: tuple[Judge, ...] = (
     red_eyes.JUDGE,
 )
 
+OPTIONAL_JUDGES: tuple[Judge, ...] = (second_pose.JUDGE, parsed_clothes.JUDGE, vlm.JUDGE)
+"""Judges with a model of their own, which are left out where the settings do not name it."""
+
+
+def judges_for(settings: JudgeSettings) -> tuple[Judge, ...]:
+    """Return the judges that these settings use: all of JUDGES, and those whose model is named."""
+    named = [
+        judge
+        for judge in OPTIONAL_JUDGES
+        if all(getattr(settings, model) is not None for model in judge.models)
+    ]
+    return (*JUDGES, *named)
+
 
 def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
-    """Score every sample with every judge, in order; each detector runs once on a sample.
+    """Score every sample with each judge of `judges_for`, in order; a detector runs once.
 
     The measurements that judges share are kept as the sample's features.
     """
@@ -51,7 +67,7 @@ def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
     domain = evidence.settings.domain
     scores = {
         judge.name: replace(judge.score(sample, evidence), version=judge_version(judge, domain))
-        for judge in JUDGES
+        for judge in judges_for(evidence.settings)
     }
     return ScoredSample(sample, scores, read_features(sample, evidence))
 

@@ -17,9 +17,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from metrics.detectors.human_parser import HumanParser
     from metrics.detectors.mediapipe import HandLandmarker, PoseLandmarker
     from metrics.detectors.nudenet import PartDetector
     from metrics.detectors.open_clip import ZeroShotClassifier
+    from metrics.detectors.second_pose import PoseModel
+    from metrics.detectors.vision_language import VisionLanguageModel
     from metrics.detectors.yolo import PersonDetector
 
 
@@ -81,6 +84,39 @@ class Detectors:
         from metrics.detectors.yolo import PersonDetector
 
         detector = PersonDetector(self.settings.person_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def pose_model(self) -> PoseModel | None:
+        """The second pose network of the settings, None where they name none."""
+        if self.settings.pose_model is None:
+            return None
+        from metrics.detectors.second_pose import open_pose_model
+
+        detector = open_pose_model(self.settings.pose_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def parser_model(self) -> HumanParser | None:
+        """The human parser of the settings, None where they name none."""
+        if self.settings.parser_model is None:
+            return None
+        from metrics.detectors.human_parser import HumanParser
+
+        detector = HumanParser(self.settings.parser_model)
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def vlm(self) -> VisionLanguageModel | None:
+        """The vision-language model of the settings, None where they name none."""
+        if self.settings.vlm is None:
+            return None
+        from metrics.detectors.vision_language import VisionLanguageModel
+
+        detector = VisionLanguageModel(self.settings.vlm)
         self._opened.callback(detector.close)
         return detector
 

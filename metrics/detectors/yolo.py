@@ -67,16 +67,7 @@ class PersonDetector:
         """
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         path = _existing(model)
-        try:
-            with _contained():
-                self._detector = load_yolo(path) if path.is_dir() else _load_checkpoint(path)
-                # The first picture triggers the rest of the set-up.
-                self._predict(np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8))
-        except Exception as error:  # a foreign file may fail in any way
-            reason = " ".join(str(error).split())[:200]
-            raise ModelUnavailableError(
-                f"person detector {model} could not be loaded ({reason})"
-            ) from error
+        self._detector = open_yolo(path, "person detector")
         names = self._detector.names
         self._persons = {index for index, name in names.items() if name == PERSON}
         if not self._persons:
@@ -115,6 +106,28 @@ class PersonDetector:
             [boxes.xyxyn.clamp(0.0, 1.0), boxes.conf[:, None], boxes.cls[:, None]], dim=1
         ).tolist()
         return rows
+
+
+def open_yolo(path: Path, kind: str) -> YOLO:
+    """Return the network of a folder like the mannequin's or of a `.pt` file, ready to predict.
+
+    `kind` names it in the error: raises ModelUnavailableError if it cannot be loaded.
+    """
+    try:
+        with _contained():
+            detector = load_yolo(path) if path.is_dir() else _load_checkpoint(path)
+            # The first picture triggers the rest of the set-up.
+            detector.predict(
+                np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8),
+                imgsz=MIN_SIDE,
+                device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+                verbose=False,
+                save=False,
+            )
+    except Exception as error:  # a foreign file may fail in any way
+        reason = " ".join(str(error).split())[:200]
+        raise ModelUnavailableError(f"{kind} {path} could not be loaded ({reason})") from error
+    return detector
 
 
 def load_yolo(folder: Path) -> YOLO:

@@ -21,6 +21,13 @@ GenderModel = Annotated[str | None, typer.Option(help="NAME/PRETRAINED, a folder
 PersonModel = Annotated[
     str | None, typer.Option(help="A .pt file, a folder or mannequin; default: none.")
 ]
+PoseModel = Annotated[
+    str | None, typer.Option(help="A second opinion on poses: OWNER/NAME, a folder, a .pt file.")
+]
+ParserModel = Annotated[str | None, typer.Option(help="A human parser: OWNER/NAME or a folder.")]
+Vlm = Annotated[
+    str | None, typer.Option(help="A vision-language model to ask: OWNER/NAME or a folder.")
+]
 
 Drawn = Annotated[
     bool | None,
@@ -41,6 +48,9 @@ def score(  # noqa: PLR0913 - one argument per option
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
+    pose_model: PoseModel = None,
+    parser_model: ParserModel = None,
+    vlm: Vlm = None,
     drawn: Drawn = None,
     csv: Annotated[Path | None, typer.Option(help="A table to write, one row per picture.")] = None,
     json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
@@ -57,6 +67,7 @@ def score(  # noqa: PLR0913 - one argument per option
         check_outputs(csv, json)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
         domain, line = picture_domain([path for path, _ in found_pictures.prompted], drawn)
+        optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
         say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
         thresholds = read_thresholds(home_thresholds()) if domain == "photographic" else None
         if thresholds is not None:
@@ -66,6 +77,7 @@ def score(  # noqa: PLR0913 - one argument per option
             gender_model,
             person_model,
             domain,
+            optional,
             thresholds.values() if thresholds else None,
         )
         with plain_warnings(), opened as judges:
@@ -109,6 +121,9 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     ] = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
+    pose_model: PoseModel = None,
+    parser_model: ParserModel = None,
+    vlm: Vlm = None,
     drawn: Drawn = None,
     study: Annotated[
         str | None,
@@ -132,11 +147,16 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
         check_outputs(None, json)
         folder = existing_study(studies, study) if study else None
         rendered = data is None and labels is None
-        options = keep_calibration.selfcheck_options(rendered, folder, (gender_model, person_model))
+        optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
+        options = keep_calibration.selfcheck_options(
+            rendered, folder, (gender_model, person_model), optional
+        )
         known = truth.read_truths(count, size or options.size, data, labels)
         domain, line = truth.truths_domain(known, drawn, options.domain)
         say("\n".join([*known.lines, line]))
-        opened = truth.open_judges(known, options.gender_model, options.person_model, domain)
+        opened = truth.open_judges(
+            known, options.gender_model, options.person_model, domain, options.optional
+        )
         with plain_warnings(), opened as judges:
             cases = tracked(truth.make_cases(known, judges), None, "pictures judged")
             scores = list(score_cases(cases, judges))

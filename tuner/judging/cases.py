@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from metrics.contract import Framing, Image, Prompt, Sample
-from metrics.scoring import JUDGES
+from metrics.scoring import JUDGES, OPTIONAL_JUDGES
 
 SOUND = "sound"
 WRONG_SEX = "wrong sex"
 WRONG_FRAMING = "wrong framing"
-ALL_JUDGES = tuple(judge.name for judge in JUDGES)
+ALL_JUDGES = tuple(judge.name for judge in (*JUDGES, *OPTIONAL_JUDGES))
+
+ALSO: Mapping[str, tuple[str, ...]] = {
+    "limbs": ("second_pose", "vlm"),
+    "cloth_share": ("parsed_clothes", "vlm"),
+}
+"""The optional judges that have to find the faults of a judge too."""
 
 BLUR = (0.01, 0.02, 0.03, 0.05)
 """Strengths of the blur: sigmas as shares of the picture's shorter side."""
@@ -42,12 +48,13 @@ class Case:
 def with_fault(
     sound: Case, kind: str, judge: str, image: Image | None = None, strength: float = 0.0
 ) -> Case:
-    """Return the sound case with a fault that `judge` has to find.
+    """Return the sound case with a fault that `judge` has to find, and its optional ones of ALSO.
 
     Without `image` the picture stays unchanged.
     """
     sample = sound.sample if image is None else replace(sound.sample, image=image)
-    return replace(sound, kind=kind, judges=(judge,), sample=sample, strength=strength)
+    judges = (judge, *ALSO.get(judge, ()))
+    return replace(sound, kind=kind, judges=judges, sample=sample, strength=strength)
 
 
 def with_prompt(sound: Case, kind: str, judge: str, text: str) -> Case:

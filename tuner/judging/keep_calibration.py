@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from metrics.contract import Domain, JudgeSettings
-from metrics.scoring import JUDGES
+from metrics.scoring import JUDGES, OPTIONAL_JUDGES
 from metrics.version import judge_version
 from tuner.errors import ConfigError
 from tuner.judging import calibration
 from tuner.judging.calibration import MIN_SOUND, Calibration, read_calibrations, write_calibrations
 from tuner.judging.cases import SOUND
 from tuner.judging.labelled_cases import LABELLED
-from tuner.judging.models import model_names
+from tuner.judging.models import model_names, optional_models
 from tuner.judging.rendered_cases import GROUPS
 from tuner.judging.selfcheck import CaseScore, JudgeReport
 from tuner.judging.thresholds import home_thresholds, set_thresholds, write_thresholds
@@ -30,7 +31,7 @@ _FIGURE_SIDE = 256
 
 _LIBRARIES = (
     *("mediapipe", "nudenet", "onnxruntime", "open_clip_torch"),
-    *("ultralytics", "opencv-contrib-python", "numpy"),
+    *("ultralytics", "transformers", "opencv-contrib-python", "numpy"),
 )
 
 
@@ -39,7 +40,8 @@ class SelfcheckOptions:
     """Base, size and models of a selfcheck, and the file for its calibrations.
 
     `base` is None for pictures of unknown origin, `size` the side of rendered figures in pixels,
-    `domain` the kind of the study's pictures, None without a study.
+    `domain` the kind of the study's pictures, None without a study; `optional` has the models of
+    the optional judges, by setting.
     """
 
     base: str | None
@@ -48,16 +50,20 @@ class SelfcheckOptions:
     person_model: str | None
     file: Path
     domain: Domain | None = None
+    optional: Mapping[str, str | None] = field(default_factory=dict)
 
 
 def selfcheck_options(
-    rendered: bool, study: StudyFolder | None, models: tuple[str | None, str | None]
+    rendered: bool,
+    study: StudyFolder | None,
+    models: tuple[str | None, str | None],
+    optional: Mapping[str, str | None] = MappingProxyType({}),
 ) -> SelfcheckOptions:
     """Return the options of a selfcheck on rendered figures or on the user's pictures.
 
-    A study gives its base, its smallest size, and its models where `models` (gender, person) has
-    None. Raises ConfigError for rendered figures with another base than the mannequin, and for a
-    file that does not hold calibrations.
+    A study gives its base, its smallest size, and its models where `models` (gender, person) or
+    `optional` has None. Raises ConfigError for rendered figures with another base than the
+    mannequin, and for a file that does not hold calibrations.
     """
     gender, person = models
     base, size, file = MANNEQUIN if rendered else None, _FIGURE_SIDE, calibration.home_file()
@@ -73,8 +79,10 @@ def selfcheck_options(
         domain = config.judges.domain_for(base)
         gender = gender or config.judges.gender_model_for(base)
         person = person or config.judges.person_model_for(base)
+        own = optional_models(config.judges)
+        optional = {name: optional.get(name) or model for name, model in own.items()}
     read_calibrations(file)
-    return SelfcheckOptions(base, size, gender, person, file, domain)
+    return SelfcheckOptions(base, size, gender, person, file, domain, optional)
 
 
 def make_calibrations(
@@ -86,7 +94,7 @@ def make_calibrations(
     """
     names = model_names(settings)
     libraries = {name: importlib.metadata.version(name) for name in _LIBRARIES}
-    judges = {judge.name: judge for judge in JUDGES}
+    judges = {judge.name: judge for judge in (*JUDGES, *OPTIONAL_JUDGES)}
     now = utc_now()
     return [
         Calibration(

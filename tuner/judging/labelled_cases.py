@@ -16,12 +16,16 @@ LABELLED = "labelled pictures"
 """Group of the labelled pictures."""
 
 JUDGES_OF_FAULT: dict[str, tuple[str, ...]] = {
-    "wrong_limbs": ("limbs",),
+    "wrong_limbs": ("limbs", "second_pose"),
     "unreadable_pose": ("pose_readable",),
-    "undressed": ("cloth_share",),
+    "undressed": ("cloth_share", "parsed_clothes"),
     "picture_fault": ("sharp", "clean"),
 }
 """The judges that have to find each fault of labels.csv."""
+
+VLM_FAULTS = ("wrong_limbs", "undressed")
+"""Faults that the questions of the judge `vlm` are about: it has to find each of them, and a
+picture is sound for it without all of them."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ def labelled_cases(rows: Sequence[LabelledPicture]) -> Iterator[Case]:
             for fault, judges in JUDGES_OF_FAULT.items():
                 kind = fault if fault in row.label.faults else SOUND
                 yield replace(case, kind=kind, judges=judges)
+            kinds = [fault for fault in VLM_FAULTS if fault in row.label.faults] or [SOUND]
+            yield from (replace(case, kind=kind, judges=("vlm",)) for kind in kinds)
         if row.prompt.sex is not None:
             yield with_fault(case, SOUND, "gender")
             yield from wrong_sex(case)

@@ -9,17 +9,21 @@ import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 
+import huggingface_hub
 from safetensors import SafetensorError, safe_open
 
-from metrics.contract import Domain, JudgeSettings
+from metrics.contract import OPTIONAL_MODELS, Domain, JudgeSettings
 from tuner.errors import ConfigError, MissingModelError
 from tuner.space import StudyConfig
-from tuner.space.config import MANNEQUIN
+from tuner.space.config import MANNEQUIN, JudgeConfig
 from tuner.storage import shipped
 
 CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
 """The files of a folder with an open_clip model."""
+
+_HUB_CONFIG = "config.json"
 
 MANNEQUIN_ON_PHOTOGRAPHS = (
     "the {key} model `mannequin` knows drawn figures only, these pictures count as photographs; "
@@ -34,11 +38,13 @@ def judge_settings(
     person_model: str | None,
     copy_model: str | None = None,
     domain: Domain = "photographic",
+    optional: Mapping[str, str | None] = MappingProxyType({}),
 ) -> JudgeSettings:
     """Return judge settings in which `mannequin` is replaced by the shipped folders.
 
-    A path that begins with `~` is expanded. A judge whose model is None does not judge. Raises
-    ConfigError for the mannequin's models on photographs.
+    A path that begins with `~` is expanded. A judge whose model is None does not judge; `optional`
+    has the models of OPTIONAL_MODELS by name. Raises ConfigError for the mannequin's models on
+    photographs.
     """
     for key, model in (("gender", gender_model), ("person", person_model)):
         if model == MANNEQUIN and domain == "photographic":
@@ -51,8 +57,51 @@ def judge_settings(
         traits=shipped.CLIP_TRAITS if gender_model == MANNEQUIN else None,
         sex_margin=shipped.CLIP_SEX_MARGIN if gender_model == MANNEQUIN else None,
         copy_model=str(shipped.CLIP) if copy_model == MANNEQUIN else copy_model,
+        pose_model=_expanded(optional.get("pose_model")),
+        parser_model=_expanded(optional.get("parser_model")),
+        vlm=_expanded(optional.get("vlm")),
         domain=domain,
     )
+
+
+def optional_models(chosen: JudgeConfig) -> dict[str, str | None]:
+    """Return the models of a search space for the judges of OPTIONAL_MODELS, by name."""
+    return {name: getattr(chosen, name) for name in OPTIONAL_MODELS}
+
+
+def place_of(name: str, model: str) -> str:
+    """Return where the model of an optional judge is: here, in the hub's cache, or on the hub.
+
+    No network is used. Raises MissingModelError for a path without such a model, and for a hub id
+    that is not in the cache while HF_HUB_OFFLINE is set.
+    """
+    path = Path(model)
+    if path.suffix == ".pt":
+        if not path.is_file():
+            raise MissingModelError(f"judges.{name} {model}: no such file")
+        return "a file"
+    if os.path.isabs(model) or path.is_dir():
+        if lacking := _lacking(path):
+            raise MissingModelError(f"judges.{name} {model}: {lacking}")
+        return "a folder"
+    cached = huggingface_hub.try_to_load_from_cache(model, _HUB_CONFIG)
+    if isinstance(cached, str) and not _lacking(Path(cached).parent):
+        return "in the hub's cache"
+    if huggingface_hub.constants.HF_HUB_OFFLINE:
+        raise MissingModelError(
+            f"judges.{name} {model} is not in the hub's cache and HF_HUB_OFFLINE is set; unset it "
+            "once, or give a folder"
+        )
+    return "will be downloaded from the hub at the first run"
+
+
+def _lacking(folder: Path) -> str:
+    """Return what a folder lacks of a model of transformers; empty if it has all."""
+    if not folder.is_dir():
+        return "no such folder"
+    if not (folder / _HUB_CONFIG).is_file():
+        return f"the folder lacks {_HUB_CONFIG}"
+    return "" if any(folder.glob("*.safetensors")) else "the folder lacks .safetensors"
 
 
 def refuse_broken(model: str | None) -> None:
@@ -100,6 +149,7 @@ def study_judges(config: StudyConfig) -> JudgeSettings:
         chosen.person_model_for(config.base),
         chosen.copy_model,
         chosen.domain_for(config.base),
+        optional_models(chosen),
     )
     return replace(settings, sex_threshold=chosen.sex_threshold)
 
@@ -108,9 +158,11 @@ def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
     """Return model names by setting, as saved selfchecks hold them: the same on every machine.
 
     A file or folder becomes its name and the digest of its content, `yolov8n.pt@31e20dde3def`; an
-    open_clip model keeps its name.
+    open_clip model keeps its name. Models of optional judges that are not used are left out.
     """
-    models = {name: model for name, model in asdict(settings).items() if name.endswith("_model")}
+    every = asdict(settings)
+    models = {name: every[name] for name in ("gender_model", "person_model", "copy_model")}
+    models |= {name: every[name] for name in OPTIONAL_MODELS if every[name] is not None}
     return {name: None if model is None else _with_digest(model) for name, model in models.items()}
 
 

@@ -12,13 +12,22 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 import metrics
-from metrics.contract import Domain, Image as Pixels, JudgeSettings, Prompt, Sample, ScoredSample
+from metrics.contract import (
+    OPTIONAL_MODELS,
+    Domain,
+    Image as Pixels,
+    JudgeSettings,
+    Prompt,
+    Sample,
+    ScoredSample,
+)
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import forbidden_words
 from tuner.data.picture_file import (
@@ -114,16 +123,20 @@ def open_judges(
     gender_model: str | None,
     person_model: str | None,
     domain: Domain,
+    optional: Mapping[str, str | None] = MappingProxyType({}),
     thresholds: Mapping[str, float] | None = None,
 ) -> Iterator[Detectors]:
     """Open the judges' networks; models that the user named are loaded at once.
 
     Without `gender_model`, the default model is loaded if a prompt names a sex (`needs_gender`). If
-    it is not available, a warning says so and gender is not judged; the same for persons. Raises
-    MissingModelError if a named gender model is not available.
+    it is not available, a warning says so and gender is not judged; the same for persons and for
+    the models of `optional`, by setting. Raises MissingModelError if a named gender model is not
+    available.
     """
     default = JudgeSettings().gender_model if needs_gender else None
-    settings = judge_settings(gender_model or default, person_model, domain=domain)
+    settings = judge_settings(
+        gender_model or default, person_model, domain=domain, optional=optional
+    )
     settings = replace(settings, thresholds=thresholds or {})
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
@@ -147,6 +160,7 @@ def open_judges(
             )
             settings = replace(settings, gender_model=None)
             judges = opened_judges.enter_context(metrics.open_detectors(settings))
+        _open_optional(judges)
         yield judges
 
 
@@ -207,6 +221,17 @@ def _own_texts(path: Path) -> tuple[list[str], list[str]]:
         if too_thin(width, height):
             raise UnusableError(f"{width} x {height}: too long and thin")
         return read_prompts(path, image)
+
+
+def _open_optional(judges: Detectors) -> None:
+    """Load the models of the optional judges; a missing one ends its judge, with a warning."""
+    for name in OPTIONAL_MODELS:
+        try:
+            getattr(judges, name)
+        except ModelUnavailableError as error:
+            warnings.warn(f"{name} is not used: {error}", stacklevel=1)
+            changes: dict[str, Any] = {name: None}
+            judges.settings = replace(judges.settings, **changes)
 
 
 def _open_gender(judges: Detectors) -> None:

@@ -22,7 +22,7 @@ from metrics.detectors import Detectors
 from metrics.evidence import Evidence
 from metrics.intervals import wilson
 from metrics.judges import gender
-from metrics.scoring import JUDGES
+from metrics.scoring import JUDGES, OPTIONAL_JUDGES, judges_for
 from tuner.judging.calibration import Cut
 from tuner.judging.cases import SOUND, Case
 
@@ -123,16 +123,16 @@ def score_cases(cases: Iterable[Case], judges: Detectors) -> Iterator[CaseScore]
     The time of a network that several judges share is counted for the first judge that uses it.
     Raises metrics.detectors.models.ModelUnavailableError for a missing model.
     """
-    opened = False
+    opened, used = False, judges_for(judges.settings)
     for case in cases:
         if not opened:  # loading the networks does not count as judging time
             opened = True
             evidence = Evidence(case.sample, judges)
-            for judge in JUDGES:
+            for judge in used:
                 judge.score(case.sample, evidence)
         evidence = Evidence(case.sample, judges)
         side, picture = min(case.sample.image.shape[:2]), _digest(case.sample.image)
-        for judge in JUDGES:
+        for judge in used:
             if judge.name in case.judges:
                 start = time.perf_counter()
                 score = judge.score(case.sample, evidence)
@@ -145,7 +145,7 @@ def judge_reports(scores: Sequence[CaseScore]) -> list[JudgeReport]:
     """Return a report for each group and judge, groups in the order of their first case."""
     reports = []
     for group in dict.fromkeys(score.group for score in scores):
-        for judge in JUDGES:
+        for judge in (*JUDGES, *OPTIONAL_JUDGES):
             own = [score for score in scores if (score.group, score.judge) == (group, judge.name)]
             if own:
                 reports.append(_report(own))

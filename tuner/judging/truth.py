@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,17 +75,24 @@ def truths_domain(
 
 @contextlib.contextmanager
 def open_judges(
-    truths: Truths, gender_model: str | None, person_model: str | None, domain: Domain
+    truths: Truths,
+    gender_model: str | None,
+    person_model: str | None,
+    domain: Domain,
+    optional: Mapping[str, str | None],
 ) -> Iterator[Detectors]:
     """Open the judges' networks: the mannequin's for figures, those of `tuner score` for others.
 
-    Raises MissingModelError if a named model is not available.
+    `optional` are the models of the optional judges, by setting. Raises MissingModelError if a
+    named gender model is not available.
     """
     if truths.rendered:
         gender_model, person_model = gender_model or MANNEQUIN, person_model or MANNEQUIN
     needs_gender = truths.photos is not None and truths.photos.names_sex
     needs_gender |= any(picture.prompt.sex is not None for picture in truths.labelled)
-    with score_folder.open_judges(needs_gender, gender_model, person_model, domain) as judges:
+    with score_folder.open_judges(
+        needs_gender, gender_model, person_model, domain, optional
+    ) as judges:
         yield judges
 
 

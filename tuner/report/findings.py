@@ -29,8 +29,19 @@ QUESTIONS = {
     "no_red_eyes": "Are the eyes of another colour than red?",
     "framing_given": "Is it the framing that the prompt asks for?",
     "prompt_fit": "Does it show the colours and other traits that the prompt names?",
+    "second_pose": "Does a second network read the same pose?",
+    "parsed_clothes": "Is the torso clothed, as a human parser sees it?",
+    "vlm": "Does a vision-language model find it sound?",
 }
 """The question of each judge, in the order in which a report shows them."""
+
+_PLAIN = {
+    READ: "no pose read",
+    "cloth_share": "undressed",
+    "parsed_clothes": "undressed",
+    "sharp": "blurred",
+}
+"""The words for a fault of a judge that keeps none."""
 
 # Places in the list of joints that `pose_readable` keeps, nose first, then pairs downwards.
 _BONES = (
@@ -100,9 +111,7 @@ def _words(score: Score, sex: str | None) -> str:
     if score.judge == "no_explicit_parts":
         parts = [name.lower().replace("_", " ") for name in score.evidence]
         return f"explicit: {parts[0]}" if parts else "explicit part"
-    return {READ: "no pose read", "cloth_share": "undressed", "sharp": "blurred"}.get(
-        score.judge, f"{score.judge} low"
-    )
+    return _PLAIN.get(score.judge, f"{score.judge} low")
 
 
 def _fault(scores: Mapping[str, Score], judge: str) -> bool:

@@ -73,9 +73,12 @@ class JudgeConfig(StrictModel):
     `person_model` is a folder with a YOLO like the mannequin's, a `.pt` file of ultralytics, or
     `mannequin`; None means the mannequin's own for the mannequin, else persons are not counted.
     `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
-    None means the gender model. `sex_threshold` is the probability of a woman from which a picture
-    counts as one of a woman, as `tuner selfcheck` measures it; None: one half. `domain` is the kind
-    of pictures that the base draws; None means drawn for the mannequin, else photographic.
+    None means the gender model. `pose_model` (a ViTPose, or a `.pt` file of ultralytics),
+    `parser_model` (a human parser) and `vlm` (a vision-language model) are hub ids or folders, each
+    for a judge of its own, which is left out if it is None. `sex_threshold` is the probability of a
+    woman from which a picture counts as one of a woman, as `tuner selfcheck` measures it; None: one
+    half. `domain` is the kind of pictures that the base draws; None means drawn for the mannequin,
+    else photographic.
     """
 
     gender_model: str | None = Field(
@@ -87,7 +90,13 @@ class JudgeConfig(StrictModel):
     copy_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, a model's name, folder or file"
     )
-
+    pose_model: str | None = Field(
+        default=None, min_length=1, description="null, OWNER/NAME, a folder or a .pt file"
+    )
+    parser_model: str | None = Field(
+        default=None, min_length=1, description="null, OWNER/NAME or a folder"
+    )
+    vlm: str | None = Field(default=None, min_length=1, description="null, OWNER/NAME or a folder")
     sex_threshold: float | None = Field(
         default=None, gt=0, lt=1, description="null (one half) or a number between 0 and 1"
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from metrics.contract import OPTIONAL_MODELS
 from tuner.errors import TunerError
 from tuner.space.base_name import base_path, is_hub_word, parse_base
 from tuner.storage import StudyFolder
@@ -51,8 +52,8 @@ def _change(values: dict[str, object], model: _Change, person: _Change, data: _C
     if isinstance(sets := values.get("data"), dict):
         values["data"] = _each({**sets}, dict.fromkeys(sets, data))
     if isinstance(judges := values.get("judges"), dict):
-        kinds = {"gender_model": model, "copy_model": model, "person_model": person}
-        values["judges"] = _each({**judges}, kinds)
+        own = ("gender_model", "copy_model", *OPTIONAL_MODELS)
+        values["judges"] = _each({**judges}, {**dict.fromkeys(own, model), "person_model": person})
 
 
 def _each(values: dict[str, object], changes: dict[str, _Change]) -> dict[str, object]:

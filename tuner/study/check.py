@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from metrics.contract import OPTIONAL_MODELS
 from metrics.detectors.models import BUNDLES, available
 from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, refuse_broken, study_judges
+from tuner.judging.models import (
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    place_of,
+    refuse_broken,
+    study_judges,
+)
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.config import OF_BASE, ORIGINALS
@@ -64,6 +71,8 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     lines += data_lines
     parts = [partial(_optimizer_line, config)]
     parts += [partial(_judge_line, config), partial(_person_line, config)]
+    named = [name for name in OPTIONAL_MODELS if getattr(config.judges, name) is not None]
+    parts += [partial(_optional_line, config, name) for name in named]
     parts.append(partial(_disk_line, cost, studies))
     lines += _lines(parts, errors)
     for kind in (ConfigError, MissingModelError, DiskError):
@@ -146,6 +155,11 @@ def _person_line(config: StudyConfig) -> str:
     elif not os.path.isfile(place):
         raise MissingModelError(f"person judge {model}: no such file")
     return f"persons: counted by {model}"
+
+
+def _optional_line(config: StudyConfig, name: str) -> str:
+    model = getattr(study_judges(config), name)
+    return f"judges.{name} {model}: {place_of(name, model)}; not measured until tuner selfcheck"
 
 
 def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:

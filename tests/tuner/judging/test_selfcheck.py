@@ -15,7 +15,16 @@ from metrics.detectors.models import ModelUnavailableError
 from metrics.scoring import JUDGES
 from tuner.cli.app import app
 from tuner.judging import judge_reports, score_cases
-from tuner.judging.cases import BLOCK, BLUR, SOUND, Case, ladders, wrong_sex
+from tuner.judging.cases import (
+    ALL_JUDGES,
+    ALSO,
+    BLOCK,
+    BLUR,
+    SOUND,
+    Case,
+    ladders,
+    wrong_sex,
+)
 from tuner.judging.models import judge_settings
 from tuner.judging.rendered_cases import GROUPS, rendered_cases
 from tuner.judging.selfcheck import JudgeReport
@@ -45,9 +54,9 @@ def test_each_fault_is_drawn_once_for_each_figure_of_each_style() -> None:
     assert {case.group for case in cases} == {"renders, first style", "renders, second style"}
     sound = [case for case in cases if case.kind == SOUND]
     assert len(sound) == 4
-    assert all(case.judges == tuple(judge.name for judge in JUDGES) for case in sound)
+    assert all(case.judges == ALL_JUDGES for case in sound)
     assert {case.kind: case.judges for case in cases if case.kind != SOUND} == {
-        kind: (judge,) for kind, judge in FAULTS.items()
+        kind: (judge, *ALSO.get(judge, ())) for kind, judge in FAULTS.items()
     }
     rungs = 4 * (len(FAULTS) - 3 + len(BLUR) + len(BLOCK) + len(STRENGTHS))
     assert len(cases) == 4 + rungs

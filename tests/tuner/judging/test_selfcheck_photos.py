@@ -158,18 +158,20 @@ def labelled(tmp_path: Path) -> Path:
 def test_labels_say_what_each_judge_has_to_say(labelled: Path) -> None:
     cases = list(labelled_cases(labelled_pictures(labelled)))
     assert [(case.source, case.kind, case.judges) for case in cases] == [
-        (0, SOUND, ("limbs",)),
+        (0, SOUND, ("limbs", "second_pose")),
         (0, SOUND, ("pose_readable",)),
-        (0, SOUND, ("cloth_share",)),
+        (0, SOUND, ("cloth_share", "parsed_clothes")),
         (0, SOUND, ("sharp", "clean")),
+        (0, SOUND, ("vlm",)),
         (0, SOUND, ("gender",)),
         (0, "wrong sex", ("gender",)),
-        (1, "wrong_limbs", ("limbs",)),
+        (1, "wrong_limbs", ("limbs", "second_pose")),
         (1, SOUND, ("pose_readable",)),
-        (1, SOUND, ("cloth_share",)),
+        (1, SOUND, ("cloth_share", "parsed_clothes")),
         (1, "picture_fault", ("sharp", "clean")),
+        (1, "wrong_limbs", ("vlm",)),
     ]
-    assert [case.sample.prompt.sex for case in cases[4:6]] == ["female", "male"]
+    assert [case.sample.prompt.sex for case in cases[5:7]] == ["female", "male"]
 
 
 def test_every_fault_that_can_be_labelled_has_its_judges() -> None:

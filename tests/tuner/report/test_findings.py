@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from metrics.contract import Score
-from metrics.scoring import JUDGES
+from metrics.scoring import JUDGES, OPTIONAL_JUDGES
 from tuner.report.findings import QUESTIONS, Drawing, drawing, findings
 
 JOINTS = [round(0.03 * n, 2) for n in range(26)]
@@ -14,7 +14,7 @@ def scores(*given: Score) -> dict[str, Score]:
 
 
 def test_every_judge_has_its_question() -> None:
-    assert set(QUESTIONS) == {judge.name for judge in JUDGES}
+    assert set(QUESTIONS) == {judge.name for judge in (*JUDGES, *OPTIONAL_JUDGES)}
 
 
 def test_faults_are_in_words_the_surest_first() -> None:

@@ -213,6 +213,14 @@ def test_person_detectors_are_the_mannequin_s_or_paths(
     assert values["judges"] == {"person_model": person, "gender_model": "a/b", "copy_model": copied}
 
 
+def test_models_of_optional_judges_are_hub_ids_or_paths(tmp_path: Path) -> None:
+    judges = {"pose_model": "pose.pt", "parser_model": "owner/parser", "vlm": "./vlm"}
+    values: dict[str, object] = {"judges": judges}
+    absolute_paths(values, tmp_path)
+    pose, vlm = str(tmp_path / "pose.pt"), str(tmp_path / "vlm")
+    assert values["judges"] == {"pose_model": pose, "parser_model": "owner/parser", "vlm": vlm}
+
+
 @pytest.mark.parametrize(
     ("base", "expected"),
     [

@@ -193,6 +193,8 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     ),
     (CHECK, said("judges: {gender_model: ./clip}\n"), "clip", MISSING),
     (CHECK, said("judges: {person_model: yolo.pt}\n"), "yolo.pt", MISSING),
+    (CHECK, said("judges: {pose_model: pose.pt}\n"), "judges.pose_model", MISSING),
+    (CHECK, said("judges: {vlm: ./vlm}\n"), "judges.vlm", MISSING),
     # The data.
     ("check x.yaml --data nowhere", fine, "is not there", CONFIG),
     ("check x.yaml --data x.yaml", fine, "name a folder of pictures", CONFIG),

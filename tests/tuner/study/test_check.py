@@ -140,6 +140,22 @@ def test_a_missing_model_for_copies_is_reported(
         )
 
 
+def test_models_of_optional_judges_are_looked_for(
+    tmp_path: Path, base: Path, data: Path, clip: Path
+) -> None:
+    (clip / "config.json").write_text("{}")
+    report = check_study(_study(base, data, clip, f"judges.parser_model={clip}"), tmp_path)
+    line = f"judges.parser_model {clip}: a folder; not measured until tuner selfcheck"
+    assert line in report.lines
+    assert not any("vlm" in line for line in report.lines)
+    named = (f"judges.pose_model={tmp_path}/none.pt", "judges.vlm=owner/missing")
+    with pytest.raises(MissingModelError) as caught:
+        check_study(_study(base, data, clip, *named), tmp_path)
+    pose, vlm = str(caught.value).splitlines()
+    assert pose == f"judges.pose_model {tmp_path}/none.pt: no such file"
+    assert vlm.startswith("judges.vlm owner/missing is not in the hub's cache")
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no readable")],
