@@ -62,7 +62,7 @@ class Evidence:
         self._detectors = detectors
         self._embedding: torch.Tensor | None = None
 
-    @property
+    @cached_property
     def people(self) -> tuple[Person, ...]:
         """Every figure that the pose landmarker reads, largest mask first."""
         return self._reading.people
@@ -84,7 +84,7 @@ class Evidence:
             picture = self._image if side is None else analysis_picture(self._image, side)
             people = _largest_first(look(self._detectors.pose, picture))
             readings.append(Reading(people, picture, look))
-            if people and self._is_whole(people[0]):
+            if people and (len(views) == 1 or self._is_whole(people[0])):
                 return readings[-1]
         return next((reading for reading in readings if reading.people), readings[0])
 
