@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
 from metrics.figure.body import Body, read_body
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import torch
 
     from metrics.detectors import Detectors
+    from metrics.detectors.faces import Face
     from metrics.detectors.mediapipe import Hand, Person
     from metrics.detectors.yolo import PersonBox
 
@@ -100,6 +102,35 @@ class Evidence:
         """The persons that the person detector finds, None where none is set."""
         detector = self._detectors.persons
         return None if detector is None else detector(self._image)
+
+    @cached_property
+    def faces(self) -> tuple[Face, ...]:
+        """The faces of all figures that show one, the main figure's first."""
+        return tuple(face for person in self.people if (face := self._face(person)) is not None)
+
+    @cached_property
+    def face(self) -> Face | None:
+        """The main figure's face; None where none is seen and where no networks can be had."""
+        return None if self.person is None else self._face(self.person)
+
+    def _face(self, person: Person) -> Face | None:
+        reader = self._detectors.faces
+        return None if reader is None else reader.find(self._image, person)
+
+    @property
+    def reads_faces(self) -> bool:
+        """True if the networks of faces can be had."""
+        return self._detectors.faces is not None
+
+    def female_log_odds(self, face: Face) -> float:
+        """Return the log odds that a face of this picture shows a woman, not calibrated."""
+        assert self._detectors.faces is not None
+        return self._detectors.faces.female_log_odds(self._image, face)
+
+    def ages(self, face: Face) -> npt.NDArray[np.float64]:
+        """Return the probability of each apparent age of a face of this picture, 0 to 80 years."""
+        assert self._detectors.faces is not None
+        return self._detectors.faces.ages(self._image, face)
 
     @cached_property
     def hands(self) -> tuple[Hand, ...]:
