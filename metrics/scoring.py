@@ -9,6 +9,7 @@ from metrics.contract import Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence, Judge
 from metrics.judges import (
+    adult,
     artefacts,
     clothing,
     framing,
@@ -35,6 +36,7 @@ JUDGES: tuple[Judge, ...] = (
     framing.JUDGE,
     prompt_fit.JUDGE,
     red_eyes.JUDGE,
+    adult.JUDGE,
 )
 
 

@@ -18,24 +18,25 @@ import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 
 from metrics.contract import Image
-from metrics.detectors.mediapipe import FaceDetector, Floats, Person
+from metrics.detectors.mediapipe import FaceDetector, Person
 from metrics.preprocess import square_crop, straightened
 
-LEAST_SCORE = 0.7
-"""Score of the detector below which it is no face. At 0.5 backs of heads and helmets pass, at 0.8
-one face in thirty is lost more."""
+Points = npt.NDArray[np.float64]
+
+LEAST_SCORE = 0.6
+"""Score of the detector below which it is no face. At 0.5 a cat's face and a helmet pass too, at
+0.7 faces are lost."""
 
 SEX_SIDE, AGE_SIDE = 32, 64
 """Sides of the networks' inputs in pixels."""
-
-ADULT = 18
-"""Years; the first ADULT classes of the age network are below."""
 
 _SEARCHED = 3.0
 """Side of the crop in which a face is searched, in heads: the detector knows faces with shoulders
 and ground around them. At 1.5 and 2 heads it found fewer."""
 _BESIDE = 0.5
 """Distance of a face from the figure's own head, in heads, from which it is another person's."""
+_INNER_FACE = (0, 2, 5, 9, 10)
+"""The pose's nose, eyes and corners of the mouth, whose middle is that of the face's points."""
 _EYES_TO_MOUTH, _EAR_TO_EAR = 0.3, 0.65
 """Shares of a head's height, on a face seen from the front."""
 
@@ -61,9 +62,8 @@ class Face:
     `side` is the side of the square that the networks look at, in pixels of the picture.
     """
 
-    points: Floats
+    points: Points
     side: float
-    score: float
 
 
 class FaceReader:
@@ -83,27 +83,42 @@ class FaceReader:
             )
 
     def find(self, image: Image, person: Person) -> Face | None:
-        """Return a figure's face; None where none is seen, or where it is cut by the frame."""
+        """Return a figure's face; None where none is seen, or where it is cut by the frame.
+
+        A face must be found in the picture and in its mirror image; its points are averaged.
+        """
         height, width = image.shape[:2]
-        joints = person.joints * (width, height)
-        eyes, mouth = joints[[2, 5]].mean(axis=0), joints[[9, 10]].mean(axis=0)
-        ears = float(np.linalg.norm(joints[7] - joints[8]))
-        # In profile the ears are too close, from above the mouth is: the larger estimate is right.
-        head = max(float(np.linalg.norm(mouth - eyes)) / _EYES_TO_MOUTH, ears / _EAR_TO_EAR, 1.0)
+        joints = person.joints.astype(np.float64) * (width, height)
+        head = _head(joints)
         side = round(_SEARCHED * head)
         left, top = (round(float(middle) - side / 2) for middle in joints[:11].mean(axis=0))
-        if side < 2 or left >= width or top >= height or left + side <= 0 or top + side <= 0:
+        if side < _SEARCHED or not (-side < left < width and -side < top < height):
             return None
         box = (left / width, top / height, (left + side) / width, (top + side) / height)
-        own = joints[[0, 2, 5, 9, 10]].mean(axis=0)
-        faces = []
-        for found in self._detector(square_crop(image, box, margin=0.0)):
-            points = found.points[:4] * side + (left, top)
-            if np.linalg.norm(points.mean(axis=0) - own) < _BESIDE * head:
-                faces.append(Face(points, _side(points), found.score))
-        face = max(faces, key=lambda each: each.score, default=None)
-        inside = face is not None and ((face.points >= 0) & (face.points < (width, height))).all()
-        return face if inside else None
+        crop = square_crop(image, box, margin=0.0)
+        own = (joints[list(_INNER_FACE)].mean(axis=0) - (left, top)) / side
+        looks = [
+            self._nearest(np.ascontiguousarray(view), place)
+            for view, place in ((crop, own), (crop[:, ::-1], np.array([1.0 - own[0], own[1]])))
+        ]
+        first, mirrored = looks
+        if first is None or mirrored is None:
+            return None
+        points = (first + mirrored[[1, 0, 2, 3]] * (-1, 1) + (1, 0)) / 2 * side + (left, top)
+        if not ((points >= 0) & (points < (width, height))).all():
+            return None
+        return Face(points, 1.0 / float(np.hypot(*_alignment(points, 1, 1.0, 0.0)[:, 0])))
+
+    def _nearest(self, crop: Image, place: Points) -> Points | None:
+        """Return four points, as shares of the crop, of the surest face near a place in it."""
+        near = [
+            face
+            for face in self._detector(crop)
+            if np.linalg.norm(face.points[:4].mean(axis=0) - place) < _BESIDE / _SEARCHED
+        ]
+        if not near:
+            return None
+        return max(near, key=lambda face: face.score).points[:4].astype(np.float64)
 
     def female_log_odds(self, image: Image, face: Face) -> float:
         """Return the mean log odds that the face shows a woman; they are not calibrated."""
@@ -136,13 +151,15 @@ def _crops(image: Image, face: Face, side: int) -> list[Image]:
     return upright + [np.ascontiguousarray(crop[:, ::-1]) for crop in upright]
 
 
-def _side(points: Floats) -> float:
-    return 1.0 / float(np.hypot(*_alignment(points, 1, 1.0, 0.0)[:, 0]))
+def _head(joints: Points) -> float:
+    """Return the height of a figure's head in pixels, estimated from eyes, mouth and ears."""
+    eyes, mouth = joints[[2, 5]].mean(axis=0), joints[[9, 10]].mean(axis=0)
+    ears = float(np.linalg.norm(joints[7] - joints[8]))
+    # In profile the ears are too close, from above the mouth is: the larger estimate is right.
+    return max(float(np.linalg.norm(mouth - eyes)) / _EYES_TO_MOUTH, ears / _EAR_TO_EAR)
 
 
-def _alignment(
-    points: Floats, side: int, scale: float, turn: float
-) -> npt.NDArray[np.float64]:
+def _alignment(points: Points, side: int, scale: float, turn: float) -> npt.NDArray[np.float64]:
     """Return the similarity (2, 3) that best moves a face's points onto the mean face."""
     angle = np.deg2rad(turn)
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -155,4 +172,4 @@ def _alignment(
     along = float((own * wanted).sum()) / spread
     across = float((own[:, 0] * wanted[:, 1] - own[:, 1] * wanted[:, 0]).sum()) / spread
     turned = np.array([[along, -across], [across, along]])
-    return np.c_[turned, aim - turned @ middle]
+    return np.asarray(np.c_[turned, aim - turned @ middle], np.float64)

@@ -161,13 +161,11 @@ class FaceDetector:
         )
         with quiet_native():
             self._detector = vision.FaceDetector.create_from_options(options)
-        self._logged = False
 
     def __call__(self, image: Image) -> tuple[FoundFace, ...]:
         """Return the faces in the picture; an empty tuple if there are none."""
-        with nullcontext() if self._logged else quiet_native():
+        with quiet_native():  # it logs on any picture whose memory is not aligned as it likes
             result = self._detector.detect(_as_mediapipe(detector_picture(image)))
-        self._logged = True
         return tuple(
             FoundFace(
                 points=np.array([(point.x, point.y) for point in face.keypoints], np.float32),

@@ -7,14 +7,22 @@ judged: the networks know photographs, and drawn faces look younger to them.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from metrics.contract import Sample, Score
-from metrics.detectors.faces import ADULT, AGE_SIDE, Face
 from metrics.evidence import Evidence, Judge
+
+if TYPE_CHECKING:
+    from metrics.detectors.faces import Face
 
 NAME = "adult"
 
-LEAST_SIDE = AGE_SIDE / 2
+ADULT = 18
+"""Years: the age from which a person is adult."""
+LEAST_SIDE = 32.0
 """Side of a face in pixels below which its age is not read: half of the network's input."""
+FALSE_ALARMS = "1 or 2 of 100"
+"""How often an adult's face raises the alarm, in words: 3 of 207 pictures (docs/judges.md)."""
 
 
 def drawn(sample: Sample, evidence: Evidence) -> Score:

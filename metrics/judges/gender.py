@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from metrics.contract import Sample, Score, Sex
-from metrics.detectors.faces import SEX_SIDE
 from metrics.evidence import Evidence, Judge
 from metrics.logistic import read_logistic, rebalanced
 
@@ -65,7 +64,7 @@ MIN_MARGIN = 0.1
 
 FACE = "face"
 """Measurement of the calibration: the network's log odds that a face shows a woman."""
-LEAST_SIDE = SEX_SIDE / 2
+LEAST_SIDE = 16.0
 """Side of a face in pixels below which its sex is not read: half of the network's input."""
 FACE_MARGIN = 0.2
 """MIN_MARGIN where a face is read: below it nearly every second answer was wrong."""
@@ -150,7 +149,7 @@ def _by_face(evidence: Evidence) -> tuple[float | None, str]:
 def _answer(
     evidence: Evidence, wanted: Sex, female: float, least: float, parts: Mapping[str, float]
 ) -> Score:
-    """Return the score of a probability of a woman; an abstention below a margin, `least` or set."""
+    """Return the score of a probability of a woman; below the margin, set or `least`, abstain."""
     settings = evidence.settings
     measured = {"asked": wanted, "female": female, **parts}
     female = rebalanced(female, settings.sex_threshold)

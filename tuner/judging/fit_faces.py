@@ -34,6 +34,7 @@ from tuner.storage.files import write_text
 from tuner.terminal import tracked
 
 SEXES = ("male", "female")
+KINDS = {"photo": ("photo",), "generated": ("generated",), "both": ("photo", "generated")}
 COLUMNS = ("file", "kind", "sex", "repo")
 C = 1.0
 """Inverse strength of the ridge penalty: with one measurement and some hundred faces no matter."""
@@ -122,21 +123,20 @@ def accuracy(rows: Sequence[Row]) -> dict[str, str]:
         if abs(2 * female - 1) >= gender.FACE_MARGIN
     ]
     lines = {}
-    for kind in ("photo", "generated"):
-        right = [fine for its, fine in judged if its == kind]
-        every = sum(row.labels["kind"] == kind for row in rows)
-        lines[kind] = f"judged {_share(len(right), every)}; right {_share(sum(right), len(right))}"
-    right = [fine for _, fine in judged]
-    lines["both"] = f"judged {_share(len(right), len(rows))}; right {_share(sum(right), len(right))}"
+    for name, kinds in KINDS.items():
+        right = [fine for kind, fine in judged if kind in kinds]
+        every = sum(row.labels["kind"] in kinds for row in rows)
+        lines[name] = f"judged {_share(len(right), every)}; right {_share(sum(right), len(right))}"
     return lines
 
 
 def false_alarms(rows: Sequence[Row]) -> dict[str, str]:
     """Return how many pictures of adults are said to show a face under age."""
     read = [row for row in rows if row.adult.value is not None]
-    young = [row for row in read if float(row.adult.evidence["years"]) < LOOKS_YOUNG]  # type: ignore[arg-type]
-    groups = {kind: [r for r in read if r.labels["kind"] == kind] for kind in ("photo", "generated")}
-    groups |= {"both": read, f"of those that look younger than {LOOKS_YOUNG:.0f}": young}
+    groups = {name: [row for row in read if row.labels["kind"] in KINDS[name]] for name in KINDS}
+    groups[f"of those that look younger than {LOOKS_YOUNG:.0f}"] = [
+        row for row in read if float(str(row.adult.evidence["years"])) < LOOKS_YOUNG
+    ]
     return {
         name: _share(sum(adult.looks_under_age(row.adult) for row in group), len(group))
         for name, group in groups.items()

@@ -29,6 +29,7 @@ QUESTIONS = {
     "no_red_eyes": "Are the eyes of another colour than red?",
     "framing_given": "Is it the framing that the prompt asks for?",
     "prompt_fit": "Does it show the colours and other traits that the prompt names?",
+    "adult": "Does every face look adult?",
 }
 """The question of each judge, in the order in which a report shows them."""
 
@@ -100,9 +101,8 @@ def _words(score: Score, sex: str | None) -> str:
     if score.judge == "no_explicit_parts":
         parts = [name.lower().replace("_", " ") for name in score.evidence]
         return f"explicit: {parts[0]}" if parts else "explicit part"
-    return {READ: "no pose read", "cloth_share": "undressed", "sharp": "blurred"}.get(
-        score.judge, f"{score.judge} low"
-    )
+    words = {READ: "no pose read", "cloth_share": "undressed", "sharp": "blurred"}
+    return {**words, "adult": "looks under age"}.get(score.judge, f"{score.judge} low")
 
 
 def _fault(scores: Mapping[str, Score], judge: str) -> bool:
