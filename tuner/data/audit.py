@@ -51,7 +51,7 @@ class Look:
     image: TrainingImage
     fingerprint: Fingerprint
     explicit: bool
-    young: bool
+    young: bool = False
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ def test_a_mirrored_face_has_mirrored_points_and_nearly_the_same_answers(
     back = other.points[[1, 0, 2, 3]] * (-1, 1) + (astronaut.shape[1], 0)
     assert np.abs(back - face.points).max() < 4  # of a face of 113 pixels
     odds = [reader.female_log_odds(*pair) for pair in ((astronaut, face), (mirrored, other))]
-    assert abs(odds[0] - odds[1]) < 2
+    assert abs(odds[0] - odds[1]) < 4  # of a spread of 8 over all faces
     years = [reader.ages(*pair) @ np.arange(81) for pair in ((astronaut, face), (mirrored, other))]
     assert abs(years[0] - years[1]) < 4
 
