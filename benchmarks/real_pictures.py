@@ -102,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("folder", nargs="?", help="default: TUNER_REAL_PICTURES")
-    parser.add_argument("--gender-model", help="as in tuner score; default: sex is not judged")
+    parser.add_argument("--gender-model", help="as in tuner score; default: by the face alone")
     parser.add_argument("--person-model", help="as in tuner score; default: persons not counted")
     parser.add_argument("--painted", action="store_true", help="judge painted faults too")
     parser.add_argument("--result", type=Path, default=RESULT)
@@ -283,8 +283,8 @@ def page(judged: Sequence[Judged], painted: Sequence[Judged], settings: JudgeSet
         "# The judges on real pictures",
         "",
         f"`python benchmarks/real_pictures.py FOLDER`, {len(judged)} pictures with labels by eye; "
-        f"gender by {settings.gender_model}, persons by {settings.person_model}. Shares with "
-        "Wilson's 95 % interval.",
+        f"gender by {settings.gender_model or 'the face alone'}, persons by "
+        f"{settings.person_model}. Shares with Wilson's 95 % interval.",
         "",
         f"| | {' | '.join(KINDS.values())} |",
         "|---|---|---|",

@@ -4,41 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
-from metrics.figure.body import Body, read_body, shows_legs
-from metrics.figure.figure import ARMS, LEGS, NOSE, Figure, read_figure
+from metrics.figure.body import Body, read_body
+from metrics.figure.figure import NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
-from metrics.figure.looks import Look, Reading, mirrored, plain, smaller
+from metrics.figure.looks import DRAWN_VIEWS, PHOTO_VIEWS, Reading, read_people
 from metrics.figure.posture import pose_evidence
-from metrics.figure.second_look import (
-    SecondLook,
-    hand_boxes,
-    hand_from,
-    painted_over,
-    same_figure,
-    side_by_side,
-)
+from metrics.figure.second_look import SecondLook, look_again
 from metrics.logistic import rebalanced
-from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
+from metrics.preprocess import detector_picture, overlap, square_crop
 
 if TYPE_CHECKING:
     import torch
 
     from metrics.detectors import Detectors
+    from metrics.detectors.faces import Face
     from metrics.detectors.human_parser import ParsedPicture
     from metrics.detectors.mediapipe import Hand, Person
     from metrics.detectors.second_pose import Skeleton
     from metrics.detectors.vision_language import Answer
     from metrics.detectors.yolo import PersonBox
 
-
-SOFT_SIDE = 64
-"""Longest side, in pixels, of the softened picture, at which flat drawings are read best."""
 
 WHOLE = 0.4
 """IoU of a figure and a person's box above which they are the same: a part of it has less."""
@@ -69,24 +61,9 @@ class Evidence:
 
     @cached_property
     def _reading(self) -> Reading:
-        """The first look that finds a whole figure, else that finds one at all, else the first.
-
-        Drawings with hard edges are sometimes read only after softening: without it the landmarker
-        finds nobody, or takes a part of the figure, such as an arm, for all of it.
-        """
-        views: list[tuple[Look, int | None]] = [(plain, None)]
-        if self.settings.domain == "photographic":
-            views += [(smaller, None), (mirrored, None)]
-        if max(self._image.shape[:2]) > SOFT_SIDE:
-            views.append((plain, SOFT_SIDE))
-        readings: list[Reading] = []
-        for look, side in views:
-            picture = self._image if side is None else analysis_picture(self._image, side)
-            people = _largest_first(look(self._detectors.pose, picture))
-            readings.append(Reading(people, picture, look))
-            if people and (len(views) == 1 or self._is_whole(people[0])):
-                return readings[-1]
-        return next((reading for reading in readings if reading.people), readings[0])
+        photographic = self.settings.domain == "photographic"
+        views = PHOTO_VIEWS if photographic else DRAWN_VIEWS
+        return read_people(self._detectors.pose, self._image, views, self._is_whole)
 
     def _is_whole(self, person: Person) -> bool:
         """Return True if the figure is one of the person detector's persons, or there are none."""
@@ -126,6 +103,35 @@ class Evidence:
         return None if detector is None else detector(self._image)
 
     @cached_property
+    def faces(self) -> tuple[Face, ...]:
+        """The faces of all figures that show one, the main figure's first."""
+        return tuple(face for person in self.people if (face := self._face(person)) is not None)
+
+    @cached_property
+    def face(self) -> Face | None:
+        """The main figure's face; None where none is seen and where no networks can be had."""
+        return None if self.person is None else self._face(self.person)
+
+    def _face(self, person: Person) -> Face | None:
+        reader = self._detectors.faces
+        return None if reader is None else reader.find(self._image, person)
+
+    @property
+    def reads_faces(self) -> bool:
+        """True if the networks of faces can be had."""
+        return self._detectors.faces is not None
+
+    def female_log_odds(self, face: Face) -> float:
+        """Return the log odds that a face of this picture shows a woman, not calibrated."""
+        assert self._detectors.faces is not None
+        return self._detectors.faces.female_log_odds(self._image, face)
+
+    def ages(self, face: Face) -> npt.NDArray[np.float64]:
+        """Return the probability of each apparent age of a face of this picture, 0 to 80 years."""
+        assert self._detectors.faces is not None
+        return self._detectors.faces.ages(self._image, face)
+
+    @cached_property
     def hands(self) -> tuple[Hand, ...]:
         """The hands found anywhere in the picture."""
         return self._detectors.hands(self._image)
@@ -147,37 +153,9 @@ class Evidence:
     @cached_property
     def second_look(self) -> SecondLook | None:
         """The main figure read again in changed pictures, None where no pose is read."""
-        if self.person is None:
+        if self.figure is None:
             return None
-        picture, look = detector_picture(self._reading.picture), self._reading.look
-
-        def read(changed: Image) -> tuple[Person, ...]:
-            return look(self._detectors.pose, changed)
-
-        # A figure that the landmarker misses in the mirror image is often found smaller there.
-        again = mirrored(read, picture) or mirrored(partial(smaller, self._detectors.pose), picture)
-        own = same_figure(again, self.person)
-        shape = (picture.shape[0], picture.shape[1])
-        repainted: dict[int, Person | None] = {}
-        for limbs in self._lower_limbs:
-            painted = painted_over(picture, self.person, limbs)
-            repainted |= dict.fromkeys(
-                (end for _, end in limbs), same_figure(read(painted), self.person)
-            )
-        boxes = hand_boxes(self.person, shape)
-        found = self._detectors.hands(side_by_side(picture, boxes)) if boxes else ()
-        hands = tuple(hand_from(hand, boxes, shape) for hand in found)
-        return SecondLook(self.person, shape, own, repainted, hands)
-
-    @property
-    def _lower_limbs(self) -> list[list[tuple[int, int]]]:
-        """The lower limbs to paint over, by picture: each forearm in one of its own, both shins."""
-        figure = self.figure
-        if figure is None:
-            return []
-        arms = [[arm[1:]] for arm in ARMS if figure.in_frame(arm[1])]
-        legs = [leg[1:3] for leg in LEGS if shows_legs(figure) and figure.in_frame(leg[1])]
-        return [*arms, legs] if legs else arms
+        return look_again(self._reading, self.figure, self._detectors.pose, self._detectors.hands)
 
     @cached_property
     def person_crop(self) -> Image | None:
@@ -299,7 +277,3 @@ class Judge:
             return score
         evidences = {**score.evidence, "unmoved": score.value}
         return replace(score, value=rebalanced(score.value, threshold), evidence=evidences)
-
-
-def _largest_first(people: tuple[Person, ...]) -> tuple[Person, ...]:
-    return tuple(sorted(people, key=lambda person: -float(person.mask.sum())))

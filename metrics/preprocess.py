@@ -79,6 +79,32 @@ def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
     return crop
 
 
+def straightened(image: Image, matrix: npt.NDArray[np.float64], side: int) -> Image:
+    """Return a square of `side` pixels: the part of the picture that `matrix` (2, 3) moves there.
+
+    `matrix` turns, scales and shifts pixels of the picture. Outside it the edge goes on.
+    """
+    height, width = image.shape[:2]
+    scale = float(np.hypot(*matrix[:, 0]))
+    back = np.asarray(cv2.invertAffineTransform(matrix), np.float64)
+    corners = np.array([(0, 0, 1), (side, 0, 1), (0, side, 1), (side, side, 1)]) @ back.T
+    edge = np.ceil(1.0 / min(scale, 1.0)) + 1  # what the filters read beside the square
+    left, top = np.clip(corners.min(axis=0) - edge, 0, (width - 1, height - 1)).astype(int)
+    right, bottom = np.clip(corners.max(axis=0) + edge + 1, 1, (width, height)).astype(int)
+    part = image[top : max(bottom, top + 1), left : max(right, left + 1)]
+    small = part if scale >= 1.0 else _scaled(part, scale)
+    shrunk = np.array([part.shape[1] / small.shape[1], part.shape[0] / small.shape[0]])
+    # cv2 counts from the middle of a pixel: the middle of a reduced one lies between others.
+    turned, middle = matrix[:, :2] * shrunk, (shrunk - 1.0) / 2.0 + (left, top)
+    moved = np.c_[turned, matrix[:, :2] @ middle + matrix[:, 2]]
+    return np.asarray(
+        cv2.warpAffine(
+            small, moved, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        ),
+        np.uint8,
+    )
+
+
 def share_box(pixels: tuple[int, int, int, int], shape: tuple[int, ...]) -> Box:
     """Return the box of `pixels` (left, top, width, height) in a picture of shape (H, W, ...)."""
     left, top, width, height = pixels

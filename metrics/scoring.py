@@ -9,6 +9,7 @@ from metrics.contract import JudgeSettings, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence, Judge
 from metrics.judges import (
+    adult,
     artefacts,
     clothing,
     framing,
@@ -38,6 +39,7 @@ JUDGES: tuple[Judge, ...] = (
     framing.JUDGE,
     prompt_fit.JUDGE,
     red_eyes.JUDGE,
+    adult.JUDGE,
 )
 
 OPTIONAL_JUDGES: tuple[Judge, ...] = (second_pose.JUDGE, parsed_clothes.JUDGE, vlm.JUDGE)

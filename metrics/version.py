@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import TypeGuard
 
 from metrics.contract import Domain
-from metrics.detectors.models import BUNDLES
+from metrics.detectors.weights import BUNDLES
 from metrics.evidence import Judge
 from metrics.logistic import CALIBRATION, coefficients
 
-_ASIDE = {"metrics", "contract", "models", "bundles", "version"}
+_ASIDE = {"metrics", "contract", "models", "weights", "bundles", "version"}
 """Modules of this package that compute no score: plain data, and where weight files come from."""
 
 _DIGITS = 12

@@ -5,18 +5,20 @@ Importing this package loads no network library; opening a detector does.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from metrics.contract import Image, JudgeSettings
-from metrics.detectors.models import fetch
+from metrics.detectors.models import ModelUnavailableError, fetch
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from metrics.detectors.faces import FaceReader
     from metrics.detectors.human_parser import HumanParser
     from metrics.detectors.mediapipe import HandLandmarker, PoseLandmarker
     from metrics.detectors.nudenet import PartDetector
@@ -53,6 +55,19 @@ class Detectors:
         from metrics.detectors.mediapipe import HandLandmarker
 
         detector = HandLandmarker(fetch("hand_landmarker"))
+        self._opened.callback(detector.close)
+        return detector
+
+    @cached_property
+    def faces(self) -> FaceReader | None:
+        """The reader of faces; None, with a warning, where its networks cannot be had."""
+        from metrics.detectors.faces import FaceReader
+
+        try:
+            detector = FaceReader(fetch("face_detector"), fetch("face_attributes"))
+        except ModelUnavailableError as error:
+            warnings.warn(f"faces are not read: {error}", stacklevel=2)
+            return None
         self._opened.callback(detector.close)
         return detector
 

@@ -1,8 +1,9 @@
-"""MediaPipe's pose and hand landmarkers: their results on one picture as plain arrays."""
+"""MediaPipe's pose, hand and face networks: their results on one picture as plain arrays."""
 
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -59,6 +60,17 @@ class Hand:
     """One hand: 21 landmarks (21, 2) as shares of the picture, and the palm detector's score."""
 
     joints: Floats
+    score: float
+
+
+@dataclass(frozen=True)
+class FoundFace:
+    """One face: six points (6, 2) as shares of the picture, and the detector's score, 0 to 1.
+
+    The points are the eye at the left of an upright picture, the other eye, nose tip, mouth, ears.
+    """
+
+    points: Floats
     score: float
 
 
@@ -133,6 +145,39 @@ class HandLandmarker:
         """Free the graph: left to the destructor, it prints errors at exit."""
         with quiet_native():
             self._landmarker.close()
+
+
+class FaceDetector:
+    """Detector of faces of at least a given score. Close it after use."""
+
+    def __init__(self, model: Path, least_score: float) -> None:
+        """Open `model`, a task bundle as metrics.detectors.models.fetch returns it."""
+        with zipfile.ZipFile(model) as archive:
+            network = archive.read("face_detector.tflite")
+        options = vision.FaceDetectorOptions(
+            base_options=BaseOptions(model_asset_buffer=network),
+            running_mode=vision.RunningMode.IMAGE,
+            min_detection_confidence=least_score,
+        )
+        with quiet_native():
+            self._detector = vision.FaceDetector.create_from_options(options)
+
+    def __call__(self, image: Image) -> tuple[FoundFace, ...]:
+        """Return the faces in the picture; an empty tuple if there are none."""
+        with quiet_native():  # it logs on any picture whose memory is not aligned as it likes
+            result = self._detector.detect(_as_mediapipe(detector_picture(image)))
+        return tuple(
+            FoundFace(
+                points=np.array([(point.x, point.y) for point in face.keypoints], np.float32),
+                score=float(face.categories[0].score),
+            )
+            for face in result.detections
+        )
+
+    def close(self) -> None:
+        """Free the graph: left to the destructor, it prints errors at exit."""
+        with quiet_native():
+            self._detector.close()
 
 
 @contextmanager

@@ -5,7 +5,7 @@ The landmarker misses figures that fill the frame, and some that it reads in the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from metrics.contract import Image
 from metrics.figure.figure import Floats
+from metrics.preprocess import analysis_picture
 
 if TYPE_CHECKING:
     from metrics.detectors.mediapipe import Person
@@ -25,6 +26,10 @@ Look = Callable[[Callable[[Image], People], Image], People]
 _PAIRS = ((1, 4), (2, 5), (3, 6), (7, 8), (9, 10), *((i, i + 1) for i in range(11, 33, 2)))
 _BORDER = 1 / 3
 """Width of the border as a share of the side: of 13 unread pictures it lets 10 be read."""
+
+
+SOFT_SIDE = 64
+"""Longest side, in pixels, of the softened picture, at which flat drawings are read best."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +58,40 @@ def smaller(read: Callable[[Image], People], picture: Image) -> People:
 def mirrored(read: Callable[[Image], People], picture: Image) -> People:
     """Read the figures in the mirror image, and return them as they lie in the picture."""
     return tuple(map(_unmirrored, read(np.ascontiguousarray(picture[:, ::-1]))))
+
+
+View = tuple[Look, int | None]
+"""A way to look, and the longest side to which the picture is scaled; None: as it is."""
+DRAWN_VIEWS: tuple[View, ...] = ((plain, None), (plain, SOFT_SIDE))
+PHOTO_VIEWS: tuple[View, ...] = (
+    (plain, None), (smaller, None), (mirrored, None), (plain, SOFT_SIDE),
+)  # fmt: skip
+
+
+def read_people(
+    pose: Callable[[Image], People],
+    image: Image,
+    views: Sequence[View],
+    is_whole: Callable[[Person], bool],
+) -> Reading:
+    """Return the first view's reading with a whole figure, else with any figure, else the first.
+
+    Drawings with hard edges are sometimes read only after softening: without it the landmarker
+    finds nobody, or takes a part of the figure, such as an arm, for all of it.
+    """
+    views = [view for view in views if view[1] is None or max(image.shape[:2]) > view[1]]
+    readings: list[Reading] = []
+    for look, side in views:
+        picture = image if side is None else analysis_picture(image, side)
+        people = tuple(sorted(look(pose, picture), key=_mask_size, reverse=True))
+        readings.append(Reading(people, picture, look))
+        if people and (len(views) == 1 or is_whole(people[0])):
+            return readings[-1]
+    return next((reading for reading in readings if reading.people), readings[0])
+
+
+def _mask_size(person: Person) -> float:
+    return float(person.mask.sum())
 
 
 def _unmirrored(person: Person) -> Person:

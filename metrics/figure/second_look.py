@@ -7,16 +7,19 @@ of the one that was painted over; a limb that was never there leaves the result 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from metrics.contract import Image
-from metrics.figure.figure import ARMS, Floats, Mask
-from metrics.preprocess import Box, analysis_picture, square_crop
+from metrics.figure.body import shows_legs
+from metrics.figure.figure import ARMS, LEGS, Figure, Floats, Mask
+from metrics.figure.looks import People, Reading, mirrored, smaller
+from metrics.preprocess import Box, analysis_picture, detector_picture, square_crop
 
 if TYPE_CHECKING:
     from metrics.detectors.mediapipe import Hand, Person
@@ -71,6 +74,38 @@ def torso_length(joints: Floats) -> float:
     """
     spine = float(np.linalg.norm(joints[11:13].mean(axis=0) - joints[23:25].mean(axis=0)))
     return max(spine, 1.3 * float(np.linalg.norm(joints[11] - joints[12])), 8.0)
+
+
+def look_again(
+    reading: Reading,
+    figure: Figure,
+    pose: Callable[[Image], People],
+    hands: Callable[[Image], tuple[Hand, ...]],
+) -> SecondLook:
+    """Read the main figure of `reading` again, in the same way, with the two landmarkers.
+
+    Each forearm is painted over in a picture of its own, both shins in one.
+    """
+    picture, person = detector_picture(reading.picture), reading.people[0]
+    read = partial(reading.look, pose)
+    # A figure that the landmarker misses in the mirror image is often found smaller there.
+    again = mirrored(read, picture) or mirrored(partial(smaller, pose), picture)
+    repainted: dict[int, Person | None] = {}
+    for limbs in _lower_limbs(figure):
+        changed = same_figure(read(painted_over(picture, person, limbs)), person)
+        repainted |= dict.fromkeys((end for _, end in limbs), changed)
+    shape = (picture.shape[0], picture.shape[1])
+    boxes = hand_boxes(person, shape)
+    close = hands(side_by_side(picture, boxes)) if boxes else ()
+    at_wrists = tuple(hand_from(hand, boxes, shape) for hand in close)
+    return SecondLook(person, shape, same_figure(again, person), repainted, at_wrists)
+
+
+def _lower_limbs(figure: Figure) -> list[list[tuple[int, int]]]:
+    """Return the lower limbs to paint over, those of one picture together."""
+    arms = [[(elbow, wrist)] for _, elbow, wrist in ARMS if figure.in_frame(elbow)]
+    legs = [leg[1:3] for leg in LEGS if shows_legs(figure) and figure.in_frame(leg[1])]
+    return [*arms, legs] if legs else arms
 
 
 def same_figure(people: tuple[Person, ...], person: Person) -> Person | None:

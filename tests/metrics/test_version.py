@@ -158,7 +158,9 @@ def test_the_judges_behind_each_number_are_those_it_is_made_of(
     (scored,) = score_samples(
         [sampled(image, "1girl, red shirt", sex="female", framing="full")], detectors
     )
-    assert set(JUDGED_BY) == {*FORMULAS, *rates([scored])}
+    aged = {**scored.scores, "adult": Score("adult", 1.0)}  # drawings are not judged
+    assert set(JUDGED_BY) == {*FORMULAS, *rates([type(scored)(scored.sample, aged)])}
+    assert set(rates([scored])) == {"undressed_rate", "explicit_rate"}
     for name, formula in FORMULAS.items():
         recorded = Recorded(dict(scored.scores))
         formula.cells([type(scored)(scored.sample, recorded)])

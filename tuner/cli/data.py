@@ -19,6 +19,7 @@ from tuner.terminal import say
 from tuner.text import counted
 
 if TYPE_CHECKING:
+    from metrics.contract import Domain
     from tuner.data.audit import Audit, Wanted
     from tuner.data.preparing.picture import Settings, Tools
     from tuner.data.preparing.record import Record
@@ -93,12 +94,15 @@ def _audited(folder: str, wanted: Wanted) -> Audit:
     from metrics.contract import JudgeSettings
     from tuner.data import read_folder
     from tuner.data.audit import audit, look
+    from tuner.judging.picture_domain import picture_domain
     from tuner.mannequin import named_folder
     from tuner.study.check import cut_captions
     from tuner.terminal import plain_warnings, tracked
 
     pictures = read_folder(named_folder(folder))
-    with plain_warnings(), metrics.open_detectors(JudgeSettings(gender_model=None)) as judges:
+    domain, _ = picture_domain([image.path for image in pictures.images])
+    settings = JudgeSettings(gender_model=None, domain=domain)
+    with plain_warnings(), metrics.open_detectors(settings) as judges:
         total = len(pictures.images) + len(pictures.held_out)
         looks = tracked(look(pictures, judges), total, "pictures looked at")
         return audit(pictures, wanted, looks, cut_captions(pictures))
@@ -166,6 +170,7 @@ def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) ->
     """
     from tuner.data.preparing import prepare
     from tuner.data.preparing.record import open_record
+    from tuner.judging.picture_domain import picture_domain
     from tuner.mannequin import named_folder
     from tuner.terminal import tracked
 
@@ -173,7 +178,8 @@ def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) ->
     sources = prepare.find_sources(root, recursive, settings)
     prepare.check_prepare(root, out, settings)
     with contextlib.ExitStack() as models:
-        tools = _open_tools(settings, models)
+        domain, _ = picture_domain([source.path for source in sources])
+        tools = _open_tools(settings, models, domain)
         record = open_record(out, asdict(settings))
         todo = prepare.unprepared(sources, record)
         if done := len(sources) - len(todo):
@@ -186,7 +192,9 @@ def _prepare_folder(raw: str, out: Path, settings: Settings, recursive: bool) ->
     return record
 
 
-def _open_tools(settings: Settings, models: contextlib.ExitStack) -> Tools:
+def _open_tools(settings: Settings, models: contextlib.ExitStack, domain: Domain) -> Tools:
+    import metrics
+    from metrics.contract import JudgeSettings
     from metrics.detectors.mediapipe import PoseLandmarker
     from metrics.detectors.models import fetch
     from metrics.detectors.yolo import PersonDetector
@@ -194,12 +202,16 @@ def _open_tools(settings: Settings, models: contextlib.ExitStack) -> Tools:
     from tuner.data.preparing.tagging import Captioner, Tagger
     from tuner.judging.models import judge_settings
 
+    judges = None
+    if domain == "photographic":
+        judges = models.enter_context(metrics.open_detectors(JudgeSettings(gender_model=None)))
     persons = judge_settings(None, settings.person_model, domain="drawn").person_model
     tools = Tools(
         persons=None if persons is None else PersonDetector(persons),
         pose=PoseLandmarker(fetch("pose_landmarker")) if settings.needs_pose else None,
         captioner=Captioner(settings.blip) if "blip" in settings.captions else None,
         tagger=Tagger(settings.tagger) if "wd14" in settings.captions else None,
+        faces=judges,
     )
     for model in (tools.persons, tools.pose):
         if model is not None:

@@ -17,7 +17,9 @@ from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
-GenderModel = Annotated[str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")]
+GenderModel = Annotated[
+    str | None, typer.Option(help="NAME/PRETRAINED, a folder, mannequin or face.")
+]
 PersonModel = Annotated[
     str | None, typer.Option(help="A .pt file, a folder or mannequin; default: none.")
 ]

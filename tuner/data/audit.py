@@ -16,6 +16,7 @@ import numpy as np
 from metrics.contract import Image, Prompt, Sample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence
+from metrics.judges import adult
 from metrics.judges.clothing import no_explicit_parts
 from tuner.data.captions import FRAMING_TAGS, GENDER_TAGS, apply_policy, tags_of
 from tuner.data.folder import TrainingImage, TrainingSet, load_pixels
@@ -45,11 +46,12 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Look:
-    """Findings in one picture's pixels."""
+    """Findings in one picture's pixels; `young`: a face clearly looks under age."""
 
     image: TrainingImage
     fingerprint: Fingerprint
     explicit: bool
+    young: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,8 @@ class Audit:
 
     `groups` has the pictures by sex and framing (words of SEXES and FRAMINGS). `always` are tags
     of nearly every caption; `bound` are tags that occur with one sex only, as (tag, sex, count).
-    `copies` has (first, near copy); `cut` the number of tokens of each caption that is cut.
+    `copies` has (first, near copy); `cut` the number of tokens of each caption that is cut. `young`
+    are pictures in which a face looks under age.
     """
 
     data: TrainingSet
@@ -84,6 +87,7 @@ class Audit:
     empty_captions: int
     copies: tuple[tuple[Path, Path], ...]
     explicit: tuple[Path, ...]
+    young: tuple[Path, ...] = ()
     cut: Mapping[Path, int] = field(default_factory=dict)
 
     @property
@@ -100,8 +104,11 @@ def look(data: TrainingSet, judges: Detectors) -> Iterator[Look]:
         except OSError:
             continue
         sample = Sample(Prompt(""), 0, _not_too_long(pixels))
-        score = no_explicit_parts(sample, Evidence(sample, judges)).value
-        yield Look(image, fingerprint(pixels), score is not None and score < 0.5)
+        evidence = Evidence(sample, judges)
+        score = no_explicit_parts(sample, evidence).value
+        age = adult.JUDGE.answer(judges.settings.domain)(sample, evidence)
+        explicit = score is not None and score < 0.5
+        yield Look(image, fingerprint(pixels), explicit, adult.looks_under_age(age))
 
 
 def audit(
@@ -128,6 +135,7 @@ def audit(
             for first, copy in near_copies([each.fingerprint for each in examined])
         ),
         explicit=tuple(each.image.path for each in examined if each.explicit),
+        young=tuple(each.image.path for each in examined if each.young),
         cut=cut,
     )
 

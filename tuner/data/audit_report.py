@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metrics.contract import Framing, Sex
+from metrics.judges.adult import FALSE_ALARMS
 from tuner.data.audit import FRAMINGS, SEXES, Audit, SizeFit
 from tuner.data.folder import HELD_OUT_FROM
 from tuner.data.inventory.summary import counts, left_out_lines, left_out_name, odd_lines
@@ -43,6 +44,7 @@ def lines(audit: Audit) -> list[str]:
     text.append(f"with one sex only: {', '.join(bound) or 'no tag'}{rest}")
     text.append(f"near copies: {_named(audit, [copy for _, copy in audit.copies])}")
     text.append(f"with explicit parts: {_named(audit, audit.explicit)}")
+    text.append(f"with a face that looks under age: {_named(audit, audit.young)}")
     return text
 
 
@@ -60,6 +62,11 @@ def warnings(audit: Audit) -> list[str]:
         messages.append(f"{len(audit.copies)} near copies: the LoRA may memorise them")
     if audit.explicit:
         messages.append(f"{len(audit.explicit)} pictures show explicit parts: so will the LoRA")
+    if audit.young:
+        messages.append(
+            f"faces that look under age: {_named(audit, audit.young)}; remove every picture that "
+            f"shows no adult (an estimate, wrong on {FALSE_ALARMS} adults)"
+        )
     if data.set_aside:
         named = "; ".join(f"{_name(audit, path)}: {why}" for path, why in data.set_aside[:3])
         more = "; ..." if len(data.set_aside) > 3 else ""
@@ -112,6 +119,7 @@ def as_json(audit: Audit) -> str:
             {"file": _name(audit, copy), "of": _name(audit, first)} for first, copy in audit.copies
         ],
         "explicit": [_name(audit, path) for path in audit.explicit],
+        "looks_under_age": [_name(audit, path) for path in audit.young],
         "warnings": warnings(audit),
     }
     return json.dumps(whole, indent=1) + "\n"

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from metrics.contract import OPTIONAL_MODELS, Domain, JudgeSettings
 from tuner.errors import ConfigError, MissingModelError
 from tuner.space import StudyConfig
-from tuner.space.config import MANNEQUIN, JudgeConfig
+from tuner.space.config import FACE, MANNEQUIN, JudgeConfig
 from tuner.storage import shipped
 
 CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
@@ -28,6 +28,11 @@ _HUB_CONFIG = "config.json"
 MANNEQUIN_ON_PHOTOGRAPHS = (
     "the {key} model `mannequin` knows drawn figures only, these pictures count as photographs; "
     "name another model, or say that they are drawn"
+)
+
+FACE_ON_DRAWINGS = (
+    "the gender model `face` reads faces on photographs only, and these pictures count as drawn; "
+    "name another model, or say that they are photographs"
 )
 
 _DIGITS = 12
@@ -42,13 +47,17 @@ def judge_settings(
 ) -> JudgeSettings:
     """Return judge settings in which `mannequin` is replaced by the shipped folders.
 
-    A path that begins with `~` is expanded. A judge whose model is None does not judge; `optional`
-    has the models of OPTIONAL_MODELS by name. Raises ConfigError for the mannequin's models on
-    photographs.
+    The gender model `face` becomes None: on photographs the face is read in any case. A path that
+    begins with `~` is expanded. A judge whose model is None does not judge; `optional` has the
+    models of OPTIONAL_MODELS by name. Raises ConfigError for the mannequin's models on photographs
+    and for `face` on drawings.
     """
     for key, model in (("gender", gender_model), ("person", person_model)):
         if model == MANNEQUIN and domain == "photographic":
             raise ConfigError(MANNEQUIN_ON_PHOTOGRAPHS.format(key=key))
+    if gender_model == FACE and domain == "drawn":
+        raise ConfigError(FACE_ON_DRAWINGS)
+    gender_model = None if gender_model == FACE else gender_model
     gender_model, person_model = _expanded(gender_model), _expanded(person_model)
     copy_model = _expanded(copy_model)
     return JudgeSettings(

@@ -129,9 +129,10 @@ def open_judges(
     """Open the judges' networks; models that the user named are loaded at once.
 
     Without `gender_model`, the default model is loaded if a prompt names a sex (`needs_gender`). If
-    it is not available, a warning says so and gender is not judged; the same for persons and for
-    the models of `optional`, by setting. Raises MissingModelError if a named gender model is not
-    available.
+    it is not available, a warning says so, and gender is judged by the face alone on photographs,
+    on drawings not at all; without a person model persons are not counted, and without one of the
+    models of `optional`, by setting, its judge is left out. Raises MissingModelError if a named
+    gender model is not available.
     """
     default = JudgeSettings().gender_model if needs_gender else None
     settings = judge_settings(
@@ -153,9 +154,10 @@ def open_judges(
         except ModelUnavailableError as error:
             if gender_model:
                 raise MissingModelError(str(error)) from error
+            alone = domain == "photographic" and judges.faces is not None
             warnings.warn(
-                f"gender is not judged: {error}; `tuner models` says where to put the model, "
-                "--gender-model names another",
+                f"gender is {'judged by the face alone' if alone else 'not judged'}: {error}; "
+                "`tuner models` says where to put the model, --gender-model names another",
                 stacklevel=1,  # the caller's line would be in contextlib
             )
             settings = replace(settings, gender_model=None)

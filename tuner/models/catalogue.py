@@ -9,14 +9,8 @@ from pathlib import Path
 
 import huggingface_hub
 
-from metrics.detectors.models import (
-    BUNDLES,
-    LIBRARY_MODELS,
-    LibraryModel,
-    TaskBundle,
-    available,
-    cache_folder as judges_cache,
-)
+from metrics.detectors.models import available, cache_folder as judges_cache
+from metrics.detectors.weights import BUNDLES, LIBRARY_MODELS, LibraryModel, TaskBundle
 from tuner.storage import shipped
 from tuner.text import byte_size
 
@@ -80,6 +74,8 @@ def model_files() -> list[ModelFile]:
         _packaged(nudenet, "judges of explicit parts"),
         _bundle("pose_landmarker", "judges of pose, limbs and clothing"),
         _bundle("hand_landmarker", "judges of limbs"),
+        _bundle("face_detector", "faces on photographs: sex and apparent age"),
+        _bundle("face_attributes", "sex and apparent age of faces on photographs"),
         _from_hub(clip, "gender judge", "or name a folder with --gender-model"),
         _from_hub(STABLE_DIFFUSION, "base", "or name a folder or .safetensors file with --base"),
         _from_hub(BLIP, "`tuner data prepare --captions blip`", "or name a folder with --blip"),
@@ -120,9 +116,12 @@ def _bundle(name: str, used_for: str) -> ModelFile:
         used_for,
         model.size if path is None else path.stat().st_size,
         model.licence,
-        f"{model.url}, else out of the wheel mediapipe 0.10.21",
+        f"out of {model.official}"
+        if model.url is None
+        else f"{model.url}, else out of the wheel {model.wheel}",
         path,
-        f"put the file at {judges_cache() / model.file}, or set {model.variable} to its path",
+        f"put {model.official} at {judges_cache() / model.file}, or set {model.variable} to its "
+        "path",
     )
 
 

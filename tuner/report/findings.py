@@ -32,6 +32,7 @@ QUESTIONS = {
     "second_pose": "Does a second network read the same pose?",
     "parsed_clothes": "Is the torso clothed, as a human parser sees it?",
     "vlm": "Does a vision-language model find it sound?",
+    "adult": "Does every face look adult?",
 }
 """The question of each judge, in the order in which a report shows them."""
 
@@ -40,6 +41,7 @@ _PLAIN = {
     "cloth_share": "undressed",
     "parsed_clothes": "undressed",
     "sharp": "blurred",
+    "adult": "looks under age",
 }
 """The words for a fault of a judge that keeps none."""
 

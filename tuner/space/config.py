@@ -19,6 +19,8 @@ from tuner.space.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 from tuner.storage import shipped
 
 MANNEQUIN = "mannequin"
+FACE = "face"
+"""Gender model of studies that have no open_clip model: the face alone is read."""
 """The word for the shipped base, data set and judge."""
 
 ORIGINALS, OF_BASE = "originals", "base"
@@ -69,7 +71,8 @@ class JudgeConfig(StrictModel):
     """Models of the judges.
 
     `gender_model` is `NAME/PRETRAINED` in open_clip's notation, a folder with an open_clip model,
-    or `mannequin`; None means the mannequin's own for the mannequin, else ViT-L-14/openai.
+    `mannequin`, or `face` for the face alone, on photographs; None means the mannequin's own for
+    the mannequin, else ViT-L-14/openai.
     `person_model` is a folder with a YOLO like the mannequin's, a `.pt` file of ultralytics, or
     `mannequin`; None means the mannequin's own for the mannequin, else persons are not counted.
     `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
@@ -82,7 +85,7 @@ class JudgeConfig(StrictModel):
     """
 
     gender_model: str | None = Field(
-        default=None, min_length=1, description="null, mannequin, NAME/PRETRAINED or a folder"
+        default=None, min_length=1, description="null, mannequin, face, NAME/PRETRAINED or a folder"
     )
     person_model: str | None = Field(
         default=None, min_length=1, description="null, mannequin, a folder or a .pt file"

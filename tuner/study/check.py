@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from metrics.contract import OPTIONAL_MODELS
-from metrics.detectors.models import BUNDLES, available
+from metrics.detectors.models import available
+from metrics.detectors.weights import BUNDLES, FACE_BUNDLES
 from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
@@ -137,7 +138,8 @@ def _judge_line(config: StudyConfig) -> str:
         raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
     for opened in (place, copied):
         refuse_broken(opened)
-    to_fetch = [name for name in BUNDLES if available(name) is None]
+    names = set(BUNDLES) - (set(FACE_BUNDLES) if settings.domain == "drawn" else set())
+    to_fetch = [name for name in BUNDLES if name in names and available(name) is None]
     later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
     kind = "drawn pictures"
     if settings.domain == "photographic":

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from metrics.detectors import models
-from metrics.detectors.models import BUNDLES, ModelUnavailableError, available, cache_folder, fetch
+from metrics.detectors.models import ModelUnavailableError, available, cache_folder, fetch
+from metrics.detectors.weights import BUNDLES
 
 
 @pytest.fixture

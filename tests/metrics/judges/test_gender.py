@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from skimage import data
 
 from metrics import open_detectors
 from metrics.contract import Image, JudgeSettings, Sample
@@ -186,3 +187,77 @@ def test_a_threshold_of_the_settings_moves_the_answer_but_not_the_evidence(
     assert high < 0.5 < low
     assert len({score.evidence["female"] for score in found}) == 1
     assert all(score.evidence["asked"] == "female" for score in found)
+
+
+@pytest.fixture
+def astronaut() -> Image:
+    return np.asarray(data.astronaut()[:256, 96:352], np.uint8)
+
+
+def test_a_photograph_is_judged_by_the_face_alone_without_a_model(
+    astronaut: Image, sampled: Callable[..., Sample]
+) -> None:
+    with open_detectors(JudgeSettings(gender_model=None, sex_margin=0.0)) as detectors:
+        scores = [
+            gender.JUDGE.score(sample, Evidence(sample, detectors))
+            for sample in (sampled(astronaut, sex="female"), sampled(astronaut, sex="male"))
+        ]
+        grey = sampled(np.full((64, 64, 3), 120, np.uint8), sex="male")
+        nobody = gender.photographic(grey, Evidence(grey, detectors))
+    female, male = (score.value for score in scores)
+    assert female is not None
+    assert male is not None
+    assert female + male == pytest.approx(1.0)
+    assert set(scores[0].evidence) == {"asked", "female", "by_face"}
+    assert nobody.reason == "no figure found"
+
+
+def test_a_photograph_without_a_face_is_not_judged_without_a_model(
+    astronaut: Image, sampled: Callable[..., Sample], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = sampled(astronaut, sex="female")
+    with open_detectors(JudgeSettings(gender_model=None)) as detectors:
+        evidence = Evidence(sample, detectors)
+        evidence.__dict__["face"] = None
+        unseen = gender.photographic(sample, evidence)
+        monkeypatch.setattr(gender, "LEAST_SIDE", 1000.0)
+        small = gender.photographic(sample, Evidence(sample, detectors))
+    assert unseen.reason == "no gender model set, no face is seen"
+    assert small.reason == "no gender model set, the face is too small"
+
+
+def test_sentences_and_face_are_added_as_log_odds_with_a_bound(
+    astronaut: Image,
+    sampled: Callable[..., Sample],
+    clip_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sample = sampled(astronaut, sex="female")
+    settings = JudgeSettings(gender_model=str(clip_folder), traits=(), sex_margin=0.0)
+    with open_detectors(settings) as detectors:
+        evidence = Evidence(sample, detectors)
+        measured = gender.photographic(sample, evidence).evidence
+        monkeypatch.setattr(Evidence, "female_log_odds", lambda *_: 1000.0)
+        sure = gender.photographic(sample, evidence)
+        evidence.__dict__["face"] = None
+        alone = gender.photographic(sample, evidence)
+    sentences, face, both = (
+        float(str(measured[name])) for name in ("by_sentences", "by_face", "female")
+    )
+    odds = sentences / (1 - sentences) * face / (1 - face)
+    assert both == pytest.approx(odds / (1 + odds))
+    assert sure.evidence["by_face"] == pytest.approx(1.0)
+    bounded = sentences / (1 - sentences) * gender.MOST_SURE / (1 - gender.MOST_SURE)
+    assert sure.value == pytest.approx(bounded / (1 + bounded))
+    assert alone.value == pytest.approx(sentences)
+
+
+def test_a_drawing_is_judged_without_its_face(
+    rendered: Callable[..., list[Image]],
+    sampled: Callable[..., Sample],
+    mannequin_detectors: Detectors,
+) -> None:
+    (image,) = rendered(1, 3, size=256, framing="full")
+    sample = sampled(image, sex="female")
+    gender.JUDGE.score(sample, Evidence(sample, mannequin_detectors))
+    assert "faces" not in mannequin_detectors.__dict__

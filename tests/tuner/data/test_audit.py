@@ -172,6 +172,9 @@ def test_explicit_pictures_are_reported_and_never_shown(folder: Path) -> None:
     hidden = _audit(data, looks=looks)
     assert any("14 pictures show explicit parts" in line for line in warnings(hidden))
     assert "with explicit parts: 14 (00.png, " in "\n".join(lines(hidden))
+    young = _audit(data, looks=[Look(looks[3].image, looks[3].fingerprint, False, True)])
+    assert any("look under age: 1 (03.png); remove every" in line for line in warnings(young))
+    assert "with a face that looks under age: 1 (03.png)" in lines(young)
     shown = _audit(data, looks=[Look(each.image, each.fingerprint, False) for each in looks])
     blurred, clear = (np.asarray(contact_sheet(each), float)[:, 150:] for each in (hidden, shown))
     detail = [np.abs(np.diff(picture, axis=1)).mean() for picture in (blurred, clear)]

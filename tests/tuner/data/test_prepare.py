@@ -10,9 +10,11 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from skimage.data import astronaut
 from typer.testing import CliRunner
 
 from metrics.contract import Image as Picture
+from metrics.judges import adult
 from tests.tuner.data.raw_pictures import prepare, save, state, table
 from tuner.cli.app import app
 from tuner.data import read_folder
@@ -86,6 +88,27 @@ def test_each_picture_is_prepared_or_set_aside_with_its_reason(raw: Path, tmp_pa
     assert "toddler" in rows["i_refused.png"][0]["reason"]
     assert f"{out / 'images'}: 2 pictures of 13" in done.stdout
     assert "refused 2" in done.stdout
+
+
+def test_a_photograph_with_a_face_under_age_is_set_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person = np.asarray(astronaut()[:256, 96:352], np.uint8)
+    (tmp_path / "raw").mkdir()
+    save(tmp_path / "raw", "astronaut.png", person, "1girl, solo")
+    options = ("--crop", "none", "--captions", "own")
+    adults = CliRunner().invoke(
+        app,
+        ["data", "prepare", str(tmp_path / "raw"), str(tmp_path / "a"), "--min-side=128", *options],
+    )
+    assert "images: 1 pictures of 1" in adults.stdout, adults.output
+    monkeypatch.setattr(adult, "ADULT", 60)  # everyone below sixty is a child
+    young = CliRunner().invoke(
+        app,
+        ["data", "prepare", str(tmp_path / "raw"), str(tmp_path / "b"), "--min-side=128", *options],
+    )
+    assert "set aside: looks under age 1" in young.stdout, young.output
+    assert "by hand" in table(tmp_path / "b")["astronaut.png"][0]["reason"]
 
 
 def test_what_was_prepared_is_a_training_set_of_squares(raw: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import Result
 from PIL import Image, PngImagePlugin
+from skimage.data import astronaut
 from typer.testing import CliRunner
 
 from metrics.detectors import models
@@ -133,6 +134,22 @@ def test_without_the_usual_gender_model_the_other_judges_go_on(
     assert "no gender model set" in done.stdout
     assert "0 of 1" in done.stdout
     assert "pose " in done.stdout
+
+
+def test_without_the_usual_gender_model_a_photograph_is_judged_by_its_face(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    Image.fromarray(astronaut()[:256, 96:352]).save(tmp_path / "astronaut.png")
+    table = tmp_path / "scores.json"
+    done = score(tmp_path / "astronaut.png", "--prompt", "1girl", "--json", table)
+    assert done.exit_code == 0, done.output
+    assert "warning: gender is judged by the face alone: open_clip" in done.stderr
+    scores = json.loads(table.read_text())["images"][0]["scores"]
+    assert scores["adult"]["value"] > 0.5
+    assert "by_face" in scores["gender"]["evidence"]
+    assert "under_age_rate" in done.stdout
 
 
 def test_pictures_that_name_no_sex_need_no_gender_model(

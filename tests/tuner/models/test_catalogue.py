@@ -6,7 +6,7 @@ import huggingface_hub
 import pytest
 
 from metrics.contract import JudgeSettings
-from metrics.detectors.models import BUNDLES, LIBRARY_MODELS
+from metrics.detectors.weights import BUNDLES, LIBRARY_MODELS
 from tuner.models.catalogue import STABLE_DIFFUSION, ModelFile, model_files, model_lines
 from tuner.space.file import parse
 from tuner.space.templates import shipped_spaces
@@ -56,7 +56,7 @@ def test_missing_models_say_where_they_belong(
     yolo = found["mannequin: YOLO"]
     assert yolo.path is None
     assert str(tmp_path / "yolo") in yolo.offline
-    assert sum(line == "  here     no" for line in model_lines()) == 7
+    assert sum(line == "  here     no" for line in model_lines()) == 9
 
 
 def test_a_model_of_the_hub_is_found_in_its_cache(

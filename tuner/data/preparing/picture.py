@@ -8,9 +8,12 @@ from typing import Literal
 
 from PIL import ImageColor
 
-from metrics.contract import Image
+from metrics.contract import Image, Prompt, Sample
+from metrics.detectors import Detectors
 from metrics.detectors.mediapipe import PoseLandmarker
 from metrics.detectors.yolo import PersonDetector
+from metrics.evidence import Evidence
+from metrics.judges import adult
 from metrics.judges.sharpness import BLURRED, blur_effect
 from metrics.preprocess import Box, analysis_picture
 from tuner.data.adults import forbidden_words
@@ -34,6 +37,7 @@ CropKind = Literal["body", "face", "none"]
 CaptionKind = Literal["own", "blip", "wd14", "blip+wd14", "none"]
 
 _REFUSED = "refused: it names a child or an age under 18"
+_YOUNG = "looks under age"
 _WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
@@ -63,12 +67,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Tools:
-    """The opened networks that the settings need; the others are None."""
+    """The opened networks that the settings need; the others are None.
+
+    `faces` has those that look for faces under age on photographs.
+    """
 
     persons: PersonDetector | None = None
     pose: PoseLandmarker | None = None
     captioner: Captioner | None = None
     tagger: Tagger | None = None
+    faces: Detectors | None = None
 
 
 @dataclass(frozen=True)
@@ -130,9 +138,22 @@ def refuse(text: str) -> None:
         raise UnusableError(f"{_REFUSED} ({', '.join(words)})")
 
 
+def refuse_young(image: Image, tools: Tools) -> None:
+    """Raise UnusableError if a face in a photograph clearly looks under age."""
+    if tools.faces is None or too_thin(image.shape[1], image.shape[0]):
+        return
+    sample = Sample(Prompt(""), 0, image)
+    score = adult.photographic(sample, Evidence(sample, tools.faces))
+    if adult.looks_under_age(score):
+        raise UnusableError(
+            f"{_YOUNG}: a face of about {score.evidence['years']} years, an estimate wrong on "
+            f"{adult.FALSE_ALARMS} adults; if all in it are adults, crop and caption it by hand"
+        )
+
+
 def is_refusal(error: UnusableError) -> bool:
-    """Return True if `refuse` raised the error."""
-    return str(error).startswith(_REFUSED)
+    """Return True if `refuse` or `refuse_young` raised the error."""
+    return str(error).startswith((_REFUSED, _YOUNG))
 
 
 def _whole(image: Image, box: Box, settings: Settings, tools: Tools) -> Crop:

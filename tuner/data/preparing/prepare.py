@@ -29,7 +29,16 @@ from tuner.data.picture_file import (
     opened,
     read_pixels,
 )
-from tuner.data.preparing.picture import Crop, Settings, Tools, caption, crops, is_refusal, refuse
+from tuner.data.preparing.picture import (
+    Crop,
+    Settings,
+    Tools,
+    caption,
+    crops,
+    is_refusal,
+    refuse,
+    refuse_young,
+)
 from tuner.data.preparing.record import IMAGES, Record, Result, Row
 from tuner.errors import ConfigError
 from tuner.storage import replacing
@@ -153,6 +162,7 @@ def prepare_source(source: Source, settings: Settings, tools: Tools, record: Rec
         own = _own_caption(source)
         if (other := record.near(source.name, hashed)) is not None:
             raise UnusableError(f"a near copy: of {other}")
+        refuse_young(image, tools)
         if settings.crop != "none":  # before any file is written: nobody in it may be a child
             whole = caption(image, own, settings, tools)
         cut = list(crops(image, settings, tools))
