@@ -13,6 +13,7 @@ from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample,
 from metrics.figure.body import Body, read_body
 from metrics.figure.figure import NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
+from metrics.figure.photo_framing import photo_framing_class, with_border, without_border
 from metrics.figure.posture import pose_evidence
 from metrics.logistic import rebalanced
 from metrics.preprocess import analysis_picture, detector_picture, overlap, square_crop
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from metrics.detectors import Detectors
     from metrics.detectors.mediapipe import Hand, Person
+    from metrics.detectors.nudenet import Part
     from metrics.detectors.yolo import PersonBox
 
 
@@ -36,6 +38,12 @@ HEAD_REACH = 2.0
 
 _TIGHT = -0.05
 """Margin of the crop of a figure with nothing around it: its outermost pixels are faint."""
+
+FACES = ("FACE_FEMALE", "FACE_MALE")
+"""NudeNet's classes of faces."""
+
+SAME_FACE = 0.3
+"""IoU of two faces above which they are the same one, found as a woman's and as a man's."""
 
 SMALL_PERSON = 0.5
 """Longer side of a figure, as a share of the picture's, below which NudeNet gets the crop too."""
@@ -82,8 +90,19 @@ class Evidence:
 
     @cached_property
     def framing(self) -> FramingClass:
-        """The framing class of the main figure, `none` where no pose is read."""
-        return "none" if self.figure is None else framing_class(self.figure)
+        """The framing class of the main figure, `none` where no pose is read.
+
+        A photograph without a pose is read once more with a border around it: the landmarker
+        misses people who fill the frame.
+        """
+        if self.settings.domain == "drawn":
+            return "none" if self.figure is None else framing_class(self.figure)
+        if self.person is not None:
+            return photo_framing_class(self.person, self._image)
+        bordered = self._detectors.pose(with_border(self._image))
+        if not bordered:
+            return "none"
+        return photo_framing_class(without_border(_largest_first(bordered)[0]), self._image)
 
     @cached_property
     def body(self) -> Body | None:
@@ -109,16 +128,33 @@ class Evidence:
     @cached_property
     def parts(self) -> Mapping[str, float]:
         """NudeNet's best score of each class, over the picture and a small figure's crop."""
-        views = [detector_picture(self._image)]
+        parts = list(self._whole_parts)
+        picture = detector_picture(self._image)
         if self.person is not None:
             left, top, right, bottom = self.person.box
-            height, width = views[0].shape[:2]
+            height, width = picture.shape[:2]
             longest = max((right - left) * width, (bottom - top) * height)
             if longest < SMALL_PERSON * max(height, width):
-                views.append(square_crop(views[0], self.person.box))
-        scores = [self._detectors.parts(view) for view in views]
-        names = {name for view in scores for name in view}
-        return {name: max(view.get(name, 0.0) for view in scores) for name in sorted(names)}
+                parts += self._detectors.parts.find(square_crop(picture, self.person.box))
+        return {
+            name: max(part.score for part in parts if part.name == name)
+            for name in sorted({part.name for part in parts})
+        }
+
+    @cached_property
+    def faces(self) -> tuple[Part, ...]:
+        """The faces that NudeNet finds in the whole picture, surest first, each once."""
+        faces: list[Part] = []
+        for part in sorted(self._whole_parts, key=lambda part: -part.score):
+            if part.name in FACES and all(
+                overlap(part.box, other.box) < SAME_FACE for other in faces
+            ):
+                faces.append(part)
+        return tuple(faces)
+
+    @cached_property
+    def _whole_parts(self) -> tuple[Part, ...]:
+        return self._detectors.parts.find(detector_picture(self._image))
 
     @cached_property
     def person_crop(self) -> Image | None:

@@ -13,6 +13,10 @@ NAME = "one_person"
 SURE_SECOND = 0.6
 """Confidence above which a second person counts: on figures drawn alone others stay below 0.55, on
 240 pairs they lie above 0.64 (renders of both styles at 64 and 256 px)."""
+SURE_FACE = 0.4
+"""NudeNet's score of a face above which it counts. Of 252 real pictures of one person none has two
+faces, not even from 0.25; of 27 of several people 16 have, 21 from 0.3. Set a little higher, since
+posters and dolls have weak faces too."""
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
@@ -33,4 +37,23 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     return Score(NAME, float(alone), None, {"persons": len(persons), "confidence": sure})
 
 
-JUDGE = Judge(NAME, score, models=("person_model",))
+def photo_score(sample: Sample, evidence: Evidence) -> Score:
+    """Return 1 where a photograph shows one person, 0 where it shows more.
+
+    A second person is a second pose of the landmarker, a second face of NudeNet, or a second person
+    of the person detector, where one is set. Abstains where the prompt asks for nobody and where
+    none of them finds anybody: `pose_readable` judges a missing figure.
+    """
+    if sample.prompt.sex is None:
+        return Score(NAME, None, "the prompt asks for nobody")
+    faces = [face.score for face in evidence.faces if face.score >= SURE_FACE]
+    persons = [person.confidence for person in evidence.persons or ()]
+    sure = [confidence for confidence in persons if confidence >= SURE_SECOND]
+    most = max(len(evidence.people), len(faces), len(sure))
+    measured = {"poses": len(evidence.people), "faces": faces, "confidence": persons}
+    if most == 0 and not persons:
+        return Score(NAME, None, "no person found", measured)
+    return Score(NAME, float(most <= 1), None, measured)
+
+
+JUDGE = Judge(NAME, score, photo_score, models=("person_model",))

@@ -12,7 +12,7 @@ import numpy as np
 from metrics.contract import Image, Sample, Score
 from metrics.evidence import Evidence, Judge
 from metrics.figure.figure import LEFT_EYE, RIGHT_EYE, Figure, Floats
-from metrics.judges.clothing import face_colours
+from metrics.figure.skin import face_colours
 from metrics.preprocess import lab
 from metrics.threshold import Threshold
 
