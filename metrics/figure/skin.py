@@ -40,7 +40,8 @@ def skin_distances(colours: Floats, skin: Floats) -> Floats:
     along = gaps[:, 1:] @ hue
     across = np.linalg.norm(gaps[:, 1:] - along[:, None] * hue, axis=-1)
     along = np.where(along > 0, _MORE_COLOUR * along, along)
-    return np.sqrt((_LIGHTNESS * gaps[:, 0]) ** 2 + along**2 + across**2).astype(np.float32)
+    distances = np.sqrt((_LIGHTNESS * gaps[:, 0]) ** 2 + along**2 + across**2)
+    return np.asarray(distances, np.float32)
 
 
 def face_colours(figure: Figure, colours: Floats) -> list[Floats]:

@@ -172,7 +172,7 @@ def quiet_noise_level(image: Image) -> float:
 def _residual(image: Image) -> npt.NDArray[np.float32]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    return np.abs(cv2.filter2D(grey, -1, kernel))
+    return np.asarray(np.abs(cv2.filter2D(grey, -1, kernel)), np.float32)
 
 
 def _level(residual: float | np.floating[Any]) -> float:

@@ -50,7 +50,11 @@ def photo_score(sample: Sample, evidence: Evidence) -> Score:
     persons = [person.confidence for person in evidence.persons or ()]
     sure = [confidence for confidence in persons if confidence >= SURE_SECOND]
     most = max(len(evidence.people), len(faces), len(sure))
-    measured = {"poses": len(evidence.people), "faces": faces, "confidence": persons}
+    measured: dict[str, float | int | str | bool | list[float]] = {
+        "poses": len(evidence.people),
+        "faces": faces,
+        "confidence": persons,
+    }
     if most == 0 and not persons:
         return Score(NAME, None, "no person found", measured)
     return Score(NAME, float(most <= 1), None, measured)
