@@ -15,6 +15,7 @@ from metrics.figure.body import Body, read_body
 from metrics.figure.figure import NOSE, Figure, read_figure
 from metrics.figure.framing_class import framing_class
 from metrics.figure.looks import DRAWN_VIEWS, PHOTO_VIEWS, Reading, read_people
+from metrics.figure.photo_framing import photo_framing_class
 from metrics.figure.posture import pose_evidence
 from metrics.figure.second_look import SecondLook, look_again
 from metrics.logistic import rebalanced
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from metrics.detectors.faces import Face
     from metrics.detectors.human_parser import ParsedPicture
     from metrics.detectors.mediapipe import Hand, Person
+    from metrics.detectors.nudenet import Part
     from metrics.detectors.second_pose import Skeleton
     from metrics.detectors.vision_language import Answer
     from metrics.detectors.yolo import PersonBox
@@ -84,7 +86,11 @@ class Evidence:
     @cached_property
     def framing(self) -> FramingClass:
         """The framing class of the main figure, `none` where no pose is read."""
-        return "none" if self.figure is None else framing_class(self.figure)
+        if self.figure is None or self.person is None:
+            return "none"
+        if self.settings.domain == "photographic":
+            return photo_framing_class(self.person, self._image)
+        return framing_class(self.figure)
 
     @cached_property
     def body(self) -> Body | None:
@@ -139,16 +145,23 @@ class Evidence:
     @cached_property
     def parts(self) -> Mapping[str, float]:
         """NudeNet's best score of each class, over the picture and a small figure's crop."""
-        views = [detector_picture(self._image)]
+        parts = list(self.whole_parts)
+        picture = detector_picture(self._image)
         if self.person is not None:
             left, top, right, bottom = self.person.box
-            height, width = views[0].shape[:2]
+            height, width = picture.shape[:2]
             longest = max((right - left) * width, (bottom - top) * height)
             if longest < SMALL_PERSON * max(height, width):
-                views.append(square_crop(views[0], self.person.box))
-        scores = [self._detectors.parts(view) for view in views]
-        names = {name for view in scores for name in view}
-        return {name: max(view.get(name, 0.0) for view in scores) for name in sorted(names)}
+                parts += self._detectors.parts.find(square_crop(picture, self.person.box))
+        return {
+            name: max(part.score for part in parts if part.name == name)
+            for name in sorted({part.name for part in parts})
+        }
+
+    @cached_property
+    def whole_parts(self) -> tuple[Part, ...]:
+        """The parts that NudeNet finds in the whole picture."""
+        return self._detectors.parts.find(detector_picture(self._image))
 
     @cached_property
     def second_look(self) -> SecondLook | None:

@@ -1,7 +1,7 @@
 """Logistic regressions that turn a few named measurements into probabilities.
 
 Their coefficients are stored in `calibration/NAME.json`, fitted by `python -m
-tuner.judging.fit_judges`; here they are only read, with numpy.
+tuner.judging.fitting.drawn_judges`; here they are only read, with numpy.
 """
 
 from __future__ import annotations

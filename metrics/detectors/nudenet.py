@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,20 @@ import onnxruntime  # type: ignore[import-untyped]
 from nudenet import NudeDetector
 
 from metrics.contract import Image
+from metrics.preprocess import Box, share_box
 
 _MODEL = Path(nudenet.__file__).with_name("320n.onnx")
 _LEAST = 0.2
 """NudeNet's own lower limit of a score."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A body part: NudeNet's class, its score, 0.2 to 1, and its box as shares of the sides."""
+
+    name: str
+    score: float
+    box: Box
 
 
 class PartDetector:
@@ -36,17 +47,29 @@ class PartDetector:
 
     def __call__(self, image: Image) -> Mapping[str, float]:
         """Return the highest score, 0.2 to 1, of each class in the picture, by class name."""
+        return best_scores(self.find(image))
+
+    def find(self, image: Image) -> tuple[Part, ...]:
+        """Return the parts in the picture, in NudeNet's order."""
         # NudeNet swaps red and blue twice, so its network gets an array unchanged. From a file
         # it gets blue first, and is less sure of the same faces and feet than with red first.
         parts = self._detector.detect(np.ascontiguousarray(image))
-        best: dict[str, float] = {}
-        for part in parts:
-            best[part["class"]] = max(best.get(part["class"], 0.0), float(part["score"]))
-        return best
+        return tuple(
+            Part(part["class"], float(part["score"]), share_box(tuple(part["box"]), image.shape))
+            for part in parts
+        )
 
     def close(self) -> None:
         """Release the session."""
         del self._detector
+
+
+def best_scores(parts: Iterable[Part]) -> Mapping[str, float]:
+    """Return the highest score of each class among the parts, by class name."""
+    best: dict[str, float] = {}
+    for part in parts:
+        best[part.name] = max(best.get(part.name, 0.0), part.score)
+    return best
 
 
 class _LikelyPlaces:

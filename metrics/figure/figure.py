@@ -80,12 +80,16 @@ def read_figure(image: Image, person: Person) -> Figure:
     picture = analysis_picture(image, WORKING_SIDE)
     height, width = picture.shape[:2]
     joints = person.joints * np.array([width, height], np.float32)
+    mask = resized_mask(person.mask, height, width)
+    return Figure(picture, joints, person.visibility, mask, max(figure_unit(joints), 4.0))
+
+
+def figure_unit(joints: Floats) -> float:
+    """Return the unit of a figure, about one head, in the pixels of its joints."""
     shoulders = _distance(joints, LEFT_SHOULDER, RIGHT_SHOULDER)
     spine = float(np.linalg.norm(joints[11:13].mean(axis=0) - joints[23:25].mean(axis=0)))
     # Shoulders narrow when seen from the side, the spine shortens when bent: take the longer.
-    unit = max(0.62 * shoulders, 0.46 * spine, 4.0)
-    mask = resized_mask(person.mask, height, width)
-    return Figure(picture, joints, person.visibility, mask, unit)
+    return max(0.62 * shoulders, 0.46 * spine)
 
 
 def stick_figure(person: Person) -> list[float]:

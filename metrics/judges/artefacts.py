@@ -1,18 +1,25 @@
 """Is the picture free of the marks of broken training: colour blocks, burnt colours, noise, void?
 
-Classical measures on a picture of at most 128 pixels, so that grain and size matter little.
+Classical measures on a picture of at most 128 pixels, so that grain and size matter little. In
+photographs fences, cobbles and foliage look like noise, and stage light looks burnt: noise is
+measured where they are smoothest, and colours are burnt only where the person is burnt too. A grid
+of dots, which the other measures cannot see, is found in the spectrum. Melted faces and hands are
+not found.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from metrics.contract import Image, Sample, Score
 from metrics.evidence import Evidence, Judge
-from metrics.preprocess import Box, analysis_picture, lab, share_box
+from metrics.judges.grid import grid_level
+from metrics.preprocess import Box, analysis_picture, lab, resized_mask, share_box
 from metrics.threshold import Threshold
 
 NAME = "clean"
@@ -25,6 +32,14 @@ _BLOCK = Threshold(0.0078, 0.0004)
 _BURNT = Threshold(0.20, 0.02)
 _NOISE = Threshold(9.0, 1.0)
 _FLAT = Threshold(8.0, -1.0)
+# Of 306 real pictures, four dithered ones lie above 6.7, all others below 4.
+_GRID = Threshold(5.5, 0.4)
+
+_QUIET = 0.2
+"""Share of the blocks of a photograph that are smooth enough to show its noise."""
+_BLOCK_SIDE = 8
+_DARK, _LIGHT = 12.0, 243.0  # mean grey levels beyond which noise is cut off
+_MIN_BLOCKS = 8
 
 
 def score(sample: Sample, evidence: Evidence) -> Score:
@@ -45,6 +60,32 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         "burnt colours": _BURNT.against(measured["burnt_share"]),
         "noise": _NOISE.against(measured["noise"]),
         "no contrast": _FLAT.against(measured["contrast"]),
+    }
+    worst = min(clear_of, key=lambda name: clear_of[name])
+    where = {"block": list(block.box)} if block.share else {}
+    return Score(NAME, clear_of[worst], None, {"worst": worst, **measured, **where})
+
+
+def photo_score(sample: Sample, evidence: Evidence) -> Score:
+    """Return 1 minus the probability of the likeliest artefact of a photograph."""
+    image = sample.image
+    if int(image.max()) - int(image.min()) < 2:
+        return Score(NAME, 0.0, None, {"worst": "constant"})
+    picture = analysis_picture(image, _SIDE) if max(image.shape[:2]) > _SIDE else image
+    block = largest_colour_block(picture)
+    measured = {
+        "block_share": block.share,
+        "burnt_share": _burnt_person(picture, evidence),
+        "noise": quiet_noise_level(picture),
+        "contrast": float(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).std()),
+        "grid": grid_level(image),
+    }
+    clear_of = {
+        "colour block": _BLOCK.against(measured["block_share"]),
+        "burnt colours": _BURNT.against(measured["burnt_share"]),
+        "noise": _NOISE.against(measured["noise"]),
+        "no contrast": _FLAT.against(measured["contrast"]),
+        "grid of dots": _GRID.against(measured["grid"]),
     }
     worst = min(clear_of, key=lambda name: clear_of[name])
     where = {"block": list(block.box)} if block.share else {}
@@ -89,10 +130,24 @@ def largest_colour_block(image: Image) -> Block:
 
 def burnt_share(image: Image) -> float:
     """Return the share of pixels, 0 to 1, of strong colour and with a channel at its limit."""
+    return float(_burnt(image).mean())
+
+
+def _burnt(image: Image) -> npt.NDArray[np.bool_]:
     colours = lab(image)
     chroma = np.hypot(colours[..., 1], colours[..., 2])
     clipped = ((image >= 252) | (image <= 3)).any(axis=-1)
-    return float((clipped & (chroma > 45.0)).mean())
+    return clipped & (chroma > 45.0)
+
+
+def _burnt_person(picture: Image, evidence: Evidence) -> float:
+    """Return the burnt share of the picture or of its main figure, whichever is less."""
+    burnt = _burnt(picture)
+    share = float(burnt.mean())
+    if evidence.person is None:
+        return share
+    inside = burnt[resized_mask(evidence.person.mask, *burnt.shape) > 0.5]
+    return min(share, float(inside.mean())) if len(inside) else share
 
 
 def noise_level(image: Image) -> float:
@@ -100,10 +155,36 @@ def noise_level(image: Image) -> float:
 
     The median leaves edges out: a drawing without noise has level 0.
     """
+    return _level(np.median(_residual(image)))
+
+
+def quiet_noise_level(image: Image) -> float:
+    """Return the noise level in the smoothest fifth of a picture: noise is everywhere, texture not.
+
+    Measured in blocks of 8 pixels; black and white ones, where noise is cut off, are left out.
+    """
+    residual = _blocks(_residual(image))
+    means = _blocks(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)).mean(axis=1)
+    levels = np.median(residual, axis=1)[(means > _DARK) & (means < _LIGHT)]
+    return _level(np.quantile(levels, _QUIET)) if len(levels) >= _MIN_BLOCKS else 0.0
+
+
+def _residual(image: Image) -> npt.NDArray[np.float32]:
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     kernel = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
-    residual = np.abs(cv2.filter2D(grey, -1, kernel))
-    return float(np.median(residual)) / 6.0 * 1.4826
+    return np.asarray(np.abs(cv2.filter2D(grey, -1, kernel)), np.float32)
 
 
-JUDGE = Judge(NAME, score)
+def _level(residual: float | np.floating[Any]) -> float:
+    return float(residual) / 6.0 * 1.4826
+
+
+def _blocks(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the pixels of each whole block, shape (blocks, 64)."""
+    high, wide = (side // _BLOCK_SIDE for side in grey.shape)
+    cut = grey[: high * _BLOCK_SIDE, : wide * _BLOCK_SIDE]
+    tiles = cut.reshape(high, _BLOCK_SIDE, wide, _BLOCK_SIDE).transpose(0, 2, 1, 3)
+    return tiles.reshape(high * wide, _BLOCK_SIDE**2)
+
+
+JUDGE = Judge(NAME, score, photo_score)

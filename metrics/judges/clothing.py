@@ -12,13 +12,10 @@ import numpy as np
 from metrics.contract import Sample, Score
 from metrics.evidence import Evidence, Judge
 from metrics.figure.figure import (
-    LEFT_EYE,
     LEFT_HIP,
     LEFT_SHOULDER,
     MOUTH_LEFT,
     MOUTH_RIGHT,
-    NOSE,
-    RIGHT_EYE,
     RIGHT_HIP,
     RIGHT_SHOULDER,
     Figure,
@@ -27,6 +24,8 @@ from metrics.figure.figure import (
     fill_hull,
     patch_colour,
 )
+from metrics.figure.skin import face_colours, skin_distance
+from metrics.judges import photo_clothing
 from metrics.threshold import Threshold
 
 EXPLICIT_PARTS = (
@@ -44,8 +43,6 @@ EXPLICIT_SCORE = 0.6
 # 20 from either. Generated figures differ more from neck to torso: these lie in between.
 FROM_NECK = Threshold(9.0, 1.2)
 FROM_FACE = Threshold(20.0, 1.5)
-_LIGHTNESS = 0.2  # a torso lies in the chin's shadow or in a highlight
-_MORE_COLOUR = 0.6  # shade makes skin more colourful, nothing makes it greyer
 _MIN_TORSO_PIXELS = 12
 _MIN_UNIT = 11.0
 """Least pixels per unit of the working picture. Below it a throat is a pixel or two wide, and a
@@ -92,31 +89,6 @@ def cloth_share(sample: Sample, evidence: Evidence) -> Score:
     return Score("cloth_share", value, None, measured)
 
 
-def skin_distance(colour: Floats, skin: Floats) -> float:
-    """Return how far a colour is from one of skin, both L*a*b*: about 20 from pale skin to white.
-
-    Lightness counts little, and more chroma of the skin's own hue counts less than any other change
-    of colour.
-    """
-    lightness, *chroma = colour - skin
-    hue = skin[1:] / max(1e-6, float(np.linalg.norm(skin[1:])))
-    along = float(np.dot(chroma, hue))
-    across = float(np.linalg.norm(chroma - along * hue))
-    along *= _MORE_COLOUR if along > 0 else 1.0
-    return float(np.linalg.norm([_LIGHTNESS * lightness, along, across]))
-
-
-def face_colours(figure: Figure, colours: Floats) -> list[Floats]:
-    """Return the colours of nose and cheeks that the frame shows, away from the fringe."""
-    joints, unit = figure.joints, figure.unit
-    eyes = joints[[LEFT_EYE, RIGHT_EYE]].mean(axis=0)
-    mouth = joints[[MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
-    cheeks = [joints[eye] + 0.55 * (mouth - eyes) for eye in (LEFT_EYE, RIGHT_EYE)]
-    places = [(0.25 * eyes + 0.25 * mouth + 0.5 * joints[NOSE], 0.18), *((c, 0.1) for c in cheeks)]
-    patches = [patch_colour(colours, figure.mask, at, size * unit) for at, size in places]
-    return [colour for colour in patches if colour is not None]
-
-
 def _neck(figure: Figure, colours: Floats) -> Floats | None:
     """Return the colour of the throat, three quarters of the way from mouth to collar bones."""
     joints = figure.joints
@@ -143,4 +115,4 @@ def _torso(figure: Figure) -> Mask:
 
 
 EXPLICIT_JUDGE = Judge("no_explicit_parts", no_explicit_parts)
-CLOTH_JUDGE = Judge("cloth_share", cloth_share)
+CLOTH_JUDGE = Judge("cloth_share", cloth_share, photo_clothing.cloth_share)

@@ -21,7 +21,7 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     wanted = sample.prompt.framing
     if wanted is None:
         return Score(NAME, None, NO_FRAMING, measured)
-    if evidence.figure is None:
+    if evidence.framing == "none":
         return Score(NAME, None, "no pose read", measured)
     return Score(NAME, float(evidence.framing == WANTED_CLASS[wanted]), None, measured)
 

@@ -6,13 +6,15 @@ the eye's surroundings; red hair, glasses or a red ground reach in from outside.
 
 from __future__ import annotations
 
+import math
+
 import cv2
 import numpy as np
 
 from metrics.contract import Image, Sample, Score
 from metrics.evidence import Evidence, Judge
 from metrics.figure.figure import LEFT_EYE, RIGHT_EYE, Figure, Floats
-from metrics.judges.clothing import face_colours
+from metrics.figure.skin import face_colours
 from metrics.preprocess import lab
 from metrics.threshold import Threshold
 
@@ -29,10 +31,18 @@ MIN_SIDE = 128
 # red (they are drawn large), sound ones none; a red pupil alone is about a third of an iris.
 RED = Threshold(0.3, 0.05)
 _EXCESS = 30.0  # of a* over the face: red hair and brows lie at 15 to 26, red irises at 50
+EYE_OPENING = 3.0
+"""Largest red spot on a photograph, in natural irises, that can be an eye: the opening between the
+lids is about 2.4 irises, the glass of red spectacles 9 and more."""
 _ASIDE, _ABOVE, _BELOW = 0.5, 0.45, 0.8  # of the distance: landmarks lie above drawn eyes
 
 
-def score(sample: Sample, evidence: Evidence) -> Score:
+def photo_score(sample: Sample, evidence: Evidence) -> Score:
+    """Return the score of a photograph, on which a spot larger than an eye is no eye."""
+    return score(sample, evidence, EYE_OPENING)
+
+
+def score(sample: Sample, evidence: Evidence, largest: float = math.inf) -> Score:
     """Return 1 where no eye is red, 0 where one is, by the red area in units of a natural iris.
 
     Abstains where no pose is read, where no eye is in the frame, where the skin cannot be seen and
@@ -50,7 +60,8 @@ def score(sample: Sample, evidence: Evidence) -> Score:
     skin = float(np.median([skin[1] for skin in skins]))
     shown = [joint for joint in (LEFT_EYE, RIGHT_EYE) if figure.in_frame(joint)]
     reds = [
-        _red_irises(image, place, distance, skin) for place in eye_positions(figure, image, shown)
+        _red_irises(image, place, distance, skin, largest)
+        for place in eye_positions(figure, image, shown)
     ]
     if not reds:
         return Score(NAME, None, "no eye in the frame", {"eye_distance": distance})
@@ -76,7 +87,7 @@ def eye_distance(figure: Figure, image: Image) -> float:
     return float(np.linalg.norm(left - right))
 
 
-def _red_irises(image: Image, eye: Floats, distance: float, skin: float) -> float:
+def _red_irises(image: Image, eye: Floats, distance: float, skin: float, largest: float) -> float:
     """Return the area of the largest red spot about an eye, in units of a natural iris.
 
     `skin` is the a* of the face, so that warm light makes nobody's eyes red.
@@ -89,12 +100,17 @@ def _red_irises(image: Image, eye: Floats, distance: float, skin: float) -> floa
         return 0.0
     red = (lab(image[top:bottom, left:right])[..., 1] - skin > _EXCESS).astype(np.uint8)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(red, connectivity=8)
+    iris = np.pi / 4 * (IRIS * distance) ** 2
     inside = [
         int(area)
         for x0, y0, wide, high, area in boxes[1:]
-        if x0 > 0 and y0 > 0 and x0 + wide < red.shape[1] and y0 + high < red.shape[0]
+        if x0 > 0
+        and y0 > 0
+        and x0 + wide < red.shape[1]
+        and y0 + high < red.shape[0]
+        and area <= largest * iris
     ]
-    return max(inside, default=0) / (np.pi / 4 * (IRIS * distance) ** 2)
+    return max(inside, default=0) / iris
 
 
-JUDGE = Judge(NAME, score)
+JUDGE = Judge(NAME, score, photo_score)

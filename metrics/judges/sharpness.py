@@ -19,6 +19,10 @@ BLURRED = 0.58
 Sharp photographs and renders lie at 0.2 to 0.5, and a Gaussian blur of two pixels takes them to
 0.6 and above.
 """
+PHOTO_BLURRED = 0.6
+"""The same for photographs: of 208 sound real pictures the sharper of picture and figure lies below
+0.59, and of the same with a blur of 1 % of the shorter side 98 % lie above."""
+_MIN_CROP = 32  # pixels of a figure's crop: a smaller one has too few edges
 _WIDTH = 0.05
 _WINDOW = 11
 _LUMINANCE = np.array([[0.2125, 0.7154, 0.0721]], np.float32)  # of R, G and B: scikit-image's
@@ -35,6 +39,26 @@ def score(sample: Sample, evidence: Evidence) -> Score:
         return Score(NAME, 0.0, None, {"constant": True})
     blur = blur_effect(sample.image)
     value = 1.0 / (1.0 + math.exp((blur - BLURRED) / _WIDTH))
+    return Score(NAME, value, None, {"blur_effect": blur})
+
+
+def photo_score(sample: Sample, evidence: Evidence) -> Score:
+    """Return the sharpness of a photograph or of its main figure, whichever is sharper.
+
+    A soft ground is a choice of the photographer. A constant picture scores 0.
+    """
+    image = sample.image
+    if int(image.max()) - int(image.min()) < 2:
+        return Score(NAME, 0.0, None, {"constant": True})
+    blur = blur_effect(image)
+    if evidence.person is not None:
+        height, width = image.shape[:2]
+        left, top, right, bottom = evidence.person.box
+        rows = slice(round(top * height), round(bottom * height))
+        crop = image[rows, round(left * width) : round(right * width)]
+        if min(crop.shape[:2]) >= _MIN_CROP:
+            blur = min(blur, blur_effect(np.ascontiguousarray(crop)))
+    value = 1.0 / (1.0 + math.exp((blur - PHOTO_BLURRED) / _WIDTH))
     return Score(NAME, value, None, {"blur_effect": blur})
 
 
@@ -60,4 +84,4 @@ def _left_by_a_mean(grey: npt.NDArray[np.float32]) -> float:
     return 1.0 - lost / edges if edges > _NO_EDGES * sharp.size else 1.0
 
 
-JUDGE = Judge(NAME, score)
+JUDGE = Judge(NAME, score, photo_score)

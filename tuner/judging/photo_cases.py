@@ -20,6 +20,8 @@ from metrics.figure.figure import (
     LEFT_EYE,
     LEFT_HIP,
     LEFT_SHOULDER,
+    MOUTH_LEFT,
+    MOUTH_RIGHT,
     NOSE,
     RIGHT_EYE,
     RIGHT_HIP,
@@ -47,6 +49,9 @@ _ARM_WIDTH, _HAND = 0.5, 0.55  # in units: width of a sleeve, wrist to fingertip
 _WIDER, _HAND_ERASED = 0.65, 0.9  # erase a little more: inpainting would spread a remaining edge
 _ANGLES = (60, -60, 90, -90, 120, -120)
 _RED = (30.0, 55.0, 35.0)  # L*a*b* of a red iris; a brighter iris keeps its lightness
+# Mean and deviation of a torso's L*a*b* about the face's, which is redder: a guess.
+_PALER, _SKIN_VARIES = (0.0, -2.0, 0.0), (4.0, 2.0, 2.0)
+_NECK = 0.3  # half the width of the neck, in units
 _MAX_HIDDEN = 0.45  # share of a pasted arm that may lie on the figure, where its shoulder is
 
 
@@ -105,7 +110,10 @@ def _read_body(sample: Sample, judges: Detectors) -> _Body | None:
 
 
 def _torso_ladder(sound: Case, body: _Body) -> Iterator[Case]:
-    """Yield the torso's clothes in ever more of the face's colour, with their folds kept."""
+    """Yield the torso's clothes in ever more of the skin's colour, with their folds kept.
+
+    The skin is that of the face, a little paler and different, as on real bodies.
+    """
     if not body.shows(NOSE, *_TORSO):
         return
     figure = body.figure
@@ -116,6 +124,9 @@ def _torso_ladder(sound: Case, body: _Body) -> Iterator[Case]:
     edge = cv2.GaussianBlur(torso.astype(np.float32), (0, 0), 0.03 * body.unit)[..., None]
     colours = lab(body.image)
     folds = colours[..., :1] - np.median(colours[torso > 0][:, 0])
+    skin = skin + np.random.default_rng(sound.source).normal(_PALER, _SKIN_VARIES).astype(
+        np.float32
+    )
     bare = np.concatenate([skin[0] + 0.4 * folds, np.broadcast_to(skin[1:], (*torso.shape, 2))], -1)
     for share in TORSO:
         painted = colours + share * edge * (bare - colours)
@@ -125,13 +136,18 @@ def _torso_ladder(sound: Case, body: _Body) -> Iterator[Case]:
 
 
 def _torso(body: _Body) -> Mask:
+    """Return the area from shoulders to hips, with the neck: a bare torso has no collar."""
     region: Mask = np.zeros(body.mask.shape, np.uint8)
     fill_hull(region, [body.joints[joint] for joint in _TORSO])
     width = max(1, round(0.25 * body.unit))
     outline = np.round(body.joints[list(_TORSO)]).astype(np.int32)
     cv2.polylines(region, [outline], True, (1,), width)
-    neck = body.joints[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0) - (0, 0.1 * body.unit)
-    region[: max(0, int(neck[1]))] = 0
+    shoulders = body.joints[[LEFT_SHOULDER, RIGHT_SHOULDER]].mean(axis=0)
+    region[: max(0, int(shoulders[1] - 0.1 * body.unit))] = 0
+    mouth = body.joints[[MOUTH_LEFT, MOUTH_RIGHT]].mean(axis=0)
+    throat = mouth + 0.6 * (shoulders - mouth)
+    aside = np.array([_NECK * body.unit, 0.0], np.float32)
+    fill_hull(region, [at + side for at in (throat, shoulders) for side in (aside, -aside)])
     return region
 
 

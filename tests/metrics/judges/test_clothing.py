@@ -8,6 +8,7 @@ import pytest
 
 from metrics.contract import Image, Sample
 from metrics.evidence import Evidence
+from metrics.figure.skin import skin_distance
 from metrics.judges import clothing
 
 Evidences = Callable[[Image], Evidence]
@@ -72,10 +73,10 @@ def test_shade_on_skin_counts_less_than_cloth() -> None:
     shaded = np.array([60.0, 12.0, 27.0], np.float32)
     white = np.array([95.0, 1.0, -1.0], np.float32)
     dark = np.array([18.0, 9.0, 5.0], np.float32)
-    assert clothing.skin_distance(skin, skin) == 0.0
-    assert clothing.skin_distance(shaded, skin) < 9.0
-    assert clothing.skin_distance(white, skin) > 15.0
-    assert clothing.skin_distance(dark, skin) > 15.0
+    assert skin_distance(skin, skin) == 0.0
+    assert skin_distance(shaded, skin) < 9.0
+    assert skin_distance(white, skin) > 15.0
+    assert skin_distance(dark, skin) > 15.0
 
 
 def test_a_featureless_body_shows_no_explicit_part(

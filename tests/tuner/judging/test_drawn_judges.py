@@ -8,8 +8,17 @@ import pytest
 
 from metrics.judges import limbs, pose
 from metrics.logistic import from_coefficients
-from tuner.judging import fit_judges
-from tuner.judging.fit_judges import JUDGED, LOOKS, Judged, Row, figures, fitted, held_out, measured
+from tuner.judging.fitting import drawn_judges
+from tuner.judging.fitting.drawn_judges import (
+    JUDGED,
+    LOOKS,
+    Judged,
+    Row,
+    figures,
+    fitted,
+    held_out,
+    measured,
+)
 
 POSE, LIMBS = JUDGED
 
@@ -21,7 +30,7 @@ def rows() -> list[Row]:
     drawn = []
     for index in range(240):
         readable = index % 3 > 0
-        factors = {name: str(index % 4) for name in fit_judges.FACTORS}
+        factors = {name: str(index % 4) for name in drawn_judges.FACTORS}
         factors["style"] = "first" if index % 5 else "second"
         posed = {"unexplained": rng.normal(0.1 if readable else 0.5, 0.1), "noise": rng.normal()}
         label = pose.READABLE if readable else "unreadable"
@@ -48,9 +57,9 @@ def test_what_is_held_out_is_not_fitted_on(
         fits.append(some)
         return fitted(judge, some)
 
-    monkeypatch.setattr(fit_judges, "fitted", recorded)
+    monkeypatch.setattr(drawn_judges, "fitted", recorded)
     scores = held_out(POSE, rows)
-    assert set(scores) == set(fit_judges.FACTORS)
+    assert set(scores) == set(drawn_judges.FACTORS)
     assert all(score["auc"] > 0.9 for score in scores.values())
     assert all(row.factors["style"] == "first" for some in fits for row in some)
     for some, value in zip(fits, "0123", strict=False):

@@ -1,4 +1,4 @@
-"""Calibrate the sex of faces: `python -m tuner.judging.fit_faces FOLDER`.
+"""Calibrate the sex of faces: `python -m tuner.judging.fitting.faces FOLDER`.
 
 FOLDER has real pictures of adults and `labels.csv` with at least the columns file, kind (photo,
 generated), sex (female, male, unclear) and repo, the picture's source. Writes
@@ -148,7 +148,7 @@ def write(rows: Sequence[Row], file: Path) -> dict[str, Any]:
     labelled = [row for row in rows if row.labels["sex"] in SEXES]
     whole = {
         "judge": gender.NAME,
-        "made_by": "python -m tuner.judging.fit_faces FOLDER",
+        "made_by": "python -m tuner.judging.fitting.faces FOLDER",
         "pictures": sum(row.face is not None for row in labelled),
         "sources": len({row.labels["repo"] for row in labelled}),
         "sex_held_out": accuracy(labelled),

@@ -1,4 +1,4 @@
-"""Fit the judges of the body on rendered figures: `python -m tuner.judging.fit_judges`.
+"""Fit the judges of the body on rendered figures: `python -m tuner.judging.fitting.drawn_judges`.
 
 Writes metrics/calibration/pose.json and limbs.json anew, from a seed. Figures are drawn at the
 mannequin's size and at 256 px, some soft, some passed through the mannequin's autoencoder, some
@@ -203,7 +203,7 @@ def write(rows: Sequence[Row], seed: int, folder: Path = CALIBRATION) -> None:
         first = [row for row in usable if row.factors["style"] == "first"]
         whole = {
             "judge": judge.name,
-            "made_by": f"python -m tuner.judging.fit_judges --seed {seed}",
+            "made_by": f"python -m tuner.judging.fitting.drawn_judges --seed {seed}",
             "pictures": len(first),
             "held_out": held_out(judge, usable),
             "coefficients": fitted(judge, first),
