@@ -7,8 +7,8 @@ compared too. A crop that sentences about nobody describe better is not judged: 
 something else for a person.
 
 On photographs the face is read too, by a network of its own that is calibrated on labelled pictures
-(`python -m tuner.judging.fitting.faces`): a second opinion beside the sentences, the only one where no
-open_clip model is set.
+(`python -m tuner.judging.fitting.faces`): a second opinion beside the sentences, and the only one
+where no open_clip model is set.
 """
 
 from __future__ import annotations
