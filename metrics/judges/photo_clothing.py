@@ -56,7 +56,7 @@ tan change skin by less."""
 
 # Of 6 real bare torsos all have their farthest band within 7.6 of face or throat; of 211 dressed
 # real people whose face has the colour of skin, 4 have one within 8.5. With the shifts below, and
-# the cut that 2 % of the pictures of all other repositories need, 5 of 185 sound ones raise an alarm.
+# the cut below which 2 % of the other repositories lie, 5 of 185 sound ones raise an alarm.
 _FROM_SKIN = 8.5
 _STEP = 1.2
 _COVERED = ("FEMALE_BREAST_COVERED",)
