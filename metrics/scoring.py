@@ -15,15 +15,13 @@ from metrics.judges import (
     framing,
     gender,
     limbs,
-    parsed_clothes,
     people,
     pose,
     prompt_fit,
     red_eyes,
-    second_pose,
     sharpness,
-    vlm,
 )
+from metrics.judges.optional import parsed_clothes, second_pose, vlm
 from metrics.sets.features import read_features
 from metrics.version import judge_version
 

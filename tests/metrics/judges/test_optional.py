@@ -13,7 +13,7 @@ from metrics.detectors.human_parser import ParsedPicture, class_groups
 from metrics.detectors.mediapipe import Person
 from metrics.detectors.second_pose import Skeleton
 from metrics.evidence import Evidence
-from metrics.judges import parsed_clothes, second_pose, vlm
+from metrics.judges.optional import parsed_clothes, second_pose, vlm
 from metrics.scoring import JUDGES, OPTIONAL_JUDGES, judges_for
 from tests.metrics.hub_models import ATR, qwen
 

@@ -1,0 +1,1 @@
+"""Judges with a model of their own, which is named by the user."""
