@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tuner.errors import MissingModelError
-from tuner.judging.models import refuse_broken, study_judges
+from tuner.errors import ConfigError, MissingModelError
+from tuner.judging.models import judge_settings, refuse_broken, study_judges
 from tuner.space import load_study
 from tuner.storage import shipped
 
@@ -20,6 +20,12 @@ def test_a_study_on_the_mannequin_has_its_judges_and_the_threshold_that_it_names
     assert (plain.gender_model, plain.traits) == (str(shipped.CLIP), shipped.CLIP_TRAITS)
     assert plain.person_model == str(shipped.YOLO)
     assert (plain.sex_threshold, moved.sex_threshold) == (None, 0.7)
+
+
+def test_the_face_alone_is_a_gender_model_on_photographs_only() -> None:
+    assert judge_settings("face", None).gender_model is None
+    with pytest.raises(ConfigError, match="reads faces on photographs only"):
+        judge_settings("face", None, domain="drawn")
 
 
 @pytest.mark.parametrize(
