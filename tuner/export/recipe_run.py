@@ -50,6 +50,11 @@ class TrainedRun:
     chunks: int = 1
 
     @property
+    def is_whole(self) -> bool:
+        """True if whole weights are trained (DreamBooth), not a LoRA."""
+        return self.train.method == "dreambooth"
+
+    @property
     def text_encoder_rate(self) -> float:
         """Learning rate of the text encoder; 0 if it is not trained."""
         return self.train.learning_rate * self.train.text_encoder_ratio
