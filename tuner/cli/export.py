@@ -23,7 +23,10 @@ commands = typer.Typer()
 def export(  # noqa: PLR0913 - one argument per option
     study: Study,
     out: Annotated[
-        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
+        Path,
+        typer.Option(
+            "--out", "-o", readable=False, help="The .safetensors file, or a model's folder."
+        ),
     ],
     trial: Annotated[
         int | None,

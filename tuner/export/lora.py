@@ -43,6 +43,7 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.files import refuse_existing
 from tuner.storage.rows import RungRow
+from tuner.text import counted
 
 Names = Literal["kohya", "diffusers"]
 """Naming of a file's tensors: kohya's or diffusers'."""
@@ -89,7 +90,7 @@ class ExportReport:
             return (checked, gone, *self.notes)
         return (
             checked,
-            f"{self.cells} samples drawn anew differ from the study's by at most "
+            f"{counted(self.cells, 'sample')} drawn anew, different from the study's by at most "
             f"{', '.join(apart)} (allowed {MOST_DIFFERENCE:.4f})",
             *self.notes,
         )

@@ -28,6 +28,7 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, shipped
 from tuner.storage.files import refuse_existing, write_whole
 from tuner.study.record import read_data
+from tuner.text import counted
 
 Trainer = Literal["kohya", "ai-toolkit", "onetrainer"]
 
@@ -145,9 +146,9 @@ def _trained_run(
     left_out = len(pictures.held_out) + len(pictures.set_aside)
     if left_out:
         lines.append(
-            f"data: {len(pictures.images)} pictures are trained on; {len(pictures.held_out)} that "
-            f"are held out for the judges and {len(pictures.set_aside)} that cannot be used are "
-            "left out"
+            f"data: {counted(len(pictures.images), 'picture')} to train on; left out: "
+            f"{len(pictures.held_out)} held out for the judges, {len(pictures.set_aside)} that "
+            "cannot be used"
         )
     # A cosine ends with the last rung, whichever rung was the best one.
     ends = rung_steps(train, config.budget)[-1] if train.schedule == "cosine" else rung.step

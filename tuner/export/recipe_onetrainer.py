@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, cut_captions, used
+from tuner.text import counted
 
 _VERSION, _CONCEPT_VERSION = 11, 2
 """Versions of the formats: a file without them is read as one of the first version."""
@@ -115,8 +116,9 @@ def notes(run: TrainedRun) -> list[str]:
     cases = (
         (
             True,
-            f"steps: it counts epochs; {epochs} epochs of {batches} batches are {steps} optimizer "
-            f"steps (trial: {run.steps}){fewer}",
+            f"steps: it counts epochs; {counted(epochs, 'epoch')} of {batches} "
+            f"batch{'es' * (batches != 1)}, {counted(steps, 'optimizer step')} in all "
+            f"(trial: {run.steps}){fewer}",
         ),
         (True, f"seed: {train.seed} orders the pictures only; nothing else has a seed there"),
         (

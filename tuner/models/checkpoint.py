@@ -31,6 +31,7 @@ from tuner.models.stored.prediction import (
     require_noise_levels,
 )
 from tuner.models.stored.weight_files import Header, read_header, require_numbers
+from tuner.text import counted
 
 STABLE_DIFFUSION_15 = Path(__file__).with_name("stable_diffusion_15")
 """A diffusers folder without weights and tokenizer: the configuration of Stable Diffusion 1.5."""
@@ -182,7 +183,7 @@ def _refusal(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     for what, starts in _OTHERS.items():
         if any(_has(shapes, start) for start in starts):
             return f"is {what}; {whole}"
-    return f"holds no known Stable Diffusion ({len(shapes)} tensors); {whole}"
+    return f"holds no known Stable Diffusion ({counted(len(shapes), 'tensor')}); {whole}"
 
 
 _PARTS = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}

@@ -34,7 +34,7 @@ from tuner.space.sizes import native_size, other_base_problems, size_problems
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
 from tuner.storage import StudyFolder
-from tuner.text import readable, show
+from tuner.text import counted, readable, show
 
 _MOST_LINES = 50
 
@@ -156,7 +156,8 @@ def _load(tree: Tree, options: Sequence[Tree], settings: Sequence[Tree]) -> Stud
         lines = [*dict.fromkeys(tree.line(each) for each in (*tree.problems, *problems))]
         if len(lines) > _MOST_LINES:
             where = tree.origin(()) or "the search space"
-            lines[_MOST_LINES:] = [f"{where}: and {len(lines) - _MOST_LINES} more problems"]
+            more = counted(len(lines) - _MOST_LINES, "more problem")
+            lines[_MOST_LINES:] = [f"{where}: and {more}"]
         raise ConfigError("\n".join(lines))
     return config
 

@@ -179,7 +179,8 @@ def _prior_line(config: StudyConfig) -> str:
         return "\n".join([f"regularisation {prior}: {counts(only)}", *_remarks(only)])
     sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
     priors = [data.regularisation for data in sets if data.regularisation]
-    line = f"regularisation {prior}: {', '.join(str(len(each.images)) for each in priors)} pictures"
+    numbers = ", ".join(counted(len(each.images), "picture") for each in priors)
+    line = f"regularisation {prior}: {numbers}"
     below = [line for each in priors for line in _remarks(each)]
     return "\n".join([line, *dict.fromkeys(below)])
 
