@@ -31,7 +31,7 @@ def photos(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "photos"
     for name in ("", "inside", ".hidden"):
         (folder / name).mkdir()
-    Image.linear_gradient("L").save(folder / "a.png")
+    Image.effect_noise((64, 64), 60).save(folder / "a.png")
     (folder / "a.txt").write_text("1girl")
     before = Path.cwd()
     sockets = [socket.socket(socket.AF_UNIX) for _ in range(5)]
