@@ -10,12 +10,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from metrics.detectors.models import BUNDLES, available
 from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.judging.models import CONFIG_FILE, WEIGHTS_FILE, judge_settings, refuse_broken
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.config import OF_BASE, ORIGINALS
@@ -24,11 +22,9 @@ from tuner.space.sizes import native_size
 from tuner.storage import shipped
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
+from tuner.study.check_judges import judge_line, person_line
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, counted, duration
-
-_CLIP_FILES = (CONFIG_FILE, WEIGHTS_FILE)
-_YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,7 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     data_lines = _lines(parts, errors)
     lines += data_lines
     parts = [partial(_optimizer_line, config)]
-    parts += [partial(_judge_line, config), partial(_person_line, config)]
+    parts += [partial(judge_line, config), partial(person_line, config)]
     parts.append(partial(_disk_line, cost, studies))
     lines += _lines(parts, errors)
     for kind in (ConfigError, MissingModelError, DiskError):
@@ -116,39 +112,6 @@ def _cut_prompts(suite: SuiteConfig) -> str:
     cut = longer({index: prompt.text for index, prompt in enumerate(suite.prompts)})
     longer_than = "longer than the text encoder reads"
     return f"; {longer_than}: {counted(len(cut), 'prompt')}" if cut else ""
-
-
-def _judge_line(config: StudyConfig) -> str:
-    model = config.judges.gender_model_for(config.base)
-    place = judge_settings(model, None).gender_model
-    if place is not None and os.path.isabs(place):
-        _need("gender judge", model, Path(place), _CLIP_FILES)
-    copied = judge_settings(None, None, config.judges.copy_model).copy_model
-    if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
-        raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
-    for opened in (place, copied):
-        refuse_broken(opened)
-    to_fetch = [name for name in BUNDLES if available(name) is None]
-    later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
-    return f"judges: gender by {model}; MediaPipe models: {later}"
-
-
-def _person_line(config: StudyConfig) -> str:
-    model = config.judges.person_model_for(config.base)
-    place = judge_settings(None, model).person_model
-    if model is None or place is None:
-        return "persons: not counted, judges.person_model is not set"
-    if os.path.isdir(place) or not place.endswith(".pt"):
-        _need("person judge", model, Path(place), _YOLO_FILES)
-    elif not os.path.isfile(place):
-        raise MissingModelError(f"person judge {model}: no such file")
-    return f"persons: counted by {model}"
-
-
-def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise MissingModelError(f"{judge} {model}: {folder} lacks {', '.join(missing)}")
 
 
 def _data_line(folder: str) -> str:
