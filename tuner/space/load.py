@@ -60,12 +60,17 @@ def load_study(
 
     `base`, `data`, `trials` and `seed` are the options of these names; paths in them and in
     `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
-    at the file's folder. A parameter in `set_values` is dropped from `start_from`.
+    at the file's folder. A parameter in `set_values` is dropped from `start_from`. Paths in the
+    study.yaml of a study that was moved with its project are looked for beside it.
 
     Raises ConfigError with one line for each problem.
     """
     options = _option_trees(base, data, trials, seed)
-    return _load(load_tree(Path(path)), options, [assignment(text) for text in set_values])
+    tree = load_tree(Path(path))
+    folder = StudyFolder(Path(path).parent)
+    if Path(path).name == folder.study_yaml.name and folder.exists():
+        find_again(tree.values, folder.root)
+    return _load(tree, options, [assignment(text) for text in set_values])
 
 
 def load_recorded(
