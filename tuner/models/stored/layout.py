@@ -123,15 +123,21 @@ def _read_object(base: str, path: Path) -> dict[str, Any]:
     return values
 
 
-def expected(base: str, part: str, config: Mapping[str, Any]) -> Shapes | None:
-    """Return the shapes of the tensors of `part`; None for an unusual kind of it."""
+def expected(
+    base: str, part: str, config: Mapping[str, Any], kind: str | None = None
+) -> Shapes | None:
+    """Return the shapes of the tensors of `part`; None for an unusual kind of it.
+
+    `kind` is `open_clip` for a text encoder in the layout of that library.
+    """
     shapes: Mapping[str, Callable[[Mapping[str, Any]], Shapes | None]] = {
         "unet": architecture.unet_shapes,
         "vae": architecture.vae_shapes,
         "text_encoder": architecture.text_shapes,
+        "open_clip": architecture.open_clip_shapes,
     }
     try:
-        return shapes[part](config)
+        return shapes[kind or part](config)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise broken(base, f"{part}/config.json", f"no usable {short(error)}") from None
 
