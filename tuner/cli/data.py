@@ -50,10 +50,11 @@ def audit(
     with user_errors():
         from tuner.data import audit_report
         from tuner.data.contact_sheet import write_sheet
-        from tuner.storage.files import check_output, write_whole
+        from tuner.storage.files import check_output, refuse_inside, write_whole
 
-        check_output(sheet, ".png")
-        check_output(json, ".json")
+        for path, suffix in ((sheet, ".png"), (json, ".json")):
+            check_output(path, suffix)
+            refuse_inside(path, Path(folder))
         result = _audited(folder, read_wanted(space))
         print("\n".join(audit_report.lines(result)))
         if warnings := audit_report.warnings(result):

@@ -155,6 +155,17 @@ def _notes(
     return dora_notes(lora, base, dora_for) if is_dora(lora) else ()
 
 
+def require_trial(folder: StudyFolder, trial: int) -> None:
+    """Raise TunerError if the study has no such trial."""
+    with Store(folder.results_db, read_only=True) as store:
+        known = [row.number for row in store.trials()]
+    if trial not in known:
+        last = f", the last is {max(known)}" if known else ""
+        raise TunerError(
+            f"{folder.name} has no trial {trial}; it has {counted(len(known), 'trial')}{last}"
+        )
+
+
 def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungRow:
     """Return the trial's rung at `step`, by default the last one, among those whose file exists.
 

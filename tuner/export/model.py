@@ -33,6 +33,7 @@ from tuner.export.lora import (
     Names,
     export,
     last_rung,
+    require_trial,
     write_lora,
 )
 from tuner.export.low_rank import changes, extracted
@@ -81,6 +82,7 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     again; `out` is then unchanged.
     """
     trial = choice.trial
+    require_trial(folder, trial)
     train = read_yaml(folder.trial(trial).train_yaml)
     if train.method == "lora":
         if lora_rank is not None:

@@ -13,7 +13,7 @@ from tuner.data import TrainingSet, read_folder
 from tuner.data.folder import TrainingImage
 from tuner.errors import TunerError
 from tuner.export import recipe_ai_toolkit, recipe_kohya, recipe_onetrainer
-from tuner.export.lora import last_rung
+from tuner.export.lora import last_rung, require_trial
 from tuner.export.recipe_data import write_pictures
 from tuner.export.recipe_run import TrainedRun, common_notes
 from tuner.export.written import Written
@@ -131,6 +131,7 @@ def _trained_run(
     folder: StudyFolder, config: StudyConfig, choice: Choice, data: Path
 ) -> tuple[TrainedRun, tuple[str, ...]]:
     """Write the trial's pictures to `data`; return its run, and notes about base and pictures."""
+    require_trial(folder, choice.trial)
     train = read_yaml(folder.trial(choice.trial).train_yaml)
     rung = last_rung(folder, choice.trial, choice.step)
     assert rung.lora is not None

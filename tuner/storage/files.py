@@ -92,6 +92,12 @@ def check_output(path: Path | None, suffix: str) -> None:
     check_writable(path)
 
 
+def refuse_inside(path: Path | None, folder: Path) -> None:
+    """Raise ConfigError if `path` lies in `folder`, which is only read; None is accepted."""
+    if path is not None and path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{path} lies in {folder}, which is only read; name a file elsewhere")
+
+
 def check_writable(path: Path) -> None:
     """Raise ConfigError if no file can be written at `path`, or if something else is there."""
     refuse_other_kinds(path)

@@ -129,11 +129,11 @@ def refuse_other(
             f"{folder.results_db} was written by tuner {writer}, and this is tuner {__version__}; "
             "go on with that version, or a later one"
         )
-    drawing = row.versions.get(_DRAWING, "an older one")
+    drawing = row.versions.get(_DRAWING, "1")
     if drawing != DRAWING:
         raise ConfigError(
-            f"{folder.results_db}: its pictures were drawn with drawing version {drawing}, this "
-            f"tuner has version {DRAWING}, whose pictures differ; go on with the tuner that began "
+            f"{folder.results_db}: its pictures were drawn with drawing version {drawing}, "
+            f"and this tuner draws others, with version {DRAWING}; go on with the tuner that began "
             f"it, or move {folder.root} away and begin anew (its report and its files stay usable)"
         )
     begun = Begun(folder.results_db, row.space_hash, row.objectives, row.data)

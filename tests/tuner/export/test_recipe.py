@@ -135,7 +135,7 @@ def test_the_list_is_printed_and_written(
     assert len(listed) > 5
     assert all(line in text for line in listed)
     assert "trial 4 is the strongest" in text
-    starts = ("base: its revision fp16", "data: 22 pictures are trained on; 2 that are held out")
+    starts = ("base: its revision fp16", "data: 22 pictures to train on; left out: 2 held out")
     assert all(any(line.startswith(start) for line in report.lines) for start in starts)
 
 

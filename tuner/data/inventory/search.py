@@ -29,6 +29,9 @@ from tuner.text import counted, printable, readable
 
 MAX_REPEATS = 1000
 
+_ADDRESS = re.compile("[A-Za-z]{2}[A-Za-z0-9+.-]*:/")
+"""The start of a web address, or of `file://`, as a path has it."""
+
 _REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: repeats per epoch, and the caption of pictures that have none."""
 
@@ -64,6 +67,8 @@ def find_pictures(folder: Path) -> Contents:
     if not os.path.isdir(folder):  # unlike Path.is_dir, it accepts names of any length
         here = "is a file" if os.path.isfile(folder) else "is no folder"
         fault = here if os.path.exists(folder) else "is not there"
+        if _ADDRESS.match(str(folder)):
+            fault = "is an address, which is not read"
         raise ConfigError(f"data folder {folder} {fault}; name a folder of pictures with captions")
     top, table = list_folder(folder), read_metadata(folder)
     below = [
