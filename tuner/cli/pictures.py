@@ -17,6 +17,10 @@ from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
+LabelTable = Annotated[
+    Path | None,
+    typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
+]
 GenderModel = Annotated[str | None, typer.Option(help="NAME/PRETRAINED, a folder or mannequin.")]
 PersonModel = Annotated[
     str | None, typer.Option(help="A .pt file, a folder or mannequin; default: none.")
@@ -95,10 +99,7 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
             readable=False, help="A folder of sound pictures of people, instead of figures."
         ),
     ] = None,
-    labels: Annotated[
-        Path | None,
-        typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
-    ] = None,
+    labels: LabelTable = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
     study: Annotated[
