@@ -90,7 +90,8 @@ class ExportReport:
             return (checked, gone, *self.notes)
         return (
             checked,
-            f"{counted(self.cells, 'sample')} drawn anew, different from the study's by at most "
+            f"{counted(self.cells, 'sample')} drawn anew differ{'s' * (self.cells == 1)} from the "
+            f"study's by at most "
             f"{', '.join(apart)} (allowed {MOST_DIFFERENCE:.4f})",
             *self.notes,
         )

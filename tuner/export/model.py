@@ -135,7 +135,9 @@ def _as_whole(
         if stored:
             apart = difference(read_back, suite, stored, "read back by diffusers")
             drawn = counted(len(stored), "sample")
-            lines.append(f"{drawn} drawn anew, different by at most {apart:.4f}")
+            lines.append(
+                f"{drawn} drawn anew differ{'s' * (len(stored) == 1)} by at most {apart:.4f}"
+            )
         if write is _as_file and markers(base.pipeline):
             lines.append(_V_NOTE)
         _put(part, out)

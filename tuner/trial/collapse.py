@@ -31,5 +31,5 @@ def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
         return "no samples"
     flat = sum(is_flat(each.sample.image) for each in scored)
     if 2 * flat >= len(scored):
-        return f"collapsed: {flat} of {counted(len(scored), 'sample')} with nothing but one colour"
+        return f"collapsed: {flat} of {counted(len(scored), 'sample')} show nothing but one colour"
     return None
