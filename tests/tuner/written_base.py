@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.stored.architecture import Shape, text_shapes, unet_shapes, vae_shapes
 from tuner.models.stored.original_names import TEXT, UNET, VAE, text_name, unet_name, vae_name
 
@@ -82,6 +83,40 @@ def write_folder(folder: Path, variant: str = "") -> Path:
     write_weights(folder / f"vae/{stem}{end}", vae_shapes(VAE_CONFIG) or {})
     write_weights(folder / f"text_encoder/model{end}", text_shapes(TEXT_CONFIG))
     return folder
+
+
+def second_checkpoint_shapes() -> dict[str, Shape]:
+    """Return the tensors of a checkpoint of Stable Diffusion 2.x, with the names that it has."""
+    first = checkpoint_shapes(STABLE_DIFFUSION_15)
+    unet: dict[str, Shape] = {}
+    for name, shape in first.items():
+        wider = name.endswith(("attn2.to_k.weight", "attn2.to_v.weight"))
+        flat = name.endswith(("proj_in.weight", "proj_out.weight")) and name.startswith(UNET)
+        unet[name] = (shape[0], 1024) if wider else shape[:2] if flat else shape
+    text = {
+        "token_embedding.weight": (49408, 1024),
+        "positional_embedding": (77, 1024),
+        "ln_final.weight": (1024,),
+        "ln_final.bias": (1024,),
+    }
+    layer: dict[str, Shape] = {
+        "attn.in_proj_weight": (3072, 1024),
+        "attn.in_proj_bias": (3072,),
+        "attn.out_proj.weight": (1024, 1024),
+        "attn.out_proj.bias": (1024,),
+        "mlp.c_fc.weight": (4096, 1024),
+        "mlp.c_fc.bias": (4096,),
+        "mlp.c_proj.weight": (1024, 4096),
+        "mlp.c_proj.bias": (1024,),
+        **{f"ln_{number}.{end}": (1024,) for number in (1, 2) for end in ("weight", "bias")},
+    }
+    text |= {
+        f"transformer.resblocks.{number}.{name}": shape
+        for number in range(23)
+        for name, shape in layer.items()
+    }
+    kept = {name: shape for name, shape in unet.items() if not name.startswith(TEXT)}
+    return kept | {f"cond_stage_model.model.{name}": shape for name, shape in text.items()}
 
 
 def checkpoint_shapes(folder: Path) -> dict[str, Shape]:

@@ -90,7 +90,9 @@ def build_mannequin(
     fast: Annotated[
         bool, typer.Option("--fast", help="A one-minute trial run; the weights are useless.")
     ] = False,
-    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("build/mannequin"),
+    out: Annotated[Path, typer.Option(readable=False, help="The folder to write.")] = Path(
+        "build/mannequin"
+    ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
 ) -> None:
     """Train the mannequin's weights from scratch; a stopped run continues where it stopped."""

@@ -38,19 +38,24 @@ def audit(
         str, typer.Argument(metavar="DIR", help="A folder of captioned pictures, or mannequin.")
     ],
     space: Annotated[
-        Path | None, typer.Option(help="The search space that will train on them.")
+        Path | None, typer.Option(readable=False, help="The search space that will train on them.")
     ] = None,
-    sheet: Annotated[Path | None, typer.Option(help="Write a contact sheet here, PNG.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the whole audit here, as JSON.")] = None,
+    sheet: Annotated[
+        Path | None, typer.Option(readable=False, help="Write a contact sheet here, PNG.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(readable=False, help="Write the whole audit here, as JSON.")
+    ] = None,
 ) -> None:
     """Report what can and cannot be learned from captioned pictures; the folder is only read."""
     with user_errors():
         from tuner.data import audit_report
         from tuner.data.contact_sheet import write_sheet
-        from tuner.storage.files import check_output, write_whole
+        from tuner.storage.files import check_output, refuse_inside, write_whole
 
-        check_output(sheet, ".png")
-        check_output(json, ".json")
+        for path, suffix in ((sheet, ".png"), (json, ".json")):
+            check_output(path, suffix)
+            refuse_inside(path, Path(folder))
         result = _audited(folder, read_wanted(space))
         print("\n".join(audit_report.lines(result)))
         if warnings := audit_report.warnings(result):
@@ -113,7 +118,9 @@ def prepare(  # noqa: PLR0913 - one argument per option
     raw: Annotated[
         str, typer.Argument(metavar="RAW", help="A folder of photographs, or mannequin.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", readable=False, help="The folder to write.")
+    ],
     crop: Annotated[
         Literal["body", "face", "none"], typer.Option(help="The square to cut out.")
     ] = "body",
@@ -225,11 +232,11 @@ def _summary(record: Record, settings: Settings) -> Iterator[str]:
 
     crops = [crop for row in record.rows.values() for crop in row.results]
     files = [crop for crop in crops if crop.file is not None]
-    yield f"{record.out / IMAGES}: {len(files)} pictures of {len(record.rows)}"
+    yield f"{record.out / IMAGES}: {counted(len(files), 'picture')} of {len(record.rows)}"
     if padded := sum(crop.padding > 0 for crop in files):
         yield f"  {padded} of them extend beyond their photograph and are padded there"
     if whole := sum(row.regularisation is not None for row in record.rows.values()):
-        yield f"{record.out / ORIGINALS_FOLDER}: {whole} whole pictures"
+        yield f"{record.out / ORIGINALS_FOLDER}: {counted(whole, 'whole picture')}"
     reasons = Counter(crop.reason.partition(":")[0] for crop in crops if crop.reason)
     if reasons:
         counts = ", ".join(f"{kind} {count}" for kind, count in reasons.most_common())

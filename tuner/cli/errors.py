@@ -100,6 +100,8 @@ def file_error(error: OSError) -> TunerError:
     """
     if error.errno in FULL:
         what = f" for {_place(error)}" if _place(error) else ""
+        if error.errno == errno.EFBIG:
+            return DiskError(f"a file is too large{what}; allow larger ones: `ulimit -f unlimited`")
         return DiskError(
             f"no space left on the disk{what}; free some and run the same command again"
         )

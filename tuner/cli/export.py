@@ -19,12 +19,16 @@ from tuner.text import readable
 commands = typer.Typer()
 
 
+Out = Annotated[
+    Path,
+    typer.Option("--out", "-o", readable=False, help="The .safetensors file, or a model's folder."),
+]
+
+
 @commands.command(epilog="Example: tuner export pose -o pose.safetensors")
 def export(  # noqa: PLR0913 - one argument per option
     study: Study,
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The .safetensors file, or a model's folder.")
-    ],
+    out: Out,
     trial: Annotated[
         int | None,
         typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),

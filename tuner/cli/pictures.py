@@ -17,6 +17,10 @@ from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
+LabelTable = Annotated[
+    Path | None,
+    typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
+]
 GenderModel = Annotated[
     str | None, typer.Option(help="NAME/PRETRAINED, a folder, mannequin or face.")
 ]
@@ -54,8 +58,12 @@ def score(  # noqa: PLR0913 - one argument per option
     parser_model: ParserModel = None,
     vlm: Vlm = None,
     drawn: Drawn = None,
-    csv: Annotated[Path | None, typer.Option(help="A table to write, one row per picture.")] = None,
-    json: Annotated[Path | None, typer.Option(help="The same as JSON, with the evidence.")] = None,
+    csv: Annotated[
+        Path | None, typer.Option(readable=False, help="A table to write, one row per picture.")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(readable=False, help="The same as JSON, with the evidence.")
+    ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
@@ -95,7 +103,9 @@ def label(
     folder: Annotated[
         Path, typer.Argument(metavar="DIR", readable=False, help="A folder of pictures.")
     ],
-    out: Annotated[Path | None, typer.Option(help="The table; default: DIR/labels.csv.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(readable=False, help="The table; default: DIR/labels.csv.")
+    ] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the page; 0: any.")] = 8082,
     no_open: Annotated[bool, typer.Option("--no-open", help="Open no browser.")] = False,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
@@ -116,11 +126,12 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
         typer.Option(min=32, max=1024, help="Their side in px; default: the study's or 256."),
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="A folder of sound pictures of people, instead of figures.")
+        Path | None,
+        typer.Option(
+            readable=False, help="A folder of sound pictures of people, instead of figures."
+        ),
     ] = None,
-    labels: Annotated[
-        Path | None, typer.Option(help="A labels.csv of tuner label, instead of figures.")
-    ] = None,
+    labels: LabelTable = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
     pose_model: PoseModel = None,
@@ -132,13 +143,20 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
         typer.Option(help="Study whose base drew the pictures; it stores the result."),
     ] = None,
     studies: Annotated[
-        Path, typer.Option(envvar="TUNER_STUDIES", help="The folder that holds the studies.")
+        Path,
+        typer.Option(
+            envvar="TUNER_STUDIES", readable=False, help="The folder that holds the studies."
+        ),
     ] = DEFAULT_STUDIES,
     save: Annotated[
         Path | None,
-        typer.Option(help="File for the result; default: in the study or TUNER_HOME."),
+        typer.Option(
+            readable=False, help="File for the result; default: in the study or TUNER_HOME."
+        ),
     ] = None,
-    json: Annotated[Path | None, typer.Option(help="A file for all measurements, as JSON.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(readable=False, help="A file for all measurements, as JSON.")
+    ] = None,
 ) -> None:
     """Measure the judges on pictures whose faults are known, and save the result."""
     with user_errors():

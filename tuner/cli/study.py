@@ -177,7 +177,10 @@ def confirm(  # noqa: PLR0913 - one argument per option
 def report(
     study: Study,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The file to write; default: in the study.")
+        Path | None,
+        typer.Option(
+            "--out", "-o", readable=False, help="The file to write; default: in the study."
+        ),
     ] = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
@@ -196,7 +199,9 @@ def verdicts(
     studies: Studies = DEFAULT_STUDIES,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="A folder to write verdicts.md and values.csv to."),
+        typer.Option(
+            "--out", "-o", readable=False, help="A folder to write verdicts.md and values.csv to."
+        ),
     ] = None,
     plain: Annotated[bool, typer.Option("--plain", help="Tables without borders.")] = False,
 ) -> None:

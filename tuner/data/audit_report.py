@@ -11,7 +11,7 @@ from metrics.judges.adult import FALSE_ALARMS
 from tuner.data.audit import FRAMINGS, SEXES, Audit, SizeFit
 from tuner.data.folder import HELD_OUT_FROM
 from tuner.data.inventory.summary import counts, left_out_lines, left_out_name, odd_lines
-from tuner.text import printable
+from tuner.text import counted, printable
 
 _SHOWN = 8
 _SHOWN_LEFT_OUT = 100
@@ -57,11 +57,13 @@ def warnings(audit: Audit) -> list[str]:
         messages.append("pictures with empty captions only train the empty prompt")
     held = {image.path for image in data.held_out}
     if across := sum((first in held) != (copy in held) for first, copy in audit.copies):
-        messages.append(f"{across} held-out pictures are near copies of training pictures")
+        are = "is a near copy" if across == 1 else "are near copies"
+        messages.append(f"{counted(across, 'held-out picture')} {are} of training pictures")
     if audit.copies:
-        messages.append(f"{len(audit.copies)} near copies: the LoRA may memorise them")
+        messages.append(f"near copies: {len(audit.copies)}; the LoRA may memorise them")
     if audit.explicit:
-        messages.append(f"{len(audit.explicit)} pictures show explicit parts: so will the LoRA")
+        shown = f"{counted(len(audit.explicit), 'picture')} show{'s' * (len(audit.explicit) == 1)}"
+        messages.append(f"{shown} explicit parts: so will the LoRA")
     if audit.young:
         messages.append(
             f"faces that look under age: {_named(audit, audit.young)}; remove every picture that "
@@ -71,7 +73,7 @@ def warnings(audit: Audit) -> list[str]:
         named = "; ".join(f"{_name(audit, path)}: {why}" for path, why in data.set_aside[:3])
         more = "; ..." if len(data.set_aside) > 3 else ""
         count = len(data.set_aside)
-        messages.append(f"set aside: {count} pictures ({named}{more})")
+        messages.append(f"set aside: {counted(count, 'picture')} ({named}{more})")
     if len(data.images) < HELD_OUT_FROM:
         messages.append(f"fewer than {HELD_OUT_FROM} pictures: none is held out for the judges")
     return messages
@@ -151,7 +153,8 @@ def _lacking(audit: Audit) -> list[str]:
         count = sum(n for (group, _), n in audit.people.items() if group == word)
         if count < _RARE * total:
             messages.append(
-                f"the suite prompts for a {word}, but only {count} of {total} pictures show one"
+                f"the suite prompts for a {word}, but only {count} of {counted(total, 'picture')} "
+                f"show{'s' * (total == 1)} one"
             )
     named = sum(n for (_, framing), n in audit.people.items() if framing != "unnamed")
     framings = dict.fromkeys(prompt.framing for prompt in audit.wanted.prompts if prompt.framing)
@@ -165,7 +168,8 @@ def _lacking(audit: Audit) -> list[str]:
         if count < _RARE * named:
             messages.append(
                 f"the suite prompts for {_FRAMING_WORDS[framing]} pictures, but only {count} of "
-                f"{named} captions with a framing name it: do not prompt for what the data lack"
+                f"{counted(named, 'caption')} with a framing name it: do not prompt for what the "
+                "data lack"
             )
     return messages
 
@@ -177,7 +181,8 @@ def _fit_warnings(audit: Audit) -> list[str]:
         where = f"at {fit.size[0]} x {fit.size[1]}"
         if fit.enlarged > _ENLARGED * total:
             messages.append(
-                f"{where} {fit.enlarged} of {total} pictures must be enlarged, which blurs them"
+                f"{where} {fit.enlarged} of {counted(total, 'picture')} must be enlarged, which "
+                "blurs them"
             )
         if fit.cut > _CUT:
             messages.append(

@@ -12,6 +12,7 @@ from tuner.data.folder import TrainingImage, load_pixels
 from tuner.data.picture_file import pixelated
 from tuner.errors import ConfigError
 from tuner.storage import replacing
+from tuner.text import counted
 
 _CELL = 128
 _COLUMNS = 8
@@ -31,7 +32,7 @@ def contact_sheet(audit: Audit) -> Image.Image:
     explicit = frozenset(audit.explicit)
     for number, ((sex, framing), images) in enumerate(rows):
         top = number * (_CELL + _GAP)
-        label = f"{sex}\nframing: {framing}\n{len(images)} pictures"
+        label = f"{sex}\nframing: {framing}\n{counted(len(images), 'picture')}"
         draw.multiline_text((2 * _GAP, top + _GAP), label, font=font, fill=_INK, spacing=4)
         for column, image in enumerate(_spread(images)):
             left = _LABEL_WIDTH + column * (_CELL + _GAP)

@@ -33,6 +33,7 @@ from tuner.data.picture_file import (
     read_pixels,
 )
 from tuner.errors import ConfigError
+from tuner.text import counted
 
 HELD_OUT_SHARE = 0.1
 HELD_OUT_FROM = 20
@@ -110,7 +111,7 @@ def read_folder(folder: Path) -> TrainingSet:
             aside.append((candidate.path, str(reason)))
     if not used:
         raise ConfigError(
-            f"{folder}: none of {len(aside)} pictures can be used ("
+            f"{folder}: none of {counted(len(aside), 'picture')} can be used ("
             + "; ".join(f"{path.name}: {reason}" for path, reason in aside[:3])
             + ")"
         )

@@ -71,6 +71,9 @@ _STARTS = (
 _TOO_MANY = f"more than {MAX_PIXELS // 1_000_000} million pixels"
 
 
+NO_FILE = "no regular file"
+
+
 class UnusableError(Exception):
     """A picture or its caption cannot be used; the message gives the reason."""
 
@@ -90,7 +93,16 @@ def check_file(path: Path) -> None:
             reason = "a link that leads back to itself"
         raise UnusableError(reason) from None
     if not stat.S_ISREG(mode):
-        raise UnusableError("no regular file")
+        raise UnusableError(NO_FILE)
+
+
+def is_special(path: Path) -> bool:
+    """Return True for a pipe, a socket or a device, which is no picture whatever its name says."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def format_of(path: Path) -> str | None:

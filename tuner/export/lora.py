@@ -43,6 +43,7 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.files import refuse_existing
 from tuner.storage.rows import RungRow
+from tuner.text import counted
 
 Names = Literal["kohya", "diffusers"]
 """Naming of a file's tensors: kohya's or diffusers'."""
@@ -89,7 +90,8 @@ class ExportReport:
             return (checked, gone, *self.notes)
         return (
             checked,
-            f"{self.cells} samples drawn anew differ from the study's by at most "
+            f"{counted(self.cells, 'sample')} drawn anew differ{'s' * (self.cells == 1)} from the "
+            f"study's by at most "
             f"{', '.join(apart)} (allowed {MOST_DIFFERENCE:.4f})",
             *self.notes,
         )
@@ -152,6 +154,17 @@ def _notes(
     if names == "diffusers":
         return (DIFFUSERS_NOTE,)
     return dora_notes(lora, base, dora_for) if is_dora(lora) else ()
+
+
+def require_trial(folder: StudyFolder, trial: int) -> None:
+    """Raise TunerError if the study has no such trial."""
+    with Store(folder.results_db, read_only=True) as store:
+        known = [row.number for row in store.trials()]
+    if trial not in known:
+        last = f", the last is {max(known)}" if known else ""
+        raise TunerError(
+            f"{folder.name} has no trial {trial}; it has {counted(len(known), 'trial')}{last}"
+        )
 
 
 def last_rung(folder: StudyFolder, trial: int, step: int | None = None) -> RungRow:

@@ -33,6 +33,7 @@ from tuner.export.lora import (
     Names,
     export,
     last_rung,
+    require_trial,
     write_lora,
 )
 from tuner.export.low_rank import changes, extracted
@@ -47,7 +48,7 @@ from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, replacing
 from tuner.storage.files import refuse_existing
-from tuner.text import byte_size
+from tuner.text import byte_size, counted
 
 _V_NOTE = (
     "a model with v-prediction: its mark v_pred is in the file, but A1111 needs a .yaml beside it, "
@@ -81,6 +82,7 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     again; `out` is then unchanged.
     """
     trial = choice.trial
+    require_trial(folder, trial)
     train = read_yaml(folder.trial(trial).train_yaml)
     if train.method == "lora":
         if lora_rank is not None:
@@ -132,7 +134,10 @@ def _as_whole(
         lines = [f"the whole model, {byte_size(_size(part))} in float16"]
         if stored:
             apart = difference(read_back, suite, stored, "read back by diffusers")
-            lines.append(f"{len(stored)} samples drawn anew differ by at most {apart:.4f}")
+            drawn = counted(len(stored), "sample")
+            lines.append(
+                f"{drawn} drawn anew differ{'s' * (len(stored) == 1)} by at most {apart:.4f}"
+            )
         if write is _as_file and markers(base.pipeline):
             lines.append(_V_NOTE)
         _put(part, out)
@@ -179,7 +184,8 @@ def _as_lora(
         raise TunerError("training changed no layer that a LoRA can change; nothing was written")
     with replacing(out) as temporary:
         write_lora(temporary, lora, base, names)
-    held = f"rank {rank} holds {share:.1%} of the squared change of {len(lora.modules)} layers"
+    held = f"rank {rank} holds {share:.1%} of the squared change of "
+    held += counted(len(lora.modules), "layer")
     note = "a LoRA only approximates a whole model: compare pictures"
     return Written(out, (held, note, *[DIFFUSERS_NOTE][: names == "diffusers"]))
 

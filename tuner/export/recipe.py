@@ -13,11 +13,11 @@ from tuner.data import TrainingSet, read_folder
 from tuner.data.folder import TrainingImage
 from tuner.errors import TunerError
 from tuner.export import recipe_ai_toolkit, recipe_kohya, recipe_onetrainer
-from tuner.export.lora import last_rung
+from tuner.export.lora import last_rung, require_trial
 from tuner.export.recipe_data import write_pictures
 from tuner.export.recipe_run import TrainedRun, common_notes
 from tuner.export.written import Written
-from tuner.models import read_file
+from tuner.models import dreambooth, read_file
 from tuner.models.metadata import chunks_in
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, TrainConfig
@@ -28,6 +28,7 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import StudyFolder, shipped
 from tuner.storage.files import refuse_existing, write_whole
 from tuner.study.record import read_data
+from tuner.text import counted
 
 Trainer = Literal["kohya", "ai-toolkit", "onetrainer"]
 
@@ -37,7 +38,7 @@ SUFFIXES: dict[Trainer, tuple[str, ...]] = {
     "onetrainer": (".json",),
 }
 _COMMANDS: dict[Trainer, str] = {
-    "kohya": "accelerate launch train_network.py --config_file",
+    "kohya": "accelerate launch {script} --config_file",
     "ai-toolkit": "python run.py",
     "onetrainer": "python scripts/train.py --config-path",
 }
@@ -57,10 +58,10 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
     """Write the settings of the chosen trial for `trainer` to `out`, and its pictures beside it.
 
     Beside NAME.toml and the like there are NAME_data with pictures and captions, for kohya
-    NAME_dataset.toml, for OneTrainer NAME_concepts.json and NAME.txt; the trainer writes its LoRA
+    NAME_dataset.toml, for OneTrainer NAME_concepts.json and NAME.txt; the trainer writes its result
     into NAME_output. `base_at` and `data_at` are the places of a base and of pictures that were
-    moved (`load_recorded`). Raises TunerError if one of them exists (without `force`), for
-    DreamBooth, and for a trial without a LoRA.
+    moved (`load_recorded`). Raises TunerError if one of them exists (without `force`), and
+    for a trial without a LoRA or whole weights.
     """
     if out.suffix not in SUFFIXES[trainer]:
         raise TunerError(f"{out}: give a file that ends in {' or '.join(SUFFIXES[trainer])}")
@@ -71,10 +72,14 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
         refuse_existing(path, force)
     config = load_recorded(folder, base=base_at, data=data_at, needs=("data",))
     run, lines = _trained_run(folder, config, choice, data)
-    notes = (*common_notes(run), *_NOTES[trainer](run), *lines, _PRECISION)
+    notes = [*common_notes(run), *_NOTES[trainer](run), *lines]
+    if not any(line.startswith("precision:") for line in notes):
+        notes.append(_PRECISION)
     title = f"trial {choice.trial} of the study {folder.name}, step {run.kept_step}"
     why = choice.why or ("chosen by --trial",)
-    known = (f"start it with: {_COMMANDS[trainer]} {out}", "what does not translate:", *notes)
+    script = "train_db.py" if run.is_whole else "train_network.py"
+    command = _COMMANDS[trainer].format(script=script)
+    known = (f"start it with: {command} {out}", "what does not translate:", *notes)
     for path, text in _texts(trainer, run, out, (title, *why, *known)).items():
         write_whole(path, text)
     return Written(out, (*map(str, (*beside, data)), *known))
@@ -126,15 +131,14 @@ def _trained_run(
     folder: StudyFolder, config: StudyConfig, choice: Choice, data: Path
 ) -> tuple[TrainedRun, tuple[str, ...]]:
     """Write the trial's pictures to `data`; return its run, and notes about base and pictures."""
+    require_trial(folder, choice.trial)
     train = read_yaml(folder.trial(choice.trial).train_yaml)
-    if train.method != "lora":
-        raise TunerError(
-            f"trial {choice.trial} is DreamBooth; other trainers' configurations are written for "
-            "LoRAs only"
-        )
     rung = last_rung(folder, choice.trial, choice.step)
     assert rung.lora is not None
-    header = read_file(rung.lora).metadata
+    if train.method == "lora":
+        header = read_file(rung.lora).metadata
+    else:
+        header = dreambooth.read_metadata(rung.lora)
     base, lines = _base(config)
     pictures, prior = _pictures(folder, config, train)
     if _is_changed(folder, train.data, pictures):
@@ -143,9 +147,9 @@ def _trained_run(
     left_out = len(pictures.held_out) + len(pictures.set_aside)
     if left_out:
         lines.append(
-            f"data: {len(pictures.images)} pictures are trained on; {len(pictures.held_out)} that "
-            f"are held out for the judges and {len(pictures.set_aside)} that cannot be used are "
-            "left out"
+            f"data: {counted(len(pictures.images), 'picture')} to train on; left out: "
+            f"{len(pictures.held_out)} held out for the judges, {len(pictures.set_aside)} that "
+            "cannot be used"
         )
     # A cosine ends with the last rung, whichever rung was the best one.
     ends = rung_steps(train, config.budget)[-1] if train.schedule == "cosine" else rung.step

@@ -22,13 +22,15 @@ _CONVOLUTIONS = "attention+feed_forward+convolutions"
 
 
 def settings(run: TrainedRun, output: Path) -> dict[str, object]:
-    """Return the job; `output` is the LoRA that it writes, in a folder of the same name."""
+    """Return the job; `output` is the file that it writes, in a folder of the same name.
+
+    Without `network` the job trains the whole weights."""
     process: dict[str, object] = {
         "type": "sd_trainer",
         "training_folder": str(output.parent),
         "device": "cuda:0",
         "training_seed": run.train.seed,
-        "network": _network(run),
+        **({} if run.is_whole else {"network": _network(run)}),
         "save": {"dtype": "float16", "save_every": run.kept_step * _rounds(run)},
         "datasets": [
             *(_dataset(run, folder) for folder in run.pictures),
@@ -52,16 +54,7 @@ def notes(run: TrainedRun) -> list[str]:
         *_optimizer_cases(run),
         cut_captions(run),
         (run.zero_snr, "base: zero terminal SNR cannot be set there; its noise levels are others"),
-        (
-            train.use_dora and train.target_modules == _CONVOLUTIONS,
-            "target_modules: a DoRA has no convolutions there; they are not trained",
-        ),
-        (train.use_dora and train.lora_dropout > 0, "lora_dropout: not used for a DoRA there"),
-        (
-            not train.use_dora and train.lora_dropout > 0,
-            "lora_dropout: network.dropout leaves out shares of the LoRA's rank, the trial shares "
-            "of its inputs",
-        ),
+        *(_whole_cases() if run.is_whole else _network_cases(run)),
         (
             train.shuffle_tags and run.fixed_tags > 0,
             f"{kept}: shuffle_tokens shuffles all tags of a caption, the first ones too; "
@@ -96,8 +89,8 @@ def _optimizer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
     return (
         (
             not run.rate_is_shared,
-            f"text_encoder_ratio: text_encoder_lr {run.text_encoder_rate:g} is written, but all "
-            "parts of a LoRA are trained at train.lr there",
+            f"text_encoder_ratio: text_encoder_lr {run.text_encoder_rate:g} is written, but UNet "
+            "and text encoder are both trained at train.lr there",
         ),
         (
             train.schedule == "cosine" and train.warmup_steps > 0,
@@ -107,6 +100,33 @@ def _optimizer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
         (
             train.gradient_accumulation > 1,
             "gradient_accumulation: gradients are summed there, averaged in the trial",
+        ),
+    )
+
+
+def _network_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
+    train = run.train
+    return (
+        (
+            train.use_dora and train.target_modules == _CONVOLUTIONS,
+            "target_modules: a DoRA has no convolutions there; they are not trained",
+        ),
+        (train.use_dora and train.lora_dropout > 0, "lora_dropout: not used for a DoRA there"),
+        (
+            not train.use_dora and train.lora_dropout > 0,
+            "lora_dropout: network.dropout leaves out shares of the LoRA's rank, the trial shares "
+            "of its inputs",
+        ),
+    )
+
+
+def _whole_cases() -> tuple[tuple[bool, str], ...]:
+    return (
+        (True, "method: the UNet's embedding of the timestep is not trained there"),
+        (
+            True,
+            "precision: fp32, because bf16 would hold the weights themselves there and lose small "
+            "steps; the trial keeps float32 weights and computes in bf16",
         ),
     )
 
@@ -173,7 +193,8 @@ def _training(run: TrainedRun) -> dict[str, object]:
         "max_grad_norm": 1.0,
         "noise_scheduler": "ddpm",
         "noise_offset": train.noise_offset,
-        "dtype": "bf16",
+        # The weights are held in it: bf16 keeps 8 bits, more than a step of 1e-6 changes.
+        "dtype": "fp32" if run.is_whole else "bf16",
         "disable_sampling": True,
     }
     if train.schedule == "constant" and train.warmup_steps > 0:

@@ -1,8 +1,9 @@
 """A trial's settings for kohya's trainer: the TOML of `--config_file`, and its dataset TOML.
 
 Keys and their meaning are those of kohya-ss/sd-scripts at 48d368f (2026-02): `train_network.py`,
-`library/train_util.py`, `library/config_util.py`, `networks/lora.py`; for DoRA those of
-KohakuBlueleaf/LyCORIS at f49d30d (2025-10), `lycoris/kohya.py` and `lycoris/config.py`.
+`train_db.py` for whole weights, `library/train_util.py`, `library/config_util.py`,
+`networks/lora.py`; for DoRA those of KohakuBlueleaf/LyCORIS at f49d30d (2025-10),
+`lycoris/kohya.py` and `lycoris/config.py`.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ _CONVOLUTIONS = "attention+feed_forward+convolutions"
 
 
 def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
-    """Return the keys of `--config_file`; `dataset` is the dataset TOML, `output` the LoRA."""
+    """Return the keys of `--config_file`; `dataset` is the dataset TOML, `output` the result."""
     train = run.train
     warmed = train.schedule == "constant" and train.warmup_steps > 0
     keys: dict[str, object] = {
@@ -51,10 +52,9 @@ def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
     keys |= {"v_parameterization": True} if run.velocity else {}
     keys |= {"zero_terminal_snr": True} if run.zero_snr else {}
     keys |= {"max_token_length": run.chunks * CHUNK} if run.chunks > 1 else {}
-    keys |= _network(run)
+    keys |= {} if run.is_whole else _network(run)
+    keys |= _rates(run)
     keys |= {
-        "learning_rate": train.learning_rate,
-        "unet_lr": train.learning_rate,
         "optimizer_type": _OPTIMIZERS[train.optimizer],
         "optimizer_args": _optimizer_args(run),
         # kohya's trainer refuses `constant` with a warm-up.
@@ -66,10 +66,6 @@ def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
         "gradient_accumulation_steps": run.accumulation,
         "seed": train.seed % (LARGEST_SEED + 1),
     }
-    if train.text_encoder_ratio > 0:
-        keys["text_encoder_lr"] = run.text_encoder_rate
-    else:
-        keys["network_train_unet_only"] = True
     if run.steps != run.kept_step:
         keys["save_every_n_steps"] = run.kept_step
     if train.gradient_checkpointing is not False:
@@ -112,15 +108,11 @@ def notes(run: TrainedRun) -> list[str]:
     """Return a line for each setting that kohya's trainer has not, or understands differently."""
     train = run.train
     cases = (
-        *_layer_cases(run),
+        *(() if run.is_whole else _network_cases(run)),
         (
-            train.use_dora and train.lora_dropout > 0,
-            "lora_dropout: LyCORIS does not use it for a DoRA",
-        ),
-        (
-            not train.use_dora and train.lora_dropout > 0,
-            "lora_dropout: network_dropout leaves out shares of the LoRA's rank, the trial shares "
-            "of its inputs",
+            run.is_whole and run.accumulation > 1 and train.text_encoder_ratio > 0,
+            "gradient_accumulation: train_db.py warns that it may be wrong where UNet and text "
+            "encoder are both trained",
         ),
         (
             train.seed > LARGEST_SEED,
@@ -162,7 +154,19 @@ def _network(run: TrainedRun) -> dict[str, object]:
     return keys
 
 
-def _layer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
+def _rates(run: TrainedRun) -> dict[str, object]:
+    rate, text_encoder_rate = run.train.learning_rate, run.text_encoder_rate
+    if run.is_whole:
+        # Without these keys train_db.py trains the text encoder too, at the UNet's rate.
+        part = "learning_rate_te" if text_encoder_rate > 0 else "stop_text_encoder_training"
+        return {"learning_rate": rate, part: text_encoder_rate or -1}
+    keys: dict[str, object] = {"learning_rate": rate, "unet_lr": rate}
+    if text_encoder_rate > 0:
+        return keys | {"text_encoder_lr": text_encoder_rate}
+    return keys | {"network_train_unet_only": True}
+
+
+def _network_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
     train = run.train
     extra = {
         "attention": "the feed-forward layers and the projections of the transformers; with the "
@@ -178,6 +182,15 @@ def _layer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
             train.use_dora and train.target_modules == _CONVOLUTIONS,
             "target_modules: LyCORIS's preset full also trains conv_in, conv_out and the "
             "embeddings of the timestep",
+        ),
+        (
+            train.use_dora and train.lora_dropout > 0,
+            "lora_dropout: LyCORIS does not use it for a DoRA",
+        ),
+        (
+            not train.use_dora and train.lora_dropout > 0,
+            "lora_dropout: network_dropout leaves out shares of the LoRA's rank, the trial shares "
+            "of its inputs",
         ),
     )
 

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 from tuner.export.recipe_run import WEIGHT_DECAY, PictureFolder, TrainedRun, cut_captions, used
+from tuner.text import counted
 
 _VERSION, _CONCEPT_VERSION = 11, 2
 """Versions of the formats: a file without them is read as one of the first version."""
@@ -26,20 +27,20 @@ _LAYERS = {
 
 
 def settings(run: TrainedRun, concept_file: Path, output: Path) -> dict[str, object]:
-    """Return the training; `concept_file` holds its concepts once more, `output` is the LoRA.
+    """Return the training; `concept_file` holds its concepts once more, `output` is the result.
 
     `scripts/train.py` reads the concepts in the training, the window those in `concept_file`.
     """
     train, epochs = run.train, epochs_of(run)[0]
     return {
         "__version": _VERSION,
-        "training_method": "LORA",
+        "training_method": "FINE_TUNE" if run.is_whole else "LORA",
         "model_type": _model_type(run),
         "base_model_name": run.base,
         "workspace_dir": str(output.parent / "workspace"),
         "cache_dir": str(output.parent / "cache"),
         "output_model_destination": str(output),
-        "output_model_format": "KOHYA_LORA",
+        "output_model_format": "ORIGINAL_SINGLE_FILE" if run.is_whole else "KOHYA_LORA",
         "output_dtype": "FLOAT_16",
         "train_dtype": "BFLOAT_16",
         "concept_file_name": str(concept_file),
@@ -64,16 +65,7 @@ def settings(run: TrainedRun, concept_file: Path, output: Path) -> dict[str, obj
         "offset_noise_weight": train.noise_offset,
         "force_v_prediction": run.velocity and not run.second,
         "rescale_noise_scheduler_to_zero_terminal_snr": run.zero_snr,
-        "dropout_probability": train.lora_dropout,
-        "peft_type": "LORA",
-        "lora_rank": train.rank,
-        "lora_alpha": train.file_alpha,
-        "lora_decompose": train.use_dora,
-        # PEFT's DoRA has one length for each output.
-        "lora_decompose_output_axis": train.use_dora,
-        "layer_filter": _LAYERS[train.target_modules],
-        "layer_filter_preset": "attn-only" if train.target_modules == "attention" else "custom",
-        "layer_filter_regex": False,
+        **_layers(run),
         "unet": _part(run, train.learning_rate),
         "text_encoder": _text_encoder(run),
         "text_encoder_layer_skip": train.clip_skip - 1,
@@ -91,7 +83,8 @@ def concepts(run: TrainedRun) -> list[dict[str, object]]:
     prior = [
         _concept(run, folder)
         | {
-            "type": "PRIOR_PREDICTION",
+            # The other type needs a LoRA, which it takes off.
+            "type": "STANDARD" if run.is_whole else "PRIOR_PREDICTION",
             "balancing": float(count),
             "balancing_strategy": "SAMPLES",
             "loss_weight": run.train.prior_weight,
@@ -115,12 +108,17 @@ def notes(run: TrainedRun) -> list[str]:
     train = run.train
     epochs, batches, steps = epochs_of(run)
     fewer = "; fewer where a bucket does not fill a batch, which is left out" * train.buckets
+    prior = (
+        "PRIOR_PREDICTION trains towards the base's own prediction, the trial towards the pictures "
+        "(type STANDARD does that); "
+    ) * (not run.is_whole)
     area = "" if run.is_square else f"; {run.area_side} px are the area of {train.resolution}"
     cases = (
         (
             True,
-            f"steps: it counts epochs; {epochs} epochs of {batches} batches are {steps} optimizer "
-            f"steps (trial: {run.steps}){fewer}",
+            f"steps: it counts epochs; {counted(epochs, 'epoch')} of {batches} "
+            f"batch{'es' * (batches != 1)}, {counted(steps, 'optimizer step')} in all "
+            f"(trial: {run.steps}){fewer}",
         ),
         (True, f"seed: {train.seed} orders the pictures only; nothing else has a seed there"),
         (
@@ -130,12 +128,14 @@ def notes(run: TrainedRun) -> list[str]:
         ),
         cut_captions(run),
         (
-            train.text_encoder_ratio > 0 and train.target_modules == "attention",
+            not run.is_whole
+            and train.text_encoder_ratio > 0
+            and train.target_modules == "attention",
             "target_modules: all layers of the text encoder are trained there, not its attention "
             "alone",
         ),
         (
-            train.lora_dropout > 0 and not train.use_dora,
+            train.lora_dropout > 0 and not (train.use_dora or run.is_whole),
             "lora_dropout: dropout_probability leaves out shares of the LoRA's rank, the trial "
             "shares of its inputs",
         ),
@@ -146,9 +146,8 @@ def notes(run: TrainedRun) -> list[str]:
         ),
         (
             bool(run.prior),
-            "prior_weight: PRIOR_PREDICTION trains towards the base's own prediction, the trial "
-            "towards the pictures (type STANDARD does that); batches hold both kinds of pictures, "
-            "so gradient_accumulation_steps is doubled; the loss is their mean, not their sum",
+            f"prior_weight: {prior}batches hold both kinds of pictures, so "
+            "gradient_accumulation_steps is doubled; the loss is their mean, not their sum",
         ),
     )
     return [line for applies, line in cases if applies]
@@ -207,11 +206,31 @@ def _warmup(run: TrainedRun) -> float:
     return 1.5 if batches == 1 else float(batches)
 
 
+def _layers(run: TrainedRun) -> dict[str, object]:
+    """Return the layers that are trained, and their LoRAs; an empty filter is all layers."""
+    train = run.train
+    if run.is_whole:
+        return {"layer_filter": "", "layer_filter_preset": "full", "layer_filter_regex": False}
+    return {
+        "dropout_probability": train.lora_dropout,
+        "peft_type": "LORA",
+        "lora_rank": train.rank,
+        "lora_alpha": train.file_alpha,
+        "lora_decompose": train.use_dora,
+        # PEFT's DoRA has one length for each output.
+        "lora_decompose_output_axis": train.use_dora,
+        "layer_filter": _LAYERS[train.target_modules],
+        "layer_filter_preset": "attn-only" if train.target_modules == "attention" else "custom",
+        "layer_filter_regex": False,
+    }
+
+
 def _part(run: TrainedRun, rate: float) -> dict[str, object]:
     return {
         "train": rate > 0,
         "learning_rate": rate,
-        "weight_dtype": "BFLOAT_16",
+        # Weights that are trained themselves lose small steps in bf16.
+        "weight_dtype": "FLOAT_32" if run.is_whole and rate > 0 else "BFLOAT_16",
         "gradient_checkpointing": run.train.gradient_checkpointing is not False,
     }
 

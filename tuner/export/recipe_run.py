@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tuner.models.clip_tokenizer import CHUNK
 from tuner.space import TrainConfig
+from tuner.text import counted
 
 WEIGHT_DECAY = 0.01
 """The weight decay of every optimizer of `tuner.training.optimizers`."""
@@ -48,6 +49,11 @@ class TrainedRun:
     bucket_step: int = 64
     zero_snr: bool = False
     chunks: int = 1
+
+    @property
+    def is_whole(self) -> bool:
+        """True if whole weights are trained (DreamBooth), not a LoRA."""
+        return self.train.method == "dreambooth"
 
     @property
     def text_encoder_rate(self) -> float:
@@ -105,8 +111,8 @@ def common_notes(run: TrainedRun) -> list[str]:
         )
     if run.steps != run.kept_step:
         notes.append(
-            f"steps: the trial's rate falls along a cosine over {run.steps} steps; the file that "
-            f"was scored is that of step {run.kept_step}"
+            f"steps: the trial's rate falls along a cosine over {counted(run.steps, 'step')}; the "
+            f"file that was scored is that of step {run.kept_step}"
         )
     if train.optimizer == "prodigy" and train.text_encoder_ratio > 0:
         notes.append(

@@ -199,7 +199,7 @@ def _paths(path: Path, recursive: bool) -> Sequence[Path]:
     if os.path.isfile(path):  # unlike Path.is_file, it accepts names of any length
         return [path]
     if not os.path.isdir(path):
-        fault = "is a device or a pipe" if os.path.exists(path) else "is not there"
+        fault = "is a device, a pipe or a socket" if os.path.exists(path) else "is not there"
         raise ConfigError(f"{path} {fault}; name a folder of pictures, or one picture")
     files: list[Path] = []
     for folder, subfolders, names in os.walk(path, onerror=_raise):

@@ -31,6 +31,7 @@ from tuner.models.stored.prediction import (
     require_noise_levels,
 )
 from tuner.models.stored.weight_files import Header, read_header, require_numbers
+from tuner.text import counted
 
 STABLE_DIFFUSION_15 = Path(__file__).with_name("stable_diffusion_15")
 """A diffusers folder without weights and tokenizer: the configuration of Stable Diffusion 1.5."""
@@ -42,6 +43,16 @@ _FIRST_WIDTH, _TEXT_WIDTH = 320, 768
 _TEXT_WIDTH_2 = 1024
 _LAYERS_2 = 23
 """Layers of the text encoder of Stable Diffusion 2.x: the last of its 24 is not used."""
+
+_UNET_2 = {"cross_attention_dim": _TEXT_WIDTH_2, "use_linear_projection": True}
+"""The part of the configuration of 2.x that changes shapes; the rest is that of 1.5."""
+
+_TEXT_2 = {
+    "hidden_size": _TEXT_WIDTH_2,
+    "intermediate_size": 4 * _TEXT_WIDTH_2,
+    "num_hidden_layers": _LAYERS_2,
+    "vocab_size": 49408,
+}
 
 
 @dataclass(frozen=True)
@@ -106,26 +117,24 @@ def read_checkpoint(path: Path) -> SingleFile:
 def check_checkpoint(base: str, file: SingleFile) -> None:
     """Check that a checkpoint has all tensors of its model, with their shapes and finite numbers.
 
-    Raises ConfigError or MissingModelError for the first that is wrong. Of a Stable Diffusion 2.x,
-    whose configuration is not here, only the numbers are checked.
+    Raises ConfigError or MissingModelError for the first that is wrong.
     """
     require_numbers(base, "the file", file.header)
-    if file.config is None:
-        return
-    if file.config != STABLE_DIFFUSION_15:
+    if file.config not in (None, STABLE_DIFFUSION_15):
         read_index(base, file.config)
         require_noise_levels(base, read_config(base, file.config, "scheduler"))
         if not (file.config / "tokenizer").is_dir():
             raise MissingModelError(f"base {base}: its configuration {file.config} lacks tokenizer")
     there = {_full_name(name): shape for name, shape in file.header.shapes.items()}
-    for part, wanted in _wanted(base, file.config).items():
+    for part, wanted in _wanted(base, file).items():
         require_shapes(base, part, there, wanted)
 
 
-def _wanted(base: str, config: Path) -> dict[str, Shapes]:
+def _wanted(base: str, file: SingleFile) -> dict[str, Shapes]:
     """Return the shapes of each part of known kind, by the original names."""
     wanted: dict[str, Shapes] = {}
-    unet = read_config(base, config, "unet")
+    config = file.config or STABLE_DIFFUSION_15
+    unet = read_config(base, config, "unet") | ({} if file.config else _UNET_2)
     if shapes := expected(base, "unet", unet):
         attentive = ["CrossAttn" in kind for kind in unet["up_block_types"]]
         layers = int(unet.get("layers_per_block", 2))
@@ -139,11 +148,14 @@ def _wanted(base: str, config: Path) -> dict[str, Shapes]:
         wanted["vae"] = {
             original.VAE + original.vae_name(name, blocks): shape for name, shape in shapes.items()
         }
-    text = expected(base, "text_encoder", read_config(base, config, "text_encoder")) or {}
-    wanted["text encoder"] = {
-        original.TEXT + original.text_name(name): shape for name, shape in text.items()
-    }
-    return wanted
+    encoder = read_config(base, config, "text_encoder") if file.config else _TEXT_2
+    if _has(file.header.shapes, original.TEXT_2):
+        text = expected(base, "text_encoder", encoder, "open_clip") or {}
+        named = {original.TEXT_2 + name: shape for name, shape in text.items()}
+    else:
+        text = expected(base, "text_encoder", encoder) or {}
+        named = {original.TEXT + original.text_name(name): shape for name, shape in text.items()}
+    return wanted | {"text encoder": named}
 
 
 def _full_name(name: str) -> str:
@@ -182,7 +194,7 @@ def _refusal(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     for what, starts in _OTHERS.items():
         if any(_has(shapes, start) for start in starts):
             return f"is {what}; {whole}"
-    return f"holds no known Stable Diffusion ({len(shapes)} tensors); {whole}"
+    return f"holds no known Stable Diffusion ({counted(len(shapes), 'tensor')}); {whole}"
 
 
 _PARTS = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}

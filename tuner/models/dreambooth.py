@@ -84,6 +84,18 @@ def read(path: Path) -> dict[str, dict[str, torch.Tensor]]:
     return parts
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a file of whole weights, without reading the weights.
+
+    Raises WeightsError for a file that is missing or broken.
+    """
+    try:
+        with safe_open(path, framework="pt") as opened:
+            return dict(opened.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no whole file of trained weights: {error}") from error
+
+
 def put_on(base: BaseModel, path: Path) -> None:
     """Replace the base's weights by those of the file at `path`, permanently.
 
@@ -127,9 +139,8 @@ def loaded(base: BaseModel, path: Path) -> Iterator[None]:
 def is_whole(path: Path) -> bool:
     """Return True if the file at `path` holds whole weights, according to its metadata."""
     try:
-        with safe_open(path, framework="pt") as opened:
-            return (opened.metadata() or {}).get(_CONTENTS_KEY) == _CONTENTS
-    except (SafetensorError, OSError):
+        return read_metadata(path).get(_CONTENTS_KEY) == _CONTENTS
+    except WeightsError:
         return False  # reading it as a LoRA reports what is wrong
 
 

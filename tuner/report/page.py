@@ -33,7 +33,7 @@ from tuner.storage.columns import json_text, utc_now
 from tuner.storage.files import FULL, write_text
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.storage.rows import RungRow, TrialRow
-from tuner.text import interval, words
+from tuner.text import counted, interval, words
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ def render_page(data: StudyData, answer: Answer, pictures: Wall) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"interval": interval, "signed": signed_interval, "words": words}
+    environment.filters["counted"] = counted
     return environment.get_template("report.html").render(
         data=data,
         study=data.results.study,

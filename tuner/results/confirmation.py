@@ -15,7 +15,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
-from tuner.text import interval
+from tuner.text import counted, interval
 
 
 @dataclass(frozen=True)
@@ -176,13 +176,14 @@ def winner_lines(confirmation: Confirmation) -> list[str]:
     rivals = [rival for rival in ranking.ranked[1:] if rival.may_win]
     line = (
         f"{_name(winner.candidate)} has the highest lower bound of the geometric mean of the "
-        f"objectives, {interval(winner.strength)}, on {winner.strength.total} fresh samples"
+        f"objectives, {interval(winner.strength)}, on "
+        f"{counted(winner.strength.total, 'fresh sample')}"
     )
     if ranking.tied:
         tied = ", ".join(_name(rival.candidate) for rival in ranking.tied)
         line += f"; a tie: {tied} cannot be distinguished from it"
     elif rivals:
-        line += f", clearly above the {len(rivals)} others that were confirmed"
+        line += f", clearly above {counted(len(rivals), 'other trial')} in the confirmation"
     else:
         line += "; no other that was confirmed may win" if ranking.ranked[1:] else ", the only one"
     lines = [line, *(_why_not(loser) for loser in ranking.ranked if not loser.may_win)]
@@ -195,7 +196,8 @@ def winner_lines(confirmation: Confirmation) -> list[str]:
 def _limit(name: str, confirmation: Confirmation, winner: Ranked) -> str:
     assert confirmation.winner_run is not None
     rate, limit = confirmation.winner_run.rates[name], confirmation.limits[name]
-    bound = f"at most {rate.high:.3f} by {rate.total} fresh samples, the limit is {limit:g}"
+    bound = f"at most {rate.high:.3f} by {counted(rate.total, 'fresh sample')}, the limit is "
+    bound += f"{limit:g}"
     if name not in winner.unshown:
         return f"{name}: {bound}"
     few = f"; {FEWEST_SAMPLES} samples are needed" if rate.total < FEWEST_SAMPLES else ""

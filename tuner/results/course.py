@@ -15,6 +15,7 @@ from metrics.pareto import Floats, fronts
 from tuner.events import COUNTED
 from tuner.results.effects import FEWEST, Interval, rank_correlation
 from tuner.storage.rows import RungRow, TrialRow
+from tuner.text import counted
 
 WEAK = 0.5
 """Rank correlation with the last rung below which a rung predicts it badly."""
@@ -77,8 +78,8 @@ class RungAgreement:
             return None
         return (
             f"step {self.step} predicts the last rung badly (rank correlation "
-            f"{self.foretells:.2f} over {self.trials} trials): raise it in budget.rungs, or let "
-            "all trials go on with budget.keep: 1"
+            f"{self.foretells:.2f} over {counted(self.trials, 'trial')}): raise it in "
+            "budget.rungs, or let all trials go on with budget.keep: 1"
         )
 
 
@@ -175,11 +176,12 @@ def rung_lines(rungs: Sequence[RungAgreement]) -> list[str]:
     for rung in rungs:
         known = {"order": rung.order, **rung.correlations}
         words = ", ".join(f"{name} {each.value:+.2f}" for name, each in known.items() if each)
+        over = counted(rung.trials, "trial")
         stopped = f", {rung.stopped} stopped there" if rung.stopped else ""
         lines.append(
-            f"step {rung.step}: {rung.reached} trials{stopped}; "
+            f"step {rung.step}: {counted(rung.reached, 'trial')}{stopped}; "
             "rank correlation with the last rung: "
-            + (f"{words} (over {rung.trials} trials)" if words else "too few trials have both")
+            + (f"{words} (over {over})" if words else "too few trials have both")
         )
     return lines + [f"warning: {rung.warning}" for rung in rungs if rung.warning]
 

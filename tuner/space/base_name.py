@@ -69,6 +69,11 @@ def parse_base(text: str, folder: Path = Path()) -> ParsedBase:
     )
 
 
+def is_address(text: str) -> bool:
+    """Return True for a web address, and for a path that is written as one (`file://`)."""
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+
+
 def is_hub_word(text: str, folder: Path = Path()) -> bool:
     """Return True if `text` is spelt like a hub id and there is no such path from `folder`."""
     match = _HUB_ID.fullmatch(text)
@@ -80,7 +85,12 @@ def is_hub_word(text: str, folder: Path = Path()) -> bool:
 
 
 def _require_absent(text: str, path: Path) -> None:
-    """Raise ConfigError for a path that exists and is neither a file nor a folder."""
+    """Raise ConfigError for a path that exists and is neither a file nor a folder; an address."""
+    if is_address(text):
+        raise ConfigError(
+            f"base {text}: an address is not read; give the hub id OWNER/NAME of its page, or a "
+            "path"
+        )
     if os.path.lexists(path):
         what = "a link to a missing place" if path.is_symlink() else "neither a file nor a folder"
         raise ConfigError(f"base {text}: found {what}, allowed: a {_SINGLE_FILE} file or a folder")

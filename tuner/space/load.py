@@ -34,7 +34,7 @@ from tuner.space.sizes import native_size, other_base_problems, size_problems
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
 from tuner.storage import StudyFolder
-from tuner.text import readable, show
+from tuner.text import counted, readable, show
 
 _MOST_LINES = 50
 
@@ -60,12 +60,17 @@ def load_study(
 
     `base`, `data`, `trials` and `seed` are the options of these names; paths in them and in
     `set_values` (`train.rank=8`, later ones win) start at the current folder, paths in the file
-    at the file's folder. A parameter in `set_values` is dropped from `start_from`.
+    at the file's folder. A parameter in `set_values` is dropped from `start_from`. Paths in the
+    study.yaml of a study that was moved with its project are looked for beside it.
 
     Raises ConfigError with one line for each problem.
     """
     options = _option_trees(base, data, trials, seed)
-    return _load(load_tree(Path(path)), options, [assignment(text) for text in set_values])
+    tree = load_tree(Path(path))
+    folder = StudyFolder(Path(path).parent)
+    if Path(path).name == folder.study_yaml.name and folder.exists():
+        find_again(tree.values, folder.root)
+    return _load(tree, options, [assignment(text) for text in set_values])
 
 
 def load_recorded(
@@ -156,7 +161,8 @@ def _load(tree: Tree, options: Sequence[Tree], settings: Sequence[Tree]) -> Stud
         lines = [*dict.fromkeys(tree.line(each) for each in (*tree.problems, *problems))]
         if len(lines) > _MOST_LINES:
             where = tree.origin(()) or "the search space"
-            lines[_MOST_LINES:] = [f"{where}: and {len(lines) - _MOST_LINES} more problems"]
+            more = counted(len(lines) - _MOST_LINES, "more problem")
+            lines[_MOST_LINES:] = [f"{where}: and {more}"]
         raise ConfigError("\n".join(lines))
     return config
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from metrics.contract import OPTIONAL_MODELS
 from tuner.errors import TunerError
-from tuner.space.base_name import base_path, is_hub_word, parse_base
+from tuner.space.base_name import base_path, is_address, is_hub_word, parse_base
 from tuner.storage import StudyFolder
 from tuner.storage.content import content_digest
 
@@ -91,7 +91,7 @@ def model_path(text: str, folder: Path) -> str:
         is_word = text == "" or parse_base(text, folder).path is None
     except TunerError:
         is_word = is_hub_word(text, folder)
-    return text if is_word else str(base_path(text, folder))
+    return text if is_word or is_address(text) else str(base_path(text, folder))
 
 
 def data_path(text: str, folder: Path) -> str:
@@ -99,6 +99,6 @@ def data_path(text: str, folder: Path) -> str:
 
     A relative path starts at `folder`.
     """
-    if text == "" or text.partition(":")[0] == "mannequin":
+    if text == "" or text.partition(":")[0] == "mannequin" or is_address(text):
         return text
     return os.path.abspath(folder / os.path.expanduser(text))

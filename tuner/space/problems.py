@@ -96,12 +96,15 @@ def check_model(model: type[BaseModel], data: object, path: KeyPath = ()) -> lis
     try:
         model.model_validate(data)
     except ValidationError as error:
-        problems = [_problem(model, detail, path) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        problems = [_problem(model, detail, data, path) for detail in details]
         return list(dict.fromkeys(problems))  # a union reports each of its branches
     return []
 
 
-def _problem(model: type[BaseModel], detail: ErrorDetails, prefix: KeyPath) -> Problem:
+def _problem(
+    model: type[BaseModel], detail: ErrorDetails, data: object, prefix: KeyPath
+) -> Problem:
     location, field, owner = _walk(model, detail["loc"])
     path = prefix + location
     allowed = f"{{{', '.join(owner.model_fields)}}}" if field is None else str(field.description)
@@ -112,7 +115,18 @@ def _problem(model: type[BaseModel], detail: ErrorDetails, prefix: KeyPath) -> P
     if detail["type"] == "value_error" and field is None:
         return Problem(path, str(detail["ctx"]["error"]))
     known = () if field is None else known_words(field)
-    return not_allowed(path, detail["input"], allowed, known)
+    # A branch of a union may report a part of the value that has the problem.
+    return not_allowed(path, _value(data, location, detail["input"]), allowed, known)
+
+
+def _value(data: object, location: KeyPath, otherwise: object) -> object:
+    """Return the value at `location` in `data`, or `otherwise` where there is none."""
+    for part in location:
+        try:
+            data = data[part]  # type: ignore[index]
+        except (TypeError, LookupError):
+            return otherwise
+    return data
 
 
 def _walk(

@@ -29,7 +29,7 @@ from tuner.space.parameters import (
 from tuner.space.problems import KeyPath, Problem, check_model, not_allowed, unknown_key
 from tuner.space.suite import SuiteConfig, unknown_suite
 from tuner.space.train_config import TrainConfig
-from tuner.text import one_line, show
+from tuner.text import counted, one_line, show
 
 Train = dict[str, Parameter]
 
@@ -177,8 +177,9 @@ def sampler_problems(sampler: object, train: Train, trials: object, starts: int)
         else:
             points *= size
     if not problems and isinstance(trials, int) and trials > points + starts:
-        text = f"found {trials}, allowed: at most {points + starts}: {points} points of the grid"
-        problems.append(Problem(("budget", "trials"), f"{text} and {starts} starting points"))
+        text = f"found {trials}, allowed: at most {points + starts}: "
+        text += f"{counted(points, 'point')} of the grid and {counted(starts, 'starting point')}"
+        problems.append(Problem(("budget", "trials"), text))
     return problems
 
 

@@ -26,6 +26,12 @@ Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", 
 """Names of the denoising samplers in `tuner.models.sampling`."""
 
 
+DRAWING = "2"
+"""Version of the drawing, stored with a study: raise it when the same weights, suite and seeds give
+other pixels (noise, samplers, guidance, decoding), so that no study mixes both. Version 2: samplers
+take only noise levels and prediction type from the base."""
+
+
 def _bare(sex: Sex) -> tuple[Prompt, ...]:
     """Return five prompts that do not mention clothes, which show what a model draws by default."""
     word = "girl" if sex == "female" else "boy"

@@ -12,8 +12,8 @@ from pathlib import Path
 from tuner.errors import ConfigError, TunerError
 from tuner.text import readable
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""Errors of a disk, or of a user's share of it, that is full."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, or of a user's share of it, that is full, or of a limit on a file's size."""
 
 
 @contextlib.contextmanager
@@ -22,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A reader sees the complete old or the complete new file; after an error the old file is kept.
     An OSError names `path`, not the temporary file. Raises ConfigError for a `path` that is a
-    folder, a device or a pipe.
+    folder, a device, a pipe or a socket.
     """
     refuse_other_kinds(path)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
@@ -48,7 +48,7 @@ def refuse_other_kinds(path: Path) -> None:
     except OSError:
         return
     if not stat.S_ISREG(kind):
-        what = "a folder" if stat.S_ISDIR(kind) else "a device or a pipe"
+        what = "a folder" if stat.S_ISDIR(kind) else "a device, a pipe or a socket"
         raise ConfigError(f"{path} is {what}; name a file")
 
 
@@ -90,6 +90,12 @@ def check_output(path: Path | None, suffix: str) -> None:
     if path.suffix.lower() != suffix or os.path.isdir(path):
         raise ConfigError(f"{path}: name a file that ends in {suffix}")
     check_writable(path)
+
+
+def refuse_inside(path: Path | None, folder: Path) -> None:
+    """Raise ConfigError if `path` lies in `folder`, which is only read; None is accepted."""
+    if path is not None and path.resolve().is_relative_to(folder.resolve()):
+        raise ConfigError(f"{path} lies in {folder}, which is only read; name a file elsewhere")
 
 
 def check_writable(path: Path) -> None:

@@ -11,19 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from metrics.contract import OPTIONAL_MODELS
-from metrics.detectors.models import available
-from metrics.detectors.weights import BUNDLES, FACE_BUNDLES
 from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
-from tuner.judging.models import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    place_of,
-    refuse_broken,
-    study_judges,
-)
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.config import OF_BASE, ORIGINALS
@@ -32,11 +23,9 @@ from tuner.space.sizes import native_size
 from tuner.storage import shipped
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
+from tuner.study.check_judges import judge_line, optional_line, person_line
 from tuner.study.cost import StudyCost, estimate
 from tuner.text import byte_size, counted, duration
-
-_CLIP_FILES = (CONFIG_FILE, WEIGHTS_FILE)
-_YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
 
 
 @dataclass(frozen=True)
@@ -71,9 +60,9 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     data_lines = _lines(parts, errors)
     lines += data_lines
     parts = [partial(_optimizer_line, config)]
-    parts += [partial(_judge_line, config), partial(_person_line, config)]
+    parts += [partial(judge_line, config), partial(person_line, config)]
     named = [name for name in OPTIONAL_MODELS if getattr(config.judges, name) is not None]
-    parts += [partial(_optional_line, config, name) for name in named]
+    parts += [partial(optional_line, config, name) for name in named]
     parts.append(partial(_disk_line, cost, studies))
     lines += _lines(parts, errors)
     for kind in (ConfigError, MissingModelError, DiskError):
@@ -128,48 +117,6 @@ def _cut_prompts(suite: SuiteConfig) -> str:
     return f"; {longer_than}: {counted(len(cut), 'prompt')}" if cut else ""
 
 
-def _judge_line(config: StudyConfig) -> str:
-    model = config.judges.gender_model_for(config.base)
-    settings = study_judges(config)
-    place, copied = settings.gender_model, settings.copy_model
-    if place is not None and os.path.isabs(place):
-        _need("gender judge", model, Path(place), _CLIP_FILES)
-    if copied is not None and os.path.isabs(copied) and not os.path.exists(copied):
-        raise MissingModelError(f"judges.copy_model {copied}: no such file or folder")
-    for opened in (place, copied):
-        refuse_broken(opened)
-    names = set(BUNDLES) - (set(FACE_BUNDLES) if settings.domain == "drawn" else set())
-    to_fetch = [name for name in BUNDLES if name in names and available(name) is None]
-    later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
-    kind = "drawn pictures"
-    if settings.domain == "photographic":
-        kind = "photographs, with thresholds set by the training pictures"
-    return f"judges: of {kind}; gender by {model}; MediaPipe models: {later}"
-
-
-def _person_line(config: StudyConfig) -> str:
-    model = config.judges.person_model_for(config.base)
-    place = study_judges(config).person_model
-    if model is None or place is None:
-        return "persons: not counted, judges.person_model is not set"
-    if os.path.isdir(place) or not place.endswith(".pt"):
-        _need("person judge", model, Path(place), _YOLO_FILES)
-    elif not os.path.isfile(place):
-        raise MissingModelError(f"person judge {model}: no such file")
-    return f"persons: counted by {model}"
-
-
-def _optional_line(config: StudyConfig, name: str) -> str:
-    model = getattr(study_judges(config), name)
-    return f"judges.{name} {model}: {place_of(name, model)}; not measured until tuner selfcheck"
-
-
-def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
-    missing = [name for name in names if not (folder / name).is_file()]
-    if missing:
-        raise MissingModelError(f"{judge} {model}: {folder} lacks {', '.join(missing)}")
-
-
 def _data_line(folder: str) -> str:
     if shipped.data_variant(folder) is not None:
         return f"data {folder}: drawn at the first run"
@@ -198,7 +145,8 @@ def _prior_line(config: StudyConfig) -> str:
         return "\n".join([f"regularisation {prior}: {counts(only)}", *_remarks(only)])
     sets = [with_regularisation(read_folder(Path(folder)), place) for folder in own]
     priors = [data.regularisation for data in sets if data.regularisation]
-    line = f"regularisation {prior}: {', '.join(str(len(each.images)) for each in priors)} pictures"
+    numbers = ", ".join(counted(len(each.images), "picture") for each in priors)
+    line = f"regularisation {prior}: {numbers}"
     below = [line for each in priors for line in _remarks(each)]
     return "\n".join([line, *dict.fromkeys(below)])
 

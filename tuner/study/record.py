@@ -21,6 +21,7 @@ from tuner.mannequin import named_folder
 from tuner.space import StudyConfig, space_hash, to_yaml
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.load import load_recorded
+from tuner.space.suite import DRAWING
 from tuner.space.write import differences
 from tuner.storage import Store, StudyFolder
 from tuner.storage.columns import utc_now
@@ -29,6 +30,9 @@ from tuner.storage.rows import StudyRow
 
 _NAMED = ("torch", "diffusers", "transformers", "peft", "optuna", "mediapipe", "open_clip_torch")
 """Packages whose versions are recorded with a study."""
+
+_DRAWING = "drawing"
+"""Key of `DRAWING` among the versions."""
 
 
 def read_data(config: StudyConfig) -> TrainingSets:
@@ -54,7 +58,9 @@ def record_study(
     config: StudyConfig, folder: StudyFolder, store: Store, hashes: Mapping[str, str]
 ) -> None:
     """Write study.yaml and the study's row: the configuration, package versions and data hashes."""
-    versions = {"tuner": __version__} | {name: importlib.metadata.version(name) for name in _NAMED}
+    versions = {"tuner": __version__, _DRAWING: DRAWING} | {
+        name: importlib.metadata.version(name) for name in _NAMED
+    }
     header = [f"# {name} {version}" for name, version in versions.items()]
     header += [f"# data {name}: sha256 {sha}" for name, sha in hashes.items()]
     write_text(folder.study_yaml, "\n".join(header) + "\n" + to_yaml(config))
@@ -114,13 +120,21 @@ def refuse_other(
 ) -> None:
     """Raise ConfigError if results.db, with the study's `row`, is not the study of `config`.
 
-    A study that a later version of tuner wrote is refused too.
+    A study that a later version of tuner wrote is refused too, and one whose pictures were drawn in
+    another way: its trials could not be compared with new ones.
     """
     writer = row.versions.get("tuner", "")
     if _numbers(writer) > _numbers(__version__):
         raise ConfigError(
             f"{folder.results_db} was written by tuner {writer}, and this is tuner {__version__}; "
             "go on with that version, or a later one"
+        )
+    drawing = row.versions.get(_DRAWING, "1")
+    if drawing != DRAWING:
+        raise ConfigError(
+            f"{folder.results_db}: its pictures were drawn with drawing version {drawing}, "
+            f"and this tuner draws others, with version {DRAWING}; go on with the tuner that began "
+            f"it, or move {folder.root} away and begin anew (its report and its files stay usable)"
         )
     begun = Begun(folder.results_db, row.space_hash, row.objectives, row.data)
     refuse_changed(begun, config, folder, data)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from metrics.contract import Image, ScoredSample
+from tuner.text import counted
 
 FLAT = 1 / 255
 """Below this standard deviation of its values in [0, 1] a picture shows nothing."""
@@ -30,5 +31,5 @@ def hard_failure(scored: Sequence[ScoredSample]) -> str | None:
         return "no samples"
     flat = sum(is_flat(each.sample.image) for each in scored)
     if 2 * flat >= len(scored):
-        return f"collapsed: {flat} of {len(scored)} samples show nothing but one colour"
+        return f"collapsed: {flat} of {counted(len(scored), 'sample')} show nothing but one colour"
     return None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 import zipfile
 from pathlib import Path
@@ -82,6 +83,17 @@ def test_xdg_cache_home_is_honoured(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.delenv("TUNER_HOME", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "tuner" / "models"
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("name", BUNDLES)
+def test_a_pipe_is_no_model_and_is_not_waited_for(
+    empty_home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    os.mkfifo(empty_home / "model.task")
+    monkeypatch.setenv(BUNDLES[name].variable, str(empty_home / "model.task"))
+    with pytest.raises(ModelUnavailableError, match="is not a"):
+        fetch(name)
 
 
 def test_a_changed_member_is_refused(tmp_path: Path) -> None:

@@ -194,9 +194,9 @@ def test_pipes_sockets_and_devices_are_not_waited_for(others: Path) -> None:
         (f"{name}.png", "no regular file") for name in ("pipe", "socket", "device")
     }
     assert [image.path for image in read_folder(others).images] == [good]
-    with pytest.raises(ConfigError, match="a pipe; name a folder"):
+    with pytest.raises(ConfigError, match="or a socket; name a folder"):
         find_pictures(others / "pipe.png", "1girl")
-    with pytest.raises(ConfigError, match="is a device or a pipe"):
+    with pytest.raises(ConfigError, match="is a device, a pipe or a socket"):
         read_labels(others / "pipe.csv")
     with pytest.raises(ConfigError, match="is no file"):
         load_study(others / "pipe.yaml")

@@ -117,7 +117,7 @@ def test_copies_across_the_held_out_are_reported() -> None:
     looks = [Look(image, each, False) for image, each in zip(everyone, prints, strict=True)]
     result = _audit(data, Wanted((), ()), looks)
     assert result.copies == ((Path("/data/004.png"), Path("/data/021.png")),)
-    assert "1 held-out pictures are near copies of training pictures" in warnings(result)
+    assert "1 held-out picture is a near copy of training pictures" in warnings(result)
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_a_folder_that_is_missing_empty_or_a_file_is_refused(tmp_path: Path) -> 
 
 def test_a_folder_without_a_usable_picture_is_refused(tmp_path: Path) -> None:
     (_add(tmp_path, "a.png")).write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"none of 1 pictures can be used \(a.png: "):
+    with pytest.raises(ConfigError, match=r"none of 1 picture can be used \(a.png: "):
         read_folder(tmp_path)
 
 

@@ -207,7 +207,7 @@ def test_other_settings_another_folder(raw: Path, tmp_path: Path) -> None:
         (["RAW", "OUT", "--crop", "body"], "needs a person detector"),
         (["RAW", "OUT", "--crop=none", "--max-side=100"], "--min-side 512 is more than"),
         (["RAW", "OUT", "--crop", "none", "--matte", "sky"], "--matte sky is not a colour"),
-        (["BARE", "OUT", "--crop", "none"], "1 of 1 pictures have no caption of their own"),
+        (["BARE", "OUT", "--crop", "none"], "1 of 1 picture has no caption of their own"),
         (["FULL", "OUT", "--crop", "none"], "has no pictures"),
     ],
 )

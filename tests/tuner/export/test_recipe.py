@@ -20,6 +20,7 @@ from tuner.cli.app import app
 from tuner.data.folder import load_pixels, read_folder
 from tuner.errors import TunerError
 from tuner.export.recipe import SUFFIXES, Trainer, write_recipe
+from tuner.models import dreambooth
 from tuner.models.lora_file import LoraFile, LoraModule, write_file
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
@@ -73,12 +74,16 @@ def study(parent: Path, metadata: dict[str, str] | None = None, **train: Any) ->
     write_text(trial.train_yaml, train_yaml(settings))
     rung = trial.rung(50)
     rung.root.mkdir()
-    module = LoraModule(torch.zeros(2, 3), torch.zeros(3, 2), 2.0)
-    write_file(rung.lora, LoraFile({"lora_unet_x": module}, metadata or {}))
+    file = rung.trained(settings.method)
+    if settings.method == "lora":
+        module = LoraModule(torch.zeros(2, 3), torch.zeros(3, 2), 2.0)
+        write_file(file, LoraFile({"lora_unet_x": module}, metadata or {}))
+    else:
+        dreambooth.save({"unet": torch.nn.Linear(2, 2)}, file, metadata or {})
     with Store(folder.results_db) as store:
         store.begin_trial(4, {})
         pose = {"pose": Objective("pose", 0.5, 0.25, 0.75, 4, 5)}
-        store.put_rung(RungRow(4, 50, pose, {}, rung.lora, rung.grid), [])
+        store.put_rung(RungRow(4, 50, pose, {}, file, rung.grid), [])
     return folder
 
 
@@ -130,7 +135,7 @@ def test_the_list_is_printed_and_written(
     assert len(listed) > 5
     assert all(line in text for line in listed)
     assert "trial 4 is the strongest" in text
-    starts = ("base: its revision fp16", "data: 22 pictures are trained on; 2 that are held out")
+    starts = ("base: its revision fp16", "data: 22 pictures to train on; left out: 2 held out")
     assert all(any(line.startswith(start) for line in report.lines) for start in starts)
 
 
@@ -219,10 +224,39 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
     ]
 
 
-def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trainer", SUFFIXES)
+def test_a_dreambooths_recipe(tmp_path: Path, trainer: Trainer) -> None:
+    header = {"ss_v2": "True", "modelspec.prediction_type": "v"}
+    folder = study(tmp_path, header, method="dreambooth")
+    out = out_of(tmp_path, trainer)
+    report = write_recipe(folder, CHOICE, trainer, out)
+    text = out.read_text("utf-8")
+    if trainer == "kohya":
+        assert any("train_db.py --config_file" in line for line in report.lines)
+        keys = tomllib.loads(text)
+        assert keys["v2"] is keys["v_parameterization"] is True, "from the weights' header"
+        assert "network_module" not in keys
+    elif trainer == "ai-toolkit":
+        (process,) = yaml.safe_load(text)["config"]["process"]
+        assert process["model"]["is_v_pred"] is True
+        assert "network" not in process
+    else:
+        training = json.loads(text)
+        assert training["model_type"] == "STABLE_DIFFUSION_21"
+        assert training["training_method"] == "FINE_TUNE"
+    assert len([line for line in report.lines if line.startswith("precision:")]) == 1
+
+
+def test_a_broken_file_of_whole_weights(tmp_path: Path) -> None:
     folder = study(tmp_path, method="dreambooth")
-    with pytest.raises(TunerError, match="DreamBooth"):
+    folder.trial(4).rung(50).weights.write_bytes(b"no weights")
+    with pytest.raises(dreambooth.WeightsError, match="no whole file"):
         write_recipe(folder, CHOICE, "kohya", tmp_path / "pose.toml")
+    assert not list(tmp_path.glob("pose*"))
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    folder = study(tmp_path)
     with pytest.raises(TunerError, match=r"ends in \.json"):
         write_recipe(folder, CHOICE, "onetrainer", tmp_path / "pose.toml")
     assert not list(tmp_path.glob("pose*"))

@@ -156,7 +156,7 @@ def test_steps_are_optimizer_steps_in_each_trainers_unit() -> None:
     # 32 pictures are 8 batches of 4; 300 steps of 3 batches are 112.5 epochs.
     assert (training["epochs"], training["learning_rate_warmup_steps"]) == (113, 30.0)
     assert recipe_onetrainer.epochs_of(run) == (113, 8, 301)
-    assert any("113 epochs of 8 batches are 301" in line for line in recipe_onetrainer.notes(run))
+    assert any("113 epochs of 8 batches, 301" in line for line in recipe_onetrainer.notes(run))
 
 
 def test_regularisation_pictures_take_half_of_the_batches() -> None:

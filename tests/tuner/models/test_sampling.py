@@ -17,7 +17,7 @@ from tuner.errors import DivergedError
 from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
 from tuner.models.sampling import noise, scheduler_of
 from tuner.space import SuiteConfig, TrainConfig
-from tuner.space.suite import Denoiser
+from tuner.space.suite import DRAWING, Denoiser
 from tuner.storage.folder import RungFolder
 from tuner.trial.keep import draw_grid
 
@@ -264,3 +264,17 @@ def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_seed() -> None
 def test_large_pictures_are_made_smaller_for_the_grid(size: tuple[int, int]) -> None:
     picture = draw_grid([Sample(PROMPTS[0], 0, np.zeros((*size, 3), dtype=np.uint8))])
     assert picture.height <= 260
+
+
+def test_the_steps_of_each_sampler_are_those_of_this_drawing_version(base: BaseModel) -> None:
+    """Other steps draw other pixels: then `DRAWING` must be raised, so that no study mixes both."""
+    steps = {}
+    for name in get_args(Denoiser):
+        scheduler = scheduler_of(base.pipeline, name)
+        scheduler.set_timesteps(4)
+        steps[name] = [round(float(step)) for step in scheduler.timesteps]
+    euler, dpm = [999, 666, 333, 0], [999, 749, 500, 250]
+    expected = {"ddim": [751, 501, 251, 1], "euler": euler, "euler_a": euler, "unipc": dpm}
+    expected |= {"dpm++": dpm, "dpm++_karras": [999, 687, 146, 0]}
+    expected |= {"heun": [999, *(step for step in euler[1:] for _ in range(2))]}
+    assert (DRAWING, steps) == ("2", expected)

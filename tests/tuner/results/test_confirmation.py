@@ -103,7 +103,7 @@ def test_the_confirmed_winner_is_taken_and_its_numbers_are_the_fresh_ones(
     assert choice.winner is not None
     assert choice.winner.objectives["pose"].total == 104
     assert "on 104 fresh samples" in choice.why[0]
-    assert "clearly above the 1 others" in choice.why[0]
+    assert "clearly above 1 other trial" in choice.why[0]
     assert any(line.startswith("undressed_rate: at most 0.") for line in choice.why)
     assert any(line.startswith("better than the base") for line in choice.why)
 

@@ -56,6 +56,19 @@ def places(config: StudyConfig) -> set[str]:
     return set(map(str, (*named, judges.person_model)))
 
 
+def test_a_moved_study_is_run_from_its_own_record(project: Path, tmp_path: Path) -> None:
+    first = load_study(study_of(project).study_yaml)
+    before = space_hash(first)
+    assert before == space_hash(load_study(project / "x.yaml"))
+    moved = shutil.move(project, tmp_path / "elsewhere")
+    again = load_study(study_of(moved).study_yaml)
+    assert places(again) == places(load_study(moved / "x.yaml"))
+    assert space_hash(again) == before
+    # The same file elsewhere is a search space: its paths are taken as they are written.
+    copied = shutil.copy(study_of(moved).study_yaml, tmp_path / "study.yaml")
+    assert places(load_study(copied)) == places(first)
+
+
 def test_a_moved_project_is_the_same_study(project: Path, tmp_path: Path) -> None:
     first = load_study(project / "x.yaml")
     before = space_hash(first)

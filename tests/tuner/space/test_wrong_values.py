@@ -127,3 +127,10 @@ def test_the_rule_of_a_key_names_both_bounds(model: type[BaseModel]) -> None:
             assert all(powers.get(each, str(each)) in str(field.description) for each in limits), (
                 f"{name}: {limits}"
             )
+
+
+@pytest.mark.parametrize("value", ["{a: [b]}", "{a: {b: c}}", "[[a]]", "5"])
+def test_data_of_the_wrong_kind_are_told_once(tmp_path: Path, value: str) -> None:
+    (line,) = _errors(tmp_path, "", HEAD.replace("data: mannequin", f"data: {value}"))
+    shown = value.replace("b]", "'b']").replace("c}", "'c'}").replace("[[a]]", "[['a']]")
+    assert f"data: found {shown}, allowed: mannequin, " in line

@@ -206,6 +206,23 @@ def test_databases_of_other_versions_are_refused_with_both_versions(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("drawing", [None, "1", "99"])
+def test_a_study_whose_pictures_were_drawn_in_another_way_is_not_mixed(
+    parent: Path, drawing: str | None
+) -> None:
+    folder = StudyFolder(parent / "pose")
+    with sqlite3.connect(folder.results_db) as raw:
+        ((text,),) = raw.execute("select versions from studies").fetchall()
+        versions = json.loads(text) | {"drawing": drawing}
+        known = {name: version for name, version in versions.items() if version}
+        raw.execute("update studies set versions = ?", [json.dumps(known)])
+    before = folder.results_db.read_bytes()
+    with pytest.raises(ConfigError, match=r"drawn with drawing version .* move .* away") as caught:
+        run(study_config(parent), folder, trials=3)
+    assert "\n" not in str(caught.value)
+    assert folder.results_db.read_bytes() == before
+
+
 def test_columns_of_a_later_version_are_passed_over(parent: Path) -> None:
     folder = StudyFolder(parent / "pose")
     before = read_results(folder)

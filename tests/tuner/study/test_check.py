@@ -130,8 +130,9 @@ def test_a_missing_person_detector_is_reported_beside_a_missing_gender_judge(
 
 
 def test_a_missing_model_for_copies_is_reported(
-    tmp_path: Path, base: Path, data: Path, clip: Path
+    tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     for model in ("facebook/dinov2-small", str(clip)):
         check_study(_study(base, data, clip, f"judges.copy_model={model}"), tmp_path)
     with pytest.raises(MissingModelError, match=r"sscd\.safetensors: no such file or folder"):

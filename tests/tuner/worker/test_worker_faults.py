@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import shutil
 import signal
@@ -16,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import get_args
 
 import psutil
 import pytest
@@ -29,13 +31,15 @@ from tuner.events import Event, Phase, Progress, Retried, RungScored, TrialEnded
 from tuner.models.lora_file import payload_sha256
 from tuner.results import read_results
 from tuner.space import StudyConfig, load_study
-from tuner.space.train_config import read_yaml
+from tuner.space.train_config import Targets, read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow
 from tuner.study import run_study
 from tuner.worker.worker import Patience
 
 pytestmark = pytest.mark.slow
+
+ALL_LAYERS = get_args(Targets)[-1]
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +176,21 @@ def test_a_trial_that_never_fits_is_pruned_and_the_study_goes_on(
     assert ends(events) == [(0, "pruned"), (1, "complete")], told_of(events)
     (first, _) = read_results(folder).trials
     assert str(first.reason).startswith("out of memory: even with one picture at a time")
+
+
+def test_a_training_whose_loss_is_no_number_ends_its_trial_in_a_line(
+    space: Path, tmp_path: Path
+) -> None:
+    """The largest strength and rate that a space may have: the loss is NaN after a few steps."""
+    folder = StudyFolder(tmp_path / "faults")
+    settings = ("rank=1", "alpha=1024", "learning_rate=1", f"target_modules={ALL_LAYERS}")
+    config = one_trial(space, *(f"train.{each}" for each in settings), "budget.rungs=[20]")
+    events = list(run_study(config, folder))
+    assert ends(events) == [(0, "pruned")], told_of(events)
+    (trial,) = read_results(folder).trials
+    assert re.fullmatch(r"diverged: loss is (nan|inf) by step \d+", str(trial.reason))
+    assert retries(events) == []
+    assert not folder.trial(0).rung(20).root.exists()
 
 
 def test_a_base_whose_weights_were_changed_is_another_base(

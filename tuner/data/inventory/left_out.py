@@ -15,7 +15,7 @@ from tuner.data.inventory.listing import (
     leads_back,
     stem_of,
 )
-from tuner.data.picture_file import OTHER_SUFFIXES, format_of
+from tuner.data.picture_file import NO_FILE, OTHER_SUFFIXES, format_of, is_special
 
 NOT_SEARCHED = "pictures in folders that are not searched"
 NOT_REPEATS = "pictures in folders that are not named like 10_NAME"
@@ -68,7 +68,9 @@ def other_kinds(listings: Sequence[Listing]) -> list[tuple[Path, str]]:
     aside = []
     for path in (path for listing in listings for path in listing.others):
         suffix = path.suffix.lower()
-        if suffix in OTHER_SUFFIXES:
+        if suffix in OTHER_SUFFIXES and is_special(path):
+            aside.append((path, NO_FILE))
+        elif suffix in OTHER_SUFFIXES:
             aside.append((path, f"{suffix[1:]} is not read; convert it to png or jpg"))
         elif kind := format_of(path):
             aside.append((path, f"a {kind} picture by its content; name it like one"))
@@ -83,7 +85,8 @@ def folders_left_out(listing: Listing, kind: str, used: Sequence[Path] = ()) -> 
         elif path not in used and (count := _count_below(path, listing.folder)):
             yield LeftOut(path, kind, count)
     for path in listing.hidden:
-        count = _count_below(path, listing.folder) if os.path.isdir(path) else 1
+        inside = os.path.isdir(path)
+        count = _count_below(path, listing.folder) if inside else int(not is_special(path))
         if count:
             yield LeftOut(path, HIDDEN, count)
 

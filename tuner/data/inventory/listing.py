@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.data.picture_file import SUFFIXES
+from tuner.data.picture_file import SUFFIXES, is_special
 from tuner.errors import ConfigError
 
 SIDECARS = (".txt", ".caption")
@@ -97,9 +97,10 @@ def count_pictures(folder: Path) -> int:
     Folders that cannot be read count as empty.
     """
     count = entries = 0
-    for _, inner, files in os.walk(folder):
+    for above, inner, files in os.walk(folder):
         entries += len(inner) + len(files)
-        count += sum(os.path.splitext(name)[1].lower() in SUFFIXES for name in files)
+        shown = [Path(above, name) for name in files if Path(name).suffix.lower() in SUFFIXES]
+        count += sum(not is_special(path) for path in shown)
         if entries > _MOST_ENTRIES:
             break
     return count

@@ -23,11 +23,14 @@ from tuner.data.inventory.left_out import (
     other_kinds,
 )
 from tuner.data.inventory.listing import METADATA, Listing, leads_back, list_folder
-from tuner.data.picture_file import SUFFIXES
+from tuner.data.picture_file import SUFFIXES, is_special
 from tuner.errors import ConfigError
-from tuner.text import printable, readable
+from tuner.text import counted, printable, readable
 
 MAX_REPEATS = 1000
+
+_ADDRESS = re.compile("[A-Za-z]{2}[A-Za-z0-9+.-]*:/")
+"""The start of a web address, or of `file://`, as a path has it."""
 
 _REPEATS = re.compile(r"(\d+)_(.+)")
 """kohya's folder names: repeats per epoch, and the caption of pictures that have none."""
@@ -62,7 +65,10 @@ def find_pictures(folder: Path) -> Contents:
     Raises ConfigError if the folder cannot be read, has no pictures, or has both kinds.
     """
     if not os.path.isdir(folder):  # unlike Path.is_dir, it accepts names of any length
-        fault = "is a file" if os.path.exists(folder) else "is not there"
+        here = "is a file" if os.path.isfile(folder) else "is no folder"
+        fault = here if os.path.exists(folder) else "is not there"
+        if _ADDRESS.match(str(folder)):
+            fault = "is an address, which is not read"
         raise ConfigError(f"data folder {folder} {fault}; name a folder of pictures with captions")
     top, table = list_folder(folder), read_metadata(folder)
     below = [
@@ -91,7 +97,7 @@ def _refuse_both(top: Listing, below: Sequence[Listing]) -> None:
     if any(counts.values()):
         named = ", ".join(f"{name}: {count}" for name, count in counts.items() if count)
         raise ConfigError(
-            f"data folder {top.folder} has {len(top.pictures)} pictures of its own "
+            f"data folder {top.folder} has {counted(len(top.pictures), 'picture')} of its own "
             f"({top.pictures[0].name}{', ...' if len(top.pictures) > 1 else ''}) and folders named "
             f"like 10_NAME ({named}), allowed: one of both; move the pictures into a folder named "
             "like 1_NAME, or those folders elsewhere"
@@ -148,13 +154,14 @@ def inventory_of(contents: Contents) -> Inventory:
         left_out += folders_left_out(listing, NOT_SEARCHED)
     for listing in contents.listings:
         left_out += captions_left_out(listing)
-    pictures = [candidate.path for candidate in contents.candidates]
-    beside = [each.path for each in contents.candidates if isinstance(each.caption, Path)]
+    candidates = [each for each in contents.candidates if not is_special(each.path)]
+    pictures = [candidate.path for candidate in candidates]
+    beside = [each.path for each in candidates if isinstance(each.caption, Path)]
     for table in contents.tables:
         left_out += _lines_left_out(table, pictures, beside)
     return Inventory(
         Counter(path.parent.name if below else "" for path in pictures),
-        Counter(candidate.source for candidate in contents.candidates),
+        Counter(candidate.source for candidate in candidates),
         tuple(left_out),
     )
 
@@ -186,12 +193,13 @@ def require_captions(folder: Path, contents: Contents) -> None:
     )
     if wrong := contents.tables[0].unmatched(pictures):
         todo = (
-            f"{len(wrong)} of {len(contents.tables[0].names)} lines of {METADATA} name no picture "
-            f"here; the first is {printable(wrong[0])}, write names as in {missing[0]}"
+            f"{len(wrong)} of {counted(len(contents.tables[0].names), 'line')} of {METADATA} "
+            f"name no picture here; the first is {printable(wrong[0])}, write names as in "
+            f"{missing[0]}"
         )
     other = [each.path.name for part in contents.listings for each in captions_left_out(part)]
     not_read = f"; not read: {printable(', '.join(other[:3]))}" if other else ""
     raise ConfigError(
-        f"{folder}: {len(missing)} of {len(pictures)} pictures have no caption file ({first}); "
-        f"{todo}{not_read}"
+        f"{folder}: {len(missing)} of {counted(len(pictures), 'picture')} "
+        f"{'has' if len(pictures) == 1 else 'have'} no caption file ({first}); {todo}{not_read}"
     )

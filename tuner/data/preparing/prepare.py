@@ -26,6 +26,7 @@ from tuner.data.picture_file import (
     SUFFIXES,
     UnusableError,
     decoded_size,
+    is_special,
     opened,
     read_pixels,
 )
@@ -43,6 +44,7 @@ from tuner.data.preparing.record import IMAGES, Record, Result, Row
 from tuner.errors import ConfigError
 from tuner.storage import replacing
 from tuner.storage.files import write_text
+from tuner.text import counted
 
 _STEM = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -59,7 +61,8 @@ class Source:
 def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source]:
     """List every picture in RAW by name. Raises ConfigError without pictures or captions."""
     if not root.is_dir():
-        raise ConfigError(f"{root} is not there; name a folder of pictures")
+        fault = "is no folder" if os.path.exists(root) else "is not there"
+        raise ConfigError(f"{root} {fault}; name a folder of pictures")
     paths = _below(root, recursive)
     kept = [
         path
@@ -72,10 +75,13 @@ def find_sources(root: Path, recursive: bool, settings: Settings) -> list[Source
         hint = "" if recursive else "; --recursive also looks into its folders"
         raise ConfigError(f"{root} has no pictures{hint}")
     sources = _with_captions(root, sorted(kept))
-    missing = [source.name for source in sources if source.caption is None]
+    missing = [
+        source.name for source in sources if source.caption is None and not is_special(source.path)
+    ]
     if settings.captions == "own" and missing:
         raise ConfigError(
-            f"{root}: {len(missing)} of {len(sources)} pictures have no caption of their own "
+            f"{root}: {len(missing)} of {counted(len(sources), 'picture')} "
+            f"{'has' if len(sources) == 1 else 'have'} no caption of their own "
             f"({', '.join(missing[:3])}); choose --captions wd14, blip, blip+wd14 or none"
         )
     return sources

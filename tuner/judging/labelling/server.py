@@ -26,6 +26,7 @@ from tuner.judging.labelling.page import PAGE, POLICY
 from tuner.judging.score_folder import FoundPictures, find_pictures, left_out
 from tuner.storage.files import check_outputs
 from tuner.terminal import stopping
+from tuner.text import counted
 
 _HOST = "127.0.0.1"
 _NAMED = re.compile(r"(127\.0\.0\.1|localhost)(:[0-9]{1,5})?")
@@ -221,7 +222,7 @@ def serve(
             print(line, file=sys.stderr)
         labels = server.table.labels()
         done = sum(label.faults is not None for label in labels)
-        print(f"{done} of {len(labels)} pictures labelled in {out}", file=sys.stderr)
+        print(f"{done} of {counted(len(labels), 'picture')} labelled in {out}", file=sys.stderr)
         print(f"{server.address} (Ctrl-C stops it)", flush=True)
         if browser and _has_desktop():
             threading.Thread(target=webbrowser.open, args=(server.address,), daemon=True).start()

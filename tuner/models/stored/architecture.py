@@ -80,6 +80,15 @@ def text_shapes(config: Mapping[str, Any]) -> Shapes:
     return dict(_text(config))
 
 
+def open_clip_shapes(config: Mapping[str, Any]) -> Shapes:
+    """Return the shape of each tensor of open_clip's text encoder, as checkpoints of 2.x have it.
+
+    `config` is that of the CLIPTextModel that is made of it. A last layer that is not used, and the
+    projection of the text, may be there too. Errors are those of `text_shapes`.
+    """
+    return dict(_open_clip(config))
+
+
 def _is_plain(config: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
     return all(config.get(key, value) == value for key, value in plain.items())
 
@@ -218,3 +227,19 @@ def _text(config: Mapping[str, Any]) -> Named:
         yield from _layer(f"{name}.mlp.fc2", width, inner)
         yield from _layer(f"{name}.layer_norm2", width)
     yield from _layer("final_layer_norm", width)
+
+
+def _open_clip(config: Mapping[str, Any]) -> Named:
+    width, inner = int(config["hidden_size"]), int(config["intermediate_size"])
+    yield "token_embedding.weight", (int(config["vocab_size"]), width)
+    yield "positional_embedding", (int(config.get("max_position_embeddings", 77)), width)
+    for number in range(int(config["num_hidden_layers"])):
+        name = f"transformer.resblocks.{number}"
+        yield f"{name}.attn.in_proj_weight", (3 * width, width)
+        yield f"{name}.attn.in_proj_bias", (3 * width,)
+        yield from _layer(f"{name}.attn.out_proj", width, width)
+        yield from _layer(f"{name}.ln_1", width)
+        yield from _layer(f"{name}.mlp.c_fc", inner, width)
+        yield from _layer(f"{name}.mlp.c_proj", width, inner)
+        yield from _layer(f"{name}.ln_2", width)
+    yield from _layer("ln_final", width)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import huggingface_hub
-from huggingface_hub import errors
+from huggingface_hub import constants, errors
 
 from tuner.errors import MissingModelError, TunerError
 from tuner.models.stored.variants import choose_weights
@@ -26,7 +26,7 @@ def cached_folder(parsed: ParsedBase) -> Path | None:
 
 def is_offline() -> bool:
     """Return True if HF_HUB_OFFLINE is set."""
-    return bool(huggingface_hub.constants.HF_HUB_OFFLINE)
+    return bool(constants.HF_HUB_OFFLINE)
 
 
 def not_cached(base: str) -> MissingModelError:
@@ -91,6 +91,6 @@ def _reason(base: str, parsed: ParsedBase, error: Exception) -> str:
             return f"base {base}: the hub has disabled this model; give another base"
     text = " ".join(str(error).split())[:160] or type(error).__name__
     return (
-        f"base {base} is not here, and {huggingface_hub.constants.ENDPOINT} could not be used "
+        f"base {base} is not here, and {constants.ENDPOINT} could not be used "
         f"({text}); try again with a network, or give a diffusers folder or a .safetensors file"
     )

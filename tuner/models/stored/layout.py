@@ -18,6 +18,7 @@ from tuner.models.stored.prediction import require_noise_levels
 from tuner.models.stored.variants import NETWORKS, choose_weights, opened
 from tuner.models.stored.weight_files import broken, lacks, read_headers, require_numbers, short
 from tuner.space import StudyConfig
+from tuner.text import counted
 
 _PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
@@ -122,15 +123,21 @@ def _read_object(base: str, path: Path) -> dict[str, Any]:
     return values
 
 
-def expected(base: str, part: str, config: Mapping[str, Any]) -> Shapes | None:
-    """Return the shapes of the tensors of `part`; None for an unusual kind of it."""
+def expected(
+    base: str, part: str, config: Mapping[str, Any], kind: str | None = None
+) -> Shapes | None:
+    """Return the shapes of the tensors of `part`; None for an unusual kind of it.
+
+    `kind` is `open_clip` for a text encoder in the layout of that library.
+    """
     shapes: Mapping[str, Callable[[Mapping[str, Any]], Shapes | None]] = {
         "unet": architecture.unet_shapes,
         "vae": architecture.vae_shapes,
         "text_encoder": architecture.text_shapes,
+        "open_clip": architecture.open_clip_shapes,
     }
     try:
-        return shapes[part](config)
+        return shapes[kind or part](config)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise broken(base, f"{part}/config.json", f"no usable {short(error)}") from None
 
@@ -149,9 +156,9 @@ def require_shapes(
     missing = [name for name in wanted if name not in plain]
     if missing:
         raise MissingModelError(
-            f"base {base}: the weights of its {part} lack {len(missing)} of {len(wanted)} tensors "
-            f"({missing[0]}): the file is not whole, or of another model than its configuration; "
-            "fetch it again"
+            f"base {base}: the weights of its {part} lack {len(missing)} of "
+            f"{counted(len(wanted), 'tensor')} ({missing[0]}): the file is not whole, or of "
+            "another model than its configuration; fetch it again"
         )
     for name, shape in wanted.items():
         if _squeezed(plain[name]) != _squeezed(shape):
@@ -167,15 +174,15 @@ def require_layers(base: str, layers: int, config: StudyConfig) -> None:
     if above:
         raise ConfigError(
             f"train.clip_skip: found {max(above)}, allowed: 1 to {layers}, as the text encoder of "
-            f"base {base} has {layers} layers"
+            f"base {base} has {counted(layers, 'layer')}"
         )
 
 
 def inpaints(channels: object) -> str:
     """Return why a UNet that takes other inputs than the latents is refused."""
     return (
-        f"draws from {channels} channels, as models for inpainting do; allowed: "
-        f"{LATENT_CHANNELS}; give the model that it was made from"
+        f"draws from {channels} channel{'s' * (channels != 1)}, as models for inpainting do; "
+        f"allowed: {LATENT_CHANNELS}; give the model that it was made from"
     )
 
 
@@ -185,7 +192,8 @@ def _require_kind(base: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
     latents = configs["vae"].get("latent_channels", LATENT_CHANNELS)
     if latents != LATENT_CHANNELS:
         raise ConfigError(
-            f"base {base}: its VAE has latents of {latents} channels, allowed: {LATENT_CHANNELS}, "
+            f"base {base}: its VAE has latents of {counted(latents, 'channel')}, allowed: "
+            f"{LATENT_CHANNELS}, "
             "as in Stable Diffusion 1.x and 2.x; the two are of different models"
         )
     if channels != latents:

@@ -14,6 +14,9 @@ from tuner.errors import TunerError
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
 """Prefixes of the three parts in a checkpoint file."""
 
+TEXT_2 = "cond_stage_model.model."
+"""Prefix of the text encoder of Stable Diffusion 2.x, which is one of open_clip."""
+
 _UNET = (
     ("time_embedding.linear_1.", "time_embed.0."),
     ("time_embedding.linear_2.", "time_embed.2."),
