@@ -21,6 +21,25 @@ LabelTable = Annotated[
     Path | None,
     typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
 ]
+SoundFolder = Annotated[
+    Path | None,
+    typer.Option(readable=False, help="A folder of sound pictures of people, instead of figures."),
+]
+Side = Annotated[
+    int | None,
+    typer.Option(min=32, max=1024, help="Their side in px; default: the study's or 256."),
+]
+CheckedStudy = Annotated[
+    str | None, typer.Option(help="Study whose base drew the pictures; it stores the result.")
+]
+Studies = Annotated[
+    Path,
+    typer.Option(envvar="TUNER_STUDIES", readable=False, help="The folder that holds the studies."),
+]
+ResultFile = Annotated[
+    Path | None,
+    typer.Option(readable=False, help="File for the result; default: in the study or TUNER_HOME."),
+]
 GenderModel = Annotated[
     str | None, typer.Option(help="NAME/PRETRAINED, a folder, mannequin or face.")
 ]
@@ -121,16 +140,8 @@ def label(
 @pictures.command(epilog="Example: tuner selfcheck --data photos")
 def selfcheck(  # noqa: PLR0913 - one argument per option
     count: Annotated[int, typer.Option(min=2, help="Sound figures of each drawing style.")] = 60,
-    size: Annotated[
-        int | None,
-        typer.Option(min=32, max=1024, help="Their side in px; default: the study's or 256."),
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            readable=False, help="A folder of sound pictures of people, instead of figures."
-        ),
-    ] = None,
+    size: Side = None,
+    data: SoundFolder = None,
     labels: LabelTable = None,
     gender_model: GenderModel = None,
     person_model: PersonModel = None,
@@ -138,22 +149,9 @@ def selfcheck(  # noqa: PLR0913 - one argument per option
     parser_model: ParserModel = None,
     vlm: Vlm = None,
     drawn: Drawn = None,
-    study: Annotated[
-        str | None,
-        typer.Option(help="Study whose base drew the pictures; it stores the result."),
-    ] = None,
-    studies: Annotated[
-        Path,
-        typer.Option(
-            envvar="TUNER_STUDIES", readable=False, help="The folder that holds the studies."
-        ),
-    ] = DEFAULT_STUDIES,
-    save: Annotated[
-        Path | None,
-        typer.Option(
-            readable=False, help="File for the result; default: in the study or TUNER_HOME."
-        ),
-    ] = None,
+    study: CheckedStudy = None,
+    studies: Studies = DEFAULT_STUDIES,
+    save: ResultFile = None,
     json: Annotated[
         Path | None, typer.Option(readable=False, help="A file for all measurements, as JSON.")
     ] = None,

@@ -28,7 +28,7 @@ def standing(scale: float = 1.0, **visibility: float) -> Person:
     [
         (standing(), "full"),
         (standing(ankles=0.1), "knee-up"),
-        (standing(1.2), "knee-up"),
+        (standing(1.2), "half"),  # too little is shown below the knees
         (standing(ankles=0.1, knees=0.1), "half"),
         (standing(1.36), "half"),  # the knees at 0.98 are guessed: there is nothing below them
         (standing(2.0), "half"),

@@ -47,7 +47,8 @@ def test_a_gain_is_reported_only_where_its_interval_shows_it(folder: StudyFolder
     assert "pose" in found.gained("better")
     # All samples are as sharp as the base's by chance of the same draws, or not distinguishable.
     assert gains["quality"].outcome in ("not distinguishable", "better than the base")
-    assert [one.name for one in found.rates] == ["undressed_rate", "explicit_rate"]
+    rates = [one.name for one in found.rates]
+    assert rates == ["undressed_rate", "explicit_rate", "under_age_rate"]
     assert found.rates[0].difference is None
 
 
