@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tuner.judging.fitting.faces import Row
 
 from metrics.contract import Score
 from metrics.judges import gender
 from metrics.logistic import from_coefficients
 from tuner.judging.fitting import faces as fit_faces
+from tuner.judging.fitting.faces import Row
 
 
 def rows(shift: float = 4.0) -> list[Row]:
