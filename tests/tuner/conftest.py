@@ -38,6 +38,10 @@ def own_selfchecks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "tuner.judging.calibration.home_file", lambda: tmp_path / "home" / "selfchecks.json"
     )
+    for place in ("thresholds", "keep_calibration"):
+        monkeypatch.setattr(
+            f"tuner.judging.{place}.home_thresholds", lambda: tmp_path / "home" / "thresholds.json"
+        )
 
 
 def text_encoder(tokens: int) -> CLIPTextModel:

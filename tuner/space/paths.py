@@ -13,6 +13,7 @@ from pathlib import Path
 from metrics.contract import OPTIONAL_MODELS
 from tuner.errors import TunerError
 from tuner.space.base_name import base_path, is_address, is_hub_word, parse_base
+from tuner.space.config import FACE
 from tuner.storage import StudyFolder
 from tuner.storage.content import content_digest
 
@@ -83,10 +84,12 @@ def _content(text: str) -> str:
 def model_path(text: str, folder: Path) -> str:
     """Return a base or a judge's model as a word or as an absolute path.
 
-    `mannequin`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a path,
-    and so do ids that no hub has: loading them reports that.
+    `mannequin`, `face`, OWNER/NAME and OWNER/NAME@REVISION stay as they are, unless there is such a
+    path, and so do ids that no hub has: loading them reports that.
     Everything else is taken as a path from `folder`; if it is no base, loading it reports that.
     """
+    if text == FACE and not (folder / text).exists():
+        return text
     try:
         is_word = text == "" or parse_base(text, folder).path is None
     except TunerError:

@@ -55,8 +55,11 @@ def judge_line(config: StudyConfig) -> str:
 def person_line(config: StudyConfig) -> str:
     """Return the line about the detector of persons. Raises MissingModelError without its files."""
     model = config.judges.person_model_for(config.base)
-    place = study_judges(config).person_model
+    settings = study_judges(config)
+    place = settings.person_model
     if model is None or place is None:
+        if settings.domain == "photographic":
+            return "persons: counted by poses and faces; judges.person_model adds a detector"
         return "persons: not counted, judges.person_model is not set"
     if os.path.isdir(place) or not place.endswith(".pt"):
         _need("person judge", model, Path(place), _YOLO_FILES)

@@ -75,6 +75,10 @@ attention, rounded up.
 """
 
 
+_THRESHOLD_VIEWS = 180
+"""Views of training pictures that set the judges' thresholds: 60 pictures from three sides each, or
+up to 200 from one."""
+
 _TARGETS = {
     "attention": 1.0,
     "attention+feed_forward": 2.0,
@@ -137,7 +141,12 @@ def estimate(config: StudyConfig) -> StudyCost:
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
     fresh = (1 + confirmed * (1 + REPEATS)) * _fresh_suites(config) if confirmed else 0.0
     again = confirmed * REPEATS
-    once = cost.load + (1 + extra + fresh) * suite_seconds + again * _mean(steps) * step_seconds
+    once = (
+        cost.load
+        + _threshold_seconds(config)
+        + (1 + extra + fresh) * suite_seconds
+        + again * _mean(steps) * step_seconds
+    )
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
     # DreamBooth's weights are kept for the last rung of a trial only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
@@ -172,6 +181,12 @@ def _of_recipes(config: StudyConfig) -> StudyCost:
         disk_bytes=sum(part.disk_bytes for part in parts),
         vram_bytes=max(part.vram_bytes for part in parts),
     )
+
+
+def _threshold_seconds(config: StudyConfig) -> float:
+    """Return the seconds in which the judges of photographs look at the training pictures."""
+    photographic = config.judges.domain_for(config.base) == "photographic"
+    return _THRESHOLD_VIEWS * STABLE_DIFFUSION_COST.score if photographic else 0.0
 
 
 def _reached(budget: BudgetConfig, rungs: int) -> list[float]:

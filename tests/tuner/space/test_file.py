@@ -213,6 +213,15 @@ def test_person_detectors_are_the_mannequin_s_or_paths(
     assert values["judges"] == {"person_model": person, "gender_model": "a/b", "copy_model": copied}
 
 
+def test_the_face_is_a_word_unless_there_is_such_a_folder(tmp_path: Path) -> None:
+    values: dict[str, object] = {"judges": {"gender_model": "face"}}
+    absolute_paths(values, tmp_path)
+    assert values["judges"] == {"gender_model": "face"}
+    (tmp_path / "face").mkdir()
+    absolute_paths(values, tmp_path)
+    assert values["judges"] == {"gender_model": str(tmp_path / "face")}
+
+
 def test_models_of_optional_judges_are_hub_ids_or_paths(tmp_path: Path) -> None:
     judges = {"pose_model": "pose.pt", "parser_model": "owner/parser", "vlm": "./vlm"}
     values: dict[str, object] = {"judges": judges}

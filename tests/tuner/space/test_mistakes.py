@@ -92,8 +92,8 @@ def weights(*names: str) -> Lay:
 
 
 def based(base: str) -> Lay:
-    sizes = "suite: {size: 512}\ntrain: {resolution: 512}\n"
-    return said(sizes, SPACE.replace("base: mannequin", f"base: {base}"))
+    rest = "suite: {size: 512}\ntrain: {resolution: 512}\njudges: {gender_model: face}\n"
+    return said(rest, SPACE.replace("base: mannequin", f"base: {base}"))
 
 
 def folder_of_kind(kind: str) -> None:

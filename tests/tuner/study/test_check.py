@@ -102,8 +102,15 @@ def test_all_that_has_to_be_mended_is_reported_at_once(tmp_path: Path, clip: Pat
 def test_persons_are_counted_only_where_a_detector_is_set(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
-    report = check_study(_study(base, data, clip), tmp_path)
-    assert "persons: not counted, judges.person_model is not set" in report.lines
+    for domain, line in (
+        ("drawn", "persons: not counted, judges.person_model is not set"),
+        (
+            "photographic",
+            "persons: counted by poses and faces; judges.person_model adds a detector",
+        ),
+    ):
+        report = check_study(_study(base, data, clip, f"judges.domain={domain}"), tmp_path)
+        assert line in report.lines
     for name in ("yolo.yaml", "yolo.safetensors"):
         (clip / name).write_text("x")
     for model in (clip, clip / "detector.pt"):
