@@ -101,7 +101,7 @@ def test_a_photograph_with_a_face_under_age_is_set_aside(
         app,
         ["data", "prepare", str(tmp_path / "raw"), str(tmp_path / "a"), "--min-side=128", *options],
     )
-    assert "images: 1 pictures of 1" in adults.stdout, adults.output
+    assert "images: 1 picture of 1" in adults.stdout, adults.output
     monkeypatch.setattr(adult, "ADULT", 60)  # everyone below sixty is a child
     young = CliRunner().invoke(
         app,
