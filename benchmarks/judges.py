@@ -197,9 +197,8 @@ def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str
     lines += ["the pose landmarker looks again at the mirror image and at limbs painted over.", ""]
     lines += ["| | " + " | ".join(measured) + " |", "|---|" + "---|" * len(measured)]
     for key, name in named.items():
-        lines.append(
-            f"| {name} | " + " | ".join(f"{cost.get(key, 0.0):.2f}" for cost in measured.values()) + " |"
-        )
+        numbers = " | ".join(f"{cost.get(key, 0.0):.2f}" for cost in measured.values())
+        lines.append(f"| {name} | {numbers} |")
     lines.append(
         "| one call of NudeNet, ms | "
         + " | ".join(f"{cost['unit']:.1f}" for cost in measured.values())

@@ -91,7 +91,8 @@ class View:
                 self._doing(self.trial).progress = event
             case TrialStarted(trial, parameters):
                 self._begun(trial)
-                self.lines.append(f"trial {trial} ({self.place}): {words(parameters)}")
+                chosen = words(parameters) or "every parameter is fixed"
+                self.lines.append(f"trial {trial} ({self.place}): {chosen}")
             case RungScored():
                 self._scored(event)
             case TrialEnded():

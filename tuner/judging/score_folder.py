@@ -42,6 +42,7 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError, MissingModelError
 from tuner.judging.image_prompt import read_prompts
 from tuner.judging.models import judge_settings, refuse_broken
+from tuner.space.config import MANNEQUIN
 from tuner.text import readable
 
 if TYPE_CHECKING:
@@ -139,6 +140,12 @@ def open_judges(
         gender_model or default, person_model, domain=domain, optional=optional
     )
     settings = replace(settings, thresholds=thresholds or {})
+    if domain == "drawn" and gender_model not in (None, MANNEQUIN):
+        warnings.warn(
+            f"the gender model {gender_model} was made for photographs; tuner selfcheck measures "
+            "it on drawings",
+            stacklevel=1,
+        )
     refuse_broken(settings.gender_model)
     with contextlib.ExitStack() as opened_judges:
         judges = opened_judges.enter_context(metrics.open_detectors(settings))

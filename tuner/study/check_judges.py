@@ -20,6 +20,7 @@ from tuner.judging.models import (
 )
 from tuner.models.stored.hub import is_offline
 from tuner.space import StudyConfig
+from tuner.space.config import MANNEQUIN
 
 _CLIP_FILES = (CONFIG_FILE, WEIGHTS_FILE)
 _YOLO_FILES = ("yolo.yaml", "yolo.safetensors")
@@ -47,6 +48,8 @@ def judge_line(config: StudyConfig) -> str:
     to_fetch = [name for name in BUNDLES if name in names and available(name) is None]
     later = f"{', '.join(to_fetch)} will be downloaded at the first run" if to_fetch else "all here"
     kind = "drawn pictures"
+    if settings.domain == "drawn" and model != MANNEQUIN:
+        model += " (a model of photographs: tuner selfcheck measures it on drawings)"
     if settings.domain == "photographic":
         kind = "photographs, with thresholds set by the training pictures"
     return f"judges: of {kind}; gender by {model}; MediaPipe models: {later}"

@@ -71,6 +71,7 @@ def is_begun(folder: StudyFolder) -> bool:
 
 def create(config: StudyConfig, folder: StudyFolder, data: Mapping[str, str]) -> None:
     """Create optuna.db with the study's starting points queued, in place of an earlier one."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     remove_log(folder.optuna_db)
     with (
         replacing(folder.optuna_db) as part,
