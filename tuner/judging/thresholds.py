@@ -29,8 +29,8 @@ from tuner.storage.files import read_text, write_text
 ALARMS = 0.05
 """Largest share of the sound pictures that may raise a judge's alarm."""
 FEWEST = 20
-"""Sound pictures below which no threshold is set: with 19 the least value would be needed to lie
-below all of the next pictures."""
+"""Sound pictures below which no threshold is set: it would rest on one picture, and even without an
+alarm among 19 the rate may be as high as 17 % (Wilson)."""
 MOST = 200
 """Pictures that are judged; more change the thresholds little and take longer."""
 FEW = 60
