@@ -142,7 +142,8 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
     events += [Progress(5, 20, 2.0, 0.5, trial=0), Progress(9, 20, 2.0, 0.25, trial=1)]
     clock = iter(range(0, 1000, 31))
     lines = list(plain_lines(view, events, now=lambda: float(next(clock))))
-    assert lines[1:3] == ["trial 0 (1/12): ", "trial 1 (2/12): "]
+    fixed = "every parameter is fixed"
+    assert lines[1:3] == [f"trial 0 (1/12): {fixed}", f"trial 1 (2/12): {fixed}"]
     assert lines[3:] == [
         "trial 0, training, 5/20 steps, 2.0/s, loss 0.500",
         "trial 1, training, 9/20 steps, 2.0/s, loss 0.250",
