@@ -60,6 +60,7 @@ def test_every_model_gives_unit_vectors_that_follow_the_picture(
     embedding.close()
 
 
+@pytest.mark.slow
 def test_sscd_is_the_network_of_its_paper(sscd: str) -> None:
     """Pooling worked out by hand: the cube root of the mean cube (Pizzi et al. 2022)."""
     torch.manual_seed(0)

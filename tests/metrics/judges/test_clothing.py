@@ -28,8 +28,8 @@ def cloth(
 
 
 def test_dressed_is_told_from_undressed(cloth: Callable[..., np.ndarray]) -> None:
-    dressed, undressed = cloth(24, 7, clothed=True), cloth(24, 7, clothed=False)
-    assert len(dressed) == len(undressed) == 24
+    dressed, undressed = cloth(12, 7, clothed=True), cloth(12, 7, clothed=False)
+    assert len(dressed) == len(undressed) == 12
     assert (dressed[:, None] > undressed[None]).mean() >= 0.99
     assert (dressed >= 0.5).mean() >= 0.98
     assert (undressed < 0.5).mean() >= 0.97

@@ -52,7 +52,7 @@ def test_a_figure_made_unreadable_is_read_less_than_a_sound_one(
     evidence: Evidences, sampled: Callable[..., Sample]
 ) -> None:
     rng = np.random.default_rng(4)
-    figures = [random_figure(rng) for _ in range(8)]
+    figures = [random_figure(rng) for _ in range(4)]
 
     def mean(images: list[Image]) -> float:
         found = [pose.score(sampled(image), evidence(image)).value for image in images]

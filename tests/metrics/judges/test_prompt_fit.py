@@ -65,6 +65,7 @@ def test_a_prompts_traits_are_found_by_their_words() -> None:
     assert questions(Prompt("long hair, short hair")) == ()
 
 
+@pytest.mark.slow
 def test_the_own_prompt_fits_better_than_anothers(
     drawn: list[tuple[Figure, Image]], mannequin_detectors: Detectors
 ) -> None:

@@ -36,6 +36,7 @@ def recompressed(image: Image, quality: int = 85) -> Image:
     return np.asarray(cv2.imdecode(file, cv2.IMREAD_COLOR), np.uint8)
 
 
+@pytest.mark.slow
 @needs_weights
 def test_copies_of_renders_are_found_and_fresh_renders_are_not() -> None:
     trained, held_out, fresh = figures(100, 1), figures(40, 2), figures(40, 3)

@@ -100,6 +100,7 @@ def test_a_file_that_is_too_large_is_a_full_disk(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_files_that_may_not_be_read(tmp_path: Path) -> None:
     (tmp_path / "closed.csv").touch(0)
     (tmp_path / "closed").mkdir(0)

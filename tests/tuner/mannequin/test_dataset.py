@@ -59,6 +59,7 @@ def test_the_default_is_the_same_every_time(tmp_path: Path) -> None:
     assert digest.hexdigest() == FIRST_TWENTY
 
 
+@pytest.mark.slow
 def test_a_few_captions_name_the_other_sex_and_differ_in_nothing_else(tmp_path: Path) -> None:
     write_dataset(tmp_path, count=160)
     captions = [path.read_text().strip() for path in sorted(tmp_path.glob("*.txt"))]
@@ -70,6 +71,7 @@ def test_a_few_captions_name_the_other_sex_and_differ_in_nothing_else(tmp_path: 
         assert caption == ", ".join((other, *figure.tags[1:]))
 
 
+@pytest.mark.slow
 def test_each_variant_has_its_share_of_men() -> None:
     men = {name: sum(f.sex == "male" for f in figures(name)) for name in VARIANTS}
     assert men == {

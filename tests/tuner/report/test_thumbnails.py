@@ -42,6 +42,7 @@ def test_nothing_is_enlarged(tmp_path: Path) -> None:
     assert read(thumbnails([path])[path]).shape == (32, 64, 3)
 
 
+@pytest.mark.slow
 def test_many_pictures_get_smaller_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     paths = [saved(tmp_path / f"{number}.png") for number in range(8)]
     bytes_at_96 = len(

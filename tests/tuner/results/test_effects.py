@@ -47,6 +47,7 @@ def test_a_planted_category_and_a_planted_peak_are_found() -> None:
     assert not every["rank"].known
 
 
+@pytest.mark.slow
 def test_without_any_effect_hardly_a_study_finds_one() -> None:
     rng = np.random.default_rng(2)
     false = sum(
