@@ -74,7 +74,8 @@ class JudgeConfig(StrictModel):
     `mannequin`, or `face` for the face alone, on photographs; None means the mannequin's own for
     the mannequin, else ViT-L-14/openai.
     `person_model` is a folder with a YOLO like the mannequin's, a `.pt` file of ultralytics, or
-    `mannequin`; None means the mannequin's own for the mannequin, else persons are not counted.
+    `mannequin`; None means the mannequin's own for the mannequin, else persons on
+    photographs are counted by poses and faces.
     `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
     None means the gender model. `pose_model` (a ViTPose, or a `.pt` file of ultralytics),
     `parser_model` (a human parser) and `vlm` (a vision-language model) are hub ids or folders, each
