@@ -144,9 +144,9 @@ def _limbs(name: str, figure: Figure, look: SecondLook, limbs: list[Limb]) -> di
         off += [1.0 - _on_mask(figure, bone, name) for bone in bones_shown]
         length = float(np.linalg.norm(joints[middle] - joints[end])) / look.torso
         short.append(-math.log(length + _FORESHORTENED) if shown else _ARM_HALF)
-        moved, seen = _repainted(look, end)
+        moved, sureness = _repainted(look, end)
         replaced.append(moved)
-        stays.append(seen)
+        stays.append(sureness)
     measured = {
         f"{name}_off": max(off),
         f"{name}_short": max(short, default=_ARM_HALF),
@@ -181,8 +181,8 @@ def _repainted(look: SecondLook, end: int) -> tuple[float, float]:
     moved = float(np.linalg.norm(place - look.person.joints[end] * look.size)) / look.torso
     other = end + 1 if end % 2 else end - 1
     aside = float(np.linalg.norm(place - look.person.joints[other] * look.size)) / look.torso
-    seen = float(person.visibility[end])
-    return min(_MOST, moved) * seen * min(1.0, aside / _ASIDE), _log_odds(seen)
+    shown = float(person.visibility[end])
+    return min(_MOST, moved) * shown * min(1.0, aside / _ASIDE), _log_odds(shown)
 
 
 def _log_odds(share: float) -> float:
