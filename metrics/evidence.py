@@ -17,6 +17,7 @@ from metrics.figure.framing_class import framing_class
 from metrics.figure.looks import DRAWN_VIEWS, PHOTO_VIEWS, Reading, read_people
 from metrics.figure.photo_framing import photo_framing_class
 from metrics.figure.posture import pose_evidence
+from metrics.figure.repainted_limbs import repaint
 from metrics.figure.second_look import SecondLook, look_again
 from metrics.logistic import rebalanced
 from metrics.preprocess import detector_picture, overlap, square_crop
@@ -55,6 +56,11 @@ class Evidence:
         self._image = sample.image
         self._detectors = detectors
         self._embedding: torch.Tensor | None = None
+
+    @cached_property
+    def _picture(self) -> Image:
+        """The picture at the detectors' size."""
+        return detector_picture(self._image)
 
     @cached_property
     def people(self) -> tuple[Person, ...]:
@@ -108,19 +114,22 @@ class Evidence:
         detector = self._detectors.persons
         return None if detector is None else detector(self._image)
 
-    @cached_property
+    @property
     def faces(self) -> tuple[Face, ...]:
         """The faces of all figures that show one, the main figure's first."""
-        return tuple(face for person in self.people if (face := self._face(person)) is not None)
+        return tuple(face for face in self._faces if face is not None)
 
-    @cached_property
+    @property
     def face(self) -> Face | None:
         """The main figure's face; None where none is seen and where no networks can be had."""
-        return None if self.person is None else self._face(self.person)
+        return self._faces[0] if self._faces else None
 
-    def _face(self, person: Person) -> Face | None:
+    @cached_property
+    def _faces(self) -> tuple[Face | None, ...]:
         reader = self._detectors.faces
-        return None if reader is None else reader.find(self._image, person)
+        if reader is None:
+            return ()
+        return tuple(reader.find(self._image, person) for person in self.people)
 
     @property
     def reads_faces(self) -> bool:
@@ -140,13 +149,13 @@ class Evidence:
     @cached_property
     def hands(self) -> tuple[Hand, ...]:
         """The hands found anywhere in the picture."""
-        return self._detectors.hands(self._image)
+        return self._detectors.hands(self._picture)
 
     @cached_property
     def parts(self) -> Mapping[str, float]:
         """NudeNet's best score of each class, over the picture and a small figure's crop."""
         parts = list(self.whole_parts)
-        picture = detector_picture(self._image)
+        picture = self._picture
         if self.person is not None:
             left, top, right, bottom = self.person.box
             height, width = picture.shape[:2]
@@ -161,14 +170,19 @@ class Evidence:
     @cached_property
     def whole_parts(self) -> tuple[Part, ...]:
         """The parts that NudeNet finds in the whole picture."""
-        return self._detectors.parts.find(detector_picture(self._image))
+        return self._detectors.parts.find(self._picture)
 
     @cached_property
     def second_look(self) -> SecondLook | None:
-        """The main figure read again in changed pictures, None where no pose is read."""
+        """The main figure read again in the mirror image, None where no pose is read."""
+        return look_again(self._reading, self._detectors.pose) if self.people else None
+
+    @cached_property
+    def repainted(self) -> Person | None:
+        """The main figure read again without forearms and shins, None where none is read."""
         if self.figure is None:
             return None
-        return look_again(self._reading, self.figure, self._detectors.pose, self._detectors.hands)
+        return repaint(self._reading, self.figure, self._detectors.pose)
 
     @cached_property
     def person_crop(self) -> Image | None:

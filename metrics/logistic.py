@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,16 @@ class Logistic:
         shares = np.exp(odds[chosen] - odds[chosen].max())
         shares /= shares.sum()
         return {self.classes[i]: float(share) for i, share in zip(chosen, shares, strict=True)}
+
+
+MOST_SURE = 0.995
+"""Probability beyond which log odds grow no further, for measurements of a regression."""
+
+
+def log_odds(probability: float) -> float:
+    """Return the logarithm of the odds, within those of MOST_SURE on both sides."""
+    bounded = min(MOST_SURE, max(1.0 - MOST_SURE, probability))
+    return math.log(bounded / (1.0 - bounded))
 
 
 def rebalanced(probability: float, threshold: float | None) -> float:

@@ -21,7 +21,7 @@ They shrink it further themselves, but without a filter: on a sharp photograph o
 MediaPipe then finds nobody, and on the same one at 512 it does.
 """
 
-NEUTRAL = (153, 153, 153)
+NEUTRAL = 153
 """The grey that fills a crop outside the picture (GenEval's #999)."""
 
 Box = tuple[float, float, float, float]
@@ -71,8 +71,7 @@ def square_crop(image: Image, box: Box, margin: float = 0.15) -> Image:
     half = max(right - left, bottom - top) * (0.5 + margin)
     x, y = round((left + right) / 2 - half), round((top + bottom) / 2 - half)
     side = max(1, round(2 * half))
-    crop: Image = np.empty((side, side, 3), dtype=np.uint8)
-    crop[:] = NEUTRAL
+    crop: Image = np.full((side, side, 3), NEUTRAL, dtype=np.uint8)
     x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + side), min(height, y + side)
     if x1 > x0 and y1 > y0:
         crop[y0 - y : y1 - y, x0 - x : x1 - x] = image[y0:y1, x0:x1]

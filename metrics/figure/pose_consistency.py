@@ -13,9 +13,9 @@ from metrics.figure.body import shows_legs
 from metrics.figure.figure import ARMS, LEGS, NOSE, Figure
 from metrics.figure.limb_consistency import mask_difference, mirror_moves
 from metrics.figure.second_look import SecondLook
+from metrics.logistic import log_odds
 
 _HEAD = tuple(range(11))
-_SURE = 0.995
 _LEAST = 0.02
 """Added to distances before their logarithm: smaller ones are within the landmarks' error."""
 
@@ -35,8 +35,8 @@ def pose_consistency(figure: Figure, look: SecondLook) -> dict[str, float]:
     moves, soft = mirror_moves(look), figure.soft_mask
     undecided = float(((soft > 0.15) & (soft < 0.85)).sum()) / max(1.0, float(figure.mask.sum()))
     return {
-        "head_seen": _log_odds(float(figure.visibility[head].mean()) if head else 1.0),
-        "joints_seen": _log_odds(float(figure.visibility[body].mean()) if body else 1.0),
+        "head_seen": log_odds(float(figure.visibility[head].mean()) if head else 1.0),
+        "joints_seen": log_odds(float(figure.visibility[body].mean()) if body else 1.0),
         "fuzzy": min(1.0, undecided),
         "mirror_mask": math.log(_LEAST + mask_difference(look)),
         "mirror_head": math.log(_LEAST + float(moves[head or [NOSE]].mean())),
@@ -51,8 +51,3 @@ def _upright(figure: Figure) -> float:
     up, spine = joints[NOSE] - neck, neck - pelvis
     lengths = float(np.linalg.norm(up)) * float(np.linalg.norm(spine))
     return float(np.dot(up, spine)) / max(1e-6, lengths)
-
-
-def _log_odds(share: float) -> float:
-    share = min(_SURE, max(1 - _SURE, share))
-    return math.log(share / (1.0 - share))

@@ -13,10 +13,10 @@ import numpy as np
 
 from metrics.figure.body import Body
 from metrics.figure.figure import ARMS, LEGS, NOSE, Figure
+from metrics.logistic import log_odds
 
 _HEAD = tuple(range(11))
 _SHOULDERS, _HIPS = (11, 12), (23, 24)
-_SURE = 0.995
 
 
 def pose_evidence(body: Body) -> dict[str, float]:
@@ -34,9 +34,9 @@ def pose_evidence(body: Body) -> dict[str, float]:
     head = [float(figure.visibility[joint]) for joint in _HEAD if figure.in_frame(joint)]
     mask = figure.mask
     return {
-        "head_seen": _log_odds(float(np.mean(head)) if head else 1.0),
-        "joints_seen": _log_odds(float(visibility.mean())),
-        "least_seen": _log_odds(float(visibility.min())),
+        "head_seen": log_odds(float(np.mean(head)) if head else 1.0),
+        "joints_seen": log_odds(float(visibility.mean())),
+        "least_seen": log_odds(float(visibility.min())),
         "on_figure": _on_figure(figure, joints),
         "fuzzy": min(1.0, body.fuzzy_share),
         "unexplained": body.unexplained_share,
@@ -90,8 +90,3 @@ def _proportions(body: Body) -> dict[str, float]:
         "longest": longest,
         "upright": float(np.dot(up, spine)) / max(1e-6, across),
     }
-
-
-def _log_odds(share: float) -> float:
-    share = min(_SURE, max(1 - _SURE, share))
-    return math.log(share / (1.0 - share))

@@ -12,11 +12,11 @@ import numpy.typing as npt
 from metrics.contract import Image
 
 _WINDOW = 64
-_WINDOWS = 6
+_WINDOWS = 4
 """Windows along a side at most, spread evenly: a grid is everywhere."""
 _LEAST_FREQUENCY = 0.18
 """In periods a pixel: scenes have regular things too, such as fences, but coarser ones."""
-_NEIGHBOURS = 9  # side of the square of frequencies that a line is compared with
+_NEIGHBOURS = 5  # side of the square of frequencies that a line is compared with
 
 
 def grid_level(image: Image) -> float:
@@ -36,13 +36,15 @@ def grid_level(image: Image) -> float:
     )
     windows = (windows - windows.mean(axis=(1, 2), keepdims=True)) * taper
     power = np.median(np.abs(np.fft.rfft2(windows)) ** 2, axis=0)
-    spectrum = np.fft.fftshift(np.log(power + 1e-3), axes=0)
+    spectrum = np.fft.fftshift(np.log(power + 1e-3), axes=0).astype(np.float32)
     rows, columns = np.fft.fftshift(np.fft.fftfreq(_WINDOW)), np.fft.rfftfreq(_WINDOW)
     fine = np.hypot(rows[:, None], columns[None]) > _LEAST_FREQUENCY
-    padded = np.pad(spectrum, _NEIGHBOURS // 2, mode="reflect")
-    around = np.lib.stride_tricks.sliding_window_view(padded, (_NEIGHBOURS, _NEIGHBOURS))
-    above = spectrum[fine] - np.median(around[fine].reshape(int(fine.sum()), -1), axis=1)
-    return max(0.0, float(above.max()))
+    # Lines at the highest frequency need neighbours beyond it.
+    around = (_NEIGHBOURS // 2,) * 4
+    padded = cv2.copyMakeBorder(spectrum, *around, cv2.BORDER_REFLECT_101)
+    middle = np.s_[around[0] : -around[0], around[0] : -around[0]]
+    above = spectrum - cv2.medianBlur(padded, _NEIGHBOURS)[middle]
+    return max(0.0, float(above[fine].max()))
 
 
 def _starts(side: int) -> npt.NDArray[np.int_]:

@@ -6,6 +6,7 @@ Throats lie under collars and scarves, so a throat that does not resemble the fa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,6 @@ from metrics.figure.figure import (
     patch_colour,
 )
 from metrics.figure.skin import face_colours, skin_distance, skin_distances
-from metrics.preprocess import resized_mask
 from metrics.threshold import Threshold
 
 if TYPE_CHECKING:
@@ -123,8 +123,11 @@ def close_figure(image: Image, person: Person) -> Figure | None:
         return None
     scale = min(1.0, _UNIT / unit)
     size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
+    rows, columns = (np.array(person.mask.shape) / (height, width)).tolist()
+    mask = person.mask[
+        int(rows * top) : math.ceil(rows * bottom), int(columns * left) : math.ceil(columns * right)
+    ]
     cut = image[top:bottom, left:right]
-    mask = resized_mask(person.mask, height, width)[top:bottom, left:right]
     picture, soft = (cv2.resize(part, size, interpolation=cv2.INTER_AREA) for part in (cut, mask))
     scales = np.array(size, np.float32) / (right - left, bottom - top)
     placed = ((joints - (left, top)) * scales).astype(np.float32)

@@ -40,13 +40,13 @@ def test_crop_is_square_and_grey_outside_the_picture() -> None:
     picture = np.full((100, 50, 3), 7, np.uint8)
     crop = square_crop(picture, (0.0, 0.0, 1.0, 1.0), margin=0.0)
     assert crop.shape == (100, 100, 3)
-    assert tuple(crop[50, 0]) == NEUTRAL
+    assert tuple(crop[50, 0]) == (NEUTRAL,) * 3
     assert (crop[:, 30:70] == 7).all()
 
 
 def test_crop_of_a_box_outside_the_picture_is_all_grey() -> None:
     crop = square_crop(np.zeros((10, 10, 3), np.uint8), (1.5, 1.5, 1.9, 1.9))
-    assert (crop == NEUTRAL[0]).all()
+    assert (crop == NEUTRAL).all()
 
 
 def test_the_overlap_of_boxes_by_hand() -> None:

@@ -12,18 +12,13 @@ from PIL import Image as Pictures
 from metrics import open_detectors
 from metrics.contract import Image, JudgeSettings, Prompt, Sample
 from metrics.detectors import Detectors
-from metrics.detectors.mediapipe import Hand, Person
+from metrics.detectors.mediapipe import Person
 from metrics.evidence import Evidence
+from metrics.figure.figure import read_figure
 from metrics.figure.limb_consistency import limb_consistency, limbs_shown, mirror_moves
 from metrics.figure.looks import mirrored, plain, smaller
-from metrics.figure.second_look import (
-    SecondLook,
-    hand_boxes,
-    hand_from,
-    painted_over,
-    same_figure,
-    side_by_side,
-)
+from metrics.figure.repainted_limbs import lower_limbs, painted_over, repainted_limbs
+from metrics.figure.second_look import SecondLook, same_figure
 
 LEFT_WRIST, RIGHT_WRIST = 15, 16
 
@@ -89,23 +84,8 @@ def test_the_nearest_figure_is_the_same_one() -> None:
     assert same_figure((), person()) is None
 
 
-def test_a_hand_in_a_crop_is_placed_in_the_picture() -> None:
-    figure, shape = person(size=0.8), (300, 200)
-    boxes = hand_boxes(figure, shape)
-    assert len(boxes) == 2
-    assert side_by_side(np.zeros((*shape, 3), np.uint8), boxes).shape == (224, 448, 3)
-    for place, wrist in enumerate((LEFT_WRIST, RIGHT_WRIST)):
-        middle = Hand(np.full((21, 2), (0.25 + 0.5 * place, 0.5), np.float32), 1.0)
-        placed = hand_from(middle, boxes, shape).joints[0] * (200, 300)
-        at = figure.joints[wrist] * (200, 300)
-        assert np.linalg.norm(placed - at) < 0.2 * 300
-        assert placed[1] > at[1]  # beyond the wrist, as the arm hangs down
-    outside = replace(figure, joints=figure.joints + 1.0)
-    assert hand_boxes(outside, shape) == []
-
-
-def look_at(first: Person, again: Person | None, hands: tuple[Hand, ...] = ()) -> SecondLook:
-    return SecondLook(first, (100, 100), again, {}, hands)
+def look_at(first: Person, again: Person | None) -> SecondLook:
+    return SecondLook(first, (100, 100), again)
 
 
 def test_joints_that_move_in_the_mirror_image_are_measured_in_torso_lengths() -> None:
@@ -119,16 +99,22 @@ def test_joints_that_move_in_the_mirror_image_are_measured_in_torso_lengths() ->
     assert mirror_moves(look_at(first, None)).min() == 1.0
 
 
-def test_hands_are_held_against_wrists(photographic: Detectors, photograph: Image) -> None:
-    evidence = Evidence(Sample(Prompt("a person"), 0, photograph), photographic)
-    figure, look = evidence.figure, evidence.second_look
-    assert figure is not None
-    assert look is not None
-    wrists = [look.person.joints[wrist] for wrist in (LEFT_WRIST, RIGHT_WRIST)]
-    hands = tuple(Hand(np.tile(wrist, (21, 1)), 1.0) for wrist in wrists)
-    lacks = [limb_consistency(figure, replace(look, hands=some))["no_hand"] for some in (hands, ())]
-    assert lacks[0] < 0.01
-    assert lacks[1] == 1.0
+def test_a_wrist_that_moves_where_its_forearm_was_painted_over_is_measured() -> None:
+    first = person(size=0.8)
+    figure, look = read_figure(np.zeros((100, 100, 3), np.uint8), first), look_at(first, first)
+    assert [end for _, end in lower_limbs(figure)] == [LEFT_WRIST, RIGHT_WRIST]
+    joints = first.joints.copy()
+    joints[LEFT_WRIST] += (0.0, -0.14)
+    elsewhere = replace(first, joints=joints)
+    moved = repainted_limbs(figure, look, elsewhere)
+    assert moved["arm_replaced"] == pytest.approx(0.9 * 0.14 / (look.torso / 100), rel=1e-3)
+    assert moved["arm_stays"] == pytest.approx(np.log(9), rel=1e-3)  # its visibility is 0.9
+    joints[LEFT_WRIST] = first.joints[RIGHT_WRIST]  # it follows the other arm
+    assert repainted_limbs(figure, look, elsewhere)["arm_replaced"] == 0.0
+    nothing = repainted_limbs(figure, look, None)
+    assert nothing["arm_replaced"] == 0.0
+    assert nothing["arm_stays"] < -5.0
+    assert nothing["leg_replaced"] == 0.0
 
 
 def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photograph: Image) -> None:
@@ -138,6 +124,9 @@ def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photogra
     assert look is not None
     assert limbs_shown(figure)
     measured = limb_consistency(figure, look)
+    measured |= repainted_limbs(figure, look, evidence.repainted)
+    assert measured["arm_seen"] < 0.0  # one hand lies behind the helmet
+    assert measured["fuzzy"] < 0.2
     assert measured["mirror_mask"] < np.log(0.15)
     assert measured["mirror_worst"] < np.log(0.5)
     assert measured["leg_replaced"] == 0.0  # the frame shows no leg

@@ -15,7 +15,16 @@ from metrics.detectors import Detectors
 from metrics.detectors.mediapipe import Person
 from metrics.evidence import Evidence, Judge
 from metrics.figure.figure import LEFT_EYE, LEFT_SHOULDER, NOSE, RIGHT_SHOULDER
-from metrics.judges import artefacts, clothing, framing, people, red_eyes, sharpness
+from metrics.judges import (
+    artefacts,
+    clothing,
+    framing,
+    limbs,
+    people,
+    photo_limbs,
+    red_eyes,
+    sharpness,
+)
 from metrics.judges.artefacts import noise_level, quiet_noise_level
 from metrics.judges.grid import grid_level
 
@@ -157,3 +166,24 @@ def test_the_framing_of_a_photograph_is_judged(judged: Callable[..., Score]) -> 
     assert judged(framing.JUDGE, ASTRONAUT).value == 1.0
     empty = judged(framing.JUDGE, np.full((256, 256, 3), 90, np.uint8))
     assert (empty.value, empty.evidence) == (None, {"class": "none"})
+
+
+@pytest.mark.parametrize(
+    ("likely", "expected"),
+    [
+        ({"sound": 0.9, "extra arm": 0.04, "missing forearm": 0.03, "extra leg": 0.03}, False),
+        ({"sound": 0.9, "extra arm": 0.05, "missing forearm": 0.05}, True),
+        ({"sound": 0.8, "extra arm": 0.05, "missing lower leg": 0.15}, True),
+        ({"sound": 0.4, "extra arm": 0.6}, False),  # wrong already
+    ],
+)
+def test_only_a_figure_in_doubt_is_looked_at_again(
+    likely: dict[str, float], expected: bool
+) -> None:
+    assert photo_limbs.is_in_doubt(likely) is expected
+
+
+def test_the_limbs_of_a_sound_photograph_are_sound(judged: Callable[..., Score]) -> None:
+    score = judged(limbs.JUDGE, ASTRONAUT)
+    assert score.value is not None
+    assert score.value > 0.5

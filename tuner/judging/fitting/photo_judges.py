@@ -2,9 +2,9 @@
 
 FOLDER holds real pictures and a labels.csv with the columns of benchmarks/real_pictures.py and
 `repo`, the source of each picture. Sound pictures are measured as they are, with wrong limbs
-painted in, and with the figure spoilt; labelled faults are never fitted on. Writes photo_limbs.json
-and photo_pose.json into metrics/calibration, with the accuracy on each source when the fit is
-made without it, and domain.json from the same pictures and rendered figures.
+painted in, and with the figure spoilt; labelled faults are never fitted on. Writes
+limb_consistency.json, photo_limbs.json and photo_pose.json into metrics/calibration, with the
+accuracy on each source when the fit is made without it.
 Needs scikit-learn (`pip install 'tuner[dev]'`).
 """
 
@@ -25,11 +25,11 @@ from PIL import Image as Pictures
 
 from metrics.contract import Image, JudgeSettings, Prompt, Sample
 from metrics.detectors import Detectors
-from metrics.domain import DRAWN, domain_evidence
 from metrics.evidence import Evidence
 from metrics.figure.body import shows_legs
 from metrics.figure.limb_consistency import limb_consistency, limbs_shown
 from metrics.figure.pose_consistency import pose_consistency
+from metrics.figure.repainted_limbs import repainted_limbs
 from metrics.judges import photo_limbs, photo_pose
 from metrics.logistic import CALIBRATION, from_coefficients
 from tuner.judging.fitting.regression import SOUND_WEIGHT, fit_logistic, write_calibration
@@ -37,10 +37,6 @@ from tuner.judging.painting.body import read_picture_body
 from tuner.judging.painting.limbs import painted_limbs
 from tuner.judging.painting.unreadable import unreadable_figures
 from tuner.judging.selfcheck import area_under_curve
-from tuner.mannequin import draw
-from tuner.mannequin.building.build import redraw
-from tuner.mannequin.figure import Style, random_figure
-from tuner.models import load_base
 
 SOUND_LABELS = dict(limbs="yes", readable="yes", clothed="yes", quality="sharp", several="no")
 CLASS_OF_FAULT = {
@@ -60,18 +56,20 @@ POSE_SOUND_WEIGHT = 6.0
 """Weight of sound pictures for readable poses: spoilt figures are found easily, so that nearly no
 false alarm has to be paid for them."""
 POSE_CLASSES = ("unreadable", photo_pose.READABLE)
-_FIGURES = 60
-"""Rendered figures of each style, each in three looks, against the real pictures."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """Measurements of a picture: its source, its fault ("" for none), and whether legs show."""
+    """Measurements of a picture: its source, its fault ("" for none), and whether legs show.
+
+    `limbs` is measured without painting over, None where no limb is shown; `repainted` with it.
+    """
 
     source: str
     fault: str
     shows_legs: bool
     limbs: Mapping[str, float] | None
+    repainted: Mapping[str, float]
     pose: Mapping[str, float]
 
 
@@ -121,7 +119,9 @@ def _measure(source: str, fault: str, image: Image, judges: Detectors) -> Row | 
     if figure is None or look is None:
         return None
     limbs = limb_consistency(figure, look) if limbs_shown(figure) else None
-    return Row(source, fault, shows_legs(figure), limbs, pose_consistency(figure, look))
+    repainted = repainted_limbs(figure, look, evidence.repainted) if limbs else {}
+    pose = pose_consistency(figure, look)
+    return Row(source, fault, shows_legs(figure), limbs, repainted, pose)
 
 
 @dataclass(frozen=True)
@@ -144,24 +144,36 @@ class Fitted:
         truths = [truth for truth, take in zip(self.truths, chosen, strict=True) if take]
         return fit_logistic(measured, truths, self.classes, self.sound, self.sound_weight, PENALTY)
 
-    def values(self, coefficients: dict[str, Any], chosen: Sequence[bool]) -> list[float]:
-        """Return the judge's scores of the chosen rows."""
-        model = from_coefficients(coefficients)
-        values = []
-        for row, measured, take in zip(self.rows, self.measured, chosen, strict=True):
+    def likely(
+        self, coefficients: dict[str, Any], chosen: Sequence[bool]
+    ) -> list[dict[str, float]]:
+        """Return the probabilities of the classes that each chosen row can show."""
+        model, likely = from_coefficients(coefficients), []
+        for row, values, take in zip(self.rows, self.measured, chosen, strict=True):
             if take:
                 hidden = photo_limbs.LEG_FAULTS if not row.shows_legs else ()
-                among = [name for name in self.classes if name not in hidden]
-                values.append(model(measured, among)[self.sound])
-        return values
+                likely.append(model(values, [name for name in self.classes if name not in hidden]))
+        return likely
 
 
-def limbs_of(rows: Sequence[Row]) -> Fitted:
-    """Return what the judge of limbs is fitted on: sound pictures and wrong limbs."""
-    usable = [row for row in rows if row.fault in ("", LABELLED, *CLASS_OF_FAULT) and row.limbs]
+def limbs_of(rows: Sequence[Row]) -> tuple[Fitted, Fitted]:
+    """Return what the two steps of the judge of limbs are fitted on, the first look's first.
+
+    These are sound pictures and wrong limbs.
+    """
+    usable = tuple(
+        row for row in rows if row.fault in ("", LABELLED, *CLASS_OF_FAULT) and row.limbs
+    )
     truths = tuple(CLASS_OF_FAULT.get(row.fault, row.fault or photo_limbs.SOUND) for row in usable)
-    measured = tuple(row.limbs for row in usable if row.limbs)
-    return Fitted("photo_limbs", LIMB_CLASSES, photo_limbs.SOUND, tuple(usable), measured, truths)
+    steps = {
+        "limb_consistency": tuple(row.limbs or {} for row in usable),
+        "photo_limbs": tuple({**(row.limbs or {}), **row.repainted} for row in usable),
+    }
+    first, last = (
+        Fitted(name, LIMB_CLASSES, photo_limbs.SOUND, usable, measured, truths)
+        for name, measured in steps.items()
+    )
+    return first, last
 
 
 def pose_of(rows: Sequence[Row]) -> Fitted:
@@ -180,18 +192,24 @@ def pose_of(rows: Sequence[Row]) -> Fitted:
     )
 
 
-def held_out(judge: Fitted) -> dict[str, Any]:
-    """Return the accuracy with each source judged by a fit on all others.
+def held_out(judge: Fitted) -> dict[int, dict[str, float]]:
+    """Return the probabilities of each row by number, from a fit on all other sources."""
+    likely: dict[int, dict[str, float]] = {}
+    for source in sorted({row.source for row in judge.rows}):
+        own = [row.source == source for row in judge.rows]
+        answers = judge.likely(judge.fit([not each for each in own]), own)
+        places = [index for index, each in enumerate(own) if each]
+        likely |= dict(zip(places, answers, strict=True))
+    return likely
+
+
+def accuracy(judge: Fitted, likely: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
+    """Return how well the probability of a sound row tells faulty rows from sound ones.
 
     `auc` of all painted faults and by fault, the labelled ones apart; the shares of sound pictures
     and of painted faults below one half.
     """
-    values: dict[int, float] = {}
-    for source in sorted({row.source for row in judge.rows}):
-        own = [row.source == source for row in judge.rows]
-        scores = judge.values(judge.fit([not each for each in own]), own)
-        places = [index for index, each in enumerate(own) if each]
-        values |= dict(zip(places, scores, strict=True))
+    values = {number: each[judge.sound] for number, each in likely.items()}
     sound = [values[i] for i, truth in enumerate(judge.truths) if truth == judge.sound]
     faulty = {i: row.fault for i, row in enumerate(judge.rows) if judge.truths[i] != judge.sound}
     area = partial(area_under_curve, sound=sound)
@@ -206,25 +224,6 @@ def held_out(judge: Fitted) -> dict[str, Any]:
         "false_alarms": round(float(np.mean([value < 0.5 for value in sound])), 3),
         "found": round(float(np.mean([values[i] < 0.5 for i in faulty])), 3),
     }
-
-
-def domain_coefficients(folder: Path, labels: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """Fit the kinds of pictures: real ones against rendered ones, plain and redrawn."""
-    rng, vae = np.random.default_rng(3), load_base("mannequin").pipeline.vae
-    measured, truths = [], []
-    for label in labels:
-        image = np.asarray(Pictures.open(folder / label["file"]).convert("RGB"), np.uint8)
-        measured.append(domain_evidence(image))
-        truths.append("photographic")
-    styles: tuple[Style, ...] = ("first", "second")
-    for style in styles:
-        for _ in range(_FIGURES):
-            figure = random_figure(rng, style=style)
-            small = draw(figure, 64)
-            for image in (small, draw(figure, 256), redraw(vae, small[None])[0]):
-                measured.append(domain_evidence(image))
-                truths.append(DRAWN)
-    return fit_logistic(measured, truths, ("photographic", DRAWN), "photographic", 1.0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -246,14 +245,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "sound_pictures": sum(map(is_sound, labels)),
         "sources": len({label["repo"] for label in labels}),
     }
-    for judge in (limbs_of(rows), pose_of(rows)):
+    first, last = limbs_of(rows)
+    pose = pose_of(rows)
+    likely = {judge.name: held_out(judge) for judge in (first, last, pose)}
+    # As the judge itself: only figures in doubt are looked at again.
+    doubted = {row for row, each in likely[first.name].items() if photo_limbs.is_in_doubt(each)}
+    again = {row: each for row, each in likely[last.name].items() if row in doubted}
+    likely[last.name] = likely[first.name] | again
+    for judge in (first, last, pose):
         whole = {"judge": judge.name, **origin, "pictures": len(judge.rows)}
-        whole |= {"held_out": held_out(judge), "coefficients": judge.fit([True] * len(judge.rows))}
+        whole |= {"held_out": accuracy(judge, likely[judge.name])}
+        whole |= {"coefficients": judge.fit([True] * len(judge.rows))}
         write_calibration(CALIBRATION / f"{judge.name}.json", whole)
         print(judge.name, whole["held_out"])
-    coefficients = domain_coefficients(options.folder, labels)
-    whole = {"judge": "domain", **origin, "coefficients": coefficients}
-    write_calibration(CALIBRATION / "domain.json", whole)
 
 
 if __name__ == "__main__":
