@@ -31,7 +31,7 @@ from tuner.trial.repeat import run_repeat
 from tuner.trial.setup import base_scored
 
 SUITE = SuiteConfig(
-    prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=2
+    prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")), seeds=2, size=64, steps=1
 )
 
 
