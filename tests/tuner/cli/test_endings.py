@@ -37,11 +37,9 @@ def test_warnings_are_one_line_each_in_every_command(capsys: pytest.CaptureFixtu
     ("arguments", "unbuffered"),
     [
         *(("--help", ""), ("--version", "1"), ("models", "")),
-        *(
-            pytest.param(*pair, marks=pytest.mark.slow)
-            for pair in (("--help", "1"), ("models", "1"))
-        ),
+        pytest.param("--help", "1", marks=pytest.mark.slow),
         pytest.param("--version", "", marks=pytest.mark.slow),
+        pytest.param("models", "1", marks=pytest.mark.slow),
     ],
 )
 def test_output_that_cannot_be_written_is_one_line(arguments: str, unbuffered: str) -> None:
