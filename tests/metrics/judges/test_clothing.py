@@ -39,8 +39,8 @@ def test_dressed_is_told_from_undressed(cloth: Callable[..., np.ndarray]) -> Non
 def test_a_drawing_style_that_no_threshold_was_set_on_is_judged_too(
     cloth: Callable[..., np.ndarray],
 ) -> None:
-    dressed = cloth(30, 17, style="second", clothed=True)
-    undressed = cloth(30, 17, style="second", clothed=False)
+    dressed = cloth(15, 17, style="second", clothed=True)
+    undressed = cloth(15, 17, style="second", clothed=False)
     assert (dressed >= 0.5).mean() >= 0.93
     assert (undressed < 0.5).mean() >= 0.90
 
