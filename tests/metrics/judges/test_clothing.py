@@ -82,7 +82,7 @@ def test_shade_on_skin_counts_less_than_cloth() -> None:
 def test_a_featureless_body_shows_no_explicit_part(
     evidence: Evidences, rendered: Rendered, sampled: Callable[..., Sample]
 ) -> None:
-    for image in rendered(10, 8, clothed=False):
+    for image in rendered(6, 8, clothed=False):
         score = clothing.no_explicit_parts(sampled(image), evidence(image))
         assert score.value is not None
         assert score.value > 0.5

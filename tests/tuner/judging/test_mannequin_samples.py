@@ -1,6 +1,6 @@
 """The judges against a person: samples of the mannequin, labelled before they were judged.
 
-Every second one of the 300: what is said of them all takes twice as long and is the same.
+Every second one of the 300, which takes half the time.
 """
 
 from __future__ import annotations

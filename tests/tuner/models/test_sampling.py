@@ -118,7 +118,7 @@ def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
     scheduler = base.pipeline.scheduler
     assert SuiteConfig().sampler == "dpm++"
     drawn = {
-        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 8}), [0])[0]
+        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 6}), [0])[0]
         for name in get_args(Denoiser)
     }
     assert len({image.tobytes() for image in drawn.values()}) == len(drawn) == 7

@@ -145,11 +145,11 @@ def test_a_limit_that_is_not_shown_to_be_kept_is_reported(folder: StudyFolder) -
 
 
 def test_a_confirmed_trial_that_does_nothing_is_not_exported(folder: StudyFolder) -> None:
-    confirm(folder, GOOD, DRESSED, effects=(0.01, 0.4))
+    confirm(folder, GOOD, DRESSED, repeats=0, effects=(0.01, 0.4))
     choice = chosen(folder)
     assert choice.trial == 1
     assert any("trial 0 at step 20 does nothing" in line for line in choice.why)
-    confirm(folder, GOOD, DRESSED, effects=(0.01, 0.01))
+    confirm(folder, GOOD, DRESSED, repeats=0, effects=(0.01, 0.01))
     with pytest.raises(ConfigError, match=r"trial 1 at step 20 does nothing.*--trial"):
         chosen(folder)
     found = answer(read_study_data(folder))
