@@ -1,7 +1,4 @@
-"""The judges against a person: samples of the mannequin, labelled before they were judged.
-
-Every second one of the 300, which takes half the time.
-"""
+"""The judges against a person: 300 samples of the mannequin, labelled before they were judged."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ TABLE = Path(__file__).parents[2] / "mannequin_samples" / "labels.csv"
 @pytest.fixture(scope="module")
 def measured() -> dict[str, JudgeReport]:
     with open_detectors(judge_settings("mannequin", "mannequin", domain="drawn")) as judges:
-        cases = labelled_cases(labelled_pictures(TABLE)[1::2])
+        cases = labelled_cases(labelled_pictures(TABLE))
         judged = (
             replace(case, judges=tuple(set(case.judges) & JUDGED))
             for case in cases
@@ -39,8 +36,8 @@ def test_the_eye_and_the_judge_find_the_same_bodies_wrong(
     judge: str, measured: dict[str, JudgeReport]
 ) -> None:
     report = measured[judge]
-    assert report.pictures == 150
-    assert report.abstained <= 17  # of limbs too where a pose can hardly be read
+    assert report.pictures == 300
+    assert report.abstained <= 35  # of limbs too where a pose can hardly be read
     assert report.auc is not None
     assert report.auc >= 0.85
 
@@ -48,7 +45,7 @@ def test_the_eye_and_the_judge_find_the_same_bodies_wrong(
 @pytest.mark.slow
 def test_the_eye_and_the_judges_agree_on_sex_and_clothes(measured: dict[str, JudgeReport]) -> None:
     sex = measured["gender"]
-    assert sex.false_alarms.n >= 120
+    assert sex.false_alarms.n >= 250
     assert 1.0 - sex.false_alarms.value >= 0.95
     assert measured["cloth_share"].auc is not None
     assert measured["cloth_share"].auc >= 0.97
