@@ -114,12 +114,12 @@ class Evidence:
         detector = self._detectors.persons
         return None if detector is None else detector(self._image)
 
-    @property
+    @cached_property
     def faces(self) -> tuple[Face, ...]:
         """The faces of all figures that show one, the main figure's first."""
         return tuple(face for face in self._faces if face is not None)
 
-    @property
+    @cached_property
     def face(self) -> Face | None:
         """The main figure's face; None where none is seen and where no networks can be had."""
         return self._faces[0] if self._faces else None
