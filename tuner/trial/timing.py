@@ -61,7 +61,7 @@ def time_work(
     """Load the base and time a step of `train` and of sampling `suite`, on a worker's share.
 
     On a CPU that is an equal part of the cores for each of `workers`. Steps are repeated for a
-    moment; on a CPU, one of a single picture that takes longer is timed once, and stands for all.
+    moment; on a CPU, a step of a single picture that takes longer stands for all.
     A worker with one thread is timed by its processor time, which other programs change little.
     Raises MissingModelError for a base that cannot be read, OutOfMemoryError for a step that does
     not fit.
@@ -114,10 +114,11 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
         work(count)
         return clock() - start
 
-    first = seconds(1 if cpu else batch)  # libraries prepare at the first call
-    if cpu and first > _ENOUGH:
-        return first
-    seconds(batch)
+    few = 1 if cpu else batch
+    first = seconds(few)
+    if cpu and first > _ENOUGH and (again := seconds(few)) > _ENOUGH:
+        return again
+    seconds(batch)  # libraries prepare at the first call of each size
     start, times = clock(), [seconds(batch)]
     while clock() - start < _ENOUGH:
         times.append(seconds(batch))
