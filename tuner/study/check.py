@@ -1,4 +1,4 @@
-"""Check that a study can run on this machine and estimate its cost, before any model is loaded."""
+"""Check that a study can run on this machine, from files alone, and estimate its cost."""
 
 from __future__ import annotations
 

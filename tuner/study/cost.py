@@ -83,6 +83,10 @@ _THRESHOLD_VIEWS = 180
 """Views of training pictures that set the judges' thresholds: 60 pictures from three sides each, or
 up to 200 from one."""
 
+_LOSS_STEPS = 64
+"""Guided denoising steps that take as long as the loss of a run (`training.held_out_loss`): 32
+pictures at 4 timesteps, where a guided step makes two predictions."""
+
 _TARGETS = {
     "attention": 1.0,
     "attention+feed_forward": 2.0,
@@ -143,7 +147,8 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     # Seconds of a trial from one rung to the next, where trials may be stopped, and to its end.
     ends = [*(min(rung, _mean(steps)) for rung in low), _mean(steps)]
     parts = [(end - start) * step_seconds for start, end in pairwise([0.0, *ends])]
-    parts = [part + few * suite_seconds for part in parts]
+    loss_seconds = _LOSS_STEPS * cost.sample * _area(config.suite.size) / native**2
+    parts = [part + few * suite_seconds + loss_seconds for part in parts]
     extra = _extra_suites(config, _mean(areas) * native**2)
     parts[-1] += (1 - few + extra) * suite_seconds
     shared = [max(1.0, of / workers) for of in _reached(config.budget, len(parts))]
