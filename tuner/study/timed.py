@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from tuner.errors import OutOfMemoryError
 from tuner.space import StudyConfig, TrainConfig
-from tuner.space.parameters import Value
+from tuner.space.parameters import IntRange, Value, grid_point, grid_size
 from tuner.space.sizes import native_size
 from tuner.study.check_base import is_here
 from tuner.study.cost import UnitCost, rough_units
@@ -67,11 +67,13 @@ def usual_settings(config: StudyConfig) -> TrainConfig:
 
 
 def _usual(config: StudyConfig, name: str) -> Value:
-    values = config.tried(name)
+    values, searched = config.tried(name), config.train.get(name)
     counts = Counter(each.train[name] for each in config.recipes.values() if name in each.train)
     most = max(counts.values(), default=0)
     if most:
         values = tuple(value for value, count in counts.items() if count == most)
+    elif isinstance(searched, IntRange):
+        return grid_point(searched, (grid_size(searched) or 1) // 2)
     numbers = all(isinstance(value, int | float) for value in values)
     ordered = sorted(values, key=lambda value: float(value or 0)) if numbers else [*values]
     return ordered[len(ordered) // 2] if numbers else ordered[0]

@@ -80,8 +80,14 @@ def time_work(
             torch.set_num_threads(threads)
 
 
-_PLAIN = {"gradient_accumulation": 1, "prior_weight": 0.0, "first_captions": None}
-"""Settings of the timed step: how often it is made is not part of it."""
+_PLAIN = {
+    "gradient_accumulation": 1,
+    "prior_weight": 0.0,
+    "first_captions": None,
+    "learning_rate": 1e-6,
+}
+"""Settings of the timed step: how often it is made is not part of it, and on noise a high learning
+rate could make weights that are no finite numbers."""
 
 
 def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock) -> Timing:
