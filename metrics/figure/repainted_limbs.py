@@ -1,4 +1,4 @@
-"""The main figure read again with its forearms and shins painted over.
+"""The main figure read again with forearms or shins painted over.
 
 A pose network draws one valid human, whatever it sees. Of a sound figure it loses a limb that was
 painted over. A surplus limb takes the place of the painted one; a limb that was never there leaves
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Limb = tuple[int, int]
 """The first and the last joint of a lower limb."""
+Repainted = dict[int, "Person | None"]
+"""By the last joint of each painted limb, a wrist (15, 16) or an ankle (27, 28): the figure that is
+read then, None where none is."""
 
 # In lengths of the torso: the painted strip begins beyond the elbow or knee, so that the rest of
 # the limb stays, reaches over the hand or foot, and is as wide as a sleeve.
@@ -44,21 +47,34 @@ _ASIDE = 0.3
 """Distance from the other limb's end up to which a repainted limb merely follows that one."""
 
 
-def lower_limbs(figure: Figure) -> list[Limb]:
-    """Return the forearms and shins that begin in the frame."""
-    legs = LEGS if shows_legs(figure) else ()
-    limbs = [arm[1:] for arm in ARMS] + [leg[1:3] for leg in legs]
-    return [limb for limb in limbs if figure.in_frame(limb[0])]
+SOUND_LIMBS = {"arm_replaced": 0.15, "arm_stays": 1.5, "leg_replaced": 0.0}
+"""The measurements of limbs that were not painted over: the medians of sound ones."""
 
 
-def repaint(reading: Reading, figure: Figure, pose: Callable[[Image], People]) -> Person | None:
-    """Read the main figure of `reading` again, in the same way, without its lower limbs.
+def lower_limbs(figure: Figure, arms: bool, legs: bool) -> list[list[Limb]]:
+    """Return the forearms and shins that begin in the frame, those of one picture together.
 
-    Returns None where no figure is read then.
+    Each forearm is painted over in a picture of its own, both shins in one.
+    """
+    forearms = [[arm[1:]] for arm in ARMS if arms and figure.in_frame(arm[1])]
+    shown = legs and shows_legs(figure)
+    shins = [leg[1:3] for leg in LEGS if shown and figure.in_frame(leg[1])]
+    return [*forearms, shins] if shins else forearms
+
+
+def repaint(
+    reading: Reading, limbs: Sequence[Sequence[Limb]], pose: Callable[[Image], People]
+) -> Repainted:
+    """Read the main figure of `reading` again, in the same way, in a picture for each of `limbs`.
+
+    In each picture the limbs that belong together are painted over.
     """
     picture, person = detector_picture(reading.picture), reading.people[0]
-    painted = painted_over(picture, person, lower_limbs(figure))
-    return same_figure(reading.look(pose, painted), person)
+    repainted: Repainted = {}
+    for together in limbs:
+        people = reading.look(pose, painted_over(picture, person, together))
+        repainted |= dict.fromkeys((end for _, end in together), same_figure(people, person))
+    return repainted
 
 
 def painted_over(image: Image, person: Person, limbs: Sequence[Limb]) -> Image:
@@ -111,24 +127,25 @@ def _surroundings(image: Image, hole: Mask) -> Floats:
     return np.asarray(cv2.resize(filled, (width, height)), np.float32)
 
 
-def repainted_limbs(figure: Figure, look: SecondLook, again: Person | None) -> dict[str, float]:
+def repainted_limbs(look: SecondLook, repainted: Repainted) -> dict[str, float]:
     """Return the measurements of limbs that were painted over as plain numbers.
 
-    `again` is the figure as `repaint` read it. `arm_stays`: log odds with which a wrist is still
-    seen after its forearm was painted over; `arm_replaced`, `leg_replaced`: how far the end of the
-    limb then moved, in lengths of the torso, for less where it is hardly seen and where it merely
-    follows the other limb. 0 for limbs that the frame does not show.
+    `arm_stays`: log odds with which a wrist is still seen after its forearm was painted over;
+    `arm_replaced`, `leg_replaced`: how far the end of the limb then moved, in lengths of the torso,
+    for less where it is hardly seen and where it merely follows the other limb. Limbs that were not
+    painted over get the values of sound ones.
     """
-    ends = [end for _, end in lower_limbs(figure)]
     arms, legs = (
-        [_replaced(look, again, limb[2]) for limb in limbs if limb[2] in ends]
+        [_replaced(look, repainted[limb[2]], limb[2]) for limb in limbs if limb[2] in repainted]
         for limbs in (ARMS, LEGS)
     )
-    return {
-        "arm_replaced": max((moved for moved, _ in arms), default=0.0),
-        "arm_stays": max((shown for _, shown in arms), default=0.0),
-        "leg_replaced": max((moved for moved, _ in legs), default=0.0),
-    }
+    measured = dict(SOUND_LIMBS)
+    if arms:
+        measured["arm_replaced"] = max(moved for moved, _ in arms)
+        measured["arm_stays"] = max(shown for _, shown in arms)
+    if legs:
+        measured["leg_replaced"] = max(moved for moved, _ in legs)
+    return measured
 
 
 def _replaced(look: SecondLook, person: Person | None, end: int) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metrics.contract import Sample, Score
+from metrics.contract import ADULT, Sample, Score
 from metrics.evidence import Evidence, Judge
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 NAME = "adult"
 
-ADULT = 18
-"""Years: the age from which a person is adult."""
 LEAST_SIDE = 32.0
 """Side of a face in pixels below which its age is not read: half of the network's input."""
 FALSE_ALARMS = "1 or 2 of 100"

@@ -22,10 +22,10 @@ ARM_FAULTS = ("extra arm", "missing forearm")
 LEG_FAULTS = ("extra leg", "missing lower leg")
 """Possible only where the frame shows legs."""
 
-DOUBT = 0.08
-"""Probability of wrong arms, or of wrong legs, above which the figure is read once more, which
-takes a second as long as the rest. Of 201 sound pictures three fifths need no such look, and to
-look at all finds no more (docs/judges.md)."""
+DOUBT = 0.09
+"""Probability of wrong arms, or of wrong legs, above which these are painted over. That takes time:
+of 201 sound pictures three fifths need none, and to paint over all finds no more (docs/judges.md).
+"""
 
 
 def photo_limbs(sample: Sample, evidence: Evidence) -> Score:
@@ -42,21 +42,22 @@ def photo_limbs(sample: Sample, evidence: Evidence) -> Score:
     measured = limb_consistency(figure, look)
     classes = (SOUND, *ARM_FAULTS, *(LEG_FAULTS if shows_legs(figure) else ()))
     likely = read_logistic("limb_consistency")(measured, classes)
-    if is_in_doubt(likely):
-        measured |= repainted_limbs(figure, look, evidence.repainted)
+    if any(doubted := doubted_limbs(likely)):
+        measured |= repainted_limbs(look, evidence.repainted(*doubted))
         likely = read_logistic("photo_limbs")(measured, classes)
     value = likely.pop(SOUND)
     worst = max(likely, key=lambda name: likely[name])
     return Score("limbs", value, None, {"worst": worst, **measured})
 
 
-def is_in_doubt(likely: Mapping[str, float]) -> bool:
-    """Return True if a further look at the limbs could change the answer.
+def doubted_limbs(likely: Mapping[str, float]) -> tuple[bool, bool]:
+    """Return whether a closer look at the arms and at the legs could change the answer.
 
-    `likely` holds the probability of each class after the first. A figure that looks wrong by then
-    is not looked at again.
+    `likely` holds the probability of each class after the first look. A figure that looks wrong by
+    then is not looked at again.
     """
     arms, legs = (
-        sum(likely.get(fault, 0.0) for fault in faults) for faults in (ARM_FAULTS, LEG_FAULTS)
+        likely[SOUND] >= 0.5 and sum(likely.get(fault, 0.0) for fault in faults) > DOUBT
+        for faults in (ARM_FAULTS, LEG_FAULTS)
     )
-    return likely[SOUND] >= 0.5 and max(arms, legs) > DOUBT
+    return arms, legs

@@ -69,7 +69,7 @@ def figures(mannequin_detectors: Detectors) -> Callable[..., list[ScoredSample]]
     """
 
     @functools.cache
-    def suite_of(seed: int, prompts: int = 6, **fixed: Any) -> list[ScoredSample]:
+    def suite_of(seed: int, prompts: int = 3, **fixed: Any) -> list[ScoredSample]:
         rng = np.random.default_rng(seed)
         found = []
         for cell in range(4 * prompts):

@@ -45,16 +45,23 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[s
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(tmp_path)
+    # The modules of `metrics` stay as they are, so that they are read once for all these tests.
+    read, anew = version._read, version._read.__wrapped__
+
+    def read_once(name: str, packages: frozenset[str]) -> tuple[str, frozenset[str]]:
+        return (anew if name.startswith("own_judge") else read)(name, packages)
+
+    monkeypatch.setattr(version, "_read", read_once)
 
     def versioned(judge: str = JUDGE, helper: str = HELPER) -> str:
         (package / "judge.py").write_text(judge)
         (package / "helper.py").write_text(helper)
-        _forget()
+        version._version.cache_clear()
         importlib.invalidate_caches()
         return judge_version(importlib.import_module("own_judge.judge").JUDGE, "drawn")
 
     yield versioned
-    _forget()
+    version._version.cache_clear()
     for name in [name for name in sys.modules if name.startswith("own_judge")]:
         del sys.modules[name]
 

@@ -11,6 +11,7 @@ import alembic.util
 import numpy as np
 import pytest
 import torch
+import typer.testing
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
@@ -27,6 +28,9 @@ _load, _load_once = alembic.util.load_python_file, functools.cache(alembic.util.
 alembic.util.load_python_file = lambda folder, name: (
     _load(folder, name) if name == "env.py" else _load_once(folder, name)
 )
+
+# Whenever a command is run, typer builds all commands from their functions anew: here once.
+typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 MERGES = 2000
 """Of CLIP's 48,894 merges: a tokenizer of all of them takes longer to load than the networks."""

@@ -6,6 +6,8 @@ random, as no trial is trained.
 
 from __future__ import annotations
 
+import functools
+import io
 import os
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -61,9 +63,9 @@ def put_samples(
     for cell, (prompt, seed) in enumerate((one, seed) for one in prompts for seed in range(2)):
         path = files / "samples" / f"{cell:04d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = figure(cell, size)
+        image, png = figure(cell % 4, size)
         if not path.exists():
-            Picture.fromarray(image).save(path)
+            path.write_bytes(png)
         scores = {name: judged(name, rng, good) for name in QUESTIONS}
         scored.append(ScoredSample(Sample(prompt, seed, image, path), scores))
     row = RungRow(trial, step, objectives(scored, None), rates(scored), None, files / "grid.png")
@@ -71,15 +73,13 @@ def put_samples(
         store.put_rung(row, scored)
 
 
-def figure(number: int, size: int) -> np.ndarray:
-    """One of four rendered figures."""
-    if size not in _FIGURES:
-        rng = np.random.default_rng(0)
-        _FIGURES[size] = [draw(random_figure(rng, clothed=True), size) for _ in range(4)]
-    return _FIGURES[size][number % 4]
-
-
-_FIGURES: dict[int, list[np.ndarray]] = {}
+@functools.cache
+def figure(number: int, size: int) -> tuple[np.ndarray, bytes]:
+    """A rendered figure of this number, and its file."""
+    image = draw(random_figure(np.random.default_rng(number), clothed=True), size)
+    file = io.BytesIO()
+    Picture.fromarray(image).save(file, "png")
+    return image, file.getvalue()
 
 
 def judged(name: str, rng: np.random.Generator, good: float) -> Score:

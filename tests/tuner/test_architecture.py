@@ -90,7 +90,7 @@ def _imports(path: Path, typing_too: bool) -> Iterator[str]:
     skipped: set[ast.AST] = set()
     if not typing_too:
         for node in ast.walk(tree):
-            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            if isinstance(node, ast.If) and getattr(node.test, "id", None) == "TYPE_CHECKING":
                 skipped |= {inner for statement in node.body for inner in ast.walk(statement)}
     for node in ast.walk(tree):
         if node in skipped:

@@ -86,6 +86,16 @@ def test_ages_are_probabilities_and_the_astronaut_is_adult(
     assert ages[: adult.ADULT].sum() < 0.1
 
 
+def test_a_face_that_may_be_young_is_seen_in_every_view(
+    astronaut: Image, face: Face, reader: FaceReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clearly_adult = reader.ages(astronaut, face)
+    monkeypatch.setattr(faces, "_MAYBE_YOUNG", 0.0)
+    every_view = reader.ages(astronaut, face)
+    assert every_view.sum() == pytest.approx(1.0, abs=1e-3)
+    assert np.abs(every_view - clearly_adult).max() > 1e-3
+
+
 def test_no_face_is_seen_where_it_is_covered(
     astronaut: Image, face: Face, detectors: Detectors, reader: FaceReader
 ) -> None:

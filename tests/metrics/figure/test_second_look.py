@@ -17,7 +17,12 @@ from metrics.evidence import Evidence
 from metrics.figure.figure import read_figure
 from metrics.figure.limb_consistency import limb_consistency, limbs_shown, mirror_moves
 from metrics.figure.looks import mirrored, plain, smaller
-from metrics.figure.repainted_limbs import lower_limbs, painted_over, repainted_limbs
+from metrics.figure.repainted_limbs import (
+    SOUND_LIMBS,
+    lower_limbs,
+    painted_over,
+    repainted_limbs,
+)
 from metrics.figure.second_look import SecondLook, same_figure
 
 LEFT_WRIST, RIGHT_WRIST = 15, 16
@@ -99,22 +104,28 @@ def test_joints_that_move_in_the_mirror_image_are_measured_in_torso_lengths() ->
     assert mirror_moves(look_at(first, None)).min() == 1.0
 
 
+def test_forearms_are_painted_over_one_by_one_and_shins_together() -> None:
+    figure = read_figure(np.zeros((100, 100, 3), np.uint8), person(size=0.5))
+    assert lower_limbs(figure, arms=True, legs=False) == [[(13, 15)], [(14, 16)]]
+    assert lower_limbs(figure, arms=False, legs=True) == [[(25, 27), (26, 28)]]
+    assert len(lower_limbs(figure, arms=True, legs=True)) == 3
+
+
 def test_a_wrist_that_moves_where_its_forearm_was_painted_over_is_measured() -> None:
     first = person(size=0.8)
-    figure, look = read_figure(np.zeros((100, 100, 3), np.uint8), first), look_at(first, first)
-    assert [end for _, end in lower_limbs(figure)] == [LEFT_WRIST, RIGHT_WRIST]
+    look = look_at(first, first)
     joints = first.joints.copy()
     joints[LEFT_WRIST] += (0.0, -0.14)
     elsewhere = replace(first, joints=joints)
-    moved = repainted_limbs(figure, look, elsewhere)
+    moved = repainted_limbs(look, {LEFT_WRIST: elsewhere, RIGHT_WRIST: first})
     assert moved["arm_replaced"] == pytest.approx(0.9 * 0.14 / (look.torso / 100), rel=1e-3)
     assert moved["arm_stays"] == pytest.approx(np.log(9), rel=1e-3)  # its visibility is 0.9
     joints[LEFT_WRIST] = first.joints[RIGHT_WRIST]  # it follows the other arm
-    assert repainted_limbs(figure, look, elsewhere)["arm_replaced"] == 0.0
-    nothing = repainted_limbs(figure, look, None)
+    assert repainted_limbs(look, {LEFT_WRIST: elsewhere})["arm_replaced"] == 0.0
+    nothing = repainted_limbs(look, {LEFT_WRIST: None})
     assert nothing["arm_replaced"] == 0.0
     assert nothing["arm_stays"] < -5.0
-    assert nothing["leg_replaced"] == 0.0
+    assert repainted_limbs(look, {}) == SOUND_LIMBS
 
 
 def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photograph: Image) -> None:
@@ -124,7 +135,9 @@ def test_a_sound_photograph_agrees_with_itself(photographic: Detectors, photogra
     assert look is not None
     assert limbs_shown(figure)
     measured = limb_consistency(figure, look)
-    measured |= repainted_limbs(figure, look, evidence.repainted)
+    repainted = evidence.repainted(arms=True, legs=True)
+    assert set(repainted) == {LEFT_WRIST, RIGHT_WRIST}
+    measured |= repainted_limbs(look, repainted)
     assert measured["arm_seen"] < 0.0  # one hand lies behind the helmet
     assert measured["fuzzy"] < 0.2
     assert measured["mirror_mask"] < np.log(0.15)

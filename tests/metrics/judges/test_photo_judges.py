@@ -171,16 +171,17 @@ def test_the_framing_of_a_photograph_is_judged(judged: Callable[..., Score]) -> 
 @pytest.mark.parametrize(
     ("likely", "expected"),
     [
-        ({"sound": 0.9, "extra arm": 0.04, "missing forearm": 0.03, "extra leg": 0.03}, False),
-        ({"sound": 0.9, "extra arm": 0.05, "missing forearm": 0.05}, True),
-        ({"sound": 0.8, "extra arm": 0.05, "missing lower leg": 0.15}, True),
-        ({"sound": 0.4, "extra arm": 0.6}, False),  # wrong already
+        ({"sound": 0.95, "extra arm": 0.03, "missing forearm": 0.02}, (False, False)),
+        ({"sound": 0.9, "extra arm": 0.05, "missing forearm": 0.05}, (True, False)),
+        ({"sound": 0.8, "extra arm": 0.05, "missing lower leg": 0.15}, (False, True)),
+        ({"sound": 0.6, "missing forearm": 0.2, "extra leg": 0.2}, (True, True)),
+        ({"sound": 0.4, "extra arm": 0.6}, (False, False)),  # wrong already
     ],
 )
-def test_only_a_figure_in_doubt_is_looked_at_again(
-    likely: dict[str, float], expected: bool
+def test_only_limbs_in_doubt_are_looked_at_again(
+    likely: dict[str, float], expected: tuple[bool, bool]
 ) -> None:
-    assert photo_limbs.is_in_doubt(likely) is expected
+    assert photo_limbs.doubted_limbs(likely) == expected
 
 
 def test_the_limbs_of_a_sound_photograph_are_sound(judged: Callable[..., Score]) -> None:

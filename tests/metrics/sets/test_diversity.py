@@ -60,7 +60,7 @@ def test_two_seeds_of_each_prompt_leave_an_interval(
     assert found.value is not None
     assert found.low is not None
     assert found.high is not None
-    assert found.total == 12
+    assert found.total == 6
     assert found.low < found.value - 0.02
     assert found.high > found.value + 0.02
 
@@ -68,12 +68,12 @@ def test_two_seeds_of_each_prompt_leave_an_interval(
 def test_lost_figures_are_no_diversity(base: list[ScoredSample]) -> None:
     lost = [replace(one, features=None) for one in base]
     none = diversity(lost, base)
-    assert (none.value, none.n, none.total) == (0.0, 0, 24)
+    assert (none.value, none.n, none.total) == (0.0, 0, 12)
     half = [a if cell % 4 < 2 else b for cell, (a, b) in enumerate(zip(base, lost, strict=True))]
     found = diversity(half, base)
     assert found.value is not None
     assert found.value <= 0.5
-    assert found.n == 12
+    assert found.n == 6
 
 
 def test_nothing_is_measured_without_two_seeds_or_without_spread(base: list[ScoredSample]) -> None:

@@ -57,8 +57,8 @@ def test_the_reference_against_itself_is_one(
     full: list[ScoredSample], reference: list[ScoredSample]
 ) -> None:
     halves = [*reference[::2], *reference[1::2]]
-    again = [replace(h, sample=f.sample) for h, f in zip(halves[:12], full[:12], strict=True)]
-    found = layout(again, full[:12], halves[12:])
+    again = [replace(h, sample=f.sample) for h, f in zip(halves[:6], full[:6], strict=True)]
+    found = layout(again, full[:6], halves[6:])
     assert found.value is not None
     assert found.value > 0.95
 
@@ -86,10 +86,10 @@ def test_pictures_without_figures_gain_nothing(
     full: list[ScoredSample], half: list[ScoredSample], reference: list[ScoredSample]
 ) -> None:
     none = layout([without_figure(one) for one in half], full, reference)
-    assert (none.value, none.low, none.n, none.total) == (0.0, 0.0, 0, 24)
-    some = [without_figure(one) if cell >= 12 else one for cell, one in enumerate(half)]
+    assert (none.value, none.low, none.n, none.total) == (0.0, 0.0, 0, 12)
+    some = [without_figure(one) if cell >= 6 else one for cell, one in enumerate(half)]
     found, whole = layout(some, full, reference), layout(half, full, reference)
-    assert found.n == 12
+    assert found.n == 6
     assert found.value == pytest.approx(0.5 * float(whole.value or 0), abs=0.05)
 
 
@@ -114,11 +114,11 @@ def test_prompts_that_ask_for_a_framing_are_left_out(
         prompt = replace(one.sample.prompt, framing="full")
         return replace(one, sample=replace(one.sample, prompt=prompt))
 
-    # The last three prompts ask for full bodies and get them: no fault against the reference.
-    obedient = [*half[:12], *map(asking, full[12:])]
-    base = [*full[:12], *map(asking, full[12:])]
+    # The last prompt asks for full bodies and gets them: no fault against the reference.
+    obedient = [*half[:8], *map(asking, full[8:])]
+    base = [*full[:8], *map(asking, full[8:])]
     found = layout(obedient, base, reference)
-    assert (found.n, found.total) == (12, 12)
+    assert (found.n, found.total) == (8, 8)
     assert found.value is not None
     assert found.value > 0.9
 

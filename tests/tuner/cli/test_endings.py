@@ -33,8 +33,15 @@ def test_warnings_are_one_line_each_in_every_command(capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a device of Linux")
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("arguments", ["--help", "--version", "models"])
+@pytest.mark.parametrize(
+    ("arguments", "unbuffered"),
+    [
+        *(("--help", ""), ("--version", "1"), ("models", "")),
+        pytest.param("--help", "1", marks=pytest.mark.slow),
+        pytest.param("--version", "", marks=pytest.mark.slow),
+        pytest.param("models", "1", marks=pytest.mark.slow),
+    ],
+)
 def test_output_that_cannot_be_written_is_one_line(arguments: str, unbuffered: str) -> None:
     command = [sys.executable, "-c", "from tuner.cli import main; main()", arguments]
     with open("/dev/full", "w") as full:

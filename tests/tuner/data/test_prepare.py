@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 from skimage.data import astronaut
 from typer.testing import CliRunner
@@ -62,11 +63,20 @@ def _crowd() -> Picture:
                 if len(boxes) == 3)  # fmt: skip
 
 
-def test_each_picture_is_prepared_or_set_aside_with_its_reason(raw: Path, tmp_path: Path) -> None:
-    before, out = state(raw), tmp_path / "out"
+@pytest.fixture(scope="module")
+def prepared(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Result]:
+    """What became of all of them, for tests that only read, and what the command printed."""
+    before, out = state(raw), tmp_path_factory.mktemp("prepared") / "out"
     done = prepare(raw, out)
     assert done.exit_code == 0, done.stderr
     assert state(raw) == before
+    return out, done
+
+
+def test_each_picture_is_prepared_or_set_aside_with_its_reason(
+    raw: Path, prepared: tuple[Path, Result]
+) -> None:
+    out, done = prepared
     rows = table(out)
     assert list(rows) == sorted(path.name for path in raw.iterdir() if path.suffix != ".txt")
     reasons = {name: crops[0]["reason"].partition(":")[0] for name, crops in rows.items()}
@@ -111,13 +121,15 @@ def test_a_photograph_with_a_face_under_age_is_set_aside(
     assert "by hand" in table(tmp_path / "b")["astronaut.png"][0]["reason"]
 
 
-def test_what_was_prepared_is_a_training_set_of_squares(raw: Path, tmp_path: Path) -> None:
-    prepare(raw, tmp_path / "out")
-    data = read_folder(tmp_path / "out" / "images")
+def test_what_was_prepared_is_a_training_set_of_squares(
+    raw: Path, prepared: tuple[Path, Result]
+) -> None:
+    out, _ = prepared
+    data = read_folder(out / "images")
     assert {image.caption for image in data.images} == {"1girl, solo", "1boy, solo"}
     assert all(image.width == image.height >= 128 for image in data.images)
     assert [image.path.name[:7] for image in data.images] == ["a_woman", "b_man-" + image_hash(raw)]
-    whole = read_folder(tmp_path / "out" / "regularisation")
+    whole = read_folder(out / "regularisation")
     assert {image.sha256 for image in whole.images} == {
         hashlib.sha256((raw / name).read_bytes()).hexdigest()
         for name in ("a woman.png", "b_man.png")
@@ -143,22 +155,24 @@ def test_a_body_crop_holds_the_whole_body(tmp_path: Path) -> None:
 
 
 def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been_stopped(
-    raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    raw: Path,
+    prepared: tuple[Path, Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    straight, stopped = tmp_path / "straight", tmp_path / "stopped"
-    prepare(raw, straight)
-    prepared, calls = module.prepare_source, []
+    (straight, _), stopped = prepared, tmp_path / "stopped"
+    prepare_source, calls = module.prepare_source, []
 
     def stops(source, *others):  # type: ignore[no-untyped-def]
         if len(calls) == 4:
             raise KeyboardInterrupt
         calls.append(source.name)
-        return prepared(source, *others)
+        return prepare_source(source, *others)
 
     monkeypatch.setattr(module, "prepare_source", stops)
     assert prepare(raw, stopped).exit_code == 130
     assert sum(len(crops) for crops in table(stopped).values()) == 4
-    monkeypatch.setattr(module, "prepare_source", prepared)
+    monkeypatch.setattr(module, "prepare_source", prepare_source)
     with (stopped / "prepared.jsonl").open("a") as file:
         file.write('{"source": "e_so')  # a line that the machine's end cut off
     again = prepare(raw, stopped)
@@ -188,8 +202,9 @@ def test_a_changed_picture_is_done_again_and_a_deleted_crop_stays_deleted(tmp_pa
     assert len(list((out / "regularisation").glob("a-*.png"))) == 1
 
 
-def test_other_settings_another_folder(raw: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
+def test_other_settings_another_folder(tmp_path: Path) -> None:
+    raw, out = tmp_path / "raw", tmp_path / "out"
+    save(raw, "a.png", draw(WOMAN, SIZE))
     prepare(raw, out, "--captions", "none")
     other = prepare(raw, out, "--captions", "none", "--min-side", "64", "--crop", "face")
     assert (other.exit_code, other.stdout) == (3, "")

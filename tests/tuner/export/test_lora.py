@@ -46,7 +46,7 @@ def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFact
     """A study of the tiny base: LoRA 4 and DoRA 5 change the pictures clearly."""
     parent = tmp_path_factory.mktemp("made")
     folder = StudyFolder(parent / "small")
-    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
+    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=1)
     config = StudyConfig(
         study="small",
         base=str(tiny_base),
@@ -126,7 +126,7 @@ def test_a_fresh_base_with_the_file_draws_the_studys_samples(
     out = tmp_path / "pose.safetensors"
     export(study, 4, out, names)
     fresh = load_base(str(tiny_base), "cpu")
-    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=3)
+    suite = SuiteConfig(prompts=PROMPTS, seeds=1, steps=1)
     without = draw(fresh.pipeline, suite, [2])[0].astype(int)
     fresh.pipeline.load_lora_weights(str(out))
     drawn = draw(fresh.pipeline, suite, [2])[0].astype(int)

@@ -50,7 +50,7 @@ def study(
     root = tmp_path_factory.mktemp("study")
     folder = StudyFolder(root / "small")
     prompts = tuple(Prompt(f"1girl, {word}") for word in ("red", "blue", "green"))
-    suite = SuiteConfig(prompts=prompts, seeds=1, steps=3)
+    suite = SuiteConfig(prompts=prompts, seeds=1, steps=1)
     config = StudyConfig(
         study="small",
         base=str(tiny_base),

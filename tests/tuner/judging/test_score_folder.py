@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import huggingface_hub
@@ -58,10 +59,15 @@ def listing(folder: Path) -> dict[str, tuple[str, int]]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
+def pictures(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of them."""
+    return Path(shutil.copytree(drawn, tmp_path / "pictures"))
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four that can be judged, one of them undressed; one damaged, one refused."""
-    folder = tmp_path / "pictures"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("drawn")
     save(WOMAN, folder / "a.png", parameters=A1111)
     save(MAN, folder / "b.png", prompt=COMFYUI)
     save(Figure("female", clothed=False, jitter=3), folder / "c.png")

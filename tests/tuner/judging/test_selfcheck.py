@@ -149,7 +149,7 @@ def measured(count: int, size: int) -> dict[str, JudgeReport]:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [64, 256])
 def test_the_judges_are_right_about_the_first_style(size: int) -> None:
-    reports = measured(16, size)
+    reports = measured(10, size)
     poses = reports["pose_readable"]
     assert poses.false_alarms.value <= 0.1
     gone = [fault for fault in poses.faults if fault.strength in (0.0, 1.0)]

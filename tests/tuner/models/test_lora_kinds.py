@@ -64,7 +64,7 @@ def merged(base: BaseModel, path: Path) -> Iterator[None]:
 @pytest.mark.parametrize(
     "name",
     [
-        name if name in ("everything", "dora") else pytest.param(name, marks=pytest.mark.slow)
+        name if name == "everything" else pytest.param(name, marks=pytest.mark.slow)
         for name in sorted(KINDS)
     ],
 )

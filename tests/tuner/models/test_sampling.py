@@ -22,13 +22,19 @@ from tuner.storage.folder import RungFolder
 from tuner.trial.keep import draw_grid
 
 PROMPTS = (Prompt("1girl", "female"), Prompt("1boy, solo", "male"), Prompt(""))
-SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=3)
+SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=2)
 
 
 def drawn(
     base: BaseModel, folder: Path, suite: SuiteConfig = SUITE, lora: Path | None = None
 ) -> list[Sample]:
     return result_of(sample(base, suite, lora, RungFolder(folder)))
+
+
+@pytest.fixture(scope="module")
+def whole(base: BaseModel, tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """The suite as the base alone draws it, all at once."""
+    return drawn(base, tmp_path_factory.mktemp("whole"))
 
 
 @pytest.fixture
@@ -68,20 +74,18 @@ def test_the_noise_is_a_matter_of_prompt_place_and_seed_alone(base: BaseModel) -
 
 
 def test_a_picture_does_not_depend_on_its_batch(
-    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: BaseModel, whole: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    together = drawn(base, tmp_path / "a")
     monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
     progress, apart = yielded_and_result(sample(base, SUITE, None, RungFolder(tmp_path / "b")))
     assert [(event.done, event.total) for event in progress] == [(4, 6), (6, 6)]
-    for picture, other in zip(together, apart, strict=True):
+    for picture, other in zip(whole, apart, strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
 
 
 def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
-    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    base: BaseModel, whole: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = drawn(base, tmp_path / "a")
     sizes, decode = [], base.pipeline.vae.decode
 
     def starved(latents: torch.Tensor, **options: object) -> object:
@@ -99,12 +103,11 @@ def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
 
 
 def test_a_lora_changes_the_pictures_and_the_base_stays(
-    base: BaseModel, tmp_path: Path, lora: Path
+    base: BaseModel, whole: list[Sample], tmp_path: Path, lora: Path
 ) -> None:
-    before = drawn(base, tmp_path / "before")
     changed = drawn(base, tmp_path / "lora", lora=lora)
     after = drawn(base, tmp_path / "after")
-    for picture, other, last in zip(before, changed, after, strict=True):
+    for picture, other, last in zip(whole, changed, after, strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() > 5
         assert np.array_equal(picture.image, last.image)
 
@@ -115,7 +118,7 @@ def test_every_sampler_draws_its_own_picture_and_leaves_the_scheduler_as_it_was(
     scheduler = base.pipeline.scheduler
     assert SuiteConfig().sampler == "dpm++"
     drawn = {
-        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 8}), [0])[0]
+        name: draw(base.pipeline, SUITE.model_copy(update={"sampler": name, "steps": 6}), [0])[0]
         for name in get_args(Denoiser)
     }
     assert len({image.tobytes() for image in drawn.values()}) == len(drawn) == 7
@@ -195,9 +198,8 @@ def room_for(base: BaseModel, pictures: int) -> Iterator[list[int]]:
 
 @pytest.mark.parametrize(("room", "batches"), [(6, [6]), (4, [3, 3]), (1, [1] * 6)])
 def test_a_batch_is_halved_where_memory_is_out(
-    base: BaseModel, tmp_path: Path, room: int, batches: list[int]
+    base: BaseModel, whole: list[Sample], tmp_path: Path, room: int, batches: list[int]
 ) -> None:
-    whole = drawn(base, tmp_path / "whole")
     with room_for(base, room) as tried:
         folder = RungFolder(tmp_path / "parts")
         progress, samples = yielded_and_result(sample(base, SUITE, None, folder))

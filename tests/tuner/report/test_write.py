@@ -62,9 +62,21 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
+def folder(made: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of that study, in a folder of its name."""
+    return StudyFolder(shutil.copytree(made.root, tmp_path / made.root.name))
+
+
+@pytest.fixture(scope="module")
+def page(made: StudyFolder) -> Page:
+    """Its page, for tests that only read."""
+    return Page(made)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """A study of seven trials in every state, with a base."""
-    folder = new_study(tmp_path, budget=7)
+    folder = new_study(tmp_path_factory.mktemp("made"), budget=7)
     put_samples(folder, None, 0, 0.6)
     put_trial(folder, 0, good=0.95)
     put_trial(folder, 1, good=0.2)
@@ -76,8 +88,7 @@ def folder(tmp_path: Path) -> StudyFolder:
     return folder
 
 
-def test_the_page_is_one_file_that_asks_for_nothing(folder: StudyFolder) -> None:
-    page = Page(folder)
+def test_the_page_is_one_file_that_asks_for_nothing(made: StudyFolder, page: Page) -> None:
     for tag, values in page.tags:
         for name in ("src", "href", "srcset", "action", "data", "poster", "background"):
             value = values.get(name) or ""
@@ -86,7 +97,7 @@ def test_the_page_is_one_file_that_asks_for_nothing(folder: StudyFolder) -> None
     (policy,) = [v["content"] for t, v in page.tags if t == "meta" and "http-equiv" in v]
     assert policy is not None
     assert policy.startswith("default-src 'none'; img-src data: blob:;")
-    text = folder.report.read_text(encoding="utf-8")
+    text = made.report.read_text(encoding="utf-8")
     styles = "".join(re.findall(r"<style>(.*?)</style>", text, flags=re.DOTALL))
     assert "url(" not in styles
     assert "@import" not in styles
@@ -94,23 +105,21 @@ def test_the_page_is_one_file_that_asks_for_nothing(folder: StudyFolder) -> None
     assert text.count("</html>") == 1
 
 
-def test_every_section_is_there_with_its_heading(folder: StudyFolder) -> None:
-    page = Page(folder)
+def test_every_section_is_there_with_its_heading(made: StudyFolder, page: Page) -> None:
     assert page.sections == SECTIONS
     ids = {values["id"] for _, values in page.tags if values.get("id")}
     labels = [v["aria-labelledby"] for t, v in page.tags if t == "section"]
     assert all(label in ids for label in labels)
     for words in (
-        "Take trial 0", f"tuner export {folder.root} --trial 0 -o pose.safetensors",
+        "Take trial 0", f"tuner export {made.root} --trial 0 -o pose.safetensors",
         "6 of 7 trials", "pose_readable", "Can a pose be read?", "not enough evidence",
         "collapsed", "behind at step 10", "undressed_rate over the limit", "sha256 abc",
-        "tuner 0.1.0", f"tuner run {folder.study_yaml} --studies again", "step 10",
+        "tuner 0.1.0", f"tuner run {made.study_yaml} --studies again", "step 10",
     ):  # fmt: skip
         assert words in page.text, words
 
 
-def test_states_are_told_apart_on_the_front(folder: StudyFolder) -> None:
-    page = Page(folder)
+def test_states_are_told_apart_on_the_front(page: Page) -> None:
     kinds = page.kinds()
     assert kinds[0] == "base"
     assert kinds.count("chosen") == 1
@@ -122,8 +131,7 @@ def test_states_are_told_apart_on_the_front(folder: StudyFolder) -> None:
     assert low <= value <= high
 
 
-def test_flawed_samples_are_framed_named_and_drawn(folder: StudyFolder) -> None:
-    page = Page(folder)
+def test_flawed_samples_are_framed_named_and_drawn(page: Page) -> None:
     cells = [v for t, v in page.tags if t == "button" and "cell" in (v.get("class") or "")]
     flawed = [one for one in cells if "flawed" in (one["class"] or "")]
     assert 0 < len(flawed) < len(cells)
@@ -137,8 +145,7 @@ def test_flawed_samples_are_framed_named_and_drawn(folder: StudyFolder) -> None:
     assert wall
 
 
-def test_the_same_cell_stands_in_the_same_column(folder: StudyFolder) -> None:
-    page = Page(folder)
+def test_the_same_cell_stands_in_the_same_column(page: Page) -> None:
     columns: dict[str | None, set[str | None]] = {}
     for tag, values in page.tags:
         if tag == "button" and values.get("tabindex") == "-1":

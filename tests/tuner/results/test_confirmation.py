@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,9 +29,29 @@ DRESSED = USUAL | {"dressed": 0.98}
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> StudyFolder:
+def folder(made: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of that study."""
+    return StudyFolder(shutil.copytree(made.root, tmp_path / made.root.name))
+
+
+@pytest.fixture
+def confirmed(ended: StudyFolder, tmp_path: Path) -> StudyFolder:
+    """A copy of it whose trial 0, the one of GOOD, won its confirmation."""
+    return StudyFolder(shutil.copytree(ended.root, tmp_path / "confirmed" / ended.root.name))
+
+
+@pytest.fixture(scope="module")
+def ended(made: StudyFolder, tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
+    root = tmp_path_factory.mktemp("ended") / made.root.name
+    folder = StudyFolder(shutil.copytree(made.root, root))
+    confirm(folder, GOOD, DRESSED)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> StudyFolder:
     """Trials 0 and 1; 1 is the strongest on the study's own noise."""
-    folder = new_study(tmp_path)
+    folder = new_study(tmp_path_factory.mktemp("made"))
     put_samples(folder, None, 0, 0.5)
     put_trial(folder, 0, good=0.6)
     put_trial(folder, 1, good=0.9)
@@ -95,10 +116,9 @@ def test_without_a_confirmation_the_choice_says_so(folder: StudyFolder) -> None:
 
 
 def test_the_confirmed_winner_is_taken_and_its_numbers_are_the_fresh_ones(
-    folder: StudyFolder,
+    confirmed: StudyFolder,
 ) -> None:
-    confirm(folder, GOOD, DRESSED)
-    choice = chosen(folder)
+    choice = chosen(confirmed)
     assert (choice.trial, choice.step) == (0, 20)
     assert choice.winner is not None
     assert choice.winner.objectives["pose"].total == 104
@@ -125,11 +145,11 @@ def test_a_limit_that_is_not_shown_to_be_kept_is_reported(folder: StudyFolder) -
 
 
 def test_a_confirmed_trial_that_does_nothing_is_not_exported(folder: StudyFolder) -> None:
-    confirm(folder, GOOD, DRESSED, effects=(0.01, 0.4))
+    confirm(folder, GOOD, DRESSED, repeats=0, effects=(0.01, 0.4))
     choice = chosen(folder)
     assert choice.trial == 1
     assert any("trial 0 at step 20 does nothing" in line for line in choice.why)
-    confirm(folder, GOOD, DRESSED, effects=(0.01, 0.01))
+    confirm(folder, GOOD, DRESSED, repeats=0, effects=(0.01, 0.01))
     with pytest.raises(ConfigError, match=r"trial 1 at step 20 does nothing.*--trial"):
         chosen(folder)
     found = answer(read_study_data(folder))
@@ -145,9 +165,10 @@ def test_a_confirmation_that_was_stopped_names_nobody(folder: StudyFolder) -> No
     assert answer(read_study_data(folder)).ranking is None
 
 
-def test_the_answer_shows_noise_floor_and_recipe(folder: StudyFolder) -> None:
-    confirm(folder, GOOD, DRESSED)
-    found = answer(read_study_data(folder))
+def test_the_answer_shows_noise_floor_and_recipe(
+    folder: StudyFolder, confirmed: StudyFolder
+) -> None:
+    found = answer(read_study_data(confirmed))
     assert (found.trial, found.step) == (0, 20)
     pose = next(one for one in found.gains if one.name == "pose")
     assert pose.noise is not None
@@ -163,12 +184,13 @@ def test_the_answer_shows_noise_floor_and_recipe(folder: StudyFolder) -> None:
     assert all(one.noise is None and one.recipe is None for one in bare.gains)
 
 
-def test_the_report_shows_winner_ties_bounds_and_noise(folder: StudyFolder) -> None:
+def test_the_report_shows_winner_ties_bounds_and_noise(
+    folder: StudyFolder, confirmed: StudyFolder
+) -> None:
     before = write_report(folder).read_text("utf-8")
     assert "Take trial 1, not confirmed" in before
     assert "tuner confirm" in before
-    confirm(folder, GOOD, DRESSED)
-    text = write_report(folder).read_text("utf-8")
+    text = write_report(confirmed).read_text("utf-8")
     assert "Take trial 0</h2>" in text
     for words in ("noise floor", "The confirmed trials", "the winner", "fresh noise", "best in"):
         assert words in text
@@ -181,16 +203,18 @@ def test_the_report_shows_winner_ties_bounds_and_noise(folder: StudyFolder) -> N
 
 
 def test_the_terminal_tells_it_too(
-    folder: StudyFolder, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    folder: StudyFolder,
+    confirmed: StudyFolder,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     print_confirmation(folder, read_results(folder))
     print_next(folder, read_results(folder), tmp_path)
     before = capsys.readouterr().out
     assert "not confirmed" in before
     assert "  tuner confirm pose\n" in before
-    confirm(folder, GOOD, DRESSED)
-    print_confirmation(folder, read_results(folder))
-    print_next(folder, read_results(folder), tmp_path)
+    print_confirmation(confirmed, read_results(confirmed))
+    print_next(confirmed, read_results(confirmed), tmp_path)
     after = capsys.readouterr().out
     assert "trial 0 at step 20 has the highest lower bound" in after
     assert "tuner confirm" not in after

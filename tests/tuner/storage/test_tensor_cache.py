@@ -70,12 +70,16 @@ def test_what_another_process_made_is_read_and_no_network_used(
     ids=str,
 )
 def test_a_changed_policy_never_meets_old_embeddings(
-    changed: dict[str, object], tiny_base: Path, training_set: TrainingSet, tmp_path: Path
+    changed: dict[str, object],
+    tiny_base: Path,
+    base: BaseModel,
+    training_set: TrainingSet,
+    tmp_path: Path,
 ) -> None:
     config = TrainConfig.model_validate(changed)
     texts_of(fresh(tiny_base, tmp_path), training_set, TrainConfig())
     kept = texts_of(fresh(tiny_base, tmp_path), training_set, config)
-    own = texts_of(fresh(tiny_base, None), training_set, config)
+    own = texts_of(base, training_set, config)  # which keeps nothing on the disk
     assert kept.hidden is not None
     assert own.hidden is not None
     assert torch.equal(kept.hidden, own.hidden)

@@ -76,7 +76,7 @@ def test_a_budget_is_spent_to_the_last_trial_and_no_further(
 
 def test_a_slow_trial_keeps_no_other_waiting(config: StudyConfig, folder: StudyFolder) -> None:
     def slow_first(number: int, train: TrainConfig) -> Iterator[Outcome]:
-        yield from [Idle()] * (200 if number == 0 else 0)
+        yield from [Idle()] * (40 if number == 0 else 0)
         yield from good(folder)(number, train)
 
     with session(config, folder) as study:

@@ -29,7 +29,7 @@ def run(
     training_set: TrainingSet,
     config: TrainConfig,
     folder: Path,
-    rungs: Sequence[int] = (3,),
+    rungs: Sequence[int] = (2,),
 ) -> list[Checkpoint]:
     outcomes = list(train(base, training_set, config, rungs, folder))
     return [outcome for outcome in outcomes if isinstance(outcome, Checkpoint)]

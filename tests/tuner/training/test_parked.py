@@ -23,7 +23,7 @@ from tuner.space import SuiteConfig, TrainConfig
 from tuner.training import Checkpoint, memory, train
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
-SUITE = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=2)
+SUITE = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=1)
 AWAY = torch.device("meta")
 BOTH, VAE = {"vae", "text_encoder"}, {"vae"}
 

@@ -35,7 +35,7 @@ TRAIN = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-2, ali
 SUITE = SuiteConfig(
     prompts=(Prompt("1girl", "female"), Prompt("1boy", "male")),
     seeds=1,
-    steps=2,
+    steps=1,
     also_at=("train", "48x64"),
     also_with_alias=True,
 )
@@ -59,7 +59,8 @@ def changed(base: Path, folder: Path, factor: float) -> Path:
 @pytest.fixture
 def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     monkeypatch.setattr(metrics, "score", by_brightness)
-    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings(domain="drawn")))
+    few = replace(training_set, images=training_set.images[:4])
+    return Workbench(base, {None: few}, SUITE, Detectors(JudgeSettings(domain="drawn")))
 
 
 def study(base: BaseModel, *others: Path, suite: SuiteConfig = SUITE) -> StudyConfig:

@@ -32,14 +32,20 @@ from tuner.trial.copies import remembered
 
 CONFIG = TrainConfig(rank=2, batch_size=2, resolution=32, learning_rate=1e-3)
 SUITE = SuiteConfig(
-    prompts=(Prompt("1girl", "female", "full"), Prompt("1boy", "male")), seeds=2, steps=2
+    prompts=(Prompt("1girl", "female", "full"), Prompt("1boy", "male")), seeds=2, steps=1
 )
 
 
 @pytest.fixture
-def bench(base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
+def few(training_set: TrainingSet) -> TrainingSet:
+    """Four of its pictures: the loss is measured on each."""
+    return replace(training_set, images=training_set.images[:4])
+
+
+@pytest.fixture
+def bench(base: BaseModel, few: TrainingSet, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     monkeypatch.setattr(metrics, "score", by_brightness)
-    return Workbench(base, {None: training_set}, SUITE, Detectors(JudgeSettings(domain="drawn")))
+    return Workbench(base, {None: few}, SUITE, Detectors(JudgeSettings(domain="drawn")))
 
 
 @pytest.fixture
@@ -84,15 +90,15 @@ def test_a_trial_is_trained_sampled_and_scored_at_every_rung(
 
 
 def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
-    bench: Workbench, training_set: TrainingSet, tmp_path: Path
+    bench: Workbench, few: TrainingSet, tmp_path: Path
 ) -> None:
     config = CONFIG.model_copy(update={"method": "dreambooth", "alias": "mi_cv"})
     before = {
         name: weight.clone() for name, weight in bench.base.pipeline.unet.state_dict().items()
     }
     bare = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
-    images = training_set.images
-    halved = {None: replace(training_set, images=images[2:], held_out=images[:2])}
+    images = few.images
+    halved = {None: replace(few, images=images[2:], held_out=images[:2])}
     known = replace(bench, training_sets=halved, base_scored=by_brightness(bare, bench.judges))
     folder = TrialFolder(tmp_path / "0004")
     outcomes = run_trial(known, 4, config, (1, 3), folder)
@@ -182,10 +188,10 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
 
 
 def test_a_trial_takes_the_training_set_that_it_names(
-    bench: Workbench, training_set: TrainingSet, tmp_path: Path
+    bench: Workbench, few: TrainingSet, tmp_path: Path
 ) -> None:
-    fewer = replace(training_set, images=training_set.images[:1])
-    bench = replace(bench, training_sets={"all": training_set, "one": fewer})
+    fewer = replace(few, images=few.images[:1])
+    bench = replace(bench, training_sets={"all": few, "one": fewer})
     loras = []
     for name in ("all", "one"):
         config = CONFIG.model_copy(update={"data": name})

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ import onnxruntime  # type: ignore[import-untyped]
 import torch
 
 from metrics.contract import Image
+from metrics.detectors.hub_model import quiet_hub
 from tuner.data.captions import GENDER_TAGS
 from tuner.errors import MissingModelError
 
@@ -43,7 +43,7 @@ class Captioner:
 
         model = os.path.expanduser(model)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        with _missing(f"BLIP model {model}", model, "--blip"), _quiet():
+        with _missing(f"BLIP model {model}", model, "--blip"), quiet_hub():
             self._processor = BlipProcessor.from_pretrained(model)
             network = BlipForConditionalGeneration.from_pretrained(model, use_safetensors=True)
         self._network = network.to(self._device).eval()
@@ -62,7 +62,7 @@ class Tagger:
 
     def __init__(self, model: str) -> None:
         """Load `model`, a folder or a hub id. Raises MissingModelError if that fails."""
-        with _missing(f"WD14 tagger {model}", model, "--tagger"), _quiet():
+        with _missing(f"WD14 tagger {model}", model, "--tagger"), quiet_hub():
             network, tags = (_model_file(model, name) for name in _TAGGER_FILES)
             self._session = onnxruntime.InferenceSession(
                 str(network), providers=["CPUExecutionProvider"]
@@ -132,19 +132,3 @@ def _missing(what: str, model: str, option: str) -> Iterator[None]:
             f"{what} does not load ({reason}); `hf download {model}` elsewhere and name its folder "
             f"with {option}, or choose other --captions"
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence the hub's log of its retries and transformers' progress bars."""
-    from transformers.utils import logging as transformers_logging
-
-    before, bars = logging.root.manager.disable, transformers_logging.is_progress_bar_enabled()
-    logging.disable(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.disable(before)
-        if bars:
-            transformers_logging.enable_progress_bar()

@@ -2,9 +2,9 @@
 
 FOLDER holds real pictures and a labels.csv with the columns of benchmarks/real_pictures.py and
 `repo`, the source of each picture. Sound pictures are measured as they are, with wrong limbs
-painted in, and with the figure spoilt; labelled faults are never fitted on. Writes
-limb_consistency.json, photo_limbs.json and photo_pose.json into metrics/calibration, with the
-accuracy on each source when the fit is made without it.
+painted in, and with the figure spoilt, all of it mirrored too; labelled faults are never fitted on.
+Writes limb_consistency.json, photo_limbs.json and photo_pose.json into metrics/calibration, with
+the accuracy on each source when the fit is made without it.
 Needs scikit-learn (`pip install 'tuner[dev]'`).
 """
 
@@ -29,7 +29,7 @@ from metrics.evidence import Evidence
 from metrics.figure.body import shows_legs
 from metrics.figure.limb_consistency import limb_consistency, limbs_shown
 from metrics.figure.pose_consistency import pose_consistency
-from metrics.figure.repainted_limbs import repainted_limbs
+from metrics.figure.repainted_limbs import SOUND_LIMBS, repainted_limbs
 from metrics.judges import photo_limbs, photo_pose
 from metrics.logistic import CALIBRATION, from_coefficients
 from tuner.judging.fitting.regression import SOUND_WEIGHT, fit_logistic, write_calibration
@@ -60,13 +60,16 @@ POSE_CLASSES = ("unreadable", photo_pose.READABLE)
 
 @dataclass(frozen=True)
 class Row:
-    """Measurements of a picture: its source, its fault ("" for none), and whether legs show.
+    """Measurements of a picture: its source, its fault ("" for none), whether legs show.
+
+    Mirrored ones are fitted on, which halves the networks' noise, and not counted.
 
     `limbs` is measured without painting over, None where no limb is shown; `repainted` with it.
     """
 
     source: str
     fault: str
+    mirrored: bool
     shows_legs: bool
     limbs: Mapping[str, float] | None
     repainted: Mapping[str, float]
@@ -92,10 +95,12 @@ def measure_all(folder: Path, numbered: Sequence[tuple[int, dict[str, str]]]) ->
     try:
         for number, label in numbered:
             image = np.asarray(Pictures.open(folder / label["file"]).convert("RGB"), np.uint8)
-            shown = _pictures(image, number, detectors) if is_sound(label) else [(LABELLED, image)]
-            for fault, picture in shown:
-                row = _measure(label["repo"], fault, picture, detectors)
-                rows += [] if row is None else [row]
+            turned: Image = np.asarray(cv2.flip(image, 1), np.uint8)
+            for mirrored, view in enumerate((image, turned)):
+                faults = _pictures(view, number, detectors) if is_sound(label) else ()
+                for fault, picture in faults or [(LABELLED, view)]:
+                    row = _measure(label["repo"], fault, bool(mirrored), picture, detectors)
+                    rows += [] if row is None else [row]
     finally:
         detectors.close()
     return rows
@@ -113,15 +118,17 @@ def _sample(image: Image) -> Sample:
     return Sample(Prompt("a person"), 0, image)
 
 
-def _measure(source: str, fault: str, image: Image, judges: Detectors) -> Row | None:
+def _measure(
+    source: str, fault: str, mirrored: bool, image: Image, judges: Detectors
+) -> Row | None:
     evidence = Evidence(_sample(image), judges)
     figure, look = evidence.figure, evidence.second_look
     if figure is None or look is None:
         return None
     limbs = limb_consistency(figure, look) if limbs_shown(figure) else None
-    repainted = repainted_limbs(figure, look, evidence.repainted) if limbs else {}
-    pose = pose_consistency(figure, look)
-    return Row(source, fault, shows_legs(figure), limbs, repainted, pose)
+    again = evidence.repainted(arms=True, legs=True) if limbs else {}
+    repainted, pose = repainted_limbs(look, again), pose_consistency(figure, look)
+    return Row(source, fault, mirrored, shows_legs(figure), limbs, repainted, pose)
 
 
 @dataclass(frozen=True)
@@ -145,11 +152,14 @@ class Fitted:
         return fit_logistic(measured, truths, self.classes, self.sound, self.sound_weight, PENALTY)
 
     def likely(
-        self, coefficients: dict[str, Any], chosen: Sequence[bool]
+        self,
+        coefficients: dict[str, Any],
+        measured: Sequence[Mapping[str, float]],
+        chosen: Sequence[bool],
     ) -> list[dict[str, float]]:
         """Return the probabilities of the classes that each chosen row can show."""
         model, likely = from_coefficients(coefficients), []
-        for row, values, take in zip(self.rows, self.measured, chosen, strict=True):
+        for row, values, take in zip(self.rows, measured, chosen, strict=True):
             if take:
                 hidden = photo_limbs.LEG_FAULTS if not row.shows_legs else ()
                 likely.append(model(values, [name for name in self.classes if name not in hidden]))
@@ -192,15 +202,32 @@ def pose_of(rows: Sequence[Row]) -> Fitted:
     )
 
 
-def held_out(judge: Fitted) -> dict[int, dict[str, float]]:
-    """Return the probabilities of each row by number, from a fit on all other sources."""
+def held_out(judge: Fitted, measured: Sequence[Mapping[str, float]]) -> dict[int, dict[str, float]]:
+    """Return the probabilities of each row by number, from a fit on all other sources.
+
+    `measured` is what each row is judged by; the fits are made on `judge.measured`.
+    """
     likely: dict[int, dict[str, float]] = {}
     for source in sorted({row.source for row in judge.rows}):
         own = [row.source == source for row in judge.rows]
-        answers = judge.likely(judge.fit([not each for each in own]), own)
+        answers = judge.likely(judge.fit([not each for each in own]), measured, own)
         places = [index for index, each in enumerate(own) if each]
         likely |= dict(zip(places, answers, strict=True))
     return likely
+
+
+def held_out_limbs(first: Fitted, last: Fitted) -> dict[int, dict[str, float]]:
+    """Return the same of the judge of limbs, which looks again only at limbs in doubt."""
+    likely = held_out(first, first.measured)
+    doubted = {number: photo_limbs.doubted_limbs(each) for number, each in likely.items()}
+    measured = []
+    for number, row in enumerate(last.rows):
+        arms, legs = doubted[number]
+        again = {"arm_replaced": arms, "arm_stays": arms, "leg_replaced": legs}
+        values = {name: row.repainted[name] for name, is_doubted in again.items() if is_doubted}
+        measured.append({**first.measured[number], **SOUND_LIMBS, **values})
+    again_likely = held_out(last, measured)
+    return {number: (again_likely if any(doubted[number]) else likely)[number] for number in likely}
 
 
 def accuracy(judge: Fitted, likely: Mapping[int, Mapping[str, float]]) -> dict[str, Any]:
@@ -209,9 +236,13 @@ def accuracy(judge: Fitted, likely: Mapping[int, Mapping[str, float]]) -> dict[s
     `auc` of all painted faults and by fault, the labelled ones apart; the shares of sound pictures
     and of painted faults below one half.
     """
-    values = {number: each[judge.sound] for number, each in likely.items()}
-    sound = [values[i] for i, truth in enumerate(judge.truths) if truth == judge.sound]
-    faulty = {i: row.fault for i, row in enumerate(judge.rows) if judge.truths[i] != judge.sound}
+    values = {
+        number: each[judge.sound]
+        for number, each in likely.items()
+        if not judge.rows[number].mirrored
+    }
+    sound = [value for number, value in values.items() if judge.truths[number] == judge.sound]
+    faulty = {i: judge.rows[i].fault for i in values if judge.truths[i] != judge.sound}
     area = partial(area_under_curve, sound=sound)
     by_fault = {
         fault: round(area([values[i] for i, own in faulty.items() if own == fault]) or 0.0, 3)
@@ -247,13 +278,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     }
     first, last = limbs_of(rows)
     pose = pose_of(rows)
-    likely = {judge.name: held_out(judge) for judge in (first, last, pose)}
-    # As the judge itself: only figures in doubt are looked at again.
-    doubted = {row for row, each in likely[first.name].items() if photo_limbs.is_in_doubt(each)}
-    again = {row: each for row, each in likely[last.name].items() if row in doubted}
-    likely[last.name] = likely[first.name] | again
+    likely = {
+        first.name: held_out(first, first.measured),
+        last.name: held_out_limbs(first, last),
+        pose.name: held_out(pose, pose.measured),
+    }
     for judge in (first, last, pose):
-        whole = {"judge": judge.name, **origin, "pictures": len(judge.rows)}
+        whole = {
+            "judge": judge.name,
+            **origin,
+            "pictures": sum(not row.mirrored for row in judge.rows),
+        }
         whole |= {"held_out": accuracy(judge, likely[judge.name])}
         whole |= {"coefficients": judge.fit([True] * len(judge.rows))}
         write_calibration(CALIBRATION / f"{judge.name}.json", whole)
