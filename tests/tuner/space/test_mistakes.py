@@ -176,6 +176,8 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     (CHECK, instead("trials: 3", "trials: 0"), "budget.trials: found 0", CONFIG),
     (CHECK, instead("study: x", "study: ../x"), "study: found '../x'", CONFIG),
     (CHECK, instead("study: x\n", ""), "key 'study' is missing", CONFIG),
+    ("check x.yaml --workers 0", fine, "allowed: auto, or a whole number from 1 to 64", CONFIG),
+    ("run x.yaml --workers many", fine, "allowed: auto, or a whole number from 1 to 64", CONFIG),
     ("check x.yaml --set train.rank", fine, "train.rank", CONFIG),
     ("check x.yaml --set train.rnk=8", fine, "did you mean 'rank'?", CONFIG),
     # The base.
