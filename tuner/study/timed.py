@@ -9,12 +9,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, replace
 
+import psutil  # type: ignore[import-untyped]
+
 from tuner.errors import OutOfMemoryError
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.parameters import IntRange, Value, grid_point, grid_size
 from tuner.space.sizes import native_size
 from tuner.study.check_base import is_here
 from tuner.study.cost import UnitCost, rough_units
+from tuner.worker.count import read_machine
+
+_BUSY = 0.5
+"""Share of the cores from which others' work is worth a note; this check's own is less."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,18 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
         f"timed on this {'CPU' if timing.cpu else 'GPU'}: {_seconds(timing.train)} a picture to "
         f"train at {width}x{height}, {_seconds(timing.sample)} to denoise"
     )
-    return TimedUnits(units, note)
+    busy = busy_note(psutil.getloadavg()[0], read_machine().cores) if timing.cpu else ""
+    return TimedUnits(units, note + busy)
+
+
+def busy_note(load: float, cores: int) -> str:
+    """Return a note if other programs take much of the processor, which the timing leaves out.
+
+    `load` is the mean number of threads that wanted a core in the last minute.
+    """
+    if load < _BUSY * cores:
+        return ""
+    return f"; other programs use the cores (load {load:.1f} of {cores}): longer while they do"
 
 
 def usual_settings(config: StudyConfig) -> TrainConfig:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.tuner.space.test_recipes import read
 from tuner.space import load_study
 from tuner.space.templates import shipped_spaces
-from tuner.study.timed import timed_units, usual_settings
+from tuner.study.timed import busy_note, timed_units, usual_settings
 
 
 def test_the_middle_of_a_search_is_timed() -> None:
@@ -28,3 +28,8 @@ def test_a_base_that_is_not_here_is_not_timed() -> None:
     timed = timed_units(config, 1)
     assert timed.units is None
     assert "not on this machine" in timed.note
+
+
+def test_a_busy_machine_is_noted() -> None:
+    assert busy_note(0.4, 2) == ""
+    assert "load 5.2 of 2" in busy_note(5.2, 2)
