@@ -40,7 +40,9 @@ def tuner(*arguments: str, studies: Path) -> subprocess.CompletedProcess[str]:
 def run_in_two_goes(folder: Path) -> None:
     """Run a study of two trials in `folder`."""
     for trials in ("1", "2"):
-        done = tuner("run", str(SPACE), "--trials", trials, *SMALL, studies=folder)
+        done = tuner(
+            "run", str(SPACE), "--trials", trials, "--workers", "1", *SMALL, studies=folder
+        )
         assert done.returncode == 0, done.stderr
     assert "not confirmed" in done.stdout
     assert f"tuner confirm {folder / 'pose'}" in done.stdout

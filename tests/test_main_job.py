@@ -74,6 +74,13 @@ def test_a_changed_space_is_refused_with_the_reason(pose_study: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_time_of_a_study_is_estimated_from_timed_steps(tmp_path: Path) -> None:
+    done = tuner("check", str(SPACE), *SMALL, "--workers", "2", studies=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "2 workers, as chosen" in done.stdout
+    assert "timed on this" in done.stdout
+
+
 def test_a_mad_learning_rate_ends_as_a_trial_with_poor_scores_and_no_failure(
     tmp_path: Path,
 ) -> None:

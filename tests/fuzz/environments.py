@@ -35,7 +35,8 @@ CHEAP = [
     "data prepare data prepared --crop none --min-side 16", "run faults.yaml --trials 1",
 ]  # fmt: skip
 DEAR = [
-    "run faults.yaml --trials 2", "confirm faults --trials 1 --samples 2 --training-seeds 0",
+    "run faults.yaml --trials 2 --workers 1",
+    "confirm faults --trials 1 --samples 2 --training-seeds 0",
     "export faults --trial 0 -o lora.safetensors --force",
     "score data --gender-model clip --prompt 1girl --csv scores.csv --json scores.json",
 ]  # fmt: skip

@@ -18,23 +18,37 @@ from tuner.results.results import is_begun
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES
-from tuner.terminal import plain_warnings, stopping
+from tuner.terminal import plain_warnings, say, stopping
+from tuner.worker.count import planned_workers
 
 if TYPE_CHECKING:
     from tuner.study.confirm import ConfirmOptions
 
 
-def follow(config: StudyConfig, folder: StudyFolder, plain: bool, workers: int = 1) -> None:
+def follow(
+    config: StudyConfig,
+    folder: StudyFolder,
+    plain: bool,
+    needed_bytes: int,
+    workers: int | None = None,
+) -> None:
     """Run the study on `workers` workers, show its progress, print its front, write its report.
 
-    Confirms the strongest trials if the study's budget says so. If the study stops early, the
-    results so far and how to continue are printed, and what `tuner.study.run_study` raised is
-    raised again.
+    Without `workers` their number is that of `auto_workers` for the trials that are left, each
+    worker needing `needed_bytes` of memory. Confirms the strongest trials if the study's budget
+    says so. If the study stops early, the results so far and how to continue are printed, and what
+    `tuner.study.run_study` raised is raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
+    left = config.budget.trials
     if is_begun(folder):
-        recall(view, read_results(folder))
-    _watch(view, folder, _study_events(config, folder, workers), plain)
+        results = read_results(folder)
+        left -= results.finished
+        recall(view, results)
+    plan = planned_workers(workers, needed_bytes, left)
+    if left > 0:
+        say(plan.line)
+    _watch(view, folder, _study_events(config, folder, plan.count), plain)
     _conclude(folder, front=True, plain=plain)
 
 

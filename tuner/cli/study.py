@@ -47,7 +47,13 @@ Data = Annotated[str | None, typer.Option(help="Another folder of captioned pict
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Workers = Annotated[
-    int, typer.Option(min=1, max=64, help="Trials in parallel, each in its own process.")
+    str,
+    typer.Option(
+        metavar="COUNT",
+        help="Trials in parallel, each in its own process: a whole number from 1 to 64, or auto: "
+        "one for each GPU; without a GPU one for each core that the free memory bears. The same "
+        "seed gives the same study with 1 only.",
+    ),
 ]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print single lines and tables without borders.")
@@ -63,7 +69,7 @@ def run(  # noqa: PLR0913 - one argument per option
     trials: Trials = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
-    workers: Workers = 1,
+    workers: Workers = "auto",
     plain: Plain = False,
 ) -> None:
     """Run a study, or continue it where it stopped, and print its Pareto front."""
@@ -71,14 +77,17 @@ def run(  # noqa: PLR0913 - one argument per option
         from tuner.cli.follow import follow
         from tuner.space import load_study
         from tuner.study import check_study
+        from tuner.worker.count import worker_count
 
         config = load_study(
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
         folder = study_folder(studies, config.study)
-        for line in check_study(config, studies).data_lines:
+        chosen = worker_count(workers)
+        report = check_study(config, studies, chosen)
+        for line in report.data_lines:
             say(line)
-        follow(config, folder, plain, workers)
+        follow(config, folder, plain, report.vram_bytes, chosen)
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -90,17 +99,19 @@ def check(  # noqa: PLR0913 - one argument per option
     trials: Trials = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
+    workers: Workers = "auto",
 ) -> None:
     """Check a search space, its models and its data, and estimate time, disk space and memory."""
     with user_errors():
         from tuner.space import load_study
         from tuner.study import check_study
+        from tuner.worker.count import worker_count
 
         config = load_study(
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
         study_folder(studies, config.study)
-        for line in check_study(config, studies).lines:
+        for line in check_study(config, studies, worker_count(workers), timed=True).lines:
             print(line)
 
 

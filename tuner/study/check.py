@@ -1,4 +1,4 @@
-"""Check that a study can run on this machine and estimate its cost, before any model is loaded."""
+"""Check that a study can run on this machine, from files alone, and estimate its cost."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
 from tuner.study.check_judges import judge_line, optional_line, person_line
 from tuner.study.cost import StudyCost, estimate
+from tuner.study.timed import TimedUnits, timed_units
 from tuner.text import byte_size, counted, duration
+from tuner.worker.count import planned_workers
 
 
 @dataclass(frozen=True)
 class CheckReport:
     """Findings of a check, one line each, and the estimates of `tuner.study.cost`.
 
-    `data_lines` are those about the pictures and captions; they are in `lines` too.
+    `data_lines` are those about the pictures and captions; they are in `lines` too. `vram_bytes`
+    is the memory that one worker needs.
     """
 
     lines: tuple[str, ...]
@@ -42,9 +45,16 @@ class CheckReport:
     vram_bytes: int
 
 
-def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckReport:
+def check_study(
+    config: StudyConfig,
+    studies: Path = DEFAULT_STUDIES,
+    workers: int | None = None,
+    timed: bool = False,
+) -> CheckReport:
     """Check everything that a study needs; its results would be written below `studies`.
 
+    `workers` run it; None: as many as `auto_workers` says. With `timed` the base is loaded and the
+    time is estimated from steps that are made; otherwise nothing is loaded, and it is rough.
     Raises ConfigError with one line for each setting or folder that has to be corrected. If there
     is none, raises MissingModelError for models that are not on this machine and cannot be
     downloaded, then DiskError.
@@ -68,7 +78,11 @@ def check_study(config: StudyConfig, studies: Path = DEFAULT_STUDIES) -> CheckRe
     for kind in (ConfigError, MissingModelError, DiskError):
         if messages := [str(error) for error in errors if isinstance(error, kind)]:
             raise kind("\n".join(messages))
-    lines += _cost_lines(config, cost)
+    plan = planned_workers(workers, cost.vram_bytes, config.budget.trials)
+    units = timed_units(config, plan.count) if timed else TimedUnits(None, "nothing was timed")
+    if units.units is not None:
+        cost = estimate(config, units.units, plan.count)
+    lines += [plan.line, *_cost_lines(config, cost, units)]
     return CheckReport(
         tuple(lines), tuple(data_lines), cost.seconds, cost.disk_bytes, cost.vram_bytes
     )
@@ -185,15 +199,17 @@ def _disk_line(cost: StudyCost, studies: Path) -> str:
     return f"disk: about {byte_size(cost.disk_bytes)} of {byte_size(free)} free"
 
 
-def _cost_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
+def _cost_lines(config: StudyConfig, cost: StudyCost, timed: TimedUnits) -> list[str]:
     small = native_size(config.base) <= 128
     where = "on two processor cores" if small else "on one consumer GPU"
+    source = f", {timed.note}" if timed.units else f" {where}; a rough guess, {timed.note}"
+    kind = "" if small else " of video memory"
     lines = [
-        f"time: at most about {duration(cost.seconds)} {where}",
+        f"time: at most about {duration(cost.seconds)}{source}",
         *_rung_lines(config, cost),
-        f"memory: about {byte_size(cost.vram_bytes)}" + ("" if small else " of video memory"),
+        f"memory: about {byte_size(cost.vram_bytes)}{kind} for each worker",
     ]
-    if not small and shutil.which("nvidia-smi") is None:
+    if not small and not timed.units and shutil.which("nvidia-smi") is None:
         lines.append("no NVIDIA GPU was found; on a CPU this takes about 100 times as long")
     return lines
 

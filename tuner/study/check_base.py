@@ -59,6 +59,18 @@ def other_base_lines(config: StudyConfig, base: str) -> str:
     return f"also sampled on {_lines(base, checked)}"
 
 
+def is_here(base: str) -> bool:
+    """Return True if all files of `base` are on this machine."""
+    parsed = parse_base(base)
+    if parsed.kind == "mannequin" or parsed.path is not None:
+        return True
+    folder = cached_folder(parsed)
+    try:
+        return folder is not None and bool(check_folder(base, folder))
+    except MissingModelError:
+        return False
+
+
 def _lines(base: str, checked: _Checked) -> str:
     if checked.prediction is None:
         return checked.line

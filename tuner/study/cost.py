@@ -1,11 +1,13 @@
-"""Estimate the cost of a study, by simple formulas over constants measured once.
+"""Estimate the cost of a study, by simple formulas over the seconds and bytes of its parts.
 
-The result is an order of magnitude. Work is counted in pictures of the base's native size: a
-picture of twice the area costs twice as much.
+With seconds that were timed on this machine (`tuner.study.timed`) the time is within a third of
+what happens; with the constants here it is an order of magnitude. Work is counted in pictures of
+the base's native size: a picture of twice the area costs twice as much.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -24,7 +26,8 @@ class UnitCost:
     """Cost of one kind of base at its native size.
 
     Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising step,
-    `score` per picture for all judges, `load` once. Bytes: `lora` and `text_lora` per unit of rank
+    `decode` per picture for making its pixels, `score` per picture for all judges, `load` once in
+    each worker. Bytes: `lora` and `text_lora` per unit of rank
     (UNet, text encoder; attention only), `whole` for the weights of both in float16, `png` per
     pixel, `resident` for base, judges and libraries, `picture` per training picture of a batch.
     """
@@ -39,6 +42,7 @@ class UnitCost:
     png: float
     resident: int
     picture: int
+    decode: float = 0.0
 
 
 MANNEQUIN_COST = UnitCost(
@@ -79,6 +83,10 @@ _THRESHOLD_VIEWS = 180
 """Views of training pictures that set the judges' thresholds: 60 pictures from three sides each, or
 up to 200 from one."""
 
+_LOSS_STEPS = 64
+"""Guided denoising steps that take as long as the loss of a run (`training.held_out_loss`): 32
+pictures at 4 timesteps, where a guided step makes two predictions."""
+
 _TARGETS = {
     "attention": 1.0,
     "attention+feed_forward": 2.0,
@@ -107,12 +115,21 @@ class StudyCost:
     vram_bytes: int
 
 
-def estimate(config: StudyConfig) -> StudyCost:
-    """Return the cost of a whole study with its confirmation, including trials already run."""
+def rough_units(config: StudyConfig) -> UnitCost:
+    """Return the constants for the study's base."""
+    return MANNEQUIN_COST if native_size(config.base) <= 128 else STABLE_DIFFUSION_COST
+
+
+def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 1) -> StudyCost:
+    """Return the cost of a whole study with its confirmation, including trials already run.
+
+    `units` are those of one of `workers`, which share the trials; None: the constants. The base is
+    sampled, and the strongest trials are confirmed, by one worker.
+    """
     if config.recipes:
-        return _of_recipes(config)
+        return _of_recipes(config, units, workers)
     native = native_size(config.base)
-    cost = MANNEQUIN_COST if native <= 128 else STABLE_DIFFUSION_COST
+    cost = units or rough_units(config)
     areas = [_area(value) / native**2 for value in extremes(config.train["resolution"])]
     batches = _numbers(config, "batch_size")
     accumulated = _mean(_numbers(config, "gradient_accumulation"))
@@ -130,10 +147,12 @@ def estimate(config: StudyConfig) -> StudyCost:
     # Seconds of a trial from one rung to the next, where trials may be stopped, and to its end.
     ends = [*(min(rung, _mean(steps)) for rung in low), _mean(steps)]
     parts = [(end - start) * step_seconds for start, end in pairwise([0.0, *ends])]
-    parts = [part + few * suite_seconds for part in parts]
+    loss_seconds = _LOSS_STEPS * cost.sample * _area(config.suite.size) / native**2
+    parts = [part + few * suite_seconds + loss_seconds for part in parts]
     extra = _extra_suites(config, _mean(areas) * native**2)
     parts[-1] += (1 - few + extra) * suite_seconds
-    reached = _reached(config.budget, len(parts))
+    shared = [max(1.0, of / workers) for of in _reached(config.budget, len(parts))]
+    shared[0] = math.ceil(config.budget.trials / workers)
     lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
     whole = cost.whole if "dreambooth" in _choices(config, "method") else 0
     trials = config.budget.trials
@@ -141,8 +160,10 @@ def estimate(config: StudyConfig) -> StudyCost:
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
     fresh = (1 + confirmed * (1 + REPEATS)) * _fresh_suites(config) if confirmed else 0.0
     again = confirmed * REPEATS
+    # The other workers load while the first one trains; a confirmation has a worker of its own.
+    loads = 2 - 1 / workers + (confirmed > 0)
     once = (
-        cost.load
+        loads * cost.load
         + _threshold_seconds(config)
         + (1 + extra + fresh) * suite_seconds
         + again * _mean(steps) * step_seconds
@@ -151,8 +172,8 @@ def estimate(config: StudyConfig) -> StudyCost:
     # DreamBooth's weights are kept for the last rung of a trial only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
     return StudyCost(
-        seconds=once + trials * sum(parts),
-        kept_seconds=once + sum(part * of for part, of in zip(parts, reached, strict=True)),
+        seconds=once + math.ceil(trials / workers) * sum(parts),
+        kept_seconds=once + sum(part * of for part, of in zip(parts, shared, strict=True)),
         disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
         vram_bytes=int(
             cost.resident + max(batches) * max(areas) * cost.picture + _WHOLE_TRAINING * whole
@@ -160,7 +181,7 @@ def estimate(config: StudyConfig) -> StudyCost:
     )
 
 
-def _of_recipes(config: StudyConfig) -> StudyCost:
+def _of_recipes(config: StudyConfig, units: UnitCost | None, workers: int) -> StudyCost:
     """Return the sum over recipes, each taken as a separate study, without shared trainings."""
     parts = []
     for recipe in config.recipes.values():
@@ -173,11 +194,11 @@ def _of_recipes(config: StudyConfig) -> StudyCost:
             "suite": config.suite.model_copy(update={"size": size}),
             "budget": config.budget.model_copy(update={"trials": seeds}),
         }
-        parts.append(estimate(config.model_copy(update=own)))
+        parts.append(estimate(config.model_copy(update=own), units))
     return replace(
         parts[0],
-        seconds=sum(part.seconds for part in parts),
-        kept_seconds=sum(part.kept_seconds for part in parts),
+        seconds=sum(part.seconds for part in parts) / workers,
+        kept_seconds=sum(part.kept_seconds for part in parts) / workers,
         disk_bytes=sum(part.disk_bytes for part in parts),
         vram_bytes=max(part.vram_bytes for part in parts),
     )
@@ -202,7 +223,8 @@ def _suite(config: StudyConfig, cost: UnitCost, native: int) -> tuple[float, flo
     """Return seconds and bytes of sampling and scoring the suite once, its grid included."""
     cells = config.suite.samples
     pixels = _area(config.suite.size)
-    seconds = config.suite.steps * pixels / native**2 * cost.sample + cost.score
+    drawn = (config.suite.steps * cost.sample + cost.decode) * pixels / native**2
+    seconds = drawn + cost.score
     return cells * seconds, 2 * cells * pixels * cost.png
 
 

@@ -63,14 +63,14 @@ def train(
     accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision=mixed_precision(base))
     try:
         run = Run(base, accelerator, config, batches, rungs[-1])
-        yield from _climb(_Trainer(base, accelerator, run), rungs, TrialFolder(folder))
+        yield from _climb(Trainer(base, accelerator, run), rungs, TrialFolder(folder))
     finally:
         adapter.detach(base, ADAPTER)
         accelerator.free_memory()
 
 
 def _climb(
-    trainer: _Trainer, rungs: Sequence[int], folder: TrialFolder
+    trainer: Trainer, rungs: Sequence[int], folder: TrialFolder
 ) -> Iterator[Progress | Checkpoint]:
     step = 0
     for rung in rungs:
@@ -92,7 +92,9 @@ def _climb(
 
 
 @dataclass
-class _Trainer:
+class Trainer:
+    """A run on its device: the state from one optimizer step to the next."""
+
     base: BaseModel
     accelerator: Accelerator
     run: Run
@@ -104,6 +106,7 @@ class _Trainer:
     last_file: Path | None = None
 
     def __post_init__(self) -> None:
+        """Prepare what a step needs beside the run: noise levels, precision, idle models."""
         self.schedule = DDPMScheduler.from_config(self.base.pipeline.scheduler.config)
         self.loss = torch.zeros((), device=self.base.device)
         self.checkpointing = self._needs_checkpointing()

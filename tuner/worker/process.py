@@ -217,7 +217,11 @@ def _keep_to(share: Share) -> None:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
         os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, visible)
     elif not count and share.among > 1:
-        torch.set_num_threads(max(1, torch.get_num_threads() // share.among))
+        import cv2
+
+        threads = max(1, torch.get_num_threads() // share.among)
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
 
 
 def _lock_bars_by_thread() -> None:

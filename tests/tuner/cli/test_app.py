@@ -74,12 +74,17 @@ def test_checking_a_whole_space_loads_no_heavy_library(tmp_path: Path) -> None:
         "from tuner.study.check import check_study\n"
         "try: check_study(load_study(sys.argv[1]))\n"
         "except Exception as error: print(error)\n"
+        "from tuner.study.timed import timed_units\n"
+        "sizes = ['train.resolution=512', 'suite.size=512']\n"
+        "config = load_study(sys.argv[1], base='owner/no-such-name', set_values=sizes)\n"
+        "print(timed_units(config, 2).note)\n"
         f"print([one for one in {HEAVY} if one in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(space)], capture_output=True, text=True, check=True
     )
     assert "nannequin" in done.stdout
+    assert "the base is not on this machine yet" in done.stdout
     assert done.stdout.splitlines()[-1] == "[]"
 
 
@@ -209,7 +214,7 @@ def space(tiny_base: Path, tmp_path: Path) -> Path:
 def test_a_study_stopped_by_ctrl_c_goes_on_and_exports(space: Path, tmp_path: Path) -> None:
     studies = tmp_path / "studies"
     folder = StudyFolder(studies / "pose")
-    command = ["run", str(space), "--studies", str(studies), "--plain"]
+    command = ["run", str(space), "--studies", str(studies), "--plain", "--workers", "1"]
     with subprocess.Popen(
         [sys.executable, "-m", "tuner", *command],
         stderr=subprocess.PIPE,

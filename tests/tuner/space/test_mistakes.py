@@ -20,6 +20,8 @@ from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from tuner.cli.app import app
+from tuner.space import load_study
+from tuner.study import check_study
 
 SPACE = "study: x\nbase: mannequin\ndata: photos\nbudget: {trials: 3, rungs: [5, 10]}\n"
 CONFIG, MISSING = 3, 4
@@ -174,6 +176,8 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     (CHECK, instead("trials: 3", "trials: 0"), "budget.trials: found 0", CONFIG),
     (CHECK, instead("study: x", "study: ../x"), "study: found '../x'", CONFIG),
     (CHECK, instead("study: x\n", ""), "key 'study' is missing", CONFIG),
+    ("check x.yaml --workers 0", fine, "allowed: auto, or a whole number from 1 to 64", CONFIG),
+    ("run x.yaml --workers many", fine, "allowed: auto, or a whole number from 1 to 64", CONFIG),
     ("check x.yaml --set train.rank", fine, "train.rank", CONFIG),
     ("check x.yaml --set train.rnk=8", fine, "did you mean 'rank'?", CONFIG),
     # The base.
@@ -255,8 +259,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 def test_without_a_mistake_all_is_well(desk: Path) -> None:
-    done = CliRunner().invoke(app, ["check", "x.yaml"])
-    assert done.exit_code == 0, done.output
+    assert check_study(load_study(Path("x.yaml"))).lines
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tuner.space import load_study
 from tuner.space.templates import shipped_spaces
-from tuner.study.cost import estimate
+from tuner.study.cost import MANNEQUIN_COST, estimate
+
+LOSS = 64 * 6.7 / (52 * 20)
+"""Seconds in which a run's loss is measured on its pictures."""
 
 
 @pytest.mark.parametrize(
@@ -42,7 +47,23 @@ def test_the_estimate_of_the_small_world_is_the_measured_one() -> None:
     settings = ["train.resolution=64", "budget.rungs=[100]", "budget.trials=1"]
     cost = estimate(load_study(shipped_spaces()["pose"], set_values=settings))
     # Loading, the base's suite, 100 steps of 0.155 s, and one suite: 6.7 s drawn, 4.2 s judged.
-    assert cost.seconds == pytest.approx(20 + 10.9 + 15.5 + 10.9)
+    assert cost.seconds == pytest.approx(20 + 10.9 + 15.5 + 10.9 + LOSS)
+
+
+def test_measured_units_and_workers_change_the_time_alone() -> None:
+    shape = ["train.resolution=64", "budget.rungs=[100]", "suite.steps=10"]
+    config = load_study(shipped_spaces()["pose"], trials=5, set_values=shape)
+    rough = estimate(config)
+    units = replace(MANNEQUIN_COST, train=0.01, sample=0.02, decode=0.1, score=0.05, load=10.0)
+    suite, loss = 52 * (10 * 0.02 + 0.1 + 0.05), 64 * 0.02
+    trial = 100 * 16 * 0.01 + suite + loss
+    alone, two = estimate(config, units), estimate(config, units, workers=2)
+    assert alone.seconds == pytest.approx(10 + suite + 5 * trial)
+    # One of two makes three of the five trials; the other loads beside the first.
+    assert two.seconds == pytest.approx(15 + suite + 3 * trial)
+    assert two.kept_seconds == two.seconds
+    assert alone.disk_bytes == two.disk_bytes == rough.disk_bytes
+    assert alone.vram_bytes == two.vram_bytes == rough.vram_bytes
 
 
 def test_the_estimate_knows_what_rungs_save() -> None:
@@ -53,7 +74,7 @@ def test_the_estimate_knows_what_rungs_save() -> None:
     stopped = ["budget.keep=0.5", "budget.low_rung_seeds=2"]
     cost = estimate(load_study(space, set_values=shape + stopped))
     # A suite takes 10.9 s, the two seeds of four at the low rung half of it.
-    low, last = 15.5 + 10.9 / 2, 31.0 + 10.9
+    low, last = 15.5 + 10.9 / 2 + LOSS, 31.0 + 10.9 + LOSS
     assert cost.seconds == pytest.approx(20 + 10.9 + 13 * (low + last))
     # Three are compared with too few, and of the ten others a half goes on.
     assert cost.kept_seconds == pytest.approx(20 + 10.9 + 13 * low + 8 * last)

@@ -18,7 +18,7 @@ from tuner.models import BaseModel, adapter, draw, method, read_file
 from tuner.models.text_encoder import states, tokens_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training import losses, train
-from tuner.training.loop import _Trainer
+from tuner.training.loop import Trainer
 from tuner.training.memory import is_short
 from tuner.training.run import ADAPTER, Run, batches_of
 
@@ -102,7 +102,7 @@ def test_accumulated_gradients_are_the_mean_of_their_batches(
         batches = batches_of(base, training_set, config, 1)
         try:
             training = Run(base, accelerator, config, batches, 1)
-            trainer = _Trainer(base, accelerator, training)
+            trainer = Trainer(base, accelerator, training)
             for _ in range(by_hand):
                 trainer._loss(batches[0][0], 0).backward()
             if not by_hand:

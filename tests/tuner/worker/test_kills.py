@@ -179,7 +179,7 @@ def left_over(root: Path) -> Iterator[str]:
 
 def test_a_command_that_is_killed_at_its_start_goes_on(space: Path, tmp_path: Path) -> None:
     studies, script = tmp_path / "studies", "from tuner.cli.app import main; main()"
-    command = [sys.executable, "-c", script, "run", str(space), "--trials", "1"]
+    command = [sys.executable, "-c", script, "run", str(space), "--trials", "1", "--workers", "1"]
     command += ["--studies", str(studies)]
     folder = StudyFolder(studies / "faults")
     for awaited in (folder.lock, folder.optuna_db, folder.results_db, folder.study_yaml):

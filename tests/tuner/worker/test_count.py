@@ -1,0 +1,89 @@
+"""The number of workers: a rule over devices, cores, memory and trials, without a machine."""
+
+from __future__ import annotations
+
+import pytest
+
+from tuner.errors import ConfigError
+from tuner.worker.count import (
+    Machine,
+    auto_workers,
+    planned_workers,
+    read_machine,
+    visible_devices,
+    worker_count,
+)
+
+GIB = 2**30
+GPUS = (
+    "GPU 0: NVIDIA A (UUID: GPU-1)\n  MIG 1g Device 0: (UUID: MIG-2)\nGPU 1: NVIDIA A (UUID: x)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("devices", "cores", "free", "needed", "trials", "count"),
+    [
+        (0, 2, 20, 2, 12, 2),
+        (0, 8, 20, 2, 12, 8),
+        (0, 8, 10, 2, 12, 4),  # one share of five is left to the study's own process
+        (0, 8, 3, 2, 12, 1),
+        (0, 8, 1, 2, 12, 1),
+        (0, 8, 100, 2, 3, 3),
+        (0, 8, 100, 2, 0, 1),
+        (4, 2, 1, 2, 12, 4),  # the memory that counts is on the devices
+        (4, 64, 100, 2, 3, 3),
+        (1, 64, 100, 2, 12, 1),
+        (0, 500, 10_000, 2, 1000, 64),
+    ],
+)
+def test_workers_are_as_many_as_devices_or_cores_memory_and_trials_bear(
+    devices: int, cores: int, free: int, needed: int, trials: int, count: int
+) -> None:
+    machine = Machine(devices, cores, free * GIB)
+    assert auto_workers(machine, needed * GIB, trials).count == count
+
+
+@pytest.mark.parametrize(
+    ("machine", "trials", "line"),
+    [
+        (Machine(0, 2, 99 * GIB), 12, "2 workers, one for each core"),
+        (Machine(0, 1, 99 * GIB), 12, "1 worker, for the only core"),
+        (Machine(3, 8, 99 * GIB), 12, "3 workers, one for each GPU"),
+        (Machine(0, 8, 99 * GIB), 2, "2 workers, one for each trial that is left"),
+        (Machine(0, 8, 99 * GIB), 1, "1 worker, for the only trial that is left"),
+    ],
+)
+def test_the_line_says_why(machine: Machine, trials: int, line: str) -> None:
+    assert auto_workers(machine, 2 * GIB, trials).line == line
+
+
+def test_the_line_says_that_memory_is_short() -> None:
+    line = auto_workers(Machine(0, 8, 7 * GIB), 2 * GIB, 12).line
+    assert line.startswith("2 workers, 7.0 GiB of memory are free, and each needs about 2.0 GiB")
+
+
+def test_a_number_is_used_as_it_is() -> None:
+    assert worker_count("auto") is None
+    assert planned_workers(worker_count("7"), GIB, 3).count == 7
+    assert planned_workers(None, 2**20, 1).count == 1
+
+
+@pytest.mark.parametrize("text", ["0", "65", "-1", "two", "1.5", "", "²"])
+def test_another_text_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(ConfigError, match="allowed: auto, or a whole number from 1 to 64"):
+        worker_count(text)
+
+
+@pytest.mark.parametrize(
+    ("visible", "count"),
+    [(None, 2), ("", 0), ("0", 1), ("1,0", 2), ("-1", 0), ("0,7,1", 1), ("GPU-1", 1), ("a", 0)],
+)
+def test_only_the_visible_devices_count(visible: str | None, count: int) -> None:
+    assert visible_devices(GPUS, visible) == count
+    assert visible_devices("No devices were found\n", visible) == 0
+
+
+def test_this_machine_has_a_core_and_memory() -> None:
+    machine = read_machine()
+    assert machine.cores >= 1
+    assert machine.free_bytes > 2**20

@@ -1,0 +1,170 @@
+"""Time the work of a trial on this machine: a training step and a sampling step, on the real base.
+
+Pictures are noise: a step takes the same time whatever it learns, and no data have to be there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import torch
+from accelerate import Accelerator
+
+from tuner.data import TrainingSet
+from tuner.data.folder import TrainingImage
+from tuner.models import BaseModel, adapter, load_base
+from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.sampling import batch_size
+from tuner.models.text_encoder import states, tokens_of
+from tuner.space import SuiteConfig, TrainConfig
+from tuner.training.latents import Bucketed, Latents
+from tuner.training.loop import Trainer
+from tuner.training.memory import computed, mixed_precision, parked
+from tuner.training.run import ADAPTER, Batches, Run, Stage
+from tuner.training.texts import texts_of
+
+_ENOUGH = 0.15
+"""Seconds for which each kind of work is repeated: all of them then take about a second."""
+
+_DRAWN = 8
+"""Pictures of a timed denoising step: more make a picture no cheaper on two cores."""
+
+Clock = Callable[[], float]
+"""A clock: seconds since any moment."""
+
+_CAPTION = "1girl, solo, full body, standing, black hair, long hair, red dress, plain background"
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of work on this machine, by picture: `train` for an optimizer step, `sample` for a
+    guided denoising step, `decode` for making the pixels; `cpu` is True without a GPU.
+
+    Pictures have the sizes of the `TrainConfig` and the `SuiteConfig` that were timed.
+    """
+
+    train: float
+    sample: float
+    decode: float
+    cpu: bool
+
+
+def time_work(
+    base_name: str, prediction: str | None, train: TrainConfig, suite: SuiteConfig, workers: int
+) -> Timing:
+    """Load the base and time a step of `train` and of sampling `suite`, on a worker's share.
+
+    On a CPU that is an equal part of the cores for each of `workers`. Steps are repeated for a
+    moment; on a CPU, a step of a single picture that takes longer stands for all.
+    A worker with one thread is timed by its processor time, which other programs change little.
+    Raises MissingModelError for a base that cannot be read, OutOfMemoryError for a step that does
+    not fit.
+    """
+    threads = torch.get_num_threads()
+    with naming_memory_errors():
+        base = load_base(base_name, prediction=prediction)
+        cpu = base.device.type == "cpu"
+        try:
+            if cpu:
+                torch.set_num_threads(max(1, threads // workers))
+            alone = cpu and torch.get_num_threads() == 1
+            clock = time.process_time if alone else time.perf_counter
+            return _timed(base, train.model_copy(update=_PLAIN), suite, clock)
+        finally:
+            torch.set_num_threads(threads)
+
+
+_PLAIN = {
+    "gradient_accumulation": 1,
+    "prior_weight": 0.0,
+    "first_captions": None,
+    "learning_rate": 1e-6,
+}
+"""Settings of the timed step: how often it is made is not part of it, and on noise a high learning
+rate could make weights that are no finite numbers."""
+
+
+def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock) -> Timing:
+    cpu = base.device.type == "cpu"
+    accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision(base))
+    per_picture = partial(_per_picture, clock, cpu)
+    try:
+        run = Run(base, accelerator, train, [(_batches(base, train), 1.0)], steps=1000)
+        trainer = Trainer(base, accelerator, run)
+        with (
+            parked(base, trainer.idle),
+            computed(run.trained.unet, trainer.places, trainer.checkpointing),
+        ):
+            step = per_picture(lambda count: _step(trainer, count), train.batch_size)
+        drawn = min(batch_size(base, suite.image_size), suite.samples, _DRAWN)
+        with torch.no_grad():
+            sample = per_picture(lambda count: _denoise(base, run, suite, count), drawn)
+            decode = per_picture(lambda count: _decode(base, suite, count), 1)
+        return Timing(step, sample, decode, cpu)
+    finally:
+        adapter.detach(base, ADAPTER)
+        accelerator.free_memory()
+
+
+def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: int) -> float:
+    """Return the seconds of a picture of `work`, which is called with the size of a batch."""
+
+    def seconds(count: int) -> float:
+        start = clock()
+        work(count)
+        return clock() - start
+
+    few = 1 if cpu else batch
+    first = seconds(few)
+    if cpu and first > _ENOUGH and (again := seconds(few)) > _ENOUGH:
+        return again
+    seconds(batch)  # libraries prepare at the first call of each size
+    start, times = clock(), [seconds(batch)]
+    while clock() - start < _ENOUGH:
+        times.append(seconds(batch))
+    return median(times) / batch
+
+
+def _step(trainer: Trainer, count: int) -> None:
+    trainer.run.config = trainer.run.config.model_copy(update={"batch_size": count})
+    trainer.step(0)
+    trainer.read_loss(trainer.steps_read + 1)  # waits for the device
+
+
+def _denoise(base: BaseModel, run: Run, suite: SuiteConfig, count: int) -> None:
+    """Make one guided step, of `count` pictures with their prompt and without."""
+    latents = _noise(base, suite.image_size, 2 * count).to(base.dtype)
+    hidden = states(base.pipeline.text_encoder, tokens_of(base, [_CAPTION]), base.clip_skip)
+    hidden = hidden.to(base.dtype).expand(2 * count, -1, -1)
+    steps = torch.full((2 * count,), 500, device=base.device)
+    float(run.trained.unet(latents, steps, hidden, return_dict=False)[0].sum())
+
+
+def _decode(base: BaseModel, suite: SuiteConfig, count: int) -> None:
+    latents = _noise(base, suite.image_size, count)
+    vae = base.pipeline.vae
+    float(vae.decode(latents.to(vae.dtype), return_dict=False)[0].sum())
+
+
+def _noise(base: BaseModel, size: tuple[int, int], count: int) -> torch.Tensor:
+    factor = int(base.pipeline.vae_scale_factor)
+    channels = int(base.pipeline.unet.config.in_channels)
+    return torch.randn(count, channels, size[1] // factor, size[0] // factor, device=base.device)
+
+
+def _batches(base: BaseModel, train: TrainConfig) -> Batches:
+    """Return batches of noise in place of pictures, all with the same caption."""
+    count = train.batch_size
+    mean = _noise(base, train.size, count)
+    latents = Latents(mean, torch.zeros_like(mean))
+    name = hashlib.sha256(b"noise").hexdigest()
+    image = TrainingImage(Path("noise"), _CAPTION, name, *train.size)
+    pictures = TrainingSet(Path(), (image,) * count, (), (), name)
+    bucketed = Bucketed((latents,), (0,) * count, torch.arange(count))
+    return Batches(bucketed, [Stage(1, texts_of(base, pictures, train))], train.seed)

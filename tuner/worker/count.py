@@ -1,0 +1,136 @@
+"""How many workers a study has by itself: the rule of `--workers auto`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from tuner.errors import ConfigError
+from tuner.text import byte_size, counted, show
+
+AUTO = "auto"
+"""The word of `--workers` for the rule of `auto_workers`."""
+
+MOST_WORKERS = 64
+"""Each needs a process, a base and judges of its own: nobody had use for more so far."""
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What workers share: visible CUDA devices, CPU cores, and bytes of free main memory."""
+
+    devices: int
+    cores: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Workers:
+    """A number of workers, and a line for people that says why it is this one."""
+
+    count: int
+    line: str
+
+
+def worker_count(text: str) -> int | None:
+    """Return the number of workers that `--workers` names; None for `auto`."""
+    if text == AUTO:
+        return None
+    if not (text.isdecimal() and text.isascii() and 1 <= int(text) <= MOST_WORKERS):
+        raise ConfigError(
+            f"--workers {show(text)} is no number of workers; allowed: {AUTO}, or a whole number "
+            f"from 1 to {MOST_WORKERS}"
+        )
+    return int(text)
+
+
+def auto_workers(machine: Machine, needed_bytes: int, trials: int) -> Workers:
+    """Return the workers for `trials` trials that are left, each needing `needed_bytes` of memory.
+
+    One for each CUDA device; without any, one for each core. On cores there are only as many as fit
+    into the free memory, where as much as a worker needs is left to the study's own process. Never
+    more than trials, and at least one.
+    """
+    room = machine.free_bytes // max(1, needed_bytes) - 1
+    full = (
+        f"{byte_size(machine.free_bytes)} of memory are free, and each needs about "
+        f"{byte_size(needed_bytes)}, the study's own process too"
+    )
+    units = machine.devices or machine.cores
+    limits = [(units, _each(units, "GPU" if machine.devices else "core"))]
+    limits += [] if machine.devices else [(max(1, room), full)]
+    limits += [(max(1, trials), _each(trials, "trial that is left")), (MOST_WORKERS, "the most")]
+    count, reason = min(limits, key=lambda limit: limit[0])
+    return Workers(count, f"{counted(count, 'worker')}, {reason}")
+
+
+def _each(count: int, noun: str) -> str:
+    return f"one for each {noun}" if count > 1 else f"for the only {noun}"
+
+
+def planned_workers(chosen: int | None, needed_bytes: int, trials: int) -> Workers:
+    """Return `chosen` workers, or if it is None those of `auto_workers` on this machine."""
+    if chosen is None:
+        return auto_workers(read_machine(), needed_bytes, trials)
+    return Workers(chosen, f"{counted(chosen, 'worker')}, as chosen")
+
+
+def read_machine() -> Machine:
+    """Read what this process may use of the machine; no network's library is loaded for it."""
+    return Machine(_devices(), _cores(), _free_bytes())
+
+
+def visible_devices(listing: str, visible: str | None) -> int:
+    """Return the number of CUDA devices of `nvidia-smi -L` that CUDA_VISIBLE_DEVICES leaves.
+
+    CUDA reads `visible` (None: all) up to the first entry that is no device.
+    """
+    present = sum(line.startswith("GPU ") for line in listing.splitlines())
+    if visible is None:
+        return present
+    count = 0
+    for name in map(str.strip, visible.split(",")):
+        known = name.startswith(("GPU-", "MIG-")) or (name.isdecimal() and int(name) < present)
+        if not known:
+            break
+        count += 1
+    return min(count, present)
+
+
+def _devices() -> int:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return 0
+    try:
+        done = subprocess.run(
+            [command, "-L"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    return visible_devices(done.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _free_bytes() -> int:
+    """Return the free main memory: the machine's, or the rest of the container's, if it is less."""
+    free = int(psutil.virtual_memory().available)
+    with contextlib.suppress(OSError, ValueError):  # there is no such limit
+        most = int((_CGROUP / "memory.max").read_text())
+        used = int((_CGROUP / "memory.current").read_text())
+        pages = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        used -= int(pages.get("inactive_file", 0))  # copies of files, which make room
+        free = min(free, max(0, most - used))
+    return free
