@@ -104,7 +104,8 @@ def _study_events(
     yield from run_study(config, folder, workers=workers)
     if config.budget.confirm:
         with contextlib.suppress(NothingToConfirmError):  # the printed front shows it already
-            yield from run_confirm(folder, ConfirmOptions(trials=config.budget.confirm))
+            options = ConfirmOptions(config.budget.confirm, repeats=config.budget.confirm_repeats)
+            yield from run_confirm(folder, options)
 
 
 def _confirm_events(folder: StudyFolder, options: ConfirmOptions) -> Generator[Event, None, None]:

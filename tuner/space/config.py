@@ -41,7 +41,8 @@ class BudgetConfig(StrictModel):
     trial goes on if it is among the best share `keep` of the trials that reached the rung so far,
     as soon as there are `keep_from` of them; with 1 all go on. `low_rung_seeds` is the number of
     noise seeds per prompt at these rungs (None: all of the suite's); the last rung has the whole
-    suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end.
+    suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end, and
+    `confirm_repeats` how often each is trained again for that, with other seeds.
     """
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1 to 100000")
@@ -56,6 +57,9 @@ class BudgetConfig(StrictModel):
         default=None, ge=1, description="null (all) or a whole number from 1 to suite.seeds"
     )
     confirm: int = Field(default=0, ge=0, le=100, description="a whole number from 0 to 100")
+    confirm_repeats: int = Field(
+        default=2, ge=0, le=100, description="a whole number from 0 to 100"
+    )
 
     @field_validator("rungs", mode="before")
     @classmethod
@@ -154,7 +158,7 @@ class StudyConfig(StrictModel):
         default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
     budget: BudgetConfig = Field(
-        description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm}"
+        description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm, confirm_repeats}"
     )
     objectives: tuple[str, ...] = Field(
         default=OBJECTIVES,

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from tuner.results.winner import FEWEST_SAMPLES, REPEATS
+from tuner.results.winner import FEWEST_SAMPLES
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import BudgetConfig
 from tuner.space.parameters import Fixed, Value, extremes
@@ -158,8 +158,8 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     trials = config.budget.trials
     confirmed = min(trials, config.budget.confirm)
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
-    fresh = (1 + confirmed * (1 + REPEATS)) * _fresh_suites(config) if confirmed else 0.0
-    again = confirmed * REPEATS
+    again = confirmed * config.budget.confirm_repeats
+    fresh = (1 + confirmed + again) * _fresh_suites(config) if confirmed else 0.0
     # The other workers load while the first one trains; a confirmation has a worker of its own.
     loads = 2 - 1 / workers + (confirmed > 0)
     once = (
