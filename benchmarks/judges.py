@@ -183,7 +183,8 @@ def _seconds(work: Callable[[], object]) -> float:
 def page(measured: dict[str, dict[str, float]], count: int, repeats: int) -> str:
     """Return the table in Markdown."""
     named = {"whole": "**all judges**", **DETECTORS, "other": OTHER}
-    command = f"python benchmarks/judges.py --pictures {count} --repeats {repeats}"
+    folder = " --photographs FOLDER" if PHOTOGRAPHS in measured else ""
+    command = f"python benchmarks/judges.py --pictures {count} --repeats {repeats}{folder}"
     lines = ["# What the judges cost", "", f"Made by `{command}`: processor time a sample in"]
     lines += [
         "calls of NudeNet (320n, one thread, as its library makes them on the whole picture),"

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from metrics.contract import Domain, FramingClass, Image, JudgeSettings, Sample, Score
 from metrics.figure.body import Body, read_body
-from metrics.figure.figure import NOSE, Figure, read_figure
+from metrics.figure.figure import Figure, head_box, read_figure
 from metrics.figure.framing_class import framing_class
 from metrics.figure.looks import DRAWN_VIEWS, PHOTO_VIEWS, Reading, read_people
 from metrics.figure.photo_framing import photo_framing_class
@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 WHOLE = 0.4
 """IoU of a figure and a person's box above which they are the same: a part of it has less."""
-
-HEAD_REACH = 2.0
-"""Half the side of the crop of head and shoulders, in units of the figure (about one head)."""
 
 _TIGHT = -0.05
 """Margin of the crop of a figure with nothing around it: its outermost pixels are faint."""
@@ -180,12 +177,9 @@ class Evidence:
         return look_again(self._reading, self._detectors.pose) if self.people else None
 
     def repainted(self, arms: bool, legs: bool) -> Repainted:
-        """Read the main figure again with its forearms, its shins or both painted over.
-
-        Raises ValueError where no pose is read: check `figure` first.
-        """
+        """Read the main figure again with its forearms, its shins or both painted over."""
         if self.figure is None:
-            raise ValueError("no figure to paint over")
+            return {}
         limbs = lower_limbs(self.figure, arms, legs)
         return repaint(self._reading, limbs, self._detectors.pose)
 
@@ -218,18 +212,9 @@ class Evidence:
         if classifier is None or self.person is None:
             return ()
         tight = square_crop(self._image, self.person.box, margin=_TIGHT)
-        crops = [tight, *self._head_crops()]
+        head = None if self.figure is None else head_box(self.figure)
+        crops = [tight] if head is None else [tight, square_crop(self._image, head, margin=0.0)]
         return tuple(classifier.embed(np.ascontiguousarray(crop)) for crop in crops)
-
-    def _head_crops(self) -> list[Image]:
-        figure = self.figure
-        if figure is None or not figure.in_frame(NOSE):
-            return []
-        height, width = figure.soft_mask.shape
-        x, y = (float(value) for value in figure.joints[NOSE])
-        reach = HEAD_REACH * figure.unit
-        box = ((x - reach) / width, (y - reach) / height, (x + reach) / width, (y + reach) / height)
-        return [square_crop(self._image, box, margin=0.0)]
 
     @property
     def settings(self) -> JudgeSettings:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from metrics.contract import Image
-from metrics.preprocess import analysis_picture, lab, resized_mask
+from metrics.preprocess import Box, analysis_picture, lab, resized_mask
 
 if TYPE_CHECKING:
     from metrics.detectors.mediapipe import Person
@@ -40,6 +40,9 @@ STICK_JOINTS = (0, 11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28)
 # Half widths around each bone, in units: flesh, loose clothes and the blur of edges.
 _TORSO, _UPPER_ARM, _FOREARM, _HAND = 0.30, 0.24, 0.21, 0.22
 _THIGH, _SHIN, _FOOT, _HEAD, _HAIR = 0.33, 0.27, 0.24, 0.58, 0.55
+
+HEAD_REACH = 2.0
+"""Half the side of the square around head and shoulders, in units."""
 
 _WEIGHTS = np.array([0.5, 1.0, 1.0], np.float32)  # of L*, a* and b*: limbs are shaded
 
@@ -90,6 +93,16 @@ def figure_unit(joints: Floats) -> float:
     spine = float(np.linalg.norm(joints[11:13].mean(axis=0) - joints[23:25].mean(axis=0)))
     # Shoulders narrow when seen from the side, the spine shortens when bent: take the longer.
     return max(0.62 * shoulders, 0.46 * spine)
+
+
+def head_box(figure: Figure) -> Box | None:
+    """Return the square around head and shoulders, None where the head is not in the frame."""
+    if not figure.in_frame(NOSE):
+        return None
+    height, width = figure.soft_mask.shape
+    x, y = (float(value) for value in figure.joints[NOSE])
+    reach = HEAD_REACH * figure.unit
+    return (x - reach) / width, (y - reach) / height, (x + reach) / width, (y + reach) / height
 
 
 def stick_figure(person: Person) -> list[float]:
