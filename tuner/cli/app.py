@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -106,6 +107,10 @@ for commands in (study_commands, export_commands, pictures, data_verbs, files):
     app.add_typer(commands)
 
 
+_STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit codes after Ctrl-C and SIGTERM."""
+
+
 def expanded(arguments: Iterable[str]) -> list[str]:
     """Return the arguments with `~` and `~USER` expanded, also in `--out=~/x`.
 
@@ -125,6 +130,10 @@ def main() -> None:
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()
+    except SystemExit as end:
+        if end.code in _STOPPED:
+            _leave(int(end.code))
+        raise
     except Exception as error:
         known = for_user(error)
         if known is None and not isinstance(error, BrokenPipeError):
@@ -136,6 +145,17 @@ def main() -> None:
         for stream in (1, 2):  # Python would try once more to write what is left
             os.dup2(nowhere, stream)
         sys.exit(known.exit_code if known is not None else 1)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process, whose work is put away, without waiting for threads.
+
+    A signal may come while a library starts a thread that it then forgets: Python would wait for
+    it for ever.
+    """
+    with contextlib.suppress(OSError, AttributeError):  # a terminal that is gone, or none at all
+        sys.stderr.flush()
+    os._exit(code)
 
 
 def _refuse_deleted_folder() -> None:

@@ -80,3 +80,16 @@ def test_a_library_that_does_not_fit_into_memory_is_one_line() -> None:
     error = ImportError("libx.so: failed to map segment from shared object")
     assert "free some" in str(for_user(error))
     assert for_user(ImportError("no module")) is None
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_stopped_command_waits_for_no_thread_that_a_library_forgot(code: int) -> None:
+    script = (
+        "import sys, threading\n"
+        "from tuner.cli import app as command_line\n"
+        f"command_line.app = lambda arguments: sys.exit({code})\n"
+        "threading.Thread(target=threading.Event().wait).start()\n"
+        "command_line.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], timeout=60, check=False)
+    assert done.returncode == code
