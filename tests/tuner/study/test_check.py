@@ -58,7 +58,7 @@ def test_a_study_that_can_run_is_reported_with_its_cost(
 ) -> None:
     report = check_study(_study(base, data, clip), tmp_path / "new" / "studies")
     text = "\n".join(report.lines)
-    assert "study pose: 12 trials scored at steps 150, 300" in text
+    assert "study pose: 12 trials scored at steps 60, 150" in text
     assert "13 prompts x 4 seeds = 52 samples" in text
     assert "19 pictures to train on, 0 held out, 1 set aside, 1 of them for naming a child" in text
     assert "two processor cores" in text
@@ -291,7 +291,7 @@ def test_regularisation_pictures_are_counted(
 def test_what_stopping_saves_is_reported(
     tmp_path: Path, base: Path, data: Path, clip: Path, rungs: str, line: str
 ) -> None:
-    config = _study(base, data, clip)
+    config = _study(base, data, clip, "budget.keep=1.0")
     budget = config.budget.model_copy(update={"keep": 0.5, "rungs": tuple(json.loads(rungs))})
     lines = check_study(config.model_copy(update={"budget": budget}), tmp_path).lines
     assert line in "\n".join(lines)
