@@ -14,6 +14,10 @@ LOSS = 64 * 6.7 / (52 * 20)
 """Seconds in which a run's loss is measured on its pictures."""
 
 
+PLAIN = ["budget.keep=1.0", "budget.low_rung_seeds=null", "budget.confirm=0", "suite.steps=20"]
+"""The shipped space without what it saves and confirms."""
+
+
 @pytest.mark.parametrize(
     ("setting", "seconds", "disk", "memory"),
     [
@@ -37,21 +41,23 @@ def test_the_estimate_grows_with_what_costs(
     setting: str, seconds: bool, disk: bool, memory: bool
 ) -> None:
     space = shipped_spaces()["pose"]
-    less, more = estimate(load_study(space)), estimate(load_study(space, set_values=[setting]))
+    less, more = (
+        estimate(load_study(space, set_values=settings)) for settings in (PLAIN, [*PLAIN, setting])
+    )
     assert (more.seconds > less.seconds) == seconds
     assert (more.disk_bytes > less.disk_bytes) == disk
     assert (more.vram_bytes > less.vram_bytes) == memory
 
 
 def test_the_estimate_of_the_small_world_is_the_measured_one() -> None:
-    settings = ["train.resolution=64", "budget.rungs=[100]", "budget.trials=1"]
+    settings = [*PLAIN, "train.resolution=64", "budget.rungs=[100]", "budget.trials=1"]
     cost = estimate(load_study(shipped_spaces()["pose"], set_values=settings))
     # Loading, the base's suite, 100 steps of 0.155 s, and one suite: 6.7 s drawn, 4.2 s judged.
     assert cost.seconds == pytest.approx(20 + 10.9 + 15.5 + 10.9 + LOSS)
 
 
 def test_measured_units_and_workers_change_the_time_alone() -> None:
-    shape = ["train.resolution=64", "budget.rungs=[100]", "suite.steps=10"]
+    shape = [*PLAIN, "train.resolution=64", "budget.rungs=[100]", "suite.steps=10"]
     config = load_study(shipped_spaces()["pose"], trials=5, set_values=shape)
     rough = estimate(config)
     units = replace(MANNEQUIN_COST, train=0.01, sample=0.02, decode=0.1, score=0.05, load=10.0)
@@ -68,7 +74,7 @@ def test_measured_units_and_workers_change_the_time_alone() -> None:
 
 def test_the_estimate_knows_what_rungs_save() -> None:
     space = shipped_spaces()["pose"]
-    shape = ["train.resolution=64", "budget.rungs=[100, 300]", "budget.trials=13"]
+    shape = [*PLAIN, "train.resolution=64", "budget.rungs=[100, 300]", "budget.trials=13"]
     whole = estimate(load_study(space, set_values=shape))
     assert whole.kept_seconds == whole.seconds
     stopped = ["budget.keep=0.5", "budget.low_rung_seeds=2"]
