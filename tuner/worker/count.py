@@ -106,16 +106,24 @@ def visible_devices(listing: str, visible: str | None) -> int:
 
 
 def _devices() -> int:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     command = shutil.which("nvidia-smi")
-    if command is None:
-        return 0
-    try:
-        done = subprocess.run(
-            [command, "-L"], capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return visible_devices(done.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if command is not None:
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            done = subprocess.run(
+                [command, "-L"], capture_output=True, text=True, timeout=30, check=False
+            )
+            return visible_devices(done.stdout, visible)
+    return visible_devices("GPU \n" * device_nodes(), visible)
+
+
+def device_nodes(folder: Path = Path("/dev")) -> int:
+    """Return the number of GPUs by their nodes on Linux, for containers without nvidia-smi.
+
+    AMD's GPUs (kfd) and those of Windows (dxg) have one node for all, and count as one.
+    """
+    nodes = len(list(folder.glob("nvidia[0-9]*")))
+    return nodes or int(any((folder / name).exists() for name in ("kfd", "dxg")))
 
 
 def _cores() -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tuner.errors import ConfigError
 from tuner.worker.count import (
     Machine,
     auto_workers,
+    device_nodes,
     planned_workers,
     read_machine,
     visible_devices,
@@ -81,6 +84,16 @@ def test_another_text_is_refused_with_what_is_allowed(text: str) -> None:
 def test_only_the_visible_devices_count(visible: str | None, count: int) -> None:
     assert visible_devices(GPUS, visible) == count
     assert visible_devices("No devices were found\n", visible) == 0
+
+
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [((), 0), (("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"), 2), (("kfd",), 1), (("dxg",), 1)],
+)
+def test_gpus_are_known_by_their_nodes(names: tuple[str, ...], count: int, tmp_path: Path) -> None:
+    for name in names:
+        (tmp_path / name).touch()
+    assert device_nodes(tmp_path) == count
 
 
 def test_this_machine_has_a_core_and_memory() -> None:
