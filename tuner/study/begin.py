@@ -55,8 +55,8 @@ def open_session(
 
 
 def _sweep(folder: StudyFolder) -> None:
-    """Remove the parts of databases that were being made when their process was killed."""
-    for path in (folder.optuna_db, folder.results_db):
+    """Remove the parts of files that were being made when their process was killed."""
+    for path in (folder.optuna_db, folder.results_db, folder.study_yaml):
         for part in folder.root.glob(f".{path.stem}.*.tmp{path.suffix}*"):
             part.unlink(missing_ok=True)
 

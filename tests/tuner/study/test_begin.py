@@ -244,10 +244,11 @@ def test_what_an_earlier_kill_left_is_begun(tmp_path: Path) -> None:
     with Store(folder.results_db):  # tables without the study's row
         pass
     folder.optuna_db.write_bytes(b"")
-    left = folder.root / ".optuna.77.tmp.db-journal"
-    left.write_bytes(b"half")
+    left = [folder.root / name for name in (".optuna.77.tmp.db-journal", ".study.77.tmp.yaml")]
+    for path in left:
+        path.write_bytes(b"half")
     assert run(config, folder, trials=1) == [0]
-    assert not left.exists()
+    assert not any(path.exists() for path in left)
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])

@@ -149,6 +149,8 @@ def test_memory_that_is_short_halves_the_batch(space: Path, tmp_path: Path) -> N
     def act(event: Event) -> None:
         if event == Phase("train", 0):
             starve(1250)
+        if event == Phase("sample", 0):  # the judges need memory of their own
+            resource.prlimit(worker(), resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 
     config = one_trial(space, "train.batch_size=512", "budget.rungs=[1]")
     events = followed(run_study(config, folder), act)
