@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 
-from tests.pose_study import SAMPLES, SMALL, SPACE, tuner
+from tests.pose_study import ROOT, SAMPLES, SMALL, SPACE, tuner
 from tuner.models import draw
 from tuner.space import load_study
 from tuner.storage import StudyFolder, shipped
@@ -79,6 +81,20 @@ def test_the_time_of_a_study_is_estimated_from_timed_steps(tmp_path: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "2 workers, as chosen" in done.stdout
     assert "timed on this" in done.stdout
+
+
+def test_a_check_outlives_the_process_that_times_steps(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from tuner.cli import app as command_line\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (4 * 10**9, 4 * 10**9))  # too little for torch\n"
+        "command_line.app(sys.argv[1:], standalone_mode=False)\n"
+        "print('loaded', 'torch' in sys.modules)"
+    )
+    command = [sys.executable, "-c", code, "check", str(SPACE), *SMALL, "--studies", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "a rough guess" in done.stdout
+    assert "loaded False" in done.stdout
 
 
 def test_a_mad_learning_rate_ends_as_a_trial_with_poor_scores_and_no_failure(

@@ -1,18 +1,22 @@
 """Time the steps of a study on this machine, for the estimate of its time.
 
-Loads torch and the base, which takes seconds; so only `tuner check` does it, and only with a base
-that is on this machine.
+That takes seconds, torch and the base; so only `tuner check` does it, only with a base that is on
+this machine, and in a process of its own, whose end by too little memory is not the check's.
 """
 
 from __future__ import annotations
 
+import multiprocessing
+import signal
 from collections import Counter
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 
 import psutil  # type: ignore[import-untyped]
 
-from tuner.errors import OutOfMemoryError
-from tuner.space import StudyConfig, TrainConfig
+from tuner.errors import OutOfMemoryError, TunerError
+from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.parameters import IntRange, Value, grid_point, grid_size
 from tuner.space.sizes import native_size
 from tuner.study.check_base import is_here
@@ -37,33 +41,52 @@ class TimedUnits:
 def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
     """Time a training step and a denoising step as one of `workers`; the rest are constants.
 
-    The steps are of the settings that most trials have. Raises MissingModelError for a base that
-    cannot be read.
+    The steps are of the settings that most trials have.
     """
     if not is_here(config.base):
         return TimedUnits(None, "the base is not on this machine yet")
-    from tuner.trial.timing import time_work  # slow: it loads torch
-
     train, suite = usual_settings(config), config.suite
+    work = (config.base, config.base_prediction, train, suite, workers)
+    context = multiprocessing.get_context("spawn")
     try:
-        timing = time_work(config.base, config.base_prediction, train, suite, workers)
+        with ProcessPoolExecutor(1, context, _leave_signals) as pool:
+            step, denoised, decoded, cpu = pool.submit(_timed, *work).result()
     except OutOfMemoryError:
         return TimedUnits(None, "a training step does not fit the memory that is free now")
+    except BrokenProcessPool:
+        return TimedUnits(None, "the process that timed steps was killed, by a limit of memory?")
+    except (TunerError, OSError, ImportError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["out of memory"])[0]
+        return TimedUnits(None, f"no steps could be timed: {reason}")
     native = native_size(config.base) ** 2
     trained, drawn = _area(train.size) / native, _area(suite.image_size) / native
     units = replace(
         rough_units(config),
-        train=timing.train / trained,
-        sample=timing.sample / drawn,
-        decode=timing.decode / drawn,
+        train=step / trained,
+        sample=denoised / drawn,
+        decode=decoded / drawn,
     )
     width, height = train.size
     note = (
-        f"timed on this {'CPU' if timing.cpu else 'GPU'}: {_seconds(timing.train)} a picture to "
-        f"train at {width}x{height}, {_seconds(timing.sample)} to denoise"
+        f"timed on this {'CPU' if cpu else 'GPU'}: {_seconds(step)} a picture to "
+        f"train at {width}x{height}, {_seconds(denoised)} to denoise"
     )
-    busy = busy_note(psutil.getloadavg()[0], read_machine().cores) if timing.cpu else ""
+    busy = busy_note(psutil.getloadavg()[0], read_machine().cores) if cpu else ""
     return TimedUnits(units, note + busy)
+
+
+def _timed(
+    base: str, prediction: str | None, train: TrainConfig, suite: SuiteConfig, workers: int
+) -> tuple[float, float, float, bool]:
+    """Return what `time_work` measured, without its class: to unpickle that would load torch."""
+    from tuner.trial.timing import time_work
+
+    timing = time_work(base, prediction, train, suite, workers)
+    return timing.train, timing.sample, timing.decode, timing.cpu
+
+
+def _leave_signals() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the check itself stops, and ends this process
 
 
 def busy_note(load: float, cores: int) -> str:
