@@ -53,8 +53,8 @@ def check_study(
 ) -> CheckReport:
     """Check everything that a study needs; its results would be written below `studies`.
 
-    `workers` run it; None: as many as `auto_workers` says. With `timed` the base is loaded and the
-    time is estimated from steps that are made; otherwise nothing is loaded, and it is rough.
+    `workers` run it; None: as many as `auto_workers` says. With `timed` the
+    time is estimated from steps that another process makes on the base; otherwise it is rough.
     Raises ConfigError with one line for each setting or folder that has to be corrected. If there
     is none, raises MissingModelError for models that are not on this machine and cannot be
     downloaded, then DiskError.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import shutil
 import subprocess
@@ -105,6 +106,7 @@ def visible_devices(listing: str, visible: str | None) -> int:
     return min(count, present)
 
 
+@functools.cache  # nvidia-smi takes up to seconds
 def _devices() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     command = shutil.which("nvidia-smi")
