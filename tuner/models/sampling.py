@@ -28,7 +28,7 @@ from metrics.contract import Image, Sample
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import method
-from tuner.models.base import BaseModel
+from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.text_encoder import chunks_of, states, tokenized
 from tuner.space import SuiteConfig
@@ -142,21 +142,35 @@ def draw(
     chunks = chunks_of(
         pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
     )
-    pictures = _with_sampler(pipeline, suite.sampler)(
-        prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
-        negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
-        latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
-        generator=[_generator(suite, index, 1) for index in indices],
-        width=width,
-        height=height,
-        num_inference_steps=suite.steps,
-        guidance_scale=suite.guidance_scale,
-        output_type="pt",
-    ).images
+    sampling = _with_sampler(pipeline, suite.sampler)
+    with bfloat16_products(pipeline.unet.device):
+        latents = sampling(
+            prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
+            negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
+            latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
+            generator=[_generator(suite, index, 1) for index in indices],
+            width=width,
+            height=height,
+            num_inference_steps=suite.steps,
+            guidance_scale=suite.guidance_scale,
+            output_type="latent",
+        ).images
+    pictures = _decoded(pipeline, latents)
     if not pictures.isfinite().all():
         raise DivergedError("a sample is not finite: there is no picture")
     pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.numpy())
+
+
+@torch.no_grad()
+def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> torch.Tensor:
+    """Return the pixels (pictures, 3, height, width) of `latents`, 0 to 1, by the VAE.
+
+    In the VAE's own precision: bfloat16 has only 256 values between 0.5 and 1.
+    """
+    vae = pipeline.vae
+    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
+    return (pixels.float() / 2 + 0.5).clamp(0, 1)
 
 
 @torch.no_grad()
