@@ -19,6 +19,7 @@ from accelerate import Accelerator
 from tuner.data import TrainingSet
 from tuner.data.folder import TrainingImage
 from tuner.models import BaseModel, adapter, load_base
+from tuner.models.base import bfloat16_products
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.sampling import batch_size
 from tuner.models.text_encoder import states, tokens_of
@@ -143,7 +144,8 @@ def _denoise(base: BaseModel, run: Run, suite: SuiteConfig, count: int) -> None:
     hidden = states(base.pipeline.text_encoder, tokens_of(base, [_CAPTION]), base.clip_skip)
     hidden = hidden.to(base.dtype).expand(2 * count, -1, -1)
     steps = torch.full((2 * count,), 500, device=base.device)
-    float(run.trained.unet(latents, steps, hidden, return_dict=False)[0].sum())
+    with bfloat16_products(base.device):
+        float(run.trained.unet(latents, steps, hidden, return_dict=False)[0].sum())
 
 
 def _decode(base: BaseModel, suite: SuiteConfig, count: int) -> None:
