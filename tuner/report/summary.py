@@ -14,7 +14,7 @@ from tuner.report.tables import (
     trials_table,
 )
 from tuner.results import read_confirmation, read_results
-from tuner.results.confirmation import newer_lines, unconfirmed_line, winner_lines
+from tuner.results.confirmation import gain_lines, newer_lines, unconfirmed_line, winner_lines
 from tuner.results.course import agreements, rung_lines
 from tuner.results.results import Results, front
 from tuner.space.config import MANNEQUIN
@@ -85,7 +85,8 @@ def print_confirmation(folder: StudyFolder, results: Results) -> None:
     if confirmation is None or confirmation.ranking is None:
         lines = [unconfirmed_line(confirmation, folder)]
     else:
-        lines = [*winner_lines(confirmation), *newer_lines(confirmation, folder)]
+        lines = [*winner_lines(confirmation), *gain_lines(confirmation)]
+        lines += newer_lines(confirmation, folder)
     print()
     for line in lines:
         print(line)

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from metrics.contract import Objective, ScoredSample
-from metrics.objectives import Difference, paired_difference
+from metrics.objectives import Difference
 from tuner.errors import ConfigError
-from tuner.results.confirmation import Confirmation, newer_lines, winner_lines
+from tuner.results.confirmation import Confirmation, difference, newer_lines, winner_lines
 from tuner.results.results import recommended
 from tuner.results.study_data import StudyData
 from tuner.results.winner import Ranking
@@ -133,21 +133,6 @@ def _confirmed(confirmation: Confirmation, data: StudyData) -> Answer:
         ranking=ranking,
         more=tuple(more),
     )
-
-
-def difference(
-    ours: Sequence[ScoredSample],
-    theirs: Sequence[ScoredSample],
-    objective: str,
-    base: Sequence[ScoredSample],
-) -> Difference | None:
-    """Return the paired difference; None if the two were not sampled or not judged alike."""
-    if not ours or not theirs:
-        return None
-    try:
-        return paired_difference(ours, theirs, objective, base or None)
-    except (KeyError, ValueError):  # a judge, a prompt or a seed that only one of them has
-        return None
 
 
 def _tied(

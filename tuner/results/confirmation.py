@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from metrics.objectives import Difference
+from metrics.contract import ScoredSample
+from metrics.objectives import Difference, paired_difference
 from metrics.posterior import Judged
 from tuner.errors import ConfigError
 from tuner.results.results import Results, read_results, recommended, strength
@@ -138,9 +139,13 @@ def chosen(folder: StudyFolder) -> Choice:
             f"{'; '.join(_why_not(each) for each in ranking.ranked) or 'none gave pictures'}"
             "; choose one with --trial, or run more trials"
         )
-    why = (*winner_lines(confirmation), *newer_lines(confirmation, folder))
+    why = (
+        *winner_lines(confirmation),
+        *gain_lines(confirmation),
+        *newer_lines(confirmation, folder),
+    )
     candidate = ranking.winner.candidate
-    return Choice(candidate.trial, candidate.step, why, ranking.winner)
+    return Choice(candidate.trial, candidate.step, tuple(why), ranking.winner)
 
 
 def unconfirmed_line(confirmation: Confirmation | None, folder: StudyFolder) -> str:
@@ -193,6 +198,39 @@ def winner_lines(confirmation: Confirmation) -> list[str]:
     return lines
 
 
+def gain_lines(confirmation: Confirmation) -> list[str]:
+    """Return a line on the winner's paired gain over the base in each objective; empty without."""
+    if confirmation.winner_run is None or confirmation.base is None:
+        return []
+    ours, base = confirmation.winner_run.judged, confirmation.base.judged
+    gains: dict[str, list[str]] = {"better": [], "worse": []}
+    similar = []
+    for name in ours.objectives:
+        gain = difference(ours.scored, base.scored, name, base.scored)
+        if gain is None or gain.low <= 0 <= gain.high:
+            similar.append(name)
+        else:
+            gains["better" if gain.low > 0 else "worse"].append(f"{name} {_signed(gain)}")
+    parts = [f"{word} in {', '.join(names)}" for word, names in gains.items() if names]
+    parts += [f"not distinguishable in {', '.join(similar)}"] if similar else []
+    return [f"objective by objective: {'; '.join(parts)}"]
+
+
+def difference(
+    ours: Sequence[ScoredSample],
+    theirs: Sequence[ScoredSample],
+    objective: str,
+    base: Sequence[ScoredSample],
+) -> Difference | None:
+    """Return the paired difference; None if the two were not sampled or not judged alike."""
+    if not ours or not theirs:
+        return None
+    try:
+        return paired_difference(ours, theirs, objective, base or None)
+    except (KeyError, ValueError):  # a judge, a prompt or a seed that only one of them has
+        return None
+
+
 def _limit(name: str, confirmation: Confirmation, winner: Ranked) -> str:
     assert confirmation.winner_run is not None
     rate, limit = confirmation.winner_run.rates[name], confirmation.limits[name]
@@ -217,11 +255,14 @@ def _name(candidate: Candidate) -> str:
 
 
 def _gain(gain: Difference) -> str:
-    numbers = f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
     if gain.low <= 0 <= gain.high:
-        return f"not distinguishable from the base: {numbers} on the same fresh noise"
+        return f"not distinguishable from the base: {_signed(gain)} on the same fresh noise"
     word = "better" if gain.low > 0 else "worse"
-    return f"{word} than the base, {numbers} on the same fresh noise"
+    return f"{word} than the base, {_signed(gain)} on the same fresh noise"
+
+
+def _signed(gain: Difference) -> str:
+    return f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
 
 
 def _entry(store: Store, row: PlanRow, done: dict[FreshSample, FreshRow]) -> Entry | None:

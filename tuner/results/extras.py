@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from metrics.contract import Objective
 from metrics.objectives import Difference
-from tuner.results.answer import difference
+from tuner.results.confirmation import difference
 from tuner.results.results import Results, front
 from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra, ExtraRow

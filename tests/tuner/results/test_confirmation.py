@@ -217,4 +217,10 @@ def test_the_terminal_tells_it_too(
     print_next(confirmed, read_results(confirmed), tmp_path)
     after = capsys.readouterr().out
     assert "trial 0 at step 20 has the highest lower bound" in after
+    gained = next(line for line in after.splitlines() if line.startswith("objective by objective"))
+    better, similar = gained.split("; not distinguishable in ")
+    gains = {gain.name: gain for gain in answer(read_study_data(confirmed)).gains}
+    assert all((name in better) == gains[name].outcome.startswith("better") for name in gains)
+    assert all((name in similar) == (gains[name].outcome[:3] == "not") for name in gains)
+    assert "better in " in better
     assert "tuner confirm" not in after
