@@ -79,7 +79,7 @@ def test_an_error_of_a_judge_process_is_raised_and_the_process_goes_on(
     pool: JudgePool, samples: list[Sample]
 ) -> None:
     broken = Sample(Prompt("1girl"), 0, np.zeros((0, 0, 3), np.uint8))
-    with pytest.raises(ValueError, match=r".") as raised:
+    with pytest.raises(ZeroDivisionError) as raised:  # it has no sides
         list(pool.scored(pool.submit([broken], mannequin_judges())))
     assert "in score_samples" in "".join(raised.value.__notes__)
     assert len(list(pool.scored(pool.submit(samples[:1], mannequin_judges())))) == 1
