@@ -6,6 +6,8 @@ that reaches the command line is a bug and keeps its traceback.
 
 from __future__ import annotations
 
+import pickle
+
 
 class TunerError(Exception):
     """Base of all errors for users; the message has what was found, what is allowed, what to do."""
@@ -37,6 +39,10 @@ class DiskError(TunerError):
     exit_code = 74
 
 
+class JudgeLostError(Exception):
+    """A judge process that ended in the middle of its work, killed or by itself."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received: stop in the same way as after Ctrl-C."""
 
@@ -47,3 +53,15 @@ class DivergedError(Exception):
 
 class OutOfMemoryError(Exception):
     """A trial needs more memory than the device or the machine has."""
+
+
+def portable(error: Exception) -> Exception:
+    """Return `error` if it can be unpickled without a network's library, else its text."""
+    text = f"{type(error).__name__}: {error}"
+    if type(error).__module__.partition(".")[0] not in ("builtins", "tuner", "metrics"):
+        return RuntimeError(text)
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(text)
+    return error

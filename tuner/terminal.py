@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import ctypes
 import io
+import multiprocessing
 import os
 import signal
 import sys
@@ -36,6 +38,8 @@ _WIDTH = 160
 
 _ANY_TEXT = "tuner.any_text"
 """Name of the handler of letters that a stream's encoding does not have."""
+
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 _arrived: list[list[int]] = []
 """The signals that arrived in the `stopping` that is open, if one is."""
@@ -194,3 +198,31 @@ def _importing(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+@contextlib.contextmanager
+def signals_held() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM while a process is started.
+
+    A spawned process inherits the block, so that Ctrl-C, which a terminal sends to all processes,
+    never reaches it: its parent ends it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def end_with_parent() -> None:
+    """Make this process end when the one that spawned it ends, for whatever reason."""
+    if sys.platform == "linux":  # works for a process that is suspended or hangs, too
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    threading.Thread(target=_outlive_no_parent, daemon=True).start()
+
+
+def _outlive_no_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -17,6 +17,9 @@ from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
+PICTURES_A_PROCESS = 20
+"""Least pictures for another process of `tuner score`, which takes some seconds to start."""
+
 LabelTable = Annotated[
     Path | None,
     typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
@@ -84,6 +87,12 @@ def score(  # noqa: PLR0913 - one argument per option
         Path | None, typer.Option(readable=False, help="The same as JSON, with the evidence.")
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=64, help="Processes that judge; default: what cores and memory allow."
+        ),
+    ] = None,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
     with user_errors():
@@ -91,7 +100,9 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
         from tuner.judging.picture_domain import picture_domain
+        from tuner.judging.pool import open_pool
         from tuner.judging.thresholds import home_thresholds, read_thresholds
+        from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
         check_outputs(csv, json)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
@@ -109,8 +120,11 @@ def score(  # noqa: PLR0913 - one argument per option
             optional,
             thresholds.values() if thresholds else None,
         )
-        with plain_warnings(), opened as judges:
-            judged = score_folder.judge(found_pictures, judges)
+        if jobs is None:  # this process only waits for them
+            jobs = judge_processes(usable_cores() + 1, free_bytes(), workers=1)
+            jobs = min(jobs, len(found_pictures.prompted) // PICTURES_A_PROCESS)
+        with plain_warnings(), opened as judges, open_pool(judges.settings, jobs) as pool:
+            judged = score_folder.judge(found_pictures, judges, pool)
             scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
             score_report.print_scores(found_pictures, scored, trust)

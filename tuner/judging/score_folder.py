@@ -9,7 +9,9 @@ import contextlib
 import logging
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -39,7 +41,7 @@ from tuner.data.picture_file import (
     too_thin,
 )
 from tuner.data.prompt_words import read_prompt
-from tuner.errors import ConfigError, MissingModelError
+from tuner.errors import ConfigError, JudgeLostError, MissingModelError, TunerError
 from tuner.judging.image_prompt import read_prompts
 from tuner.judging.models import judge_settings, refuse_broken
 from tuner.space.config import MANNEQUIN
@@ -47,9 +49,14 @@ from tuner.text import readable
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
+    from tuner.judging.pool import JudgePool
 
 MAX_JUDGED = 25_000_000
 """Pixels of the largest picture that is judged at its own size; larger ones are reduced to it."""
+
+
+_AHEAD = 2
+"""Pictures that are read ahead for each judge process, so that none waits: more fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -173,20 +180,45 @@ def open_judges(
         yield judges
 
 
-def judge(pictures: FoundPictures, judges: Detectors) -> Iterator[ScoredSample]:
-    """Yield each picture with its scores; a file that was removed meanwhile is skipped.
+def judge(
+    pictures: FoundPictures, judges: Detectors, pool: JudgePool | None = None
+) -> Iterator[ScoredSample]:
+    """Yield each picture with its scores, by the processes of `pool` or, without, in this one.
 
-    The samples keep their prompt, path and size, but their pixels are black: the pixels of a whole
-    folder would not fit in memory. Raises ModelUnavailableError for a missing model.
+    A file that was removed meanwhile is skipped. The samples keep their prompt, path and size, but
+    their pixels are black: the pixels of a whole folder would not fit in memory. Raises
+    ModelUnavailableError for a missing model.
     """
+    for scored in _scored(_samples(pictures), judges, pool):
+        black = np.broadcast_to(np.uint8(0), scored.sample.image.shape)  # one byte of memory
+        yield replace(scored, sample=replace(scored.sample, image=black))
+
+
+def _samples(pictures: FoundPictures) -> Iterator[Sample]:
     for index, (path, prompt) in enumerate(pictures.prompted):
         try:
             pixels = judged_pixels(path)
         except OSError:
             continue
-        (scored,) = metrics.score([Sample(prompt, index, pixels, path)], judges)
-        black = np.broadcast_to(np.uint8(0), pixels.shape)  # one byte of memory
-        yield replace(scored, sample=replace(scored.sample, image=black))
+        yield Sample(prompt, index, pixels, path)
+
+
+def _scored(
+    samples: Iterator[Sample], judges: Detectors, pool: JudgePool | None
+) -> Iterator[ScoredSample]:
+    if pool is None:
+        for sample in samples:
+            yield from metrics.score([sample], judges)
+        return
+    waiting: deque[Future[ScoredSample]] = deque()
+    try:
+        for sample in samples:
+            waiting += pool.submit([sample], judges.settings)
+            if len(waiting) > _AHEAD * pool.count:
+                yield from pool.scored([waiting.popleft()])
+        yield from pool.scored(waiting)
+    except JudgeLostError as error:
+        raise TunerError(f"{error}; free some memory or give --jobs 1, and run it again") from error
 
 
 def judged_pixels(path: Path) -> Pixels:

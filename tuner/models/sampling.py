@@ -77,17 +77,19 @@ def sample(
     lora: Path | None,
     folder: RungFolder,
     seeds: int | None = None,
+    into: list[Sample] | None = None,
 ) -> Generator[Progress, None, list[Sample]]:
     """Draw the suite, or each prompt's first `seeds` seeds of it, and return the samples in order.
 
     Call it with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
     base. The samples' paths are in `folder`, numbered by their place in the whole suite; the caller
-    writes them there once they are scored. Raises DivergedError for pictures that are not
+    writes them there once they are scored. They are appended to `into` as they are drawn, before
+    each Progress. Raises DivergedError for pictures that are not
     finite numbers (they would be saved as black), LoraFileError or WeightsError for a file that
     does not fit.
     """
     cells, places = suite.cells(), suite.places(seeds)
-    samples: list[Sample] = []
+    samples: list[Sample] = [] if into is None else into
     start = time.monotonic()
     with closing(draw_cells(base, suite, lora, places)) as batches:
         for images in batches:

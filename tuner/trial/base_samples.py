@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
-from metrics.contract import Sample
 from tuner.errors import ConfigError, DivergedError
 from tuner.events import Progress
-from tuner.models import BaseModel, sample
+from tuner.models import BaseModel
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
+from tuner.trial.scoring import Drawn, draw_suite
+from tuner.trial.workbench import Workbench
 
 
 def base_samples(
-    base: BaseModel, suite: SuiteConfig, folder: RungFolder
-) -> Generator[Progress, None, list[Sample]]:
-    """Draw the suite with the base and return the samples; call it with `yield from`.
+    bench: Workbench, suite: SuiteConfig, folder: RungFolder
+) -> Generator[Progress, None, Drawn]:
+    """Draw the suite with the base for scoring; call it with `yield from`.
 
     Raises ConfigError if a picture is not finite.
     """
-    with blaming_base(base):
-        samples = yield from sample(base, suite, None, folder)
-    return samples
+    with blaming_base(bench.base):
+        drawn = yield from draw_suite(bench, suite, None, folder)
+    return drawn
 
 
 @contextmanager

@@ -10,11 +10,10 @@ from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, Phase
-from tuner.models import BaseModel, load_base, sample
+from tuner.models import BaseModel, load_base
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.stored.prediction import require_alike
 from tuner.models.stored.weight_files import NotFiniteError
@@ -28,6 +27,7 @@ from tuner.storage.rows import RungRow, without_pixels
 from tuner.trial.alias_leak import with_alias
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import ExtraScored
+from tuner.trial.scoring import draw_suite
 from tuner.trial.workbench import Workbench, summarise
 
 
@@ -148,8 +148,9 @@ def _sampled(
     bench: Workbench, extra: Extra, trained: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     base = _base_of(bench, extra)
-    samples = yield from sample(base, suite_of(bench.suite, extra), trained, folder)
-    return write_pictures(metrics.score(samples, bench.judges), folder, base.name)
+    suite = suite_of(bench.suite, extra)
+    drawn = yield from draw_suite(bench, suite, trained, folder, base=base)
+    return write_pictures(drawn.scored(), folder, base.name)
 
 
 def suite_of(suite: SuiteConfig, extra: Extra) -> SuiteConfig:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from PIL import Image as Pictures
 
-import metrics
 from metrics.contract import Sample
 from tuner.data import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.events import Progress
+from tuner.judging.pool import score
 from tuner.models.sampling import draw_cells
 from tuner.space import SuiteConfig
 from tuner.space.config import MANNEQUIN
@@ -58,7 +58,7 @@ def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
             images = [image for batch in batches for image in batch]
         pairs = zip(indices, images, strict=True)
         samples = [Sample(*cells[index], image, folder / "unused") for index, image in pairs]
-        for scored in metrics.score(samples, bench.judges):
+        for scored in score(samples, bench.judges, bench.pool):
             if bench.base.name != MANNEQUIN and is_flagged(scored.scores):
                 continue
             path = folder / f"{kept:04d}.png"

@@ -12,7 +12,6 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
-import metrics
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError
 from tuner.events import COUNTED, Event, Phase
@@ -95,6 +94,6 @@ def _base_on(
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("base")
     rung = RungFolder(files)
-    samples = yield from base_samples(bench.base, suite, rung)
+    drawn = yield from base_samples(bench, suite, rung)
     yield Phase("score")
-    return write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)
+    return write_pictures(drawn.scored(), rung, bench.base.name)

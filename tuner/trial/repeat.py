@@ -8,10 +8,8 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import metrics
 from metrics.contract import ScoredSample
 from tuner.events import Event, Phase
-from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import TrainConfig
 from tuner.space.train_config import read_yaml, to_yaml
@@ -23,6 +21,7 @@ from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, train
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import RepeatWork, Rung
+from tuner.trial.scoring import draw_suite
 from tuner.trial.workbench import Workbench, summarise
 
 
@@ -93,6 +92,6 @@ def _scored(
     bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
     yield Phase("sample", trial)
-    samples = yield from sample(bench.base, bench.suite, lora, folder)
+    drawn = yield from draw_suite(bench, bench.suite, lora, folder)
     yield Phase("score", trial)
-    return write_pictures(metrics.score(samples, bench.judges), folder, bench.base.name)
+    return write_pictures(drawn.scored(), folder, bench.base.name)

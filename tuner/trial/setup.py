@@ -26,6 +26,7 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
 from tuner.events import BaseOpened, Event, Phase
 from tuner.judging.models import study_judges
+from tuner.judging.pool import open_pool
 from tuner.models import load_base
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.stored.layout import require_layers
@@ -52,20 +53,29 @@ MOST_REFERENCE = 200
 
 
 def open_bench(
-    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+    judge_processes: int = 0,
 ) -> Generator[Event | Rung, None, Workbench]:
     """Load the base and the judges and score the base; yield its Rung unless it is stored already.
 
-    The judges stay open until `models` is closed. Raises MissingModelError for a base that is
+    The judges stay open until `models` is closed. Up to `judge_processes` score beside this
+    process. Raises MissingModelError for a base that is
     not there, OutOfMemoryError for one that does not fit.
     """
     with naming_memory_errors():
-        bench = yield from _opened(config, folder, data, models)
+        bench = yield from _opened(config, folder, data, models, judge_processes)
     return bench
 
 
 def _opened(
-    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+    judge_processes: int,
 ) -> Generator[Event | Rung, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
@@ -77,7 +87,8 @@ def _opened(
             base.clip_skip = layer
     base.keep_at(folder.kept)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
-    yield from with_study_thresholds(judges, data, folder)
+    pool = models.enter_context(open_pool(judges.settings, judge_processes))
+    yield from with_study_thresholds(judges, pool, data, folder)
     memories = {
         name: _memory(config, images, judges, folder.embeddings(name))
         for name, images in data.items()
@@ -91,6 +102,7 @@ def _opened(
         objectives=config.objectives,
         memories=memories,
         low_rung_seeds=config.budget.low_rung_seeds,
+        pool=pool,
     )
     bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
     if config.regularisation == OF_BASE:
@@ -131,9 +143,10 @@ def base_scored(
         return kept
     yield Phase("base")
     rung = RungFolder(folder.base)
-    samples = yield from base_samples(bench.base, bench.suite, rung)
+    drawn = yield from base_samples(bench, bench.suite, rung)
+    samples = drawn.samples
     yield Phase("score")
-    kept = write_pictures(metrics.score(samples, bench.judges), rung, bench.base.name)
+    kept = write_pictures(drawn.scored(), rung, bench.base.name)
     scores = summarise(bench, kept, kept)
     # With several training sets it is unclear which one the base would copy.
     copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []

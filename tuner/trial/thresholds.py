@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import metrics
 from tuner.data import TrainingSet, TrainingSets
 from tuner.data.folder import TrainingImage, load_pixels
 from tuner.data.picture_file import too_thin
 from tuner.events import Event, Phase, Progress
+from tuner.judging.pool import JudgePool, score
 from tuner.judging.thresholds import (
     MOST,
     Thresholds,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 def with_study_thresholds(
-    judges: Detectors, sets: TrainingSets, folder: StudyFolder
+    judges: Detectors, pool: JudgePool | None, sets: TrainingSets, folder: StudyFolder
 ) -> Generator[Event, None, None]:
     """Give the judges the study's thresholds: from its folder, or measured now and kept there.
 
@@ -43,7 +43,7 @@ def with_study_thresholds(
     thresholds = read_thresholds(folder.thresholds)
     if thresholds is None:
         yield Phase("judges")
-        thresholds = yield from _measured(judges, _chosen(sets.values()), folder)
+        thresholds = yield from _measured(judges, pool, _chosen(sets.values()), folder)
     judges.settings = replace(judges.settings, thresholds=thresholds.values())
 
 
@@ -63,7 +63,10 @@ def _chosen(sets: Iterable[TrainingSet]) -> list[TrainingImage]:
 
 
 def _measured(
-    judges: Detectors, images: Sequence[TrainingImage], folder: StudyFolder
+    judges: Detectors,
+    pool: JudgePool | None,
+    images: Sequence[TrainingImage],
+    folder: StudyFolder,
 ) -> Generator[Event, None, Thresholds]:
     sound: list[Values] = []
     for place, image in enumerate(images):
@@ -72,7 +75,7 @@ def _measured(
         except OSError:
             continue
         samples = [as_sample(view, place) for view in views(pixels, len(images))]
-        sound.append(scores_by_judge([each.scores for each in metrics.score(samples, judges)]))
+        sound.append(scores_by_judge([each.scores for each in score(samples, judges, pool)]))
         yield Progress(place + 1, len(images), 0.0)
     thresholds = set_thresholds(sound, "the study's training pictures")
     write_thresholds(thresholds, folder.thresholds)

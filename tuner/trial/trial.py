@@ -9,10 +9,8 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import metrics
 from metrics.contract import Measure, Sample
 from tuner.events import Event, Phase, Progress
-from tuner.models import sample
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.space import TrainConfig
 from tuner.space.train_config import to_yaml
@@ -24,6 +22,7 @@ from tuner.trial.alias_leak import has_alias, leak_measures
 from tuner.trial.collapse import hard_failure
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import Rung
+from tuner.trial.scoring import draw_suite
 from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
 
 
@@ -85,14 +84,15 @@ def _scored(
 ) -> Iterator[Event | Rung]:
     yield Phase("sample", number)
     trained = folder.trained(config.method)
-    samples = yield from sample(bench.base, bench.suite, trained, folder, seeds)
+    drawn = yield from draw_suite(bench, bench.suite, trained, folder, seeds)
+    samples = drawn.samples
     bench = _with_seeds(bench, seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
     measured += [*copy_measures(bench, config.data, samples), ground_measure(samples)]
     training_set, size = bench.training_sets[config.data], bench.suite.image_size
     measured += loss_measures(bench.base, training_set, config, size, trained)
-    scored = write_pictures(metrics.score(samples, bench.judges), folder, bench.base.name)
+    scored = write_pictures(drawn.scored(), folder, bench.base.name)
     scores = summarise(bench, scored, bench.base_scored)
     yield Rung(
         step,

@@ -18,6 +18,7 @@ from tuner.space import SuiteConfig
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
+    from tuner.judging.pool import JudgePool
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Workbench:
     The keys of `training_sets` and `memories` are the names that `data` has in the search space
     (None: the only one); copies of a training set are detected by its memory. `base_scored` is the
     suite without LoRA, None until it is scored. At a rung below a trial's last, `low_rung_seeds`
-    noise seeds of each prompt are sampled; None: all.
+    noise seeds of each prompt are sampled; None: all. `pool` scores samples beside the
+    worker, which without it scores them itself.
     """
 
     base: BaseModel
@@ -39,6 +41,7 @@ class Workbench:
     objectives: tuple[str, ...] = OBJECTIVES
     memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
     low_rung_seeds: int | None = None
+    pool: JudgePool | None = None
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,10 @@ AUTO = "auto"
 MOST_WORKERS = 64
 """Each needs a process, a base and judges of its own: nobody had use for more so far."""
 
+JUDGE_BYTES = 3 * 2**30
+"""Main memory of a judge process: Python, torch and MediaPipe take 1 GB, and ViT-L-14, the default
+model for gender, 1.7 GB."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -84,9 +88,20 @@ def planned_workers(chosen: int | None, needed_bytes: int, trials: int) -> Worke
     return Workers(chosen, f"{counted(chosen, 'worker')}, as chosen")
 
 
+def judge_processes(cores: int, free: int, workers: int) -> int:
+    """Return the most judge processes of each of `workers` workers: one for each core left to it.
+
+    Each worker has an equal part of the cores, one of which is its own, and of the `free` bytes of
+    memory. 0 where a worker scores its samples itself: a single judge process would only take
+    memory.
+    """
+    count = min(cores // workers - 1, free // workers // JUDGE_BYTES)
+    return count if count > 1 else 0
+
+
 def read_machine() -> Machine:
     """Read what this process may use of the machine; no network's library is loaded for it."""
-    return Machine(_devices(), _cores(), _free_bytes())
+    return Machine(_devices(), usable_cores(), free_bytes())
 
 
 def visible_devices(listing: str, visible: str | None) -> int:
@@ -128,13 +143,14 @@ def device_nodes(folder: Path = Path("/dev")) -> int:
     return nodes or int(any((folder / name).exists() for name in ("kfd", "dxg")))
 
 
-def _cores() -> int:
+def usable_cores() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-def _free_bytes() -> int:
+def free_bytes() -> int:
     """Return the free main memory: the machine's, or the rest of the container's, if it is less."""
     free = int(psutil.virtual_memory().available)
     with contextlib.suppress(OSError, ValueError):  # there is no such limit

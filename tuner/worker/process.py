@@ -6,10 +6,8 @@ Importing this module loads no network; `begin`, which runs only in the worker, 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
@@ -23,13 +21,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
-from tuner.errors import DivergedError, TunerError
+from tuner.errors import DivergedError, TunerError, portable
 from tuner.events import Warned
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
-from tuner.terminal import own_warnings
+from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import Outcome, Work
+from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
 if TYPE_CHECKING:
     from tuner.trial import Workbench
@@ -38,8 +37,6 @@ if TYPE_CHECKING:
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """Errors after which the process can do other work. Not OutOfMemoryError: after it, memory may be
 fragmented or still held, and a fresh process has all of it."""
-
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 Result = TypeVar("Result")
 DoWork = Callable[[Work], Generator[Outcome, None, None]]
@@ -85,7 +82,8 @@ def begin(
     share: Share,
 ) -> None:
     """Run a worker until its connection closes, its parent ends, or SIGTERM arrives."""
-    _end_with_parent()
+    end_with_parent()
+    multiprocessing.current_process().daemon = False  # it may have judge processes
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     sys.unraisablehook = _end_if_left
@@ -98,7 +96,7 @@ def begin(
             own_warnings(lambda text: connection.send(Warned(text))),
             contextlib.suppress(EOFError),
         ):
-            serve(connection, config, folder, data)
+            serve(connection, config, folder, data, share.among)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = 0
     except SystemExit as end:
@@ -107,28 +105,38 @@ def begin(
 
 
 def serve(
-    connection: Connection, config: StudyConfig, folder: StudyFolder, data: TrainingSets
+    connection: Connection,
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    workers: int,
 ) -> None:
     """Load all models, then do the work that is received, until the connection ends (EOFError)."""
     with contextlib.ExitStack() as models:
-        do = answer(connection, open_work(config, folder, data, models))
+        do = answer(connection, open_work(config, folder, data, models, workers))
         while do is not None:
             answer(connection, do(connection.recv()))
 
 
 def open_work(
-    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+    workers: int,
 ) -> Generator[Outcome, None, DoWork]:
     """Open the workbench (see `open_bench`) and return the function that does work on it.
 
-    Samples the base under the study's extra suites too. Opens results.db for reading.
+    Samples the base under the study's extra suites too. Opens results.db for reading. `workers`
+    share the machine: the cores that are left are this one's judge processes.
     """
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
-    bench = yield from open_bench(config, folder, data, models)
+    judges = judge_processes(usable_cores(), free_bytes(), workers)
+    bench = yield from open_bench(config, folder, data, models, judges)
     store = models.enter_context(Store(folder.results_db, read_only=True))
     run: Callable[[TrialWork], Generator[Outcome, None, None]]
     if config.recipes:
@@ -171,7 +179,7 @@ def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -
         result = _send_all(connection, outcomes)
     except Exception as error:
         harmless = isinstance(error, _HARMLESS)
-        connection.send(Failure(_portable(error), _trace(error), ends=not harmless))
+        connection.send(Failure(portable(error), _trace(error), ends=not harmless))
         if not harmless:
             raise SystemExit(1) from error
         return None
@@ -194,18 +202,6 @@ def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]
 
 def _trace(error: Exception) -> Trace:
     return Trace("".join(traceback.format_exception(error)).rstrip())
-
-
-def _portable(error: Exception) -> Exception:
-    """Return `error` if it can be unpickled without a network's library, else its text."""
-    text = f"{type(error).__name__}: {error}"
-    if type(error).__module__.partition(".")[0] not in ("builtins", "tuner", "metrics"):
-        return RuntimeError(text)
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return RuntimeError(text)
-    return error
 
 
 def _keep_to(share: Share) -> None:
@@ -256,17 +252,3 @@ def _end_if_left(ignored: sys.UnraisableHookArgs) -> None:
     if issubclass(ignored.exc_type, SystemExit):
         os._exit(128 + signal.SIGTERM)
     sys.__unraisablehook__(ignored)
-
-
-def _end_with_parent() -> None:
-    """Make the worker end when the study's process ends, for whatever reason."""
-    if sys.platform == "linux":  # works for a worker that is suspended or hangs, too
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-    threading.Thread(target=_outlive_no_parent, daemon=True).start()
-
-
-def _outlive_no_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

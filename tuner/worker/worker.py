@@ -13,16 +13,18 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from tuner.data import TrainingSets
+from tuner.errors import JudgeLostError
 from tuner.events import Phase
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
+from tuner.terminal import signals_held
 from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome, Work
 from tuner.worker.process import Failure, Over, Share, begin
@@ -123,7 +125,7 @@ class Worker:
         process = _SPAWN.Process(
             target=begin, args=(theirs, *self._arguments), name="tuner-worker", daemon=True
         )
-        with _signals_held():
+        with signals_held():
             process.start()
             self._process, self._connection = process, ours
         theirs.close()
@@ -192,6 +194,10 @@ class Worker:
             if self._process is not None:
                 self._process.join(_TO_LEAVE)  # it is closing the judges
             self.close()
+        if isinstance(failure.error, JudgeLostError):  # its worker ended with it
+            killed = _oom_kills() > self._killed_before
+            text = f"the worker ended because {failure.error}"
+            raise WorkerLostError(text, out_of_memory=killed) from failure.trace
         raise failure.error from failure.trace
 
     def _send(self, message: object) -> None:
@@ -258,20 +264,6 @@ class Worker:
             )
         name = signal.Signals(-code).name
         return WorkerLostError(f"the worker was killed ({name}) while {doing}")
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Block Ctrl-C and SIGTERM while a process is started.
-
-    A spawned process inherits the block, so that Ctrl-C, which a terminal sends to both processes,
-    never reaches a worker: the study's process ends it.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _oom_kills() -> int:

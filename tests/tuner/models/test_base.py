@@ -9,13 +9,15 @@ import huggingface_hub
 import pytest
 import torch
 
-from metrics.contract import Prompt
+from metrics.contract import JudgeSettings, Prompt
+from metrics.detectors import Detectors
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models import BaseModel, load_base
 from tuner.models.text_encoder import states, tokens_of
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 from tuner.trial.base_samples import base_samples
+from tuner.trial.workbench import Workbench
 
 
 def test_the_native_size_is_the_latent_size_times_the_vae_factor(base: BaseModel) -> None:
@@ -112,8 +114,9 @@ def test_pictures_of_a_base_that_are_not_finite_are_the_bases_fault(
     assert bias is not None
     bias.data.fill_(torch.nan)
     suite = SuiteConfig(prompts=(Prompt("1girl"),), seeds=1, steps=1)
+    bench = Workbench(broken, {}, suite, Detectors(JudgeSettings()))
     with pytest.raises(ConfigError, match="draws pictures that are not finite numbers"):
-        list(base_samples(broken, suite, RungFolder(tmp_path)))
+        list(base_samples(bench, suite, RungFolder(tmp_path)))
 
 
 def test_a_layer_that_the_text_encoder_lacks_is_refused(base: BaseModel) -> None:

@@ -11,6 +11,7 @@ from tuner.worker.count import (
     Machine,
     auto_workers,
     device_nodes,
+    judge_processes,
     planned_workers,
     read_machine,
     visible_devices,
@@ -69,6 +70,25 @@ def test_a_number_is_used_as_it_is() -> None:
     assert worker_count("auto") is None
     assert planned_workers(worker_count("7"), GIB, 3).count == 7
     assert planned_workers(None, 2**20, 1).count == 1
+
+
+@pytest.mark.parametrize(
+    ("cores", "free", "workers", "count"),
+    [
+        (2, 64, 1, 0),  # one beside the worker: it scores its samples itself
+        (2, 64, 2, 0),
+        (8, 64, 8, 0),
+        (8, 64, 1, 7),
+        (8, 64, 2, 3),
+        (8, 13, 1, 4),
+        (8, 13, 2, 2),
+        (8, 5, 1, 0),
+    ],
+)
+def test_each_worker_has_the_cores_that_are_left_as_judge_processes(
+    cores: int, free: int, workers: int, count: int
+) -> None:
+    assert judge_processes(cores, free * GIB, workers) == count
 
 
 @pytest.mark.parametrize("text", ["0", "65", "-1", "two", "1.5", "", "²"])

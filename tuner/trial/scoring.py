@@ -1,0 +1,72 @@
+"""Draw a suite and score it; judge processes score a batch while the next one is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import metrics
+from metrics.contract import Sample, ScoredSample
+from tuner.events import Progress
+from tuner.judging.pool import JudgePool, cancel
+from tuner.models import BaseModel, sample
+from tuner.space import SuiteConfig
+from tuner.storage.folder import RungFolder
+from tuner.trial.workbench import Workbench
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+
+
+@dataclass
+class Drawn:
+    """The samples of a suite, as drawn, on their way to their scores.
+
+    Without `pool` they are scored by `judges`, in this process, when their scores are needed.
+    """
+
+    judges: Detectors
+    pool: JudgePool | None
+    samples: list[Sample] = field(default_factory=list)
+    results: list[Future[ScoredSample]] = field(default_factory=list)
+
+    def submit(self) -> None:
+        """Have the judge processes, if there are any, score the samples that are new."""
+        if self.pool is not None:
+            new = self.samples[len(self.results) :]
+            self.results += self.pool.submit(new, self.judges.settings)
+
+    def scored(self) -> list[ScoredSample]:
+        """Return the samples with their scores, in order; raises JudgeLostError."""
+        if self.pool is None:
+            return metrics.score(self.samples, self.judges)
+        return list(self.pool.scored(self.results))
+
+
+def draw_suite(
+    bench: Workbench,
+    suite: SuiteConfig,
+    lora: Path | None,
+    folder: RungFolder,
+    seeds: int | None = None,
+    base: BaseModel | None = None,
+) -> Generator[Progress, None, Drawn]:
+    """Draw a suite as `tuner.models.sample` does, on `base` (None: the bench's), for scoring.
+
+    Call it with `yield from`.
+    """
+    drawn = Drawn(bench.judges, bench.pool)
+    steps = sample(base or bench.base, suite, lora, folder, seeds, drawn.samples)
+    try:
+        with closing(steps):
+            for progress in steps:
+                drawn.submit()
+                yield progress
+    except BaseException:
+        cancel(drawn.results)
+        raise
+    return drawn
