@@ -76,6 +76,7 @@ def _opened(
         case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer
     base.keep_at(folder.kept)
+    base.compiles = config.compile == "always"  # a worker has decided before what auto means
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     yield from with_study_thresholds(judges, data, folder)
     memories = {
