@@ -1,29 +1,38 @@
 """Measure training and sampling on an accelerator, with Stable Diffusion 1.5's exact size.
 
-    python benchmarks/gpu.py [--base sd15|mannequin] [--result FILE]
+    python benchmarks/gpu.py [--base sd15|mannequin] [--seconds 480] [--result STEM]
 
 Weights are random, so no hub is needed: time and memory do not depend on their values. A LoRA of
 rank 16 is trained as `tuner run` trains it (`tuner.training.train`), at 512 and 768 px with batches
-of 1 and 4; then a suite of 52 samples of 25 steps is drawn; batches of 4 at 512 px and the suite
-once more with `torch.compile`. Each row has milliseconds, the rate of floating-point operations as
-counted by torch, its share of what a plain bfloat16 matrix product of 8192 x 8192 reaches on the
-same machine, and the peak of allocated memory. The judges are not measured: they run on the
-processor.
+of 1 and 4, and a suite of 52 samples of 25 steps is drawn: eager, compiled as `compile: always`
+does it, and graphed, which is compiled with CUDA graphs (`mode="reduce-overhead"`), as `tuner` does
+not. One step is timed once more while a process on each other core judges pictures. Each row has
+milliseconds, the rate of floating-point operations as torch counts them in the eager arm, its share
+of what a plain bfloat16 matrix product of 8192 x 8192 reaches on the same machine, and the peak of
+allocated memory. STEM.json and STEM.md are written after each row. What does not fit into the
+seconds is left out and named; the rows that matter most come first.
 
 On a machine that has torch, transformers, accelerate, peft, safetensors, scipy, psutil, pyyaml and
 lazy-loader, these wheels are enough: diffusers, pydantic, pydantic-core, annotated-types,
-typing-inspection and platformdirs. `--base mannequin` tries the script on any machine.
+typing-inspection and platformdirs; triton and a C compiler compile. The judges are the mannequin's
+where open_clip and mediapipe are there too, else products of matrices stand for them. `--base
+mannequin --steps 2 --samples 2` tries the script on any machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import dataclasses
+import multiprocessing
+import os
 import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +41,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from metrics.contract import Prompt
+from benchmarks.machine import RESULTS, write_result
+from metrics.contract import Prompt, Sample
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel, load_base, sample
 from tuner.models.checkpoint import STABLE_DIFFUSION_15
@@ -41,21 +51,53 @@ from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
 
-RESULT = Path(__file__).parent / "results" / "gpu.md"
-WARM_UP, STEPS = 5, 60
+WARM_UP = 5
 PICTURES = 16
 SIDE = 8192
 PRODUCTS = 20
 
+EXPECTED = {"eager": 25, "compiled": 100, "graphed": 100, "judges beside": 45}
+"""Seconds that an arm needs at most: an H200 took 20 for an eager one, and compiling the UNet for
+training or sampling takes 60 to 100. With less than that left, the arm is left out."""
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One measurement: `how` a LoRA step of `batch` pictures runs, or with batch 0 a sample."""
+
+    how: str
+    size: int
+    batch: int = 0
+
+    @property
+    def name(self) -> str:
+        work = f"LoRA step, {self.size} px, batch {self.batch}"
+        return f"{work if self.batch else f'sample of 25 steps, {self.size} px'}, {self.how}"
+
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement: milliseconds of a step or sample, operations in it, peak bytes."""
+    """What an arm measured: milliseconds, operations of a step or sample, peak bytes, a remark.
+
+    Without milliseconds the remark says why there are none.
+    """
 
     name: str
-    milliseconds: float
-    operations: float
-    peak: int
+    milliseconds: float | None = None
+    operations: float | None = None
+    peak: int = 0
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the arms share: the base, pictures, the number of steps and samples, and the end."""
+
+    base: BaseModel
+    data: TrainingSet
+    steps: int
+    samples: int
+    end: float
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -63,76 +105,182 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--base", choices=("sd15", "mannequin"), default="sd15")
-    parser.add_argument("--result", type=Path, default=RESULT)
+    parser.add_argument("--seconds", type=float, default=480)
+    parser.add_argument("--steps", type=int, default=60)
+    parser.add_argument("--samples", type=int, default=52)
+    parser.add_argument("--result", type=Path, default=RESULTS / "gpu", metavar="STEM")
     options = parser.parse_args(arguments)
+    end = time.monotonic() + options.seconds
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = matrix_rate(device)
     print(f"{device_name(device)}: matrix product {rate / 1e12:.1f} TFLOP/s", flush=True)
     base = random_base(device) if options.base == "sd15" else load_base("mannequin", device.type)
-    sizes = (512, 768) if options.base == "sd15" else (64, 96)
-    rows = []
-    for row in measured(base, sizes):
-        print(line(row, rate), flush=True)
-        rows.append(row)
-        options.result.write_text(report(device, options.base, rate, rows), encoding="utf-8")
-
-
-def measured(base: BaseModel, sizes: Sequence[int]) -> Iterator[Row]:
-    """Yield the rows of the table; `torch.compile` last, because it changes the UNet."""
+    small, large = (512, 768) if options.base == "sd15" else (64, 96)
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
-        data = noise_pictures(Path(name, "data"), max(sizes))
-        arms = [(size, batch) for size in sizes for batch in (1, 4)]
-        for size, batch in arms:
-            yield train_row(base, data, size, batch, "eager")
-        yield sample_row(base, sizes[0], "eager")
-        base.pipeline.unet.compile()
-        yield train_row(base, data, sizes[0], 4, "compiled")
-        yield sample_row(base, sizes[0], "compiled")
+        data = noise_pictures(Path(name, "data"), large)
+        work = Work(base, data, options.steps, options.samples, end)
+        for row in measured(work, arms(small, large, device)):
+            print(line(row, rate), flush=True)
+            rows.append(row)
+            write(options.result.absolute(), options.base, device, rate, rows)
 
 
-def train_row(base: BaseModel, data: TrainingSet, size: int, batch: int, how: str) -> Row:
+def arms(small: int, large: int, device: torch.device) -> list[Arm]:
+    """Return the arms, those that matter most first; CUDA graphs only where there is CUDA."""
+    steps = [(small, 4), (small, 1), (large, 4), (large, 1)]
+    chosen = [Arm("eager", *step) for step in steps] + [Arm("eager", small)]
+    chosen += [Arm(how, small, 4) for how in ("compiled", "graphed", "judges beside")]
+    chosen += [Arm(how, small) for how in ("compiled", "graphed")]
+    chosen += [Arm(how, *step) for step in steps[1:] for how in ("graphed", "compiled")]
+    return [arm for arm in chosen if device.type == "cuda" or arm.how != "graphed"]
+
+
+def measured(work: Work, arms: Sequence[Arm]) -> Iterator[Row]:
+    """Yield a row for each of `arms`, also for one that failed or had no time left."""
+    operations: dict[tuple[int, int], float] = {}
+    for arm in arms:
+        left = work.end - time.monotonic()
+        if left < EXPECTED[arm.how]:
+            yield Row(arm.name, remark=f"left out: {max(0, left):.0f} s were left")
+            continue
+        try:
+            row = measure(work, arm)
+        except Exception as error:  # a compiler or a graph that fails ends its own arm only
+            first = (str(error).strip() or type(error).__name__).splitlines()[0]
+            yield Row(arm.name, remark=f"failed: {first}")
+            continue
+        key = (arm.size, arm.batch)
+        if row.operations is not None:
+            operations[key] = row.operations
+        yield dataclasses.replace(row, operations=operations.get(key))
+
+
+def measure(work: Work, arm: Arm) -> Row:
+    """Return the row of one arm; the UNet is eager again afterwards."""
+    base = work.base
+    torch._dynamo.reset()  # no graph of an earlier arm makes this one's shapes dynamic
+    base.compiles, base.compiled_unet = arm.how in ("compiled", "graphed"), None
+    if arm.how == "graphed":
+        base.compiled_unet = graphed(base.pipeline.unet)
+    judges = judges_beside() if arm.how == "judges beside" else contextlib.nullcontext("")
+    try:
+        with judges as remark:
+            row = train_row(work, arm) if arm.batch else sample_row(work, arm)
+        if arm.how == "compiled" and not base.compiles:
+            raise RuntimeError("the compiler failed, see the warning")
+        return dataclasses.replace(row, remark=remark)
+    finally:
+        base.compiles, base.compiled_unet = False, None
+
+
+def graphed(unet: Any) -> Callable[..., Any]:
+    """Return the UNet's call, compiled with CUDA graphs; each call begins a step of its own."""
+    compiled = torch.compile(unet._call_impl, mode="reduce-overhead")
+
+    def call(*inputs: Any, **named: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return compiled(*inputs, **named)
+
+    return call
+
+
+def train_row(work: Work, arm: Arm) -> Row:
     """Return a row of LoRA training; the clock runs after the warm-up, to the last step's loss."""
     config = TrainConfig(
-        rank=16, batch_size=batch, resolution=size, learning_rate=1e-4, gradient_checkpointing=False
+        rank=16,
+        batch_size=arm.batch,
+        resolution=arm.size,
+        learning_rate=1e-4,
+        gradient_checkpointing=False,
     )
 
     def steps(*rungs: int) -> float:
         began = ended = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            for event in train(base, data, config, rungs, Path(folder)):
+            for event in train(work.base, work.data, config, rungs, Path(folder)):
                 if isinstance(event, Checkpoint):
                     began, ended = (
-                        (time.monotonic(), ended) if event.step == WARM_UP else (began, ended)
+                        (time.monotonic(), ended) if event.step == warm_up else (began, ended)
                     )
                 else:
                     ended = time.monotonic()
         return ended - began
 
-    steps(1)  # computes and keeps the latents, which are no part of a step
-    operations = counted(lambda: steps(2)) - counted(lambda: steps(1)) if how == "eager" else np.nan
+    warm_up = min(WARM_UP, work.steps)
+    operations = None
+    if arm.how == "eager":
+        steps(1)  # computes and keeps the latents, which are no part of a step
+        operations = counted(lambda: steps(2)) - counted(lambda: steps(1))
     reset_peak()
-    seconds = steps(WARM_UP, WARM_UP + STEPS)
-    name = f"LoRA step, {size} px, batch {batch}, {how}"
-    return Row(name, 1000 * seconds / STEPS, operations, peak())
+    seconds = steps(warm_up, warm_up + work.steps)
+    return Row(arm.name, 1000 * seconds / work.steps, operations, peak())
 
 
-def sample_row(base: BaseModel, size: int, how: str) -> Row:
-    """Return a row of the second of two drawings of 52 samples; per sample."""
+def sample_row(work: Work, arm: Arm) -> Row:
+    """Return a row of the second of two drawings of the samples with a LoRA; per sample."""
     prompts = tuple(Prompt(f"1girl, picture {number}", "female") for number in range(13))
-    suite = SuiteConfig(prompts=prompts, seeds=4, steps=25, size=size)
+    seeds = max(1, work.samples // len(prompts))
+    suite = SuiteConfig(prompts=prompts[: work.samples], seeds=seeds, steps=25, size=arm.size)
+    with tempfile.TemporaryDirectory() as name:
+        folder = RungFolder(Path(name))
+        config = TrainConfig(rank=16, batch_size=1, resolution=arm.size, learning_rate=1e-4)
+        compiles, work.base.compiles = work.base.compiles, False  # only the drawing is measured
+        *_, trained = train(work.base, work.data, config, (1,), Path(name, "trial"))
+        work.base.compiles = compiles
+        lora = trained.path if isinstance(trained, Checkpoint) else None
 
-    def drawn(suite: SuiteConfig) -> int:
-        with tempfile.TemporaryDirectory() as folder:
-            return sum(1 for _ in sample(base, suite, None, RungFolder(Path(folder))))
+        def drawn(suite: SuiteConfig) -> int:
+            return sum(1 for _ in sample(work.base, suite, lora, folder))
 
-    first = suite.model_copy(update={"prompts": prompts[:1], "seeds": 1})
-    operations = counted(lambda: drawn(first)) if how == "eager" else np.nan
-    drawn(suite)
-    reset_peak()
-    began = time.monotonic()
-    drawn(suite)
-    seconds = time.monotonic() - began
-    return Row(f"sample of 25 steps, {size} px, {how}", 1000 * seconds / 52, operations, peak())
+        first = suite.model_copy(update={"prompts": prompts[:1], "seeds": 1})
+        operations = counted(lambda: drawn(first)) if arm.how == "eager" else None
+        drawn(suite)
+        reset_peak()
+        began = time.monotonic()
+        drawn(suite)
+        seconds = time.monotonic() - began
+    return Row(arm.name, 1000 * seconds / suite.samples, operations, peak())
+
+
+@contextlib.contextmanager
+def judges_beside() -> Iterator[str]:
+    """Judge in a process on each other core for a while; yield what they do, in words."""
+    spawn = multiprocessing.get_context("spawn")
+    stop, ready = spawn.Event(), spawn.Queue()
+    count = max(1, (os.cpu_count() or 1) - 1)
+    judges = [spawn.Process(target=judge, args=(stop, ready), daemon=True) for _ in range(count)]
+    for each in judges:
+        each.start()
+    try:
+        kinds = {ready.get(timeout=120) for _ in judges}
+        yield f"{count} x {', '.join(sorted(kinds))}"
+    finally:
+        stop.set()
+        for each in judges:
+            each.join(30)
+            each.kill()
+
+
+def judge(stop: Any, ready: Any) -> None:
+    """Judge a picture of noise again and again with the mannequin's judges, on one thread."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    samples = [Sample(Prompt("1girl", "female"), 0, picture)]
+    with contextlib.ExitStack() as stack:
+        try:
+            from metrics import open_detectors, score
+            from tuner.judging.models import mannequin_judges
+
+            judges = stack.enter_context(open_detectors(mannequin_judges()))
+            score(samples, judges)
+            kind = "judges"
+        except Exception:  # a bare machine lacks the packages or models of judges
+            kind, matrix = "products of matrices", torch.randn(512, 512)
+        ready.put(kind)
+        while not stop.is_set():
+            _ = score(samples, judges) if kind == "judges" else matrix @ matrix
 
 
 def counted(work: Callable[[], object]) -> float:
@@ -213,28 +361,34 @@ def device_name(device: torch.device) -> str:
 
 def line(row: Row, rate: float) -> str:
     """Return a row of the table."""
-    speed = row.operations / row.milliseconds * 1000
-    shares = (
-        f"{speed / 1e12:.1f} | {speed / rate:.0%}" if row.operations == row.operations else "| "
-    )
-    return f"| {row.name} | {row.milliseconds:.1f} | {shares} | {row.peak / 2**30:.1f} |"
+    if row.milliseconds is None:
+        return f"| {row.name} | | | | | {row.remark} |"
+    shares = " | "
+    if row.operations is not None:
+        speed = row.operations / row.milliseconds * 1000
+        shares = f"{speed / 1e12:.1f} | {speed / rate:.0%}"
+    memory = f"{row.peak / 2**30:.1f}" if row.peak else ""
+    return f"| {row.name} | {row.milliseconds:.1f} | {shares} | {memory} | {row.remark} |"
 
 
-def report(device: torch.device, base: str, rate: float, rows: Sequence[Row]) -> str:
-    """Return the result file: where it was measured, and the table."""
-    return "\n".join(
-        [
-            "# Training and sampling on an accelerator",
-            "",
-            f"`python benchmarks/gpu.py --base {base}` on {device_name(device)}, torch "
-            f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.1f} TFLOP/s.",
-            "",
-            "| what | ms | TFLOP/s | share of the matrix product | peak memory, GiB |",
-            "|---|---|---|---|---|",
-            *(line(row, rate) for row in rows),
-            "",
-        ]
-    )
+def write(stem: Path, base: str, device: torch.device, rate: float, rows: Sequence[Row]) -> None:
+    """Write the results so far: STEM.json for programs, STEM.md for people."""
+    numbers = [dataclasses.asdict(row) for row in rows]
+    write_result(str(stem), {"base": base, "matrix_product": rate, "rows": numbers})
+    on_gpu = device.type == "cuda"
+    text = [
+        "# Training and sampling on an accelerator",
+        "",
+        f"`python benchmarks/gpu.py --base {base}` on {device_name(device)}, torch "
+        f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.1f} TFLOP/s.",
+        *([] if on_gpu else ["", "This is no run on a GPU: it only shows that the script works."]),
+        "",
+        "| what | ms | TFLOP/s | share of the matrix product | peak memory, GiB | |",
+        "|---|---|---|---|---|---|",
+        *(line(row, rate) for row in rows),
+        "",
+    ]
+    stem.with_name(f"{stem.name}.md").write_text("\n".join(text), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ every picture themselves.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,8 @@ class BaseModel:
     text encoder, counted from the last (1), from which prompts are read if no file names one.
     `tensor_cache` keeps its latents and text embeddings of training pictures and captions; None:
     nothing is kept. `prediction` is what the UNet predicts and where that was read; the pipeline's
-    scheduler says the same. Two bases are equal only if they are the same object, so that a base
+    scheduler says the same. With `compiles`, training and sampling run the UNet compiled
+    (`tuner.models.compiled`). Two bases are equal only if they are the same object, so that a base
     can be the key of a cache.
     """
 
@@ -56,6 +58,8 @@ class BaseModel:
     clip_skip: int = 1
     tensor_cache: TensorCache | None = field(default=None, repr=False)
     prediction: Prediction | None = None
+    compiles: bool = False
+    compiled_unet: Callable[..., Any] | None = field(default=None, repr=False)
 
     def keep_at(self, folder: Path) -> None:
         """Keep latents and text embeddings in `folder`; call this before any training."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import method
 from tuner.models.base import BaseModel, bfloat16_products
+from tuner.models.compiled import compiled
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.text_encoder import chunks_of, states, tokenized
 from tuner.space import SuiteConfig
@@ -112,7 +113,9 @@ def draw_cells(
     batch = min(batch_size(base, suite.image_size), len(indices))
     clip_skip = method.clip_skip(base, lora)
     drawn = 0
-    with method.loaded(base, lora):
+    # The base alone is drawn once in a study: compiling would take longer than it saves.
+    fast = nullcontext() if lora is None else compiled(base)
+    with method.loaded(base, lora), fast:
         while drawn < len(indices):
             try:
                 images = draw(base.pipeline, suite, indices[drawn : drawn + batch], clip_skip)

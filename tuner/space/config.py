@@ -134,6 +134,9 @@ class JudgeConfig(StrictModel):
 Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
 """Optuna samplers that choose the parameters of the next trial; see tuner.study.samplers."""
 
+Compile = Literal["auto", "always", "never"]
+"""When training and sampling run the UNet compiled; see tuner.space.compiling."""
+
 
 class StudyConfig(StrictModel):
     """A whole study, as `load_study` reads it from a search space and its overrides."""
@@ -185,6 +188,7 @@ class StudyConfig(StrictModel):
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )
+    compile: Compile = Field(default="auto", description=", ".join(get_args(Compile)))
     judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
 
     @field_validator("data")

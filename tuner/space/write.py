@@ -28,13 +28,13 @@ def to_yaml(config: StudyConfig) -> str:
 
 
 _CHANGES_NO_RESULT = {
-    "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses"},
+    "": {"study", "also_sample_on", "sampler", "compile", "training_seeds", "hypotheses"},
     "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats"},
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }
 """Keys by section that may change between runs of a study: they set the number of trials, which
-trials go on, and what is reported in addition."""
+trials go on, what is reported in addition, and how fast the same is computed."""
 
 
 def space_hash(config: StudyConfig) -> str:
@@ -112,6 +112,7 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
         "start_from",
         "sampler",
         "seed",
+        "compile",
         "judges",
     )
     return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)

@@ -17,6 +17,7 @@ from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
+from tuner.space.compiling import compile_plan
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
@@ -27,7 +28,7 @@ from tuner.study.check_judges import judge_line, optional_line, person_line
 from tuner.study.cost import StudyCost, estimate
 from tuner.study.timed import TimedUnits, timed_units
 from tuner.text import byte_size, counted, duration
-from tuner.worker.count import planned_workers
+from tuner.worker.count import planned_workers, read_machine
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def check_study(
     units = timed_units(config, plan.count) if timed else TimedUnits(None, "nothing was timed")
     if units.units is not None:
         cost = estimate(config, units.units, plan.count)
-    lines += [plan.line, *_cost_lines(config, cost, units)]
+    compiling = compile_plan(config, read_machine().devices > 0, plan.count)
+    lines += [plan.line, *filter(None, [compiling.line]), *_cost_lines(config, cost, units)]
     return CheckReport(
         tuple(lines), tuple(data_lines), cost.seconds, cost.disk_bytes, cost.vram_bytes
     )

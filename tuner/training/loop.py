@@ -20,6 +20,7 @@ from tuner.data import TrainingSet
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter
+from tuner.models.compiled import compiled
 from tuner.models.metadata import run_metadata, training_metadata
 from tuner.models.text_encoder import states
 from tuner.space import TrainConfig
@@ -79,6 +80,7 @@ def _climb(
         with (
             parked(trainer.base, trainer.idle),
             computed(trainer.run.trained.unet, trainer.places, trainer.checkpointing),
+            compiled(trainer.base),
         ):
             while step < rung:
                 trainer.step(step)

@@ -24,6 +24,7 @@ from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError, portable
 from tuner.events import Warned
 from tuner.space import StudyConfig
+from tuner.space.compiling import compile_plan
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
@@ -90,6 +91,7 @@ def begin(
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     _keep_to(share)
+    config = _compile_decided(config, share)
     _lock_bars_by_thread()
     try:
         with (
@@ -218,6 +220,14 @@ def _keep_to(share: Share) -> None:
         threads = max(1, torch.get_num_threads() // share.among)
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
+
+
+def _compile_decided(config: StudyConfig, share: Share) -> StudyConfig:
+    """Return the study with `always` or `never` in the place of `compile: auto`."""
+    import torch
+
+    plan = compile_plan(config, torch.cuda.is_available(), share.among)
+    return config.model_copy(update={"compile": "always" if plan.compiles else "never"})
 
 
 def _lock_bars_by_thread() -> None:
