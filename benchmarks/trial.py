@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import plain_loop
+import psutil
 from machine import RESULTS, machine, write_result
 from plain_loop import Task
 from trial_losses import STEPS_COMPARED, agreement
@@ -59,9 +61,13 @@ WARM_UP = 5
 
 @dataclass(frozen=True)
 class Measured:
-    """Seconds of a trial in all and by phase, and how many pictures and scores it made."""
+    """Seconds of a trial in all and by phase, and how many pictures and scores it made.
+
+    `processor` are the seconds of all its cores together: other programs change them little.
+    """
 
     total: float
+    processor: float
     seconds: Mapping[str, float]
     pictures: int
     scores: int
@@ -157,12 +163,12 @@ def plain_once(task: Task) -> Measured:
     ours = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
     plain = {name: value for name, value in os.environ.items() if name not in ours}
     command = [sys.executable, plain_loop.__file__, str(file)]
-    began = time.monotonic()
+    began, before = time.monotonic(), processor_seconds()
     subprocess.run(command, env=plain, check=True, capture_output=True)
-    total = time.monotonic() - began
+    total, processor = time.monotonic() - began, processor_seconds() - before
     result = json.loads((folder / plain_loop.RESULT).read_text(encoding="utf-8"))
     seconds = {**result["seconds"], "start": total - sum(result["seconds"].values())}
-    return Measured(total, seconds, result["pictures"], result["scores"])
+    return Measured(total, processor, seconds, result["pictures"], result["scores"])
 
 
 def ours_once(pool: Sequence[Worker], train: TrainConfig, numbers: Any, steps: int) -> Measured:
@@ -170,30 +176,40 @@ def ours_once(pool: Sequence[Worker], train: TrainConfig, numbers: Any, steps: i
 
     `start` is the rest: what the workers waited for each other.
     """
-    done: list[Measured] = []
+    done: list[tuple[dict[str, float], int, int]] = []
 
     def follow(worker: Worker, number: int) -> None:
         done.append(followed(worker, TrialWork(number, train, (steps,))))
 
     threads = [threading.Thread(target=follow, args=(worker, next(numbers))) for worker in pool]
-    began = time.monotonic()
+    began, before = time.monotonic(), processor_seconds()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     count = len(pool)
     total = (time.monotonic() - began) / count
+    processor = (processor_seconds() - before) / count
     assert len(done) == count, "a worker failed"
     names = PHASES[1:]
-    shares = {name: statistics.fmean(each.seconds[name] for each in done) / count for name in names}
+    shares = {
+        name: statistics.fmean(seconds[name] for seconds, _, _ in done) / count for name in names
+    }
     seconds = {**shares, "start": total - sum(shares.values())}
-    return Measured(total, seconds, done[0].pictures, done[0].scores)
+    return Measured(total, processor, seconds, *done[0][1:])
 
 
-def followed(worker: Worker, work: TrialWork) -> Measured:
-    """Do one trial and return its seconds by phase, as they arrive here."""
+def processor_seconds() -> float:
+    """Return the processor time of all processes that this one started, ended ones too."""
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+    running = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return ended.ru_utime + ended.ru_stime + sum(each.user + each.system for each in running)
+
+
+def followed(worker: Worker, work: TrialWork) -> tuple[dict[str, float], int, int]:
+    """Do one trial; return its seconds by phase, and the numbers of its pictures and scores."""
     seconds = dict.fromkeys(("train", "sample", "score"), 0.0)
-    began = since = time.monotonic()
+    since = time.monotonic()
     phase, pictures, scores = "train", 0, 0
     for outcome in worker.do(work):
         now = time.monotonic()
@@ -203,10 +219,9 @@ def followed(worker: Worker, work: TrialWork) -> Measured:
         elif isinstance(outcome, Rung):
             pictures = len(outcome.scored)
             scores = sum(len(each.scores) for each in outcome.scored)
-    ended = time.monotonic()
-    seconds[phase] += ended - since
+    seconds[phase] += time.monotonic() - since
     seconds["judge"] = seconds.pop("score")
-    return Measured(ended - began, seconds, pictures, scores)
+    return seconds, pictures, scores
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -226,9 +241,10 @@ def page(data: Mapping[str, Any]) -> str:
         theirs, own = ([each["seconds"][phase] for each in arm] for arm in (plain, ours))
         factor = "" if phase == "start" else _range(ratios(theirs, own))
         lines.append(f"| {phase} | {_range(theirs)} | {_range(own)} | {factor} |")
-    theirs, own = ([each["total"] for each in arm] for arm in (plain, ours))
-    total = ratios(theirs, own)
-    lines.append(f"| **all** | {_range(theirs)} | {_range(own)} | **{_range(total)}** |")
+    for name, key in (("**all**", "total"), ("processor time of all cores", "processor")):
+        theirs, own = ([each[key] for each in arm] for arm in (plain, ours))
+        factor = _range(ratios(theirs, own))
+        lines.append(f"| {name} | {_range(theirs)} | {_range(own)} | {factor} |")
     agreed = ", ".join(f"{value:.1e} in {name}" for name, value in data["losses"].items())
     return "\n".join(
         [
@@ -236,7 +252,8 @@ def page(data: Mapping[str, Any]) -> str:
             "",
             f"Ours: a trial's share of {data['workers']} workers that were started before, which "
             f"takes {data['start_of_workers']:.0f} s once a study, the base's samples included. "
-            f"Losses of {STEPS_COMPARED} steps on the same batches differ by at most (relative): {agreed}.",
+            f"Losses of {STEPS_COMPARED} steps on the same batches differ by at most (relative): "
+            f"{agreed}.",
             "",
         ]
     )
