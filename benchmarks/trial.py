@@ -164,7 +164,7 @@ def plain_once(task: Task) -> Measured:
     plain = {name: value for name, value in os.environ.items() if name not in ours}
     command = [sys.executable, plain_loop.__file__, str(file)]
     began, before = time.monotonic(), processor_seconds()
-    subprocess.run(command, env=plain, check=True, capture_output=True)
+    subprocess.run(command, env=plain, check=True)
     total, processor = time.monotonic() - began, processor_seconds() - before
     result = json.loads((folder / plain_loop.RESULT).read_text(encoding="utf-8"))
     seconds = {**result["seconds"], "start": total - sum(result["seconds"].values())}
@@ -241,7 +241,7 @@ def page(data: Mapping[str, Any]) -> str:
         theirs, own = ([each["seconds"][phase] for each in arm] for arm in (plain, ours))
         factor = "" if phase == "start" else _range(ratios(theirs, own))
         lines.append(f"| {phase} | {_range(theirs)} | {_range(own)} | {factor} |")
-    for name, key in (("**all**", "total"), ("processor time of all cores", "processor")):
+    for name, key in (("**all**", "total"), ("all cores' time", "processor")):
         theirs, own = ([each[key] for each in arm] for arm in (plain, ours))
         factor = _range(ratios(theirs, own))
         lines.append(f"| {name} | {_range(theirs)} | {_range(own)} | {factor} |")
