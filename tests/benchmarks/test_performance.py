@@ -34,6 +34,7 @@ RESULT: dict[str, Any] = {
     "plain": [measured(9.0), measured(10.0)],
     "ours": [measured(3.0), measured(2.0)],
     "workers": 2,
+    "load_before": 0.1,
     "start_of_workers": 30.0,
     "losses": {"float32": 1e-5},
     "machine": MACHINE,
@@ -65,7 +66,7 @@ def test_only_results_that_are_there_have_a_heading(tmp_path: Path) -> None:
 def test_a_trial_has_the_ratio_of_each_phase_with_its_range() -> None:
     rows = [line for line in trial.page(RESULT).splitlines() if line.startswith("| ")]
     assert rows[1:] == [
-        "| start | 9.5 [9.0, 10.0] | 2.5 [2.0, 3.0] |  |",
+        "| start (ours: waiting for each other) | 9.5 [9.0, 10.0] | 2.5 [2.0, 3.0] |  |",
         "| train | 57.0 [54.0, 60.0] | 15.0 [12.0, 18.0] | 4.0 [3.0, 5.0] |",
         "| sample | 19.0 [18.0, 20.0] | 5.0 [4.0, 6.0] | 4.0 [3.0, 5.0] |",
         "| judge | 9.5 [9.0, 10.0] | 2.5 [2.0, 3.0] | 4.0 [3.0, 5.0] |",
