@@ -10,12 +10,13 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 
 from tuner.models.base import BaseModel
 from tuner.models.lora_file import (
@@ -148,6 +149,43 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
     finally:
         detach(base, name)
         activate(base, before)
+
+
+@contextmanager
+def composed(model: torch.nn.Module) -> Iterator[None]:
+    """Add the active LoRA to the weights of each linear layer of `model` first, for a while.
+
+    A layer then is one product with W + s B A, and its backward pass one more for the change of
+    that matrix, instead of many small ones: on a CPU a step with rank 16 takes an eighth less. Only
+    plain LoRAs are composed; layers with dropout or DoRA, and convolutions, stay as they are. The
+    result is the same but for rounding: the sum is made in float32, autocast rounds it.
+    """
+    layers = [layer for _, layer in _lora_layers(model) if _is_plain(layer)]
+    for layer in layers:
+        layer.forward = partial(_composed_forward, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward  # the class's own is there again
+
+
+def _is_plain(layer: LoraLayer) -> bool:
+    """Return True for a linear layer with one active LoRA, which has neither dropout nor DoRA."""
+    names = layer.active_adapters
+    if not isinstance(layer, Linear) or len(names) != 1 or names[0] not in layer.lora_A:
+        return False
+    dropout = layer.lora_dropout[names[0]]
+    return isinstance(dropout, torch.nn.Identity) and names[0] not in layer.lora_variant
+
+
+def _composed_forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
+    (name,) = layer.active_adapters
+    frozen = layer.get_base_layer()
+    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
+    with torch.autocast(x.device.type, enabled=False):  # a small step is lost in bfloat16
+        weight = torch.addmm(frozen.weight, up, down, alpha=layer.scaling[name])
+    return torch.nn.functional.linear(x, weight, frozen.bias)
 
 
 def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:

@@ -183,3 +183,41 @@ def test_a_lora_of_another_base_is_refused_and_leaves_no_trace(
     with pytest.raises(LoraFileError, match="0 of the LoRA's 1"), adapter.loaded(base, path):
         pass
     assert same(outputs(base), before)
+
+
+def gradients(base: BaseModel) -> torch.Tensor:
+    """The prediction and its gradients in the LoRA, all in one row."""
+    unet, weights = base.pipeline.unet, adapter.parameters(base, "one")
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    hidden = torch.ones(2, 77, unet.config.cross_attention_dim)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        prediction = unet(latents, 500, hidden).sample
+    grads = torch.autograd.grad(prediction.square().mean(), weights, allow_unused=True)
+    return torch.cat([part.flatten() for part in (prediction, *grads) if part is not None])
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ({}, 32),
+        ({"use_rslora": True, "target_modules": "attention+feed_forward+convolutions"}, 40),
+        ({"use_dora": True}, 0),
+        ({"lora_dropout": 0.5}, 0),
+    ],
+    ids=["plain", "rslora and all layers", "dora", "dropout"],
+)
+def test_a_composed_lora_computes_the_same(
+    base: BaseModel, settings: dict[str, object], count: int
+) -> None:
+    values = BOTH.model_dump() | {"text_encoder_ratio": 0.0} | settings
+    adapter.attach(base, TrainConfig.model_validate(values), "one")
+    fill(base, "one")
+    apart = gradients(base)
+    with adapter.composed(base.pipeline.unet):
+        changed = [each for each in base.pipeline.unet.modules() if "forward" in vars(each)]
+        together = gradients(base)
+    assert len(changed) == count
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
+    assert not any("forward" in vars(each) for each in base.pipeline.unet.modules())
+    assert torch.equal(gradients(base), apart)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
@@ -17,7 +19,9 @@ from tuner.models import BaseModel, adapter, load_base, read_file
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import Checkpoint, losses, train
-from tuner.training.run import ADAPTER, clip
+from tuner.training.loop import Trainer
+from tuner.training.memory import computed
+from tuner.training.run import ADAPTER, Run, batches_of, clip
 from tuner.training.texts import texts_of
 
 SMALL = TrainConfig(rank=2, batch_size=4, learning_rate=1e-2, resolution=32)
@@ -103,6 +107,31 @@ def test_with_nothing_but_empty_prompts_captions_do_not_matter(
     )
     assert torch.equal(plain, with_alias)
     assert not torch.equal(with_alias, with_captions)
+
+
+def test_composed_weights_learn_what_separate_ones_learn(
+    base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32: bfloat16 rounds both ways of computing, differently."""
+    config = WITH_TEXT.model_copy(update={"learning_rate": 1e-3})
+
+    def learned() -> torch.Tensor:
+        batches, accelerator = batches_of(base, training_set, config, 5), Accelerator(cpu=True)
+        try:
+            training = Run(base, accelerator, config, batches, 5)
+            trainer = Trainer(base, accelerator, training)
+            with computed(base.pipeline.unet, trainer.places, checkpointing=False):
+                for step in range(5):
+                    trainer.step(step)
+            return torch.cat([weight.detach().flatten() for weight in training.weights])
+        finally:
+            adapter.detach(base, ADAPTER)
+
+    together = learned()
+    monkeypatch.setattr(adapter, "composed", lambda unet: contextlib.nullcontext())
+    apart = learned()
+    assert not torch.equal(together, apart)  # the two ways did differ
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
 
 
 def test_leaving_the_generator_takes_the_adapter_off(
