@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 import tuner.worker.process
+from metrics.contract import Score
 from tests.tuner.tiny_space import write_space
-from tuner.events import Phase, Retried, TrialEnded
+from tuner.events import Event, Phase, Retried, TrialEnded
 from tuner.space import load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 
 def begin_with_judges(*arguments: Any) -> None:
-    tuner.worker.process.judge_processes = lambda cores, free, workers: 2
+    vars(tuner.worker.process)["judge_processes"] = lambda cores, free, workers: 2
     begin(*arguments)
 
 
@@ -38,7 +39,8 @@ def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
 ) -> None:
     (tmp_path / "space").mkdir()
     config = load_study(write_space(tmp_path / "space"), trials=1, set_values=("budget.rungs=[1]",))
-    scores, events = [], []
+    scores: list[list[dict[str, Score]]] = []
+    events: list[Event] = []
     for name in ("alone", "judges"):
         folder = StudyFolder(tmp_path / name / "faults")
         killed = name == "alone"
