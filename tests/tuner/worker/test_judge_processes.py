@@ -27,11 +27,15 @@ def begin_with_judges(*arguments: Any) -> None:
     begin(*arguments)
 
 
-def judge_processes() -> list[psutil.Process]:
-    """The children of the worker, without those that have not started yet."""
+def spawned() -> list[psutil.Process]:
+    """Every process below this one that multiprocessing spawned, without its resource tracker."""
     below = psutil.Process().children(recursive=True)
-    worker = next(process for process in below if process.ppid() == os.getpid())
-    return [process for process in below if process.ppid() == worker.pid]
+    return [process for process in below if "spawn_main" in " ".join(process.cmdline())]
+
+
+def judge_processes() -> list[psutil.Process]:
+    """The children of the worker."""
+    return [process for process in spawned() if process.ppid() != os.getpid()]
 
 
 def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
@@ -62,4 +66,4 @@ def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
         "a new one continues from the start"
     ]
     assert [event.state for event in events if isinstance(event, TrialEnded)] == ["complete"] * 2
-    assert not [p for p in psutil.Process().children(recursive=True) if "spawn_main" in p.cmdline()]
+    assert spawned() == []
