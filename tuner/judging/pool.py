@@ -179,7 +179,7 @@ def _most_on_device(settings: JudgeSettings, most: int) -> int:
     if not torch.cuda.is_available():
         return most
     free, _ = torch.cuda.mem_get_info()
-    return free // _DEVICE_SHARE // _DEVICE_BYTES
+    return int(free) // _DEVICE_SHARE // _DEVICE_BYTES
 
 
 def serve(connection: Connection, settings: JudgeSettings) -> None:

@@ -11,8 +11,9 @@ import psutil
 import pytest
 
 import tuner.worker.process
+from metrics.contract import Score
 from tests.tuner.tiny_space import write_space
-from tuner.events import Phase, Retried, TrialEnded
+from tuner.events import Event, Phase, Retried, TrialEnded
 from tuner.space import load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
@@ -22,15 +23,19 @@ pytestmark = pytest.mark.slow
 
 
 def begin_with_judges(*arguments: Any) -> None:
-    tuner.worker.process.judge_processes = lambda cores, free, workers: 2
+    vars(tuner.worker.process)["judge_processes"] = lambda cores, free, workers: 2
     begin(*arguments)
 
 
-def judge_processes() -> list[psutil.Process]:
-    """The children of the worker, without those that have not started yet."""
+def spawned() -> list[psutil.Process]:
+    """Every process below this one that multiprocessing spawned, without its resource tracker."""
     below = psutil.Process().children(recursive=True)
-    worker = next(process for process in below if process.ppid() == os.getpid())
-    return [process for process in below if process.ppid() == worker.pid]
+    return [process for process in below if "spawn_main" in " ".join(process.cmdline())]
+
+
+def judge_processes() -> list[psutil.Process]:
+    """The children of the worker."""
+    return [process for process in spawned() if process.ppid() != os.getpid()]
 
 
 def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
@@ -38,7 +43,8 @@ def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
 ) -> None:
     (tmp_path / "space").mkdir()
     config = load_study(write_space(tmp_path / "space"), trials=1, set_values=("budget.rungs=[1]",))
-    scores, events = [], []
+    scores: list[list[dict[str, Score]]] = []
+    events: list[Event] = []
     for name in ("alone", "judges"):
         folder = StudyFolder(tmp_path / name / "faults")
         killed = name == "alone"
@@ -60,4 +66,4 @@ def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
         "a new one continues from the start"
     ]
     assert [event.state for event in events if isinstance(event, TrialEnded)] == ["complete"] * 2
-    assert not [p for p in psutil.Process().children(recursive=True) if "spawn_main" in p.cmdline()]
+    assert spawned() == []
