@@ -37,11 +37,11 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from machine import RESULTS, write_result
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks.machine import RESULTS, write_result
 from metrics.contract import Prompt, Sample
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel, load_base, sample
