@@ -40,6 +40,11 @@ def test_auto_compiles_few_forms_only() -> None:
     assert forms(study("budget.trials=3", "train.rank={low: 4, high: 64}")) == 3
 
 
+def test_auto_leaves_a_small_base_as_it_is() -> None:
+    small = study("base=mannequin", "data=mannequin", "budget.trials=100", "train.resolution=64")
+    assert not compile_plan(small, gpu=True, workers=1).compiles
+
+
 def test_dreambooth_is_not_compiled() -> None:
     dreambooth = study("budget.trials=100", "train.method=dreambooth")
     assert not compile_plan(dreambooth, gpu=True, workers=1).compiles
