@@ -18,7 +18,7 @@ _SAVED_A_STEP = 0.08
 Cards and batches differ, so auto compiles only if it saves twice what it costs."""
 
 _SMALL = 128
-"""Native size in pixels up to which a base is small: what compiling saves was not measured there."""
+"""Native size in pixels up to which a base is small: nobody measured what compiling saves there."""
 
 _MOST_FORMS = 4
 """Training and sampling are compiled separately, and torch compiles one function 8 times."""

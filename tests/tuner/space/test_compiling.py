@@ -41,7 +41,9 @@ def test_auto_compiles_few_forms_only() -> None:
 
 
 def test_auto_leaves_a_small_base_as_it_is() -> None:
-    small = study("base=mannequin", "data=mannequin", "budget.trials=100", "train.resolution=64")
+    small = load_study(
+        POSE.with_name("pose.yaml"), set_values=["budget.trials=9999", "train.rank=4"]
+    )
     assert not compile_plan(small, gpu=True, workers=1).compiles
 
 
