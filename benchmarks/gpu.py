@@ -24,7 +24,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,7 +33,7 @@ from typing import Any
 
 import torch
 from gpu_parts import judges_beside, noise_pictures, random_base
-from machine import RESULTS, write_result
+from machine import RESULTS, machine, write_result
 from torch.utils.flop_counter import FlopCounterMode
 
 from metrics.contract import Prompt
@@ -105,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = time.monotonic() + options.seconds
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = matrix_rate(device)
-    print(f"{device_name(device)}: matrix product {rate / 1e12:.1f} TFLOP/s", flush=True)
+    print(f"{name_of_device()}: matrix product {rate / 1e12:.3g} TFLOP/s", flush=True)
     base = random_base(device) if options.base == "sd15" else load_base("mannequin", device.type)
     small, large = (512, 768) if options.base == "sd15" else (64, 96)
     rows: list[Row] = []
@@ -271,8 +270,9 @@ def peak() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
 
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+def name_of_device() -> str:
+    here = machine()
+    return str(here["gpu"] or here["cpu"])
 
 
 def line(row: Row, rate: float) -> str:
@@ -282,7 +282,7 @@ def line(row: Row, rate: float) -> str:
     shares = " | "
     if row.operations is not None:
         speed = row.operations / row.milliseconds * 1000
-        shares = f"{speed / 1e12:.1f} | {speed / rate:.0%}"
+        shares = f"{speed / 1e12:.3g} | {speed / rate:.0%}"
     memory = f"{row.peak / 2**30:.1f}" if row.peak else ""
     return f"| {row.name} | {row.milliseconds:.1f} | {shares} | {memory} | {row.remark} |"
 
@@ -295,8 +295,8 @@ def write(stem: Path, base: str, device: torch.device, rate: float, rows: Sequen
     text = [
         "# Training and sampling on an accelerator",
         "",
-        f"`python benchmarks/gpu.py --base {base}` on {device_name(device)}, torch "
-        f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.1f} TFLOP/s.",
+        f"`python benchmarks/gpu.py --base {base}` on {name_of_device()}, torch "
+        f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.3g} TFLOP/s.",
         *([] if on_gpu else ["", "This is no run on a GPU: it only shows that the script works."]),
         "",
         "| what | ms | TFLOP/s | share of the matrix product | peak memory, GiB | |",
