@@ -24,9 +24,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import multiprocessing
-import os
-import platform
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -34,25 +31,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from PIL import Image
+from gpu_parts import judges_beside, noise_pictures, random_base
+from machine import RESULTS, machine, write_result
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import CLIPTextConfig, CLIPTextModel
 
-from benchmarks.machine import RESULTS, write_result
-from metrics.contract import Prompt, Sample
-from tuner.data import TrainingSet, read_folder
+from metrics.contract import Prompt
+from tuner.data import TrainingSet
 from tuner.models import BaseModel, load_base, sample
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
-from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
 
 WARM_UP = 5
-PICTURES = 16
 SIDE = 8192
 PRODUCTS = 20
 
@@ -113,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     end = time.monotonic() + options.seconds
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = matrix_rate(device)
-    print(f"{device_name(device)}: matrix product {rate / 1e12:.1f} TFLOP/s", flush=True)
+    print(f"{name_of_device()}: matrix product {rate / 1e12:.3g} TFLOP/s", flush=True)
     base = random_base(device) if options.base == "sd15" else load_base("mannequin", device.type)
     small, large = (512, 768) if options.base == "sd15" else (64, 96)
     rows: list[Row] = []
@@ -243,46 +234,6 @@ def sample_row(work: Work, arm: Arm) -> Row:
     return Row(arm.name, 1000 * seconds / suite.samples, operations, peak())
 
 
-@contextlib.contextmanager
-def judges_beside() -> Iterator[str]:
-    """Judge in a process on each other core for a while; yield what they do, in words."""
-    spawn = multiprocessing.get_context("spawn")
-    stop, ready = spawn.Event(), spawn.Queue()
-    count = max(1, (os.cpu_count() or 1) - 1)
-    judges = [spawn.Process(target=judge, args=(stop, ready), daemon=True) for _ in range(count)]
-    for each in judges:
-        each.start()
-    try:
-        kinds = {ready.get(timeout=120) for _ in judges}
-        yield f"{count} x {', '.join(sorted(kinds))}"
-    finally:
-        stop.set()
-        for each in judges:
-            each.join(30)
-            each.kill()
-
-
-def judge(stop: Any, ready: Any) -> None:
-    """Judge a picture of noise again and again with the mannequin's judges, on one thread."""
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""
-    torch.set_num_threads(1)
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    samples = [Sample(Prompt("1girl", "female"), 0, picture)]
-    with contextlib.ExitStack() as stack:
-        try:
-            from metrics import open_detectors, score
-            from tuner.judging.models import mannequin_judges
-
-            judges = stack.enter_context(open_detectors(mannequin_judges()))
-            score(samples, judges)
-            kind = "judges"
-        except Exception:  # a bare machine lacks the packages or models of judges
-            kind, matrix = "products of matrices", torch.randn(512, 512)
-        ready.put(kind)
-        while not stop.is_set():
-            _ = score(samples, judges) if kind == "judges" else matrix @ matrix
-
-
 def counted(work: Callable[[], object]) -> float:
     """Return the floating-point operations of `work`, as torch counts them."""
     with FlopCounterMode(display=False) as counter:
@@ -304,42 +255,6 @@ def matrix_rate(device: torch.device) -> float:
     return PRODUCTS * 2 * side**3 / (time.monotonic() - began)
 
 
-def random_base(device: torch.device) -> BaseModel:
-    """Return a base of Stable Diffusion 1.5's size with random weights, in bfloat16."""
-    parts = {name: STABLE_DIFFUSION_15 / name for name in ("unet", "vae", "text_encoder")}
-    with device:
-        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(parts["unet"]))
-        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(parts["vae"]))
-        encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(parts["text_encoder"]))
-    pipeline = StableDiffusionPipeline(
-        unet=unet,
-        vae=vae,
-        text_encoder=encoder,
-        tokenizer=clip_tokenizer(all_merges()),
-        scheduler=PNDMScheduler.from_pretrained(STABLE_DIFFUSION_15 / "scheduler"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    for part in (unet, vae, encoder):
-        part.requires_grad_(False)
-        part.eval()
-    return BaseModel("random_sd15", pipeline, device, native_size=512)
-
-
-def noise_pictures(folder: Path, side: int) -> TrainingSet:
-    """Write pictures of noise with captions, and return them as a training set."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    for number in range(PICTURES):
-        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
-        (folder / f"{number:02d}.txt").write_text("1girl, solo, red shirt", encoding="utf-8")
-    return read_folder(folder)
-
-
 def synchronize() -> None:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -355,8 +270,9 @@ def peak() -> int:
     return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0
 
 
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name() if device.type == "cuda" else platform.processor()
+def name_of_device() -> str:
+    here = machine()
+    return str(here["gpu"] or here["cpu"])
 
 
 def line(row: Row, rate: float) -> str:
@@ -366,7 +282,7 @@ def line(row: Row, rate: float) -> str:
     shares = " | "
     if row.operations is not None:
         speed = row.operations / row.milliseconds * 1000
-        shares = f"{speed / 1e12:.1f} | {speed / rate:.0%}"
+        shares = f"{speed / 1e12:.3g} | {speed / rate:.0%}"
     memory = f"{row.peak / 2**30:.1f}" if row.peak else ""
     return f"| {row.name} | {row.milliseconds:.1f} | {shares} | {memory} | {row.remark} |"
 
@@ -379,8 +295,8 @@ def write(stem: Path, base: str, device: torch.device, rate: float, rows: Sequen
     text = [
         "# Training and sampling on an accelerator",
         "",
-        f"`python benchmarks/gpu.py --base {base}` on {device_name(device)}, torch "
-        f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.1f} TFLOP/s.",
+        f"`python benchmarks/gpu.py --base {base}` on {name_of_device()}, torch "
+        f"{torch.__version__}; a plain matrix product reaches {rate / 1e12:.3g} TFLOP/s.",
         *([] if on_gpu else ["", "This is no run on a GPU: it only shows that the script works."]),
         "",
         "| what | ms | TFLOP/s | share of the matrix product | peak memory, GiB | |",

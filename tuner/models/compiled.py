@@ -19,7 +19,7 @@ def compiled(base: BaseModel) -> Iterator[None]:
 
     What is attached to the UNet may change between two contexts: a form that was compiled before is
     found again, another one is compiled at its first call, which takes a minute or more for Stable
-    Diffusion. After 8 forms torch runs further ones uncompiled (`recompile_limit`). If the compiler
+    Diffusion. After 8 of them torch runs others uncompiled (`recompile_limit`). If the compiler
     fails, a warning says why, `base.compiles` becomes false, and the same call is made without it.
     """
     unet: Any = base.pipeline.unet

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from tuner.space.config import StudyConfig
 from tuner.space.load import recipe_train
 from tuner.space.parameters import grid_size
+from tuner.space.sizes import native_size
 from tuner.text import counted, duration
 
 _SECONDS_A_FORM = 100.0
@@ -15,6 +16,9 @@ _SECONDS_A_FORM = 100.0
 _SAVED_A_STEP = 0.08
 """Seconds: at 512 px a step of batch 4 took 0.211 s, compiled 0.131 s (benchmarks/results/gpu.md).
 Cards and batches differ, so auto compiles only if it saves twice what it costs."""
+
+_SMALL = 128
+"""Native size in pixels up to which a base is small: nobody measured what compiling saves there."""
 
 _MOST_FORMS = 4
 """Training and sampling are compiled separately, and torch compiles one function 8 times."""
@@ -44,6 +48,8 @@ def compile_plan(config: StudyConfig, gpu: bool, workers: int) -> CompilePlan:
         return CompilePlan(always, "compile: the UNet is compiled, as set" if always else "")
     if not gpu:
         return CompilePlan(False)
+    if native_size(config.base) <= _SMALL:
+        return CompilePlan(False, "compile: no, auto is for bases of Stable Diffusion's size")
     if "lora" not in config.tried("method"):
         return CompilePlan(False, "compile: no, DreamBooth's copies are trained uncompiled")
     count = forms(config)

@@ -40,6 +40,13 @@ def test_auto_compiles_few_forms_only() -> None:
     assert forms(study("budget.trials=3", "train.rank={low: 4, high: 64}")) == 3
 
 
+def test_auto_leaves_a_small_base_as_it_is() -> None:
+    small = load_study(
+        POSE.with_name("pose.yaml"), set_values=["budget.trials=9999", "train.rank=4"]
+    )
+    assert not compile_plan(small, gpu=True, workers=1).compiles
+
+
 def test_dreambooth_is_not_compiled() -> None:
     dreambooth = study("budget.trials=100", "train.method=dreambooth")
     assert not compile_plan(dreambooth, gpu=True, workers=1).compiles

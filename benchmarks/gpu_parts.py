@@ -1,0 +1,100 @@
+"""What benchmarks/gpu.py measures with: a base and pictures of random numbers, judges beside."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+from transformers import CLIPTextConfig, CLIPTextModel
+
+from metrics.contract import Prompt, Sample
+from tuner.data import TrainingSet, read_folder
+from tuner.models import BaseModel
+from tuner.models.checkpoint import STABLE_DIFFUSION_15
+from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
+
+PICTURES = 16
+
+
+def random_base(device: torch.device) -> BaseModel:
+    """Return a base of Stable Diffusion 1.5's size with random weights, in bfloat16."""
+    parts = {name: STABLE_DIFFUSION_15 / name for name in ("unet", "vae", "text_encoder")}
+    with device:
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(parts["unet"]))
+        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(parts["vae"]))
+        encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(parts["text_encoder"]))
+    pipeline = StableDiffusionPipeline(
+        unet=unet,
+        vae=vae,
+        text_encoder=encoder,
+        tokenizer=clip_tokenizer(all_merges()),
+        scheduler=PNDMScheduler.from_pretrained(STABLE_DIFFUSION_15 / "scheduler"),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    pipeline.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
+    for part in (unet, vae, encoder):
+        part.requires_grad_(False)
+        part.eval()
+    return BaseModel("random_sd15", pipeline, device, native_size=512)
+
+
+def noise_pictures(folder: Path, side: int) -> TrainingSet:
+    """Write pictures of noise with captions, and return them as a training set."""
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(PICTURES):
+        pixels = random.integers(0, 256, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number:02d}.png")
+        (folder / f"{number:02d}.txt").write_text("1girl, solo, red shirt", encoding="utf-8")
+    return read_folder(folder)
+
+
+@contextlib.contextmanager
+def judges_beside() -> Iterator[str]:
+    """Judge in a process on each other core for a while; yield what they do, in words."""
+    spawn = multiprocessing.get_context("spawn")
+    stop, ready = spawn.Event(), spawn.Queue()
+    count = max(1, (os.cpu_count() or 1) - 1)
+    judges = [spawn.Process(target=judge, args=(stop, ready), daemon=True) for _ in range(count)]
+    for each in judges:
+        each.start()
+    try:
+        kinds = {ready.get(timeout=120) for _ in judges}
+        yield f"{count} x {', '.join(sorted(kinds))}"
+    finally:
+        stop.set()
+        for each in judges:
+            each.join(30)
+            each.kill()
+
+
+def judge(stop: Any, ready: Any) -> None:
+    """Judge a picture of noise again and again with the mannequin's judges, on one thread."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    torch.set_num_threads(1)
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    samples = [Sample(Prompt("1girl", "female"), 0, picture)]
+    with contextlib.ExitStack() as stack:
+        try:
+            from metrics import open_detectors, score
+            from tuner.judging.models import mannequin_judges
+
+            judges = stack.enter_context(open_detectors(mannequin_judges()))
+            score(samples, judges)
+            kind = "judges"
+        except Exception:  # a bare machine lacks the packages or models of judges
+            kind, matrix = "products of matrices", torch.randn(512, 512)
+        ready.put(kind)
+        while not stop.is_set():
+            _ = score(samples, judges) if kind == "judges" else matrix @ matrix
