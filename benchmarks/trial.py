@@ -99,7 +99,6 @@ def measured(
     config: StudyConfig, train: TrainConfig, root: Path, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Compare the losses, then measure both ways by turns."""
-    busy = os.getloadavg()[0]
     sets = read_data(config)
     task = task_of(config, train, sets[None], root / "plain", options.steps)
     losses = agreement(task, train, sets[None])
@@ -130,8 +129,7 @@ def measured(
     counts = {(each.pictures, each.scores) for each in plain + ours}
     assert len(counts) == 1, f"pictures and scores differ: {counts}"
     arms = {"plain": [asdict(each) for each in plain], "ours": [asdict(each) for each in ours]}
-    once = {"workers": count, "start_of_workers": start, "losses": losses}
-    return {**arms, **once, "load_before": busy}
+    return {**arms, "workers": count, "start_of_workers": start, "losses": losses}
 
 
 def task_of(
@@ -256,8 +254,7 @@ def page(data: Mapping[str, Any]) -> str:
             f"Ours: a trial's share of {data['workers']} workers that were started before, which "
             f"takes {data['start_of_workers']:.0f} s once a study, the base's samples included. "
             f"Losses of {STEPS_COMPARED} steps on the same batches differ by at most (relative): "
-            f"{agreed}. Average number of other running processes in the minute before: "
-            f"{data['load_before']:.0f}, which slow both ways down.",
+            f"{agreed}.",
             "",
         ]
     )

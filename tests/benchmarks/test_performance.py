@@ -34,7 +34,6 @@ RESULT: dict[str, Any] = {
     "plain": [measured(9.0), measured(10.0)],
     "ours": [measured(3.0), measured(2.0)],
     "workers": 2,
-    "load_before": 0.1,
     "start_of_workers": 30.0,
     "losses": {"float32": 1e-5},
     "machine": MACHINE,
