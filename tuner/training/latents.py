@@ -81,7 +81,7 @@ class Bucketed:
 
     def of(self, batch: torch.Tensor) -> Latents:
         """Return the latents of the pictures `batch` (indices on the CPU), all of one bucket."""
-        part = self.parts[self.bucket[int(batch[0])]]
+        part = self.parts[self.bucket[batch.tolist()[0]]]
         rows = self.row[batch].to(part.mean.device)
         return Latents(part.mean[rows], part.std[rows])
 

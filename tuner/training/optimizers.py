@@ -61,7 +61,7 @@ def optimizers(groups: Groups, config: TrainConfig) -> list[torch.optim.Optimize
     """
     match config.optimizer:
         case "adamw":
-            return [torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, foreach=True)]
+            return [torch.optim.AdamW(groups, weight_decay=WEIGHT_DECAY, fused=True)]
         case "lion":
             return [Lion(groups)]
         case "prodigy":

@@ -96,7 +96,7 @@ def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock
     accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision(base))
     per_picture = partial(_per_picture, clock, cpu)
     try:
-        run = Run(base, accelerator, train, [(_batches(base, train), 1.0)], steps=1000)
+        run = Run(base, accelerator, train, [(noise_batches(base, train), 1.0)], steps=1000)
         trainer = Trainer(base, accelerator, run)
         with (
             parked(base, trainer.idle),
@@ -160,7 +160,7 @@ def _noise(base: BaseModel, size: tuple[int, int], count: int) -> torch.Tensor:
     return torch.randn(count, channels, size[1] // factor, size[0] // factor, device=base.device)
 
 
-def _batches(base: BaseModel, train: TrainConfig) -> Batches:
+def noise_batches(base: BaseModel, train: TrainConfig) -> Batches:
     """Return batches of noise in place of pictures, all with the same caption."""
     count = train.batch_size
     mean = _noise(base, train.size, count)

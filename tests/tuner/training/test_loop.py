@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tuner.data import TrainingSet
 from tuner.errors import ConfigError, DivergedError
@@ -132,6 +134,30 @@ def test_composed_weights_learn_what_separate_ones_learn(
     apart = learned()
     assert not torch.equal(together, apart)  # the two ways did differ
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
+
+
+class Waits(TorchDispatchMode):
+    """Counts the times that the host reads a value of a tensor."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func.overloadpacket is torch.ops.aten._local_scalar_dense
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_step_never_waits_for_the_device(base: BaseModel, training_set: TrainingSet) -> None:
+    batches, accelerator = batches_of(base, training_set, SMALL, 5), Accelerator(cpu=True)
+    try:
+        trainer = Trainer(base, accelerator, Run(base, accelerator, SMALL, batches, 5))
+        with Waits() as waits:
+            trainer.step(0)
+        assert waits.count == 0
+        with waits:
+            trainer.read_loss(1)
+        assert waits.count == 1
+    finally:
+        adapter.detach(base, ADAPTER)
 
 
 def test_leaving_the_generator_takes_the_adapter_off(

@@ -1,0 +1,318 @@
+"""Measure one training step and one suite of samples of the mannequin, and what they are made of.
+
+    python benchmarks/step.py [--seconds 5] [--compiled]
+
+A LoRA step (rank 16, batch 16, 64 and 96 px) and the drawing of 26 samples of 10 guided steps, in
+bfloat16 and in float32, as `tuner run` makes them; on a processor with one thread, as a worker has,
+and in processor time, which other programs change little. All arms and plain matrix products of
+2048 x 2048 in both precisions take turns in one process until each arm has taken `--seconds`.
+Operations are those that torch counts. Checked first: bfloat16 against float32, and with
+`--compiled`, which takes minutes and needs a C++ compiler, `torch.compile` against eager. Then a
+step is watched: how often it makes the host wait for a value (never, or an accelerator stands
+still), and which operations take its time. Results: benchmarks/results/step.json and step.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from machine import RESULTS, write_result
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from tuner.models import BaseModel, draw, load_base
+from tuner.space import SuiteConfig, TrainConfig
+from tuner.storage.files import write_text
+from tuner.training.loop import Trainer
+from tuner.training.memory import computed
+from tuner.training.run import Run
+from tuner.trial.timing import noise_batches
+
+SIZES = (64, 96)
+SAMPLES = 26
+SUITE = SuiteConfig(name="persons", seeds=4, size=64, steps=10, guidance_scale=3.0)
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+SIDE = 2048
+FEWEST = 2
+"""Times that an arm is measured at least."""
+
+LOSS_TOLERANCE = {"float32": 0.01, "eager": 0.002}
+"""Relative difference of the mean loss of the first steps, by what an arm is compared with."""
+
+PIXEL_TOLERANCE = {"float32": 4.0, "eager": 2.0}
+"""Mean difference of the samples' pixels, of 255."""
+
+PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")
+WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero")
+"""Operations that wait for a value on the device; the first is `.item()`."""
+
+
+@dataclass
+class Arm:
+    """One kind of work: `work` does it once and returns what is checked."""
+
+    name: str
+    precision: str
+    compiled: bool
+    units: int
+    work: Callable[[], Any]
+    operations: float = float("nan")
+    first: Any = None
+    seconds: list[float] = field(default_factory=list)
+
+
+class Watch(TorchDispatchMode):
+    """Count and time each operation below autograd, with the clock of this thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: Counter[str] = Counter()
+        self.seconds: Counter[str] = Counter()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = func.overloadpacket.__name__
+        start = time.thread_time()
+        result = func(*args, **(kwargs or {}))
+        self.seconds[name] += time.thread_time() - start
+        self.calls[name] += 1
+        return result
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--compiled", action="store_true")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    with contextlib.ExitStack() as stack:
+        arms = prepared(stack, options.compiled)
+        checks = checked(arms)
+        print("\n".join(checks), flush=True)
+        rates = measure(arms, options.seconds)
+        watched = watch(next(arm for arm in arms if arm.precision == "bfloat16"))
+    rows = [row(arm, rates) for arm in arms]
+    write_result("step", {"arms": rows, "products": rates, "step": watched, "checks": checks})
+    text = page(rows, rates, watched, checks)
+    write_text(RESULTS / "step.md", text)
+    print(text)
+
+
+def prepared(stack: contextlib.ExitStack, compiled: bool) -> list[Arm]:
+    """Return all arms, each with a base of its own; compiled ones in bfloat16 only."""
+    kinds = [("float32", False), ("bfloat16", False), *([("bfloat16", True)] if compiled else [])]
+    arms = []
+    for precision, how in kinds:
+        arms += [training(stack, precision, how, size) for size in SIZES]
+        arms.append(sampling(precision, how))
+    return arms
+
+
+def training(stack: contextlib.ExitStack, precision: str, compiled: bool, size: int) -> Arm:
+    base = opened(precision, compiled)
+    config = TrainConfig(batch_size=16, rank=16, resolution=size, learning_rate=1e-3)
+    words = {"float32": "no", "bfloat16": "bf16"}
+    accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision=words[precision])
+    torch.manual_seed(0)  # the same pictures of noise in all arms
+    run = Run(base, accelerator, config, [(noise_batches(base, config), 1.0)], steps=1000)
+    trainer = Trainer(base, accelerator, run)
+    stack.enter_context(computed(run.trained.unet, trainer.places, checkpointing=False))
+
+    def step() -> float:
+        trainer.step(0)
+        return trainer.read_loss(trainer.steps_read + 1)  # waits for the device
+
+    return Arm(f"LoRA step, batch 16, {size} px", precision, compiled, 1, step)
+
+
+def sampling(precision: str, compiled: bool) -> Arm:
+    base = opened(precision, compiled)
+
+    def drawn() -> np.ndarray:
+        with patch("tuner.models.base.multiplies_bfloat16", lambda _: precision == "bfloat16"):
+            return np.stack(draw(base.pipeline, SUITE, range(SAMPLES))).astype(float)
+
+    return Arm("sample of 10 steps, 64 px", precision, compiled, SAMPLES, drawn)
+
+
+def opened(precision: str, compiled: bool) -> BaseModel:
+    """Return a base; a processor's weights stay float32, autocast multiplies in `precision`."""
+    base = load_base("mannequin")
+    if base.device.type != "cpu":
+        base.pipeline.to(DTYPES[precision])
+    if compiled:
+        base.pipeline.unet.compile()
+    return base
+
+
+def checked(arms: Sequence[Arm]) -> list[str]:
+    """Run each arm for the first time, which also warms it up, and compare the results.
+
+    The first eager run counts its operations. Ends the program where a difference is too large.
+    """
+    lines = []
+    for arm in arms:
+        counting = contextlib.nullcontext() if arm.compiled else FlopCounterMode(display=False)
+        with counting as counter:
+            arm.first = arm.work()
+        if counter is not None:
+            arm.operations = float(counter.get_total_flops())
+        if arm.units == 1:
+            arm.first = np.mean([arm.first, arm.work(), arm.work()])
+        other = _compared_with(arm, arms)
+        if other is None:
+            continue
+        arm.operations = arm.operations if counter is not None else other.operations
+        against = "eager" if arm.compiled else "float32"
+        if arm.units == 1:
+            unit, limit = "of the mean loss of three steps", LOSS_TOLERANCE[against]
+            difference = abs(arm.first / other.first - 1)
+        else:
+            unit, limit = "of 255, mean over pixels", PIXEL_TOLERANCE[against]
+            difference = np.abs(arm.first - other.first).mean()
+        line = f"{label(arm)} against {against}: {difference:.2g} {unit} (allowed: {limit:g})"
+        if not difference <= limit:
+            raise SystemExit(f"not measured, because results differ: {line}")
+        lines.append(line)
+    return lines
+
+
+def _compared_with(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
+    wanted = {(True, "bfloat16"): (False, "bfloat16"), (False, "bfloat16"): (False, "float32")}
+    kind = wanted.get((arm.compiled, arm.precision))
+    same = (each for each in arms if (each.compiled, each.precision) == kind)
+    return next((each for each in same if each.name == arm.name), None)
+
+
+def measure(arms: Sequence[Arm], seconds: float) -> dict[str, float]:
+    """Time arms and matrix products in turns; return the products' operations a second."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    matrices = {
+        name: torch.randn(SIDE, SIDE, device=device, dtype=dtype) for name, dtype in DTYPES.items()
+    }
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+    rates: dict[str, list[float]] = {name: [] for name in DTYPES}
+
+    def timed(work: Callable[[], object]) -> float:
+        start = clock()
+        work()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        return clock() - start
+
+    for matrix in matrices.values():
+        timed(lambda matrix=matrix: matrix @ matrix)
+    while waiting := [arm for arm in arms if _goes_on(arm, seconds)]:
+        for arm in waiting:
+            arm.seconds.append(timed(arm.work))
+        for name, matrix in matrices.items():
+            rates[name].append(2 * SIDE**3 / timed(lambda matrix=matrix: matrix @ matrix))
+    return {name: median(values) for name, values in rates.items()}
+
+
+def _goes_on(arm: Arm, seconds: float) -> bool:
+    return len(arm.seconds) < FEWEST or sum(arm.seconds) < seconds
+
+
+def watch(arm: Arm) -> dict[str, Any]:
+    """Watch steps of `arm`: waits in one, and seconds of its operations (least of three steps)."""
+    watches = []
+    for _ in range(3):
+        with Watch() as one:
+            arm.work()
+        watches.append(one)
+    calls = watches[0].calls
+    least = {name: min(each.seconds[name] for each in watches) for name in calls}
+    products = sum(least.get(name, 0.0) for name in PRODUCTS)
+    others = {name: value for name, value in least.items() if name not in PRODUCTS}
+    whole = median(arm.seconds)
+    rest = {
+        "products": products,
+        "other operations": sum(others.values()),
+        "Python and autograd": whole - products - sum(others.values()),
+    }
+    longest = sorted(others, key=lambda name: -others[name])[:8]
+    return {
+        # The loss is read after the step, once a second: that is one wait, and not a step's own.
+        "waits": sum(calls[name] for name in WAITS) - 1,
+        "operations": sum(calls.values()),
+        "milliseconds": {name: round(1000 * value, 1) for name, value in rest.items()},
+        "longest": {name: [calls[name], round(1000 * others[name], 1)] for name in longest},
+    }
+
+
+def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
+    seconds = median(arm.seconds)
+    rate = arm.operations / seconds
+    return {
+        "what": arm.name,
+        "precision": arm.precision,
+        "compiled": arm.compiled,
+        "milliseconds": round(1000 * seconds / arm.units, 1),
+        "gflop": round(arm.operations / arm.units / 1e9, 2),
+        "gflop_per_second": round(rate / 1e9, 1),
+        "share": round(rate / rates[arm.precision], 3),
+        "times": len(arm.seconds),
+    }
+
+
+def label(arm: Arm) -> str:
+    return f"{arm.name}, {arm.precision}{', compiled' if arm.compiled else ''}"
+
+
+def page(
+    rows: Sequence[Mapping[str, Any]],
+    rates: Mapping[str, float],
+    watched: Mapping[str, Any],
+    checks: Sequence[str],
+) -> str:
+    """Return the tables in Markdown."""
+    products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
+    lines = [
+        "# A training step and a sample of the mannequin",
+        "",
+        "Made by `python benchmarks/step.py`; the machine is in step.json. A plain matrix product "
+        f"of {SIDE} x {SIDE} reaches {products} (GFLOP/s, one thread on a processor).",
+        "",
+        "| what | precision | ms | GFLOP | GFLOP/s | share of the product |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in rows:
+        precision = each["precision"] + (", compiled" if each["compiled"] else "")
+        lines.append(
+            f"| {each['what']} | {precision} | {each['milliseconds']:.0f} | {each['gflop']:.1f} | "
+            f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
+        )
+    parts = watched["milliseconds"].items()
+    lines += [
+        "",
+        "The numbers of floating-point operations of a compiled arm are those of the eager one.",
+        "",
+        f"A step at 64 px in bfloat16 makes the host wait {watched['waits']} times and has "
+        f"{watched['operations']} operations: "
+        + ", ".join(f"{name} {value:.0f} ms" for name, value in parts)
+        + ". The longest that are no products (calls, ms): "
+        + ", ".join(f"{name} ({n}, {ms})" for name, (n, ms) in watched["longest"].items())
+        + ".",
+        "",
+        "Checked first:",
+        "",
+        *(f"- {line}" for line in checks),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
