@@ -29,7 +29,7 @@ from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import Outcome, Work
+from tuner.trial.messages import BaseNeeded, Outcome, Work
 
 if TYPE_CHECKING:
     from tuner.trial import Workbench
@@ -98,7 +98,7 @@ def begin(
             own_warnings(lambda text: connection.send(Warned(text))),
             contextlib.suppress(EOFError),
         ):
-            serve(connection, config, folder, data)
+            serve(connection, config, folder, data, first=share.place == 0)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = 0
     except SystemExit as end:
@@ -107,36 +107,49 @@ def begin(
 
 
 def serve(
-    connection: Connection, config: StudyConfig, folder: StudyFolder, data: TrainingSets
+    connection: Connection,
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    first: bool,
 ) -> None:
-    """Load all models, then do the work that is received, until the connection ends (EOFError)."""
+    """Load all models, then do the work that is received, until the connection ends (EOFError).
+
+    What is made once for a study from its base, the `first` of its workers makes.
+    """
     with contextlib.ExitStack() as models:
-        do = answer(connection, open_work(config, folder, data, models))
+        do = answer(connection, open_work(config, folder, data, models, first))
         while do is not None:
             answer(connection, do(connection.recv()))
 
 
 def open_work(
-    config: StudyConfig, folder: StudyFolder, data: TrainingSets, models: contextlib.ExitStack
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    models: contextlib.ExitStack,
+    first: bool,
 ) -> Generator[Outcome, None, DoWork]:
     """Open the workbench (see `open_bench`) and return the function that does work on it.
 
-    Samples the base under the study's extra suites too. Opens results.db for reading.
+    The `first` worker samples the base under the study's extra suites too. Opens results.db for
+    reading.
     """
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
-    bench = yield from open_bench(config, folder, data, models)
+    bench = yield from open_bench(config, folder, data, models, first)
     store = models.enter_context(Store(folder.results_db, read_only=True))
     run: Callable[[TrialWork], Generator[Outcome, None, None]]
     if config.recipes:
         run = recipe_runner(bench, config, folder, store)
     else:
         extras = extras_of(config, folder, store)
-        yield from sample_bases(bench, extras)
-        run = partial(_run_searched, bench, extras)
+        if first:
+            yield from sample_bases(bench, extras)
+        run = partial(_run_searched, bench, extras, store)
 
     def do(work: Work) -> Generator[Outcome, None, None]:
         match work:
@@ -149,21 +162,25 @@ def open_work(
 
 
 def _run_searched(
-    bench: Workbench, extras: Extras, work: TrialWork
+    bench: Workbench, extras: Extras, store: Store, work: TrialWork
 ) -> Generator[Outcome, None, None]:
     """Run a trial of a search space, then sample its last rung under the extra suites."""
     from tuner.trial import run_trial
-    from tuner.trial.extra import sample_extras
+    from tuner.trial.extra import extras_of, sample_extras
 
     files, last = extras.folder.trial(work.number), work.rungs[-1]
     yield from run_trial(bench, work.number, work.config, work.rungs, files)
+    if not extras.of_base.keys() >= set(extras.common()):
+        yield BaseNeeded()
+        extras.of_base.update(extras_of(extras.config, extras.folder, store).of_base)
     yield from sample_extras(bench, extras, work.number, work.config, (last, files.rung(last)))
 
 
 def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
     """Send what `outcomes` yields and then Over or Failure; return what `outcomes` returns.
 
-    After a Rung the other side sends True to continue or False to give up. Returns None if it
+    After a Rung or BaseNeeded the other side sends True to continue or False to give up. Returns
+    None if it
     gives up, and after an error that leaves the process usable. After any other error its Failure
     is sent and SystemExit raised.
     """
@@ -188,7 +205,7 @@ def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]
                 result: Result = end.value
                 return result
             connection.send(outcome)
-            if isinstance(outcome, Rung) and not connection.recv():
+            if isinstance(outcome, Rung | BaseNeeded) and not connection.recv():
                 return None
 
 

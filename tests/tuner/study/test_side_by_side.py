@@ -151,7 +151,7 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
     assert [doing.progress and doing.progress.done for doing in view.now.values()] == [5, 9]
     panel(view)
     view.update(TrialEnded(0, "complete"))
-    assert list(view.now) == [1]
+    assert list(view.now) == [(None, 0), (1, 0)]
 
 
 @pytest.mark.slow
