@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -124,9 +124,10 @@ def fresh_base(
 ) -> Outcomes:
     """Measure the base on fresh noise, unless it is measured: it does not depend on the trials."""
     seeds = _seeds(store, config, options)
-    if not any(row.sampled == BASE and row.seeds == seeds for row in store.fresh()):
-        place = (1, part_count(options.trials, options.repeats))
-        yield from _part(run, folder, store, RepeatWork(BASE, seeds, None, 0), place)
+    if any(row.sampled == BASE and row.seeds == seeds for row in store.fresh()):
+        return None
+    place = (1, part_count(options.trials, options.repeats))
+    return (yield from _part(run, folder, store, RepeatWork(BASE, seeds, None, 0), place))
 
 
 def measure(

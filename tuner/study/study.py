@@ -113,22 +113,32 @@ def search(
             while free and _left(session, running) > 0:
                 place = free.pop(0)
                 running.append(_begun(session, place, runs[place], beside=len(runs) > 1))
-            if all(piece.trial is None and piece is not first for piece in running):
-                return running
             if free and spare:
                 place = free.pop(0)
                 running.append(Piece(place, spare[place], None, BASE))
                 spare = []
+            if all(piece.trial is None and piece is not first for piece in running):
+                return running
             for piece in (yield from one_turn(running)):
                 free.append(piece.place)
-                if piece.ending is None or piece.trial is None:  # work on the base
-                    continue
-                failures = failures + 1 if piece.ending.state == "failed" else 0
-                if failures == MOST_FAILURES:
-                    raise _too_many(session, piece.trial, piece.ending)
+                failures = _failures_in_a_row(session, piece, failures)
     except BaseException:
         close_all(running)
         raise
+
+
+def _failures_in_a_row(session: Session, piece: Piece, before: int) -> int:
+    """Return the failures after `piece`, which ended; raise TooManyFailuresError if too many."""
+    if piece.trial is None or piece.ending is None:  # work on the base
+        return before
+    failures = before + 1 if piece.ending.state == "failed" else 0
+    if failures == MOST_FAILURES:
+        failure = session.folder.trial(piece.trial).failure
+        see = f"; see {failure}" if failure.is_file() else ""
+        raise TooManyFailuresError(
+            f"{MOST_FAILURES} trials in a row failed, the last with: {piece.ending.reason}{see}"
+        )
+    return failures
 
 
 def _left(session: Session, running: Sequence[Piece]) -> int:
@@ -143,11 +153,3 @@ def _begun(session: Session, place: int, run: RunTrial, beside: bool) -> Piece:
     last_step = rung_steps(train, session.config.budget)[-1]
     outcomes = one_trial(session, trial, run(trial.number, train), last_step)
     return Piece(place, outcomes, trial.number)
-
-
-def _too_many(session: Session, number: int, last: Ending) -> TooManyFailuresError:
-    failure = session.folder.trial(number).failure
-    see = f"; see {failure}" if failure.is_file() else ""
-    return TooManyFailuresError(
-        f"{MOST_FAILURES} trials in a row failed, the last with: {last.reason}{see}"
-    )

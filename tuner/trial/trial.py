@@ -45,9 +45,10 @@ def run_trial(
 
     If another trial trained the same before, `trained` is its folder, and its files are copied.
     The last rung samples the whole suite, the others `bench.low_rung_seeds` of its seeds. Yields
-    events, a Rung for each checkpoint, and BaseNeeded before the base's scores are first used where
-    another worker makes them. The caller reports and stores them, and writes the file `done`. Raises DivergedError for numbers that are no longer finite, OutOfMemoryError for a
-    trial that does not fit.
+    events, a Rung for each checkpoint, and BaseNeeded before the base's scores are used if another
+    worker makes them. The caller reports and stores them, and writes the file `done`. Raises
+    DivergedError for numbers that are no longer finite, OutOfMemoryError for a trial that does not
+    fit.
     """
     write_text(folder.train_yaml, to_yaml(config))
     training_set = bench.training_sets[config.data]

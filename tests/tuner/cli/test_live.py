@@ -90,7 +90,10 @@ def test_what_broke_and_what_is_doubted_are_reported() -> None:
 
 def test_progress_is_a_line_every_half_minute() -> None:
     clock = iter(range(0, 1000, 10))
-    many: list[Event] = [Phase("train", 3), *(Progress(i, 20, 4.0, 0.25) for i in range(7))]
+    many: list[Event] = [
+        Phase("train", 3),
+        *(Progress(i, 20, 4.0, 0.25, trial=3) for i in range(7)),
+    ]
     shown = view()
     lines = list(plain_lines(shown, many, now=lambda: float(next(clock))))
     assert lines == [
