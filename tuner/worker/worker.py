@@ -270,12 +270,8 @@ def open_workers(
 ) -> Iterator[list[Worker]]:
     """Create `count` workers, each with its share of the machine, and close them at the end."""
     with contextlib.ExitStack() as stack:
-        yield [
-            stack.enter_context(
-                contextlib.closing(Worker(config, folder, data, patience, Share(place, count)))
-            )
-            for place in range(count)
-        ]
+        pool = [Worker(config, folder, data, patience, Share(at, count)) for at in range(count)]
+        yield [stack.enter_context(contextlib.closing(worker)) for worker in pool]
 
 
 @contextlib.contextmanager
