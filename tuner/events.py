@@ -25,10 +25,14 @@ COUNTED: tuple[TrialState, ...] = ("complete", "infeasible", "stopped", "pruned"
 
 @dataclass(frozen=True)
 class Phase:
-    """A new phase of work begins; `trial` is None for work on the base."""
+    """A new phase of work begins; `trial` is None for work on the base.
+
+    `repeat` is 0, or in a confirmation the number of a trial's training with another seed.
+    """
 
     name: PhaseName
     trial: int | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,8 +55,8 @@ class TrialStarted:
 class Progress:
     """`done` of `total` optimizer steps (or samples, while sampling) are finished.
 
-    `loss` is the mean training loss since the last report, None while sampling. `trial` is set
-    where several run side by side.
+    `loss` is the mean training loss since the last report, None while sampling. `trial` and
+    `repeat` are those of its phase.
     """
 
     done: int
@@ -60,6 +64,7 @@ class Progress:
     per_second: float
     loss: float | None = None
     trial: int | None = None
+    repeat: int = 0
 
 
 @dataclass(frozen=True)

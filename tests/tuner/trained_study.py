@@ -126,7 +126,7 @@ def confirming(
     bench: Workbench, folder: StudyFolder, store: Store, plan: list[PlanRow]
 ) -> Generator[Event, None, None]:
     """The confirmation on this process's own bench, without a worker."""
-    yield from measure(partial(run_repeat, bench, folder), folder, store, plan, BUDGET)
+    yield from measure([partial(run_repeat, bench, folder)], folder, store, plan, BUDGET)
 
 
 def pixels(scored: ScoredSample) -> np.ndarray:

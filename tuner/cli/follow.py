@@ -14,10 +14,13 @@ from tuner.judging.calibration import study_marks
 from tuner.report import write_report
 from tuner.report.summary import print_confirmation, print_front, print_next, print_rungs
 from tuner.results import read_results
+from tuner.results.confirmation import part_count
 from tuner.results.results import is_begun
 from tuner.space import StudyConfig
+from tuner.space.load import load_recorded
 from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES
+from tuner.study.cost import estimate
 from tuner.terminal import plain_warnings, say, stopping
 from tuner.worker.count import planned_workers
 
@@ -40,27 +43,35 @@ def follow(
     `tuner.study.run_study` raised is raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
-    left = config.budget.trials
+    left, budget = config.budget.trials, config.budget
     if is_begun(folder):
         results = read_results(folder)
         left -= results.finished
         recall(view, results)
-    plan = planned_workers(workers, needed_bytes, left)
+    pieces = max(left, part_count(budget.confirm, budget.confirm_repeats))
+    plan = planned_workers(workers, needed_bytes, pieces)
     if left > 0:
         say(plan.line)
     _watch(view, folder, _study_events(config, folder, plan.count), plain)
     _conclude(folder, front=True, plain=plain)
 
 
-def follow_confirm(folder: StudyFolder, options: ConfirmOptions, plain: bool) -> None:
+def follow_confirm(
+    folder: StudyFolder, options: ConfirmOptions, plain: bool, workers: int | None = None
+) -> None:
     """Run a confirmation, show its progress, print its results, and write the report again.
 
-    Raises what `tuner.study.confirm.run_confirm` raises.
+    Without `workers` their number is that of `auto_workers`. Raises what
+    `tuner.study.confirm.run_confirm` raises.
     """
+    config = load_recorded(folder, base=options.base, data=options.data)
+    pieces = part_count(options.trials, options.repeats)
+    plan = planned_workers(workers, estimate(config).vram_bytes, pieces)
+    say(plan.line)
     results = read_results(folder)
     view = View(folder.name, results.study.budget, results.study.objectives)
     recall(view, results)
-    _watch(view, folder, _confirm_events(folder, options), plain)
+    _watch(view, folder, _confirm_events(folder, options, plan.count), plain)
     _conclude(folder, front=False, plain=plain)
 
 
@@ -72,10 +83,10 @@ def _watch(
         with stopping(), plain_warnings(), contextlib.closing(events):
             show(view, events, plain)
     except BaseException as error:
-        if view.trial is not None or view.best:
+        if view.begun or view.best:
             with contextlib.suppress(Exception):  # the original error is the one to show
                 print_front(folder, read_results(folder), study_marks(folder), plain)
-        if view.trial is not None or isinstance(error, KeyboardInterrupt):
+        if view.begun or isinstance(error, KeyboardInterrupt):
             line = f"stopped; run the same command again to continue ({folder.root})"
             print(line, file=sys.stderr, flush=True)
         raise
@@ -98,18 +109,19 @@ def _study_events(
 ) -> Generator[Event, None, None]:
     """Yield the study's events; the first comes before the libraries load, which takes seconds."""
     yield Phase("load")
-    from tuner.study import run_confirm, run_study
-    from tuner.study.confirm import ConfirmOptions, NothingToConfirmError
+    from tuner.study import run_study
+    from tuner.study.confirm import ConfirmOptions
 
-    yield from run_study(config, folder, workers=workers)
-    if config.budget.confirm:
-        with contextlib.suppress(NothingToConfirmError):  # the printed front shows it already
-            options = ConfirmOptions(config.budget.confirm, repeats=config.budget.confirm_repeats)
-            yield from run_confirm(folder, options)
+    budget = config.budget
+    confirm = ConfirmOptions(budget.confirm, repeats=budget.confirm_repeats)
+    chosen = confirm if budget.confirm else None  # the printed front says if no trial can be
+    yield from run_study(config, folder, workers=workers, confirm=chosen)
 
 
-def _confirm_events(folder: StudyFolder, options: ConfirmOptions) -> Generator[Event, None, None]:
+def _confirm_events(
+    folder: StudyFolder, options: ConfirmOptions, workers: int
+) -> Generator[Event, None, None]:
     yield Phase("load")
     from tuner.study import run_confirm
 
-    yield from run_confirm(folder, options)
+    yield from run_confirm(folder, options, workers)

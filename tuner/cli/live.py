@@ -47,6 +47,8 @@ _DOING = {
 }
 
 Points = dict[int, Mapping[str, Objective]]
+Work = tuple[int | None, int]
+"""A trial (None: the base), and the number of its training in a confirmation, else 0."""
 
 
 @dataclass
@@ -62,8 +64,9 @@ class Doing:
 class View:
     """State of a study, built from its events; `finished` counts the trials of earlier runs too.
 
-    `trial` is the trial of the latest event, `now` has all running trials; their number is None
-    for work before the first trial. `lines` are messages that are not printed yet.
+    `work` is that of the latest event, `now` has all work that is running; its trial is None for
+    the base. `begun` is True once the base is scored. `lines` are messages that are not printed
+    yet.
     """
 
     study: str
@@ -71,8 +74,9 @@ class View:
     objectives: tuple[str, ...]
     finished: int = 0
     best: Points = field(default_factory=dict)
-    trial: int | None = None
-    now: dict[int | None, Doing] = field(default_factory=dict)
+    work: Work = (None, 0)
+    now: dict[Work, Doing] = field(default_factory=dict)
+    begun: bool = False
     lines: list[str] = field(default_factory=list)
     _ended: int = 0
     _began: float = field(default_factory=time.monotonic)
@@ -80,17 +84,15 @@ class View:
     def update(self, event: Event) -> None:
         """Update the state from one event, and add its message, if any, to `lines`."""
         match event:
-            case Phase(name, trial):
-                doing = self._doing(trial)
+            case Phase(name, trial, repeat):
+                doing = self._doing((trial, repeat))
                 if trial is None and name != doing.phase:
                     self.lines.append(_DOING[name])
                 doing.phase, doing.progress = name, None
-                self.trial = trial
             case Progress():
-                self.trial = self.trial if event.trial is None else event.trial
-                self._doing(self.trial).progress = event
+                self._doing((event.trial, event.repeat)).progress = event
             case TrialStarted(trial, parameters):
-                self._begun(trial)
+                self._begun((trial, 0))
                 chosen = words(parameters) or "every parameter is fixed"
                 self.lines.append(f"trial {trial} ({self.place}): {chosen}")
             case RungScored():
@@ -105,7 +107,7 @@ class View:
     @property
     def place(self) -> str:
         """Position of the latest running trial in the study: `3/12`."""
-        running = max(1, len(self.now.keys() - {None}))
+        running = max(1, sum(trial is not None for trial, _ in self.now))
         return f"{min(self.finished + running, self.trials)}/{self.trials}"
 
     @property
@@ -127,26 +129,27 @@ class View:
         numbers = self._numbers(event.objectives)
         if event.trial is None:
             # The time of a trial does not include the loading of the models.
-            self._began = time.monotonic()
+            self._began, self.begun = time.monotonic(), True
+            self.now.pop((None, 0), None)
             self.lines.append(f"base: {numbers}")
             return
-        self._doing(event.trial).last = event.objectives
+        self._doing((event.trial, 0)).last = event.objectives
         self.lines.append(f"trial {event.trial}, step {event.step}: {numbers}")
 
-    def _doing(self, trial: int | None) -> Doing:
-        return self.now.setdefault(trial, Doing())
+    def _doing(self, work: Work) -> Doing:
+        self.work = work
+        return self.now.setdefault(work, Doing())
 
-    def _begun(self, trial: int | None) -> None:
-        self.trial, self.now[trial] = trial, Doing()
-        if trial is not None:
-            self.now.pop(None, None)
+    def _begun(self, work: Work) -> None:
+        self.work, self.now[work] = work, Doing()
 
     def _confirmed(self, event: RepeatStarted | RepeatEnded) -> None:
+        work = (event.trial, event.repeat)
         if isinstance(event, RepeatStarted):
-            self.now.clear()
-            self._begun(event.trial)
+            self._begun(work)
             self.lines.append(f"confirming, {event.place}/{event.places}: {_lora(event)}")
         else:
+            self.now.pop(work, None)
             result = event.reason or self._numbers(event.objectives)
             self.lines.append(f"{_lora(event)}: {result}")
 
@@ -158,7 +161,7 @@ class View:
         if event.state in COUNTED:
             self.finished += 1
             self._ended += 1
-        ended = self.now.pop(event.trial, Doing())
+        ended = self.now.pop((event.trial, 0), Doing())
         if event.state == "complete" and ended.last:
             self.best[event.trial] = ended.last
         reason = f" ({event.reason})" if event.reason else ""
@@ -201,8 +204,8 @@ def plain_lines(
     for event in events:
         view.update(event)
         if isinstance(event, Progress) and now() - last_line >= _LINE_EVERY:
-            doing = view.now[view.trial]
-            view.lines.append(f"{_who(view.trial, doing)}, {_pace(doing)}")
+            doing = view.now[view.work]
+            view.lines.append(f"{_who(view.work, doing)}, {_pace(doing)}")
         if view.lines:
             last_line = now()
         while view.lines:
@@ -213,14 +216,14 @@ def panel(view: View) -> RenderableType:
     """Return the live panel: trial number, progress bars, objectives, and the time left."""
     head = Text.assemble((view.study, "bold"), f"  trial {view.place}")
     bars = Table.grid(padding=(0, 1))
-    for trial, doing in view.now.items():
+    for work, doing in view.now.items():
         progress = doing.progress or Progress(0, 1, 0.0)
         bar = ProgressBar(progress.total, progress.done, width=30)
-        bars.add_row(_who(trial, doing), bar, _pace(doing))
+        bars.add_row(_who(work, doing), bar, _pace(doing))
     left = "not known yet" if view.seconds_left is None else duration(view.seconds_left)
     numbers = Table.grid(padding=(0, 2))
     numbers.add_row("", *view.objectives)
-    for trial, doing in view.now.items():
+    for (trial, _), doing in view.now.items():
         if doing.last:
             numbers.add_row(f"last rung: {trial}", *_row(doing.last, view.objectives))
     for number in view.front[:5]:
@@ -243,9 +246,11 @@ def _lora(event: RepeatStarted | RepeatEnded) -> str:
     return f"trial {event.trial}, step {event.step} on fresh noise{again}"
 
 
-def _who(trial: int | None, doing: Doing) -> str:
-    phase = _DOING.get(doing.phase, "starting")
-    return phase if trial is None else f"trial {trial}, {phase}"
+def _who(work: Work, doing: Doing) -> str:
+    (trial, repeat), phase = work, _DOING.get(doing.phase, "starting")
+    if trial is None:
+        return phase
+    return f"trial {trial}, training {repeat}, {phase}" if repeat else f"trial {trial}, {phase}"
 
 
 def _pace(doing: Doing) -> str:

@@ -55,6 +55,15 @@ Workers = Annotated[
         "seed gives the same study with 1 only.",
     ),
 ]
+Parts = Annotated[
+    str,
+    typer.Option(
+        "--workers",
+        metavar="COUNT",
+        help="LoRAs in parallel, each in its own process: as in `tuner run`; the results are the "
+        "same with any number.",
+    ),
+]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print single lines and tables without borders.")
 ]
@@ -172,6 +181,7 @@ def confirm(  # noqa: PLR0913 - one argument per option
     base: MovedBase = None,
     data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
+    workers: Parts = "auto",
     plain: Plain = False,
 ) -> None:
     """Measure the strongest trials on fresh noise and with fresh training seeds; print the best."""
@@ -179,9 +189,10 @@ def confirm(  # noqa: PLR0913 - one argument per option
         folder = existing_study(studies, study)
         from tuner.cli.follow import follow_confirm
         from tuner.study.confirm import ConfirmOptions
+        from tuner.worker.count import worker_count
 
         options = ConfirmOptions(trials, samples, training_seeds, base, data or ())
-        follow_confirm(folder, options, plain)
+        follow_confirm(folder, options, plain, worker_count(workers))
 
 
 @commands.command(epilog="Example: tuner report pose")

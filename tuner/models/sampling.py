@@ -175,7 +175,8 @@ def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> torch.
     """
     vae = pipeline.vae
     pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-    return (pixels.float() / 2 + 0.5).clamp(0, 1)
+    shares: torch.Tensor = (pixels.float() / 2 + 0.5).clamp(0, 1)
+    return shares
 
 
 @torch.no_grad()

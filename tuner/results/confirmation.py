@@ -85,6 +85,14 @@ def planned_samples(plan: Sequence[PlanRow]) -> list[FreshSample]:
     ]
 
 
+def part_count(trials: int, repeats: int) -> int:
+    """Return how many parts a confirmation of `trials` has, each trained again `repeats` times.
+
+    The base is one of them; without trials there is nothing to confirm.
+    """
+    return 1 + trials * (1 + repeats) if trials else 0
+
+
 def finished(plan: Sequence[PlanRow], fresh: Sequence[FreshRow]) -> dict[FreshSample, FreshRow]:
     """Return the parts of the plan that are measured on the planned number of seeds."""
     seeds = plan[0].seeds if plan else 0

@@ -1,14 +1,14 @@
 """Measure the strongest trials again, on fresh noise and with fresh training seeds.
 
-`run_confirm` is a generator of events, like `run_study`. If it is stopped, the LoRA that is being
-measured is lost, and the next call continues with it.
+`run_confirm` is a generator of events, like `run_study`. If it is stopped, the LoRAs that are being
+measured are lost, and the next call continues with them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +16,7 @@ from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
 from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.results import read_results
-from tuner.results.confirmation import candidates, finished, planned_samples
+from tuner.results.confirmation import candidates, finished, part_count, planned_samples
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
 from tuner.space import StudyConfig
 from tuner.space.config import BudgetConfig, rung_steps
@@ -24,13 +24,14 @@ from tuner.space.load import load_recorded
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder, locked
 from tuner.storage.columns import utc_now
-from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
+from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
 from tuner.study.record import data_hashes, read_data, refuse_other
+from tuner.study.turns import Outcomes, Piece, close_all, one_turn
 from tuner.trial import RepeatWork, Rung
-from tuner.trial.messages import ExtraScored, Idle, Outcome
-from tuner.worker import Worker, repeat_attempts
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
+from tuner.worker import open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
@@ -56,10 +57,13 @@ class ConfirmOptions:
     data: Sequence[str] = ()
 
 
-def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]:
+def run_confirm(
+    folder: StudyFolder, options: ConfirmOptions, workers: int = 1
+) -> Generator[Event, None, None]:
     """Confirm the strongest trials of the study in `folder`, or continue a confirmation.
 
-    A LoRA that was measured on as many seeds before is not measured again. Raises
+    Each of `workers` measures a LoRA at a time; the results are the same with any number of them. A
+    LoRA that was measured on as many seeds before is not measured again. Raises
     NothingToConfirmError for a study without a trial to confirm, ConfigError for one whose data
     changed, StudyBusyError while another process runs it, DiskError on a full disk.
     """
@@ -76,11 +80,10 @@ def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]
             refuse_other(row, config, folder, data_hashes(data))
         plan = planned(store, folder, config, options)
         store.put_plan(plan)
-        if len(finished(plan, store.fresh())) < len(planned_samples(plan)):
-            with contextlib.closing(Worker(config, folder, data)) as worker:
-                yield from base_scores(worker, config, folder, store)
-                run = partial(repeat_attempts, worker)
-                yield from measure(run, folder, store, plan, config.budget)
+        with open_workers(config, folder, data, workers) as pool:
+            base = Piece(0, base_scores(pool[0], config, folder, store), None)
+            runs = [partial(repeat_attempts, worker) for worker in pool]
+            yield from measure(runs, folder, store, plan, config.budget, [base])
 
 
 def planned(
@@ -98,8 +101,7 @@ def planned(
             "nothing to confirm; run more trials"
         )
     before = {(row.trial, row.step): row for row in store.plan()}
-    seeds = max([config.suite.seeds_for(options.samples), *(row.seeds for row in before.values())])
-    plan = []
+    seeds, plan = _seeds(store, config, options), []
     for candidate in strongest:
         known = before.pop((candidate.trial, candidate.step), None)
         repeats = max(options.repeats, known.repeats if known else 0)
@@ -113,26 +115,74 @@ def planned(
     return plan
 
 
+def fresh_base(
+    run: RunRepeat,
+    folder: StudyFolder,
+    store: Store,
+    config: StudyConfig,
+    options: ConfirmOptions,
+) -> Outcomes:
+    """Measure the base on fresh noise, unless it is measured: it does not depend on the trials."""
+    seeds = _seeds(store, config, options)
+    if any(row.sampled == BASE and row.seeds == seeds for row in store.fresh()):
+        return None
+    place = (1, part_count(options.trials, options.repeats))
+    return (yield from _part(run, folder, store, RepeatWork(BASE, seeds, None, 0), place))
+
+
 def measure(
-    run: RunRepeat, folder: StudyFolder, store: Store, plan: list[PlanRow], budget: BudgetConfig
-) -> Iterator[Event]:
-    """Measure the LoRAs of the plan that are not measured yet, and store each when it is done."""
+    runs: Sequence[RunRepeat],
+    folder: StudyFolder,
+    store: Store,
+    plan: list[PlanRow],
+    budget: BudgetConfig,
+    running: Sequence[Piece] = (),
+) -> Generator[Event, None, None]:
+    """Measure the LoRAs of the plan that are not measured yet, and store each when it is done.
+
+    One LoRA at a time with each of `runs`, begun in the order of the plan. `running` is work on the
+    base that began before, which LoRAs wait for.
+    """
     parts, done = planned_samples(plan), finished(plan, store.fresh())
-    for place, part in enumerate(parts, 1):
-        if part in done:
-            continue
-        trial, step, repeat = part.trial, part.step, part.repeat
-        yield RepeatStarted(trial, step, repeat, place, len(parts))
-        began, begun = time.monotonic(), utc_now()
-        work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
-        row = yield from _measured(run, folder, store, work)
-        store.add_phase(trial, "confirm", begun, time.monotonic() - began)
-        yield RepeatEnded(trial, step, repeat, row.rung.objectives, row.reason)
+    if len(done) == len(parts):
+        return
+    begun = list(running)
+    known = {*done, *(piece.part for piece in begun)}
+    waiting = [(number, part) for number, part in enumerate(parts, 1) if part not in known]
+    taken = {piece.place for piece in begun}
+    free = [place for place in range(len(runs)) if place not in taken]
+    try:
+        while waiting or begun:
+            while waiting and free:
+                (number, part), place = waiting.pop(0), free.pop(0)
+                work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
+                outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
+                begun.append(Piece(place, outcomes, part.trial, part))
+            free += [piece.place for piece in (yield from one_turn(begun))]
+    finally:
+        close_all(begun)
+
+
+def _part(
+    run: RunRepeat, folder: StudyFolder, store: Store, work: RepeatWork, place: tuple[int, int]
+) -> Outcomes:
+    """Measure one LoRA and store it; `place` is its number among the parts, and theirs."""
+    trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
+    yield RepeatStarted(trial, step, repeat, *place)
+    began, begun = time.monotonic(), utc_now()
+    row = yield from _measured(run, folder, store, work)
+    store.add_phase(trial, "confirm", begun, time.monotonic() - began)
+    yield RepeatEnded(trial, step, repeat, row.rung.objectives, row.reason)
+    return None
+
+
+def _seeds(store: Store, config: StudyConfig, options: ConfirmOptions) -> int:
+    return max([config.suite.seeds_for(options.samples), *(row.seeds for row in store.plan())])
 
 
 def _measured(
     run: RunRepeat, folder: StudyFolder, store: Store, work: RepeatWork
-) -> Generator[Event, None, FreshRow]:
+) -> Generator[Event | Idle | BaseNeeded, None, FreshRow]:
     """Do `work` and store its samples and scores."""
     trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     grid = folder.fresh_rung(trial, step, repeat).grid
@@ -143,7 +193,7 @@ def _measured(
             for outcome in outcomes:
                 if isinstance(outcome, Rung):
                     row, scored = replace(row, rung=outcome.row(trial, grid)), outcome.scored
-                elif not isinstance(outcome, ExtraScored | Idle):
+                elif not isinstance(outcome, ExtraScored):
                     yield outcome
     except DivergedError as error:
         if trial is None:

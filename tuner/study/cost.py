@@ -7,7 +7,9 @@ pictures of the base's native size: a picture of twice the area costs twice as m
 
 from __future__ import annotations
 
-import math
+import heapq
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -123,8 +125,9 @@ def rough_units(config: StudyConfig) -> UnitCost:
 def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 1) -> StudyCost:
     """Return the cost of a whole study with its confirmation, including trials already run.
 
-    `units` are those of one of `workers`, which share the trials; None: the constants. The base is
-    sampled, and the strongest trials are confirmed, by one worker.
+    `units` are those of one of `workers`; None: the constants. All load at the same time, and each
+    takes the next piece of work when it is free: first the base, then trials, and when they have
+    ended the parts of the confirmation.
     """
     if config.recipes:
         return _of_recipes(config, units, workers)
@@ -151,8 +154,7 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     parts = [part + few * suite_seconds + loss_seconds for part in parts]
     extra = _extra_suites(config, _mean(areas) * native**2)
     parts[-1] += (1 - few + extra) * suite_seconds
-    shared = [max(1.0, of / workers) for of in _reached(config.budget, len(parts))]
-    shared[0] = math.ceil(config.budget.trials / workers)
+    kept = sum(map(operator.mul, parts, _reached(config.budget, len(parts))))
     lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
     whole = cost.whole if "dreambooth" in _choices(config, "method") else 0
     trials = config.budget.trials
@@ -160,25 +162,29 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
     again = confirmed * config.budget.confirm_repeats
     fresh = (1 + confirmed + again) * _fresh_suites(config) if confirmed else 0.0
-    # The other workers load while the first one trains; a confirmation has a worker of its own.
-    loads = 2 - 1 / workers + (confirmed > 0)
-    once = (
-        loads * cost.load
-        + _threshold_seconds(config)
-        + (1 + extra + fresh) * suite_seconds
-        + again * _mean(steps) * step_seconds
-    )
+    part = _fresh_suites(config) * suite_seconds if confirmed else 0.0
+    repeats = [part + _mean(steps) * step_seconds] * config.budget.confirm_repeats
+    once = cost.load + _spread([part, *[part, *repeats] * confirmed], workers)
+    base = _threshold_seconds(config) + (1 + extra) * suite_seconds
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
     # DreamBooth's weights are kept for the last rung of a trial only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
     return StudyCost(
-        seconds=once + math.ceil(trials / workers) * sum(parts),
-        kept_seconds=once + sum(part * of for part, of in zip(parts, shared, strict=True)),
+        seconds=once + _spread([base, *[sum(parts)] * trials], workers),
+        kept_seconds=once + _spread([base, *[kept / trials] * trials], workers),
         disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
         vram_bytes=int(
             cost.resident + max(batches) * max(areas) * cost.picture + _WHOLE_TRAINING * whole
         ),
     )
+
+
+def _spread(pieces: Sequence[float], workers: int) -> float:
+    """Return the seconds until all pieces of work are done; who is free takes the next one."""
+    ends = [0.0] * workers
+    for seconds in pieces:
+        heapq.heapreplace(ends, ends[0] + seconds)
+    return max(ends)
 
 
 def _of_recipes(config: StudyConfig, units: UnitCost | None, workers: int) -> StudyCost:

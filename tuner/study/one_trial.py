@@ -25,7 +25,7 @@ from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
 from tuner.study.stopping import Ending, early_ending, final_ending
 from tuner.text import readable
 from tuner.trial import Rung
-from tuner.trial.messages import ExtraScored, Idle, Outcome
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
 from tuner.worker import WorkerLostError
 from tuner.worker.attempts import MOST_LOSSES
 
@@ -42,7 +42,7 @@ class Session:
 
 def one_trial(
     session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
-) -> Generator[Event | Idle, None, Ending]:
+) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Run one trial to its end, at the rung of `last_step` or before; report it to both databases.
 
     If the study is stopped during the trial (Ctrl-C, a closed generator, an error for the user),
@@ -71,7 +71,7 @@ def one_trial(
 
 def _follow(
     session: Session, trial: optuna.Trial, outcomes: Iterator[Outcome], last_step: int
-) -> Generator[Event | Idle, None, Ending]:
+) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
     clock = _PhaseClock(session.store)
@@ -168,7 +168,7 @@ class _PhaseClock:
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
 
-    def note(self, event: Event | Idle) -> None:
+    def note(self, event: Event | Idle | BaseNeeded) -> None:
         """Begin a new phase if the event is one."""
         if isinstance(event, Phase):
             self.end()

@@ -1,33 +1,33 @@
 """Run a study: draw parameters, run trials, store what they measured, report to Optuna, resume.
 
 `run_study` is a generator of events. If it is closed, interrupted with Ctrl-C or killed, only the
-running trial is lost, and its parameters are queued again. A worker process owns the device
+running trials are lost, and their parameters are queued again. Worker processes own the devices
 (`tuner.worker.worker`); this process draws parameters, decides and stores.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 
 from tuner.errors import TooManyFailuresError
-from tuner.events import Event, Progress, TrialEnded, TrialState
+from tuner.events import Event, TrialEnded, TrialState
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
 from tuner.storage import StudyFolder
 from tuner.storage.files import sweep
+from tuner.storage.fresh_rows import BASE
 from tuner.study.begin import open_session
+from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, fresh_base, measure, planned
 from tuner.study.one_trial import Session, one_trial
 from tuner.study.optuna_study import ask, ended, reasons, remaining, settle_dead
 from tuner.study.record import data_hashes, read_data
-from tuner.study.stopping import Ending
 from tuner.study.suggest import suggest
-from tuner.trial.messages import Idle, Outcome
-from tuner.worker import Worker, trial_attempts
+from tuner.study.turns import Outcomes, Piece, close_all, one_turn
+from tuner.trial.messages import Outcome
+from tuner.worker import open_workers, repeat_attempts, trial_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.process import Share
 from tuner.worker.worker import Patience
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
@@ -38,30 +38,39 @@ MOST_FAILURES = 3
 
 
 def run_study(
-    config: StudyConfig, folder: StudyFolder, patience: Patience | None = None, workers: int = 1
+    config: StudyConfig,
+    folder: StudyFolder,
+    patience: Patience | None = None,
+    workers: int = 1,
+    confirm: ConfirmOptions | None = None,
 ) -> Generator[Event, None, None]:
     """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 
     `patience` limits how long a worker may be silent; each of `workers` runs a trial of its own.
-    Raises ConfigError when the folder holds another study or lost a part of this one,
-    StudyBusyError while another process runs it, TooManyFailuresError after three failures in a
-    row, DiskError on a full disk.
+    With `confirm` the same workers then confirm the strongest trials, if there are any. Raises
+    ConfigError when the folder holds another study or lost a part of this one, StudyBusyError while
+    another process runs it, TooManyFailuresError after three failures in a row, DiskError on a full
+    disk.
     """
     data = read_data(config)
-    with open_session(config, folder, data_hashes(data)) as session:
+    with (
+        open_session(config, folder, data_hashes(data)) as session,
+        open_workers(config, folder, data, workers, patience) as pool,
+    ):
         yield from take_up(session)
+        store = session.store
+        repeats = [partial(repeat_attempts, worker) for worker in pool]
+        running = [Piece(0, base_scores(pool[0], config, folder, store), None)]
         if remaining(session.memory, config.budget.trials):
-            with contextlib.ExitStack() as stack:
-                shares = [Share(place, workers) for place in range(workers)]
-                pool = [
-                    stack.enter_context(
-                        contextlib.closing(Worker(config, folder, data, patience, share))
-                    )
-                    for share in shares
-                ]
-                yield from base_scores(pool[0], config, folder, session.store)
-                runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
-                yield from search(session, *runs)
+            runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
+            early = [fresh_base(run, folder, store, config, confirm) for run in repeats if confirm]
+            running = yield from search(session, *runs, base=running[0].outcomes, early=early)
+        if confirm:
+            with contextlib.suppress(NothingToConfirmError):
+                plan = planned(store, folder, config, confirm)
+                store.put_plan(plan)
+                yield from measure(repeats, folder, store, plan, config.budget, running)
+        close_all(running)
 
 
 def take_up(session: Session) -> Iterator[Event]:
@@ -84,67 +93,63 @@ def take_up(session: Session) -> Iterator[Event]:
             session.store.end_trial(number, last, reasons(session.memory).get(number))
 
 
-@dataclass(frozen=True)
-class _Running:
-    """A running trial: its number, the function that runs it, and its events."""
+def search(
+    session: Session,
+    *runs: RunTrial,
+    base: Outcomes | None = None,
+    early: Sequence[Outcomes] = (),
+) -> Generator[Event, None, list[Piece]]:
+    """Run trials until the budget is spent, one trial at a time with each of `runs`.
 
-    number: int
-    run: RunTrial
-    events: Generator[Event | Idle, None, Ending]
-
-
-def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
-    """Run trials until the budget is spent, one trial at a time with each of `runs`."""
-    failures, free = 0, list(runs)
-    running: list[_Running] = []
+    The first of `runs` does `base` before: the others train meanwhile, and wait before they score.
+    The first that has no trial left does its part of `early`, work on the base; if that is not over
+    with the last trial, it is returned.
+    """
+    failures, free, spare = 0, list(range(len(runs))), list(early)
+    first = Piece(free.pop(0), base, None) if base is not None else None
+    running = [first] if first else []
     try:
         while True:
-            while free and remaining(session.memory, session.config.budget.trials) > len(running):
-                running.append(_begun(session, free.pop(0), beside=len(runs) > 1))
-            if not running:
-                return
-            for trial in list(running):
-                ending = yield from _next_event(trial, name_trial=len(runs) > 1)
-                if ending is None:
-                    continue
-                running.remove(trial)
-                free.append(trial.run)
-                failures = failures + 1 if ending.state == "failed" else 0
-                if failures == MOST_FAILURES:
-                    raise _too_many(session, trial.number, ending)
-    finally:
-        for trial in running:
-            trial.events.close()
+            while free and _left(session, running) > 0:
+                place = free.pop(0)
+                running.append(_begun(session, place, runs[place], beside=len(runs) > 1))
+            if free and spare:
+                place = free.pop(0)
+                running.append(Piece(place, spare[place], None, BASE))
+                spare = []
+            if all(piece.trial is None and piece is not first for piece in running):
+                return running
+            for piece in (yield from one_turn(running)):
+                free.append(piece.place)
+                failures = _failures_in_a_row(session, piece, failures)
+    except BaseException:
+        close_all(running)
+        raise
 
 
-def _next_event(trial: _Running, name_trial: bool) -> Generator[Event, None, Ending | None]:
-    """Yield the trial's next event, if there is one now; return its ending once it is over.
-
-    With `name_trial` the trial's number is set in progress events.
-    """
-    try:
-        event = next(trial.events)
-    except StopIteration as end:
-        ending: Ending = end.value
-        return ending
-    if isinstance(event, Progress) and name_trial:
-        event = replace(event, trial=trial.number)
-    if not isinstance(event, Idle):
-        yield event
-    return None
+def _failures_in_a_row(session: Session, piece: Piece, before: int) -> int:
+    """Return the failures after `piece`, which ended; raise TooManyFailuresError if too many."""
+    if piece.trial is None or piece.ending is None:  # work on the base
+        return before
+    failures = before + 1 if piece.ending.state == "failed" else 0
+    if failures == MOST_FAILURES:
+        failure = session.folder.trial(piece.trial).failure
+        see = f"; see {failure}" if failure.is_file() else ""
+        raise TooManyFailuresError(
+            f"{MOST_FAILURES} trials in a row failed, the last with: {piece.ending.reason}{see}"
+        )
+    return failures
 
 
-def _begun(session: Session, run: RunTrial, beside: bool) -> _Running:
+def _left(session: Session, running: Sequence[Piece]) -> int:
+    """Return how many trials of the budget are neither ended nor running."""
+    trials = sum(piece.trial is not None for piece in running)
+    return remaining(session.memory, session.config.budget.trials) - trials
+
+
+def _begun(session: Session, place: int, run: RunTrial, beside: bool) -> Piece:
     trial = ask(session.memory, session.config, beside)
     train = suggest(trial, session.config)
     last_step = rung_steps(train, session.config.budget)[-1]
-    events = one_trial(session, trial, run(trial.number, train), last_step)
-    return _Running(trial.number, run, events)
-
-
-def _too_many(session: Session, number: int, last: Ending) -> TooManyFailuresError:
-    failure = session.folder.trial(number).failure
-    see = f"; see {failure}" if failure.is_file() else ""
-    return TooManyFailuresError(
-        f"{MOST_FAILURES} trials in a row failed, the last with: {last.reason}{see}"
-    )
+    outcomes = one_trial(session, trial, run(trial.number, train), last_step)
+    return Piece(place, outcomes, trial.number)

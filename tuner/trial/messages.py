@@ -85,5 +85,13 @@ class Idle:
     """One of several workers has no message at the moment; the others are read meanwhile."""
 
 
-Outcome = Event | Rung | ExtraScored | Idle
+@dataclass(frozen=True)
+class BaseNeeded:
+    """The work goes on with the base's scores, which another worker may still be making.
+
+    The worker waits until the next outcome is requested: by then they have to be in results.db.
+    """
+
+
+Outcome = Event | Rung | ExtraScored | Idle | BaseNeeded
 """Messages of a worker: events, a trial's scored rungs, and then its extras."""

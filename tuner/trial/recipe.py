@@ -24,18 +24,18 @@ from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.trial.alias_leak import has_alias, with_alias
 from tuner.trial.base_samples import base_samples
 from tuner.trial.keep import write_pictures
-from tuner.trial.messages import Rung, TrialWork
+from tuner.trial.messages import BaseNeeded, Rung, TrialWork
 from tuner.trial.trial import run_trial
 from tuner.trial.workbench import Workbench
 
 
 def recipe_runner(
     bench: Workbench, config: StudyConfig, folder: StudyFolder, store: Store
-) -> Callable[[TrialWork], Generator[Event | Rung, None, None]]:
+) -> Callable[[TrialWork], Generator[Event | Rung | BaseNeeded, None, None]]:
     """Return the function that runs a trial of a study of recipes; the store has its recipe."""
     bases: dict[SuiteConfig, list[ScoredSample]] = {}
 
-    def run(work: TrialWork) -> Generator[Event | Rung, None, None]:
+    def run(work: TrialWork) -> Generator[Event | Rung | BaseNeeded, None, None]:
         train, files = work.config, folder.trial(work.number)
         row = next(trial for trial in store.trials() if trial.number == work.number)
         suite = recipe_suite(config, str(row.parameters[RECIPE]))

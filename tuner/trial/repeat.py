@@ -20,29 +20,32 @@ from tuner.storage.fresh_rows import BASE
 from tuner.storage.rows import without_pixels
 from tuner.training import Checkpoint, train
 from tuner.trial.keep import write_pictures
-from tuner.trial.messages import RepeatWork, Rung
+from tuner.trial.messages import BaseNeeded, RepeatWork, Rung
 from tuner.trial.scoring import draw_suite
 from tuner.trial.workbench import Workbench, summarise
 
 
 def run_repeat(
     bench: Workbench, folder: StudyFolder, work: RepeatWork
-) -> Generator[Event | Rung, None, None]:
+) -> Generator[Event | Rung | BaseNeeded, None, None]:
     """Train the LoRA of `work` if needed, sample it on fresh noise and score it.
 
     Yields events and one Rung, whose `lora` is the sampled file. Raises the errors of
     `tuner.trial.run_trial`. A LoRA is compared with the base's fresh samples, which have to be in
-    results.db.
+    results.db when the outcome after BaseNeeded is requested.
     """
     trial, step = work.part.trial, work.part.step
     bench = replace(bench, suite=bench.suite.fresh(work.seeds))
-    base = None if work.part == BASE else _base_on_fresh_noise(folder)
     with naming_memory_errors():
         lora = yield from _lora(bench, folder, work)
         scored = yield from _scored(
             bench, trial, lora, folder.fresh_rung(trial, step, work.part.repeat)
         )
-        scores = summarise(bench, scored, scored if base is None else base)
+        base = scored
+        if work.part != BASE:
+            yield BaseNeeded()
+            base = _base_on_fresh_noise(folder)
+        scores = summarise(bench, scored, base)
     yield Rung(step, lora, without_pixels(scored), scores.objectives, scores.rates, scores.measures)
 
 

@@ -35,15 +35,21 @@ class Drawn:
     results: list[Future[ScoredSample]] = field(default_factory=list)
 
     def submit(self) -> None:
-        """Have the judge processes, if there are any, score the samples that are new."""
-        if self.pool is not None:
+        """Have the judge processes, if there are any, score the samples that are new.
+
+        Judges of photographs wait for the study's thresholds, which another worker may measure.
+        """
+        settings = self.judges.settings
+        if self.pool is not None and (settings.domain == "drawn" or settings.thresholds):
             new = self.samples[len(self.results) :]
-            self.results += self.pool.submit(new, self.judges.settings)
+            self.results += self.pool.submit(new, settings)
 
     def scored(self) -> list[ScoredSample]:
         """Return the samples with their scores, in order; raises JudgeLostError."""
         if self.pool is None:
             return metrics.score(self.samples, self.judges)
+        new = self.samples[len(self.results) :]
+        self.results += self.pool.submit(new, self.judges.settings)
         return list(self.pool.scored(self.results))
 
 

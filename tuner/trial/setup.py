@@ -7,6 +7,7 @@ after that.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -40,9 +41,9 @@ from tuner.training.optimizers import require
 from tuner.trial.base_samples import base_samples
 from tuner.trial.copies import remembered
 from tuner.trial.keep import write_pictures
-from tuner.trial.messages import Rung
+from tuner.trial.messages import BaseNeeded, Rung
 from tuner.trial.prior_pictures import prior_pictures
-from tuner.trial.thresholds import with_study_thresholds
+from tuner.trial.thresholds import stored_thresholds, with_study_thresholds
 from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
 
 if TYPE_CHECKING:
@@ -57,26 +58,48 @@ def open_bench(
     folder: StudyFolder,
     data: TrainingSets,
     models: contextlib.ExitStack,
+    first: bool = True,
     judge_processes: int = 0,
-) -> Generator[Event | Rung, None, Workbench]:
+) -> Generator[Event | Rung | BaseNeeded, None, Workbench]:
     """Load the base and the judges and score the base; yield its Rung unless it is stored already.
 
-    The judges stay open until `models` is closed. Up to `judge_processes` score beside this
-    process. Raises MissingModelError for a base that is
-    not there, OutOfMemoryError for one that does not fit.
+    Only the `first` of several workers sets the judges' thresholds and draws with the base; the
+    others read from the study folder what it made, when they need it. The judges stay open until
+    `models` is closed; up to `judge_processes` score beside this process. Raises MissingModelError
+    for a base that is not there, OutOfMemoryError for one that does not fit.
     """
     with naming_memory_errors():
-        bench = yield from _opened(config, folder, data, models, judge_processes)
+        bench = yield from _loaded(config, data, folder, models, judge_processes)
+        if first:
+            yield from with_study_thresholds(bench.judges, bench.pool, data, folder)
+            bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
+        else:
+            stored_thresholds(bench.judges, folder)
+            read = functools.cache(functools.partial(_made_by_first, bench.judges, folder))
+            bench = replace(bench, base_scored=kept_base(folder), read_base=read)
+        if config.regularisation == OF_BASE:
+            if not first:
+                yield BaseNeeded()
+            bench = yield from _with_prior(bench, folder)
     return bench
 
 
-def _opened(
+def _made_by_first(judges: Detectors, folder: StudyFolder) -> list[ScoredSample]:
+    """Return the base's scored samples of the first worker; give the judges its thresholds."""
+    stored_thresholds(judges, folder)
+    kept = kept_base(folder)
+    if kept is None:
+        raise TunerError(f"{folder.base} lost pictures of the base; run the same command again")
+    return kept
+
+
+def _loaded(
     config: StudyConfig,
-    folder: StudyFolder,
     data: TrainingSets,
+    folder: StudyFolder,
     models: contextlib.ExitStack,
     judge_processes: int,
-) -> Generator[Event | Rung, None, Workbench]:
+) -> Generator[Event, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
     base = load_base(config.base, prediction=config.base_prediction)
@@ -89,12 +112,11 @@ def _opened(
     base.compiles = config.compile == "always"  # a worker has decided before what auto means
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     pool = models.enter_context(open_pool(judges.settings, judge_processes))
-    yield from with_study_thresholds(judges, pool, data, folder)
     memories = {
         name: _memory(config, images, judges, folder.embeddings(name))
         for name, images in data.items()
     }
-    bench = Workbench(
+    return Workbench(
         base,
         data,
         config.suite,
@@ -105,10 +127,6 @@ def _opened(
         low_rung_seeds=config.budget.low_rung_seeds,
         pool=pool,
     )
-    bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
-    if config.regularisation == OF_BASE:
-        bench = yield from _with_prior(bench, folder)
-    return bench
 
 
 def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:

@@ -15,7 +15,6 @@ from tuner.events import Event, Phase, Progress
 from tuner.judging.pool import JudgePool, score
 from tuner.judging.thresholds import (
     MOST,
-    Thresholds,
     Values,
     as_sample,
     read_thresholds,
@@ -40,11 +39,19 @@ def with_study_thresholds(
     """
     if judges.settings.domain == "drawn":
         return
-    thresholds = read_thresholds(folder.thresholds)
-    if thresholds is None:
+    if not stored_thresholds(judges, folder):
         yield Phase("judges")
-        thresholds = yield from _measured(judges, pool, _chosen(sets.values()), folder)
+        yield from _measured(judges, pool, _chosen(sets.values()), folder)
+        stored_thresholds(judges, folder)
+
+
+def stored_thresholds(judges: Detectors, folder: StudyFolder) -> bool:
+    """Give the judges the thresholds that the study folder has; return False if it has none."""
+    thresholds = read_thresholds(folder.thresholds)
+    if thresholds is None or judges.settings.domain == "drawn":
+        return False
     judges.settings = replace(judges.settings, thresholds=thresholds.values())
+    return True
 
 
 def _chosen(sets: Iterable[TrainingSet]) -> list[TrainingImage]:
@@ -67,7 +74,7 @@ def _measured(
     pool: JudgePool | None,
     images: Sequence[TrainingImage],
     folder: StudyFolder,
-) -> Generator[Event, None, Thresholds]:
+) -> Generator[Event, None, None]:
     sound: list[Values] = []
     for place, image in enumerate(images):
         try:
@@ -77,6 +84,4 @@ def _measured(
         samples = [as_sample(view, place) for view in views(pixels, len(images))]
         sound.append(scores_by_judge([each.scores for each in score(samples, judges, pool)]))
         yield Progress(place + 1, len(images), 0.0)
-    thresholds = set_thresholds(sound, "the study's training pictures")
-    write_thresholds(thresholds, folder.thresholds)
-    return thresholds
+    write_thresholds(set_thresholds(sound, "the study's training pictures"), folder.thresholds)

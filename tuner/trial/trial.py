@@ -21,9 +21,15 @@ from tuner.training import Checkpoint, loss_measures, train
 from tuner.trial.alias_leak import has_alias, leak_measures
 from tuner.trial.collapse import hard_failure
 from tuner.trial.keep import write_pictures
-from tuner.trial.messages import Rung
+from tuner.trial.messages import BaseNeeded, Rung
 from tuner.trial.scoring import draw_suite
-from tuner.trial.workbench import Workbench, copy_measures, ground_measure, summarise
+from tuner.trial.workbench import (
+    Workbench,
+    copy_measures,
+    ground_measure,
+    summarise,
+    with_base,
+)
 
 
 def run_trial(
@@ -33,14 +39,15 @@ def run_trial(
     rungs: Sequence[int],
     folder: TrialFolder,
     trained: TrialFolder | None = None,
-) -> Generator[Event | Rung, None, None]:
+) -> Generator[Event | Rung | BaseNeeded, None, None]:
     """Train a run of `config`, and sample and score it at each of `rungs` (optimizer steps).
 
     If another trial trained the same before, `trained` is its folder, and its files are copied.
     The last rung samples the whole suite, the others `bench.low_rung_seeds` of its seeds. Yields
-    events, and a Rung for each checkpoint. The caller reports and stores them, and writes the file
-    `done`. Raises DivergedError for numbers that are no longer finite, OutOfMemoryError for a
-    trial that does not fit.
+    events, a Rung for each checkpoint, and BaseNeeded before the base's scores are used if another
+    worker makes them. The caller reports and stores them, and writes the file `done`. Raises
+    DivergedError for numbers that are no longer finite, OutOfMemoryError for a trial that does not
+    fit.
     """
     write_text(folder.train_yaml, to_yaml(config))
     training_set = bench.training_sets[config.data]
@@ -81,12 +88,12 @@ def _scored(
     step: int,
     folder: RungFolder,
     seeds: int | None,
-) -> Iterator[Event | Rung]:
+) -> Iterator[Event | Rung | BaseNeeded]:
     yield Phase("sample", number)
     trained = folder.trained(config.method)
     drawn = yield from draw_suite(bench, bench.suite, trained, folder, seeds)
     samples = drawn.samples
-    bench = _with_seeds(bench, seeds)
+    bench = _with_seeds((yield from with_base(bench)), seeds)
     measured = _alias_leak(bench, config, trained, samples)
     yield Phase("score", number)
     measured += [*copy_measures(bench, config.data, samples), ground_measure(samples)]

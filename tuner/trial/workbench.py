@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from metrics import objectives
@@ -15,6 +15,7 @@ from metrics.sets.memory import Memory, copies
 from tuner.data import TrainingSet
 from tuner.models import BaseModel
 from tuner.space import SuiteConfig
+from tuner.trial.messages import BaseNeeded
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
@@ -27,9 +28,9 @@ class Workbench:
 
     The keys of `training_sets` and `memories` are the names that `data` has in the search space
     (None: the only one); copies of a training set are detected by its memory. `base_scored` is the
-    suite without LoRA, None until it is scored. At a rung below a trial's last, `low_rung_seeds`
-    noise seeds of each prompt are sampled; None: all. `pool` scores samples beside the
-    worker, which without it scores them itself.
+    suite without LoRA, None until it is scored; `read_base` reads it where another worker scores
+    it. At a rung below a trial's last, `low_rung_seeds` noise seeds of each prompt are sampled;
+    None: all. `pool` scores samples beside the worker, which without it scores them itself.
     """
 
     base: BaseModel
@@ -42,6 +43,15 @@ class Workbench:
     memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
     low_rung_seeds: int | None = None
     pool: JudgePool | None = None
+    read_base: Callable[[], Sequence[ScoredSample]] | None = None
+
+
+def with_base(bench: Workbench) -> Generator[BaseNeeded, None, Workbench]:
+    """Return the bench with the base's scores, for which it may have to wait."""
+    if bench.base_scored is not None or bench.read_base is None:
+        return bench
+    yield BaseNeeded()
+    return replace(bench, base_scored=bench.read_base())
 
 
 @dataclass(frozen=True)

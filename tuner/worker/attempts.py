@@ -19,7 +19,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import ExtraScored, Idle, Outcome
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
 from tuner.worker.worker import Worker, WorkerLostError
 
 MOST_LOSSES = 3
@@ -127,7 +127,7 @@ def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Outcome, None
 
 def base_scores(
     worker: Worker, config: StudyConfig, folder: StudyFolder, store: Store
-) -> Generator[Event, None, None]:
+) -> Generator[Event | Idle | BaseNeeded, None, None]:
     """Start the worker, store the base's scores in results.db if they are new, and yield them.
 
     Raises ConfigError for an objective that cannot be measured with this base, suite and data,
@@ -157,15 +157,13 @@ def base_scores(
 
 def _store_outcome(
     outcome: Outcome, folder: StudyFolder, store: Store
-) -> Generator[Event, None, None]:
-    """Store the scores of the base; yield the outcome if it is an event."""
+) -> Generator[Event | Idle | BaseNeeded, None, None]:
+    """Store the scores of the base; yield any other outcome."""
     match outcome:
         case Rung():
             store.put_rung(outcome.row(None, RungFolder(folder.base).grid), outcome.scored)
         case ExtraScored():
             store.put_extra(outcome.row, outcome.scored)
-        case Idle():
-            pass
         case event:
             yield event
 

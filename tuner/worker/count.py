@@ -57,12 +57,14 @@ def worker_count(text: str) -> int | None:
     return int(text)
 
 
-def auto_workers(machine: Machine, needed_bytes: int, trials: int) -> Workers:
-    """Return the workers for `trials` trials that are left, each needing `needed_bytes` of memory.
+def auto_workers(machine: Machine, needed_bytes: int, pieces: int) -> Workers:
+    """Return the workers for `pieces` of work that are left; each needs `needed_bytes` of memory.
+
+    A trial is a piece of work, and so is each LoRA of a confirmation.
 
     One for each CUDA device; without any, one for each core. On cores there are only as many as fit
     into the free memory, where as much as a worker needs is left to the study's own process. Never
-    more than trials, and at least one.
+    more than pieces, and at least one.
     """
     room = machine.free_bytes // max(1, needed_bytes) - 1
     full = (
@@ -72,7 +74,8 @@ def auto_workers(machine: Machine, needed_bytes: int, trials: int) -> Workers:
     units = machine.devices or machine.cores
     limits = [(units, _each(units, "GPU" if machine.devices else "core"))]
     limits += [] if machine.devices else [(max(1, room), full)]
-    limits += [(max(1, trials), _each(trials, "trial that is left")), (MOST_WORKERS, "the most")]
+    limits += [(max(1, pieces), _each(pieces, "piece of work that is left"))]
+    limits += [(MOST_WORKERS, "the most")]
     count, reason = min(limits, key=lambda limit: limit[0])
     return Workers(count, f"{counted(count, 'worker')}, {reason}")
 
@@ -81,10 +84,10 @@ def _each(count: int, noun: str) -> str:
     return f"one for each {noun}" if count > 1 else f"for the only {noun}"
 
 
-def planned_workers(chosen: int | None, needed_bytes: int, trials: int) -> Workers:
+def planned_workers(chosen: int | None, needed_bytes: int, pieces: int) -> Workers:
     """Return `chosen` workers, or if it is None those of `auto_workers` on this machine."""
     if chosen is None:
-        return auto_workers(read_machine(), needed_bytes, trials)
+        return auto_workers(read_machine(), needed_bytes, pieces)
     return Workers(chosen, f"{counted(chosen, 'worker')}, as chosen")
 
 

@@ -28,7 +28,7 @@ from tuner.space.compiling import compile_plan
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import Outcome, Work
+from tuner.trial.messages import BaseNeeded, Outcome, Work
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def begin(
             own_warnings(lambda text: connection.send(Warned(text))),
             contextlib.suppress(EOFError),
         ):
-            serve(connection, config, folder, data, share.among)
+            serve(connection, config, folder, data, share)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         code = 0
     except SystemExit as end:
@@ -111,11 +111,14 @@ def serve(
     config: StudyConfig,
     folder: StudyFolder,
     data: TrainingSets,
-    workers: int,
+    share: Share,
 ) -> None:
-    """Load all models, then do the work that is received, until the connection ends (EOFError)."""
+    """Load all models, then do the work that is received, until the connection ends (EOFError).
+
+    What is made once for a study from its base, the first of its workers makes.
+    """
     with contextlib.ExitStack() as models:
-        do = answer(connection, open_work(config, folder, data, models, workers))
+        do = answer(connection, open_work(config, folder, data, models, share))
         while do is not None:
             answer(connection, do(connection.recv()))
 
@@ -125,28 +128,30 @@ def open_work(
     folder: StudyFolder,
     data: TrainingSets,
     models: contextlib.ExitStack,
-    workers: int,
+    share: Share,
 ) -> Generator[Outcome, None, DoWork]:
     """Open the workbench (see `open_bench`) and return the function that does work on it.
 
-    Samples the base under the study's extra suites too. Opens results.db for reading. `workers`
-    share the machine: the cores that are left are this one's judge processes.
+    The first worker samples the base under the study's extra suites too. Opens results.db for
+    reading. Cores that no worker uses are shared by the judge processes of all.
     """
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
-    judges = judge_processes(usable_cores(), free_bytes(), workers)
-    bench = yield from open_bench(config, folder, data, models, judges)
+    judges = judge_processes(usable_cores(), free_bytes(), share.among)
+    first = share.place == 0
+    bench = yield from open_bench(config, folder, data, models, first, judges)
     store = models.enter_context(Store(folder.results_db, read_only=True))
     run: Callable[[TrialWork], Generator[Outcome, None, None]]
     if config.recipes:
         run = recipe_runner(bench, config, folder, store)
     else:
         extras = extras_of(config, folder, store)
-        yield from sample_bases(bench, extras)
-        run = partial(_run_searched, bench, extras)
+        if first:
+            yield from sample_bases(bench, extras)
+        run = partial(_run_searched, bench, extras, store)
 
     def do(work: Work) -> Generator[Outcome, None, None]:
         match work:
@@ -159,21 +164,25 @@ def open_work(
 
 
 def _run_searched(
-    bench: Workbench, extras: Extras, work: TrialWork
+    bench: Workbench, extras: Extras, store: Store, work: TrialWork
 ) -> Generator[Outcome, None, None]:
     """Run a trial of a search space, then sample its last rung under the extra suites."""
     from tuner.trial import run_trial
-    from tuner.trial.extra import sample_extras
+    from tuner.trial.extra import extras_of, sample_extras
 
     files, last = extras.folder.trial(work.number), work.rungs[-1]
     yield from run_trial(bench, work.number, work.config, work.rungs, files)
+    if not extras.of_base.keys() >= set(extras.common()):
+        yield BaseNeeded()
+        extras.of_base.update(extras_of(extras.config, extras.folder, store).of_base)
     yield from sample_extras(bench, extras, work.number, work.config, (last, files.rung(last)))
 
 
 def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
     """Send what `outcomes` yields and then Over or Failure; return what `outcomes` returns.
 
-    After a Rung the other side sends True to continue or False to give up. Returns None if it
+    After a Rung or BaseNeeded the other side sends True to continue or False to give up. Returns
+    None if it
     gives up, and after an error that leaves the process usable. After any other error its Failure
     is sent and SystemExit raised.
     """
@@ -198,7 +207,7 @@ def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]
                 result: Result = end.value
                 return result
             connection.send(outcome)
-            if isinstance(outcome, Rung) and not connection.recv():
+            if isinstance(outcome, Rung | BaseNeeded) and not connection.recv():
                 return None
 
 

@@ -13,7 +13,7 @@ import multiprocessing
 import signal
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
@@ -26,7 +26,7 @@ from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.terminal import signals_held
 from tuner.trial import Rung
-from tuner.trial.messages import ExtraScored, Idle, Outcome, Work
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
 from tuner.worker.process import Failure, Over, Share, begin
 
 _SPAWN = multiprocessing.get_context("spawn")
@@ -134,10 +134,10 @@ class Worker:
     def do(self, work: Work) -> Generator[Outcome, None, None]:
         """Do `work`, in a new process if none is alive, and yield its outcomes.
 
-        After a Rung the worker waits until the next outcome is requested. If the generator is
-        closed at a Rung, the worker stays ready for other work; if it is closed anywhere else, the
-        worker is ended. Raises what the work raised, WorkerLostError for a worker that died or fell
-        silent.
+        After a Rung or BaseNeeded the worker waits until the next outcome is requested. If the
+        generator is closed there, the worker stays ready for other work; if it is closed anywhere
+        else, the worker is ended. Raises what the work raised, WorkerLostError for a worker that
+        died or fell silent.
         """
         with contextlib.closing(self.start()) as events:
             for event in events:
@@ -162,7 +162,7 @@ class Worker:
 
     def _outcomes(self, phase: str) -> Generator[Outcome, None, None]:
         """Yield the outcomes of the work that was sent, which begins in `phase`."""
-        over, at_rung = False, False
+        over, waits = False, False
         try:
             while True:
                 message = self._receive(phase)
@@ -173,17 +173,17 @@ class Worker:
                     return
                 if isinstance(message, Phase):
                     phase = message.name
-                at_rung = isinstance(message, Rung)
+                waits = isinstance(message, Rung | BaseNeeded)
                 yield message
-                if at_rung:
-                    at_rung = False
+                if waits:
+                    waits = False
                     self._send(True)
         finally:
-            if not over and not (at_rung and self._give_up()):
+            if not over and not (waits and self._give_up()):
                 self.close()
 
     def _give_up(self) -> bool:
-        """Have a worker that waits at a rung give up its work; return True if it did."""
+        """Have a worker that waits for a word give up its work; return True if it did."""
         with contextlib.suppress(WorkerLostError):
             self._send(False)
             return isinstance(self._receive("train", _TO_LEAVE), Over)
@@ -264,6 +264,20 @@ class Worker:
             )
         name = signal.Signals(-code).name
         return WorkerLostError(f"the worker was killed ({name}) while {doing}")
+
+
+@contextlib.contextmanager
+def open_workers(
+    config: StudyConfig,
+    folder: StudyFolder,
+    data: TrainingSets,
+    count: int,
+    patience: Patience | None = None,
+) -> Iterator[list[Worker]]:
+    """Create `count` workers, each with its share of the machine, and close them at the end."""
+    with contextlib.ExitStack() as stack:
+        pool = [Worker(config, folder, data, patience, Share(at, count)) for at in range(count)]
+        yield [stack.enter_context(contextlib.closing(worker)) for worker in pool]
 
 
 def _oom_kills() -> int:

@@ -36,7 +36,7 @@ def objectives(pose: float) -> dict[str, Objective]:
 def trial(number: int, pose: float) -> Iterator[Event]:
     yield TrialStarted(number, {"rank": 8, "learning_rate": 0.00051234, "alias": None})
     yield Phase("train", number)
-    yield Progress(10, 20, 4.0, 0.25)
+    yield Progress(10, 20, 4.0, 0.25, trial=number)
     yield RungScored(number, 20, objectives(pose), {}, GRID)
     yield TrialEnded(number, "complete")
 
@@ -90,7 +90,8 @@ def test_what_broke_and_what_is_doubted_are_reported() -> None:
 
 def test_progress_is_a_line_every_half_minute() -> None:
     clock = iter(range(0, 1000, 10))
-    many: list[Event] = [Phase("train", 3), *(Progress(i, 20, 4.0, 0.25) for i in range(7))]
+    many: list[Event] = [Phase("train", 3)]
+    many += [Progress(i, 20, 4.0, 0.25, trial=3) for i in range(7)]
     shown = view()
     lines = list(plain_lines(shown, many, now=lambda: float(next(clock))))
     assert lines == [

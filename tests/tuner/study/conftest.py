@@ -19,7 +19,7 @@ from tests.tuner.trained_study import (
 )
 from tuner.data import TrainingSet
 from tuner.events import Event
-from tuner.models import BaseModel
+from tuner.models import BaseModel, load_base
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.trial import Workbench
@@ -35,6 +35,12 @@ def bench(base: BaseModel, training_set: TrainingSet) -> Iterator[Workbench]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "score", by_brightness)
         yield bench_of(base, training_set)
+
+
+@pytest.fixture
+def benches(bench: Workbench, tiny_base: Path, training_set: TrainingSet) -> list[Workbench]:
+    """The benches of two workers, each with a base of its own."""
+    return [bench, bench_of(load_base(str(tiny_base), device="cpu"), training_set)]
 
 
 @pytest.fixture(scope="module")

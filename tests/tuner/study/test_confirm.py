@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ import torch
 from metrics.contract import Objective
 from tests.tuner.trained_study import (
     ASKED,
+    BUDGET,
     PLAN,
     SUITE,
     as_strong,
@@ -32,8 +34,9 @@ from tuner.results.winner import Candidate
 from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
-from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, planned
+from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, measure, planned
 from tuner.trial import Workbench
+from tuner.trial.repeat import run_repeat
 
 
 @pytest.fixture
@@ -89,6 +92,29 @@ def test_a_repeat_is_the_same_recipe_with_another_training_seed(
     name = next(iter(first.modules))
     assert first.modules.keys() == other.modules.keys()
     assert not torch.equal(first.modules[name].down, other.modules[name].down)
+
+
+def test_two_workers_measure_what_one_measures(
+    store: Store,
+    folder: StudyFolder,
+    config: StudyConfig,
+    benches: list[Workbench],
+    ended: Store,
+) -> None:
+    plan = begun(store, folder, config)
+    runs = [partial(run_repeat, bench, folder) for bench in benches]
+    events = list(measure(runs, folder, store, plan, BUDGET))
+    started = [(e.trial, e.place) for e in events if isinstance(e, RepeatStarted)]
+    assert started == [(part.trial, place) for place, part in enumerate(PLAN, 1)]
+    kinds = [type(event) for event in events if isinstance(event, RepeatStarted | RepeatEnded)]
+    assert kinds[:2] == [RepeatStarted] * 2
+    assert sorted(map(str, parts(events))) == sorted(map(str, PLAN))
+    for mine, other in zip(store.fresh(), ended.fresh(), strict=True):
+        assert (mine.sampled, mine.seed) == (other.sampled, other.seed)
+        assert mine.rung.objectives == other.rung.objectives
+        assert mine.rung.measures == other.rung.measures
+        ours, theirs = (each.fresh_samples(mine.sampled) for each in (store, ended))
+        assert [row.scores for row in ours] == [row.scores for row in theirs]
 
 
 LATER = [pytest.param(stop, marks=pytest.mark.slow) for stop in (1, 2, 4, 5)]

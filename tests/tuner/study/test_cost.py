@@ -65,11 +65,21 @@ def test_measured_units_and_workers_change_the_time_alone() -> None:
     trial = 100 * 16 * 0.01 + suite + loss
     alone, two = estimate(config, units), estimate(config, units, workers=2)
     assert alone.seconds == pytest.approx(10 + suite + 5 * trial)
-    # One of two makes three of the five trials; the other loads beside the first.
-    assert two.seconds == pytest.approx(15 + suite + 3 * trial)
-    assert two.kept_seconds == two.seconds
+    # One of two makes three of the five trials; the other the base and two.
+    assert two.seconds == pytest.approx(10 + 3 * trial)
+    assert two.kept_seconds == pytest.approx(two.seconds)
     assert alone.disk_bytes == two.disk_bytes == rough.disk_bytes
     assert alone.vram_bytes == two.vram_bytes == rough.vram_bytes
+
+
+def test_workers_share_a_confirmation() -> None:
+    shape = [*PLAIN, "budget.confirm=1", "budget.confirm_repeats=1", "train.resolution=64"]
+    config = load_study(shipped_spaces()["pose"], set_values=[*shape, "budget.rungs=[100]"])
+    none = config.model_copy(update={"budget": config.budget.model_copy(update={"confirm": 0})})
+    fresh, trained = 2 * 10.9, 15.5
+    for workers, more in ((1, 3 * fresh + trained), (2, 2 * fresh + trained), (3, fresh + trained)):
+        cost, without = (estimate(each, None, workers) for each in (config, none))
+        assert cost.seconds - without.seconds == pytest.approx(more)
 
 
 def test_the_estimate_knows_what_rungs_save() -> None:

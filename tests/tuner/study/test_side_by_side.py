@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,15 +13,17 @@ from optuna.trial import TrialState
 from tests.tuner.plain_trials import ends, good, new_folder, raising, session, study_config
 from tests.tuner.tiny_space import write_space
 from tuner.cli.live import View, panel, plain_lines
-from tuner.errors import TooManyFailuresError
-from tuner.events import Event, Phase, Progress, TrialEnded, TrialStarted
+from tuner.errors import ConfigError, TooManyFailuresError
+from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialStarted
 from tuner.results import read_results
 from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.study import run_study
 from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
-from tuner.trial.messages import Idle, Outcome
+from tuner.study.turns import Outcomes, Piece
+from tuner.trial import Rung
+from tuner.trial.messages import BaseNeeded, Idle, Outcome
 from tuner.worker.process import Share, device_of
 
 
@@ -84,6 +86,70 @@ def test_a_slow_trial_keeps_no_other_waiting(config: StudyConfig, folder: StudyF
     assert [trial for trial, *_ in ends(events)] == [1, 2, 0]
 
 
+def of_base(error: Exception | None = None) -> Outcomes:
+    """Work on the base that takes a while, and ends with its scores or with `error`."""
+    yield Phase("base")
+    yield from [Idle()] * 9
+    if error:
+        raise error
+    yield RungScored(None, 0, {}, {}, Path("grid"))
+    return None
+
+
+def needing(run: RunTrial) -> RunTrial:
+    """The trial, which needs the base's scores for each of its rungs."""
+
+    def needs(number: int, train: TrainConfig) -> Iterator[Outcome]:
+        for outcome in run(number, train):
+            if isinstance(outcome, Rung):
+                yield BaseNeeded()
+            yield outcome
+
+    return needs
+
+
+@pytest.mark.parametrize("runs", [1, 2, 3])
+def test_trials_train_while_the_base_is_scored_and_are_scored_after_it(
+    runs: int, config: StudyConfig, folder: StudyFolder
+) -> None:
+    with session(config, folder) as study:
+        events = list(search(study, *[needing(good(folder))] * runs, base=of_base()))
+    scored = [event.trial for event in events if isinstance(event, RungScored)]
+    at = next(place for place, event in enumerate(events) if isinstance(event, RungScored))
+    trained = [event.trial for event in events[:at] if isinstance(event, Progress)]
+    assert scored[0] is None
+    assert sorted(trained) == list(range(runs - 1))
+    assert read_results(folder).finished == 3
+
+
+def test_a_base_that_fails_ends_the_study_and_queues_what_was_trained(
+    config: StudyConfig, folder: StudyFolder
+) -> None:
+    run, base = needing(good(folder)), of_base(ConfigError("no pictures"))
+    with session(config, folder) as study:
+        with pytest.raises(ConfigError, match="no pictures"):
+            list(search(study, run, run, base=base))
+        assert [one.state for one in study.memory.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_who_has_no_trial_left_begins_with_the_next_work(
+    config: StudyConfig, folder: StudyFolder
+) -> None:
+    rest: list[Piece] = []
+
+    def followed() -> Generator[Event, None, None]:
+        runs = [slowly(good(folder)), good(folder)]
+        rest.extend((yield from search(study, *runs, early=[of_base(), of_base()])))
+
+    with session(config, folder) as study:
+        events = list(followed())
+    (piece,) = rest
+    assert (piece.place, piece.trial) == (1, None)
+    assert events.index(Phase("base")) < len(events) - 1
+    assert not [event for event in events if isinstance(event, RungScored) and event.trial is None]
+    assert [type(outcome) for outcome in piece.outcomes][-1] is RungScored
+
+
 def test_what_stops_one_trial_queues_all_that_ran_again(
     config: StudyConfig, folder: StudyFolder
 ) -> None:
@@ -136,22 +202,22 @@ def test_each_worker_sees_one_device(place: int, visible: str, device: str) -> N
 
 def test_each_trial_has_a_bar_of_its_own() -> None:
     view = View("pose", 12, ("pose",))
-    events: list[Event] = [Phase("load")]
+    events: list[Event] = [Phase("load"), RungScored(None, 0, {}, {}, Path("grid"))]
     for number in (0, 1):
         events += [TrialStarted(number, {}), Phase("train", number)]
     events += [Progress(5, 20, 2.0, 0.5, trial=0), Progress(9, 20, 2.0, 0.25, trial=1)]
     clock = iter(range(0, 1000, 31))
     lines = list(plain_lines(view, events, now=lambda: float(next(clock))))
     fixed = "every parameter is fixed"
-    assert lines[1:3] == [f"trial 0 (1/12): {fixed}", f"trial 1 (2/12): {fixed}"]
-    assert lines[3:] == [
+    assert lines[2:4] == [f"trial 0 (1/12): {fixed}", f"trial 1 (2/12): {fixed}"]
+    assert lines[4:] == [
         "trial 0, training, 5/20 steps, 2.0/s, loss 0.500",
         "trial 1, training, 9/20 steps, 2.0/s, loss 0.250",
     ]
     assert [doing.progress and doing.progress.done for doing in view.now.values()] == [5, 9]
     panel(view)
     view.update(TrialEnded(0, "complete"))
-    assert list(view.now) == [1]
+    assert list(view.now) == [(1, 0)]
 
 
 @pytest.mark.slow

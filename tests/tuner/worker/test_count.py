@@ -53,8 +53,8 @@ def test_workers_are_as_many_as_devices_or_cores_memory_and_trials_bear(
         (Machine(0, 2, 99 * GIB), 12, "2 workers, one for each core"),
         (Machine(0, 1, 99 * GIB), 12, "1 worker, for the only core"),
         (Machine(3, 8, 99 * GIB), 12, "3 workers, one for each GPU"),
-        (Machine(0, 8, 99 * GIB), 2, "2 workers, one for each trial that is left"),
-        (Machine(0, 8, 99 * GIB), 1, "1 worker, for the only trial that is left"),
+        (Machine(0, 8, 99 * GIB), 2, "2 workers, one for each piece of work that is left"),
+        (Machine(0, 8, 99 * GIB), 1, "1 worker, for the only piece of work that is left"),
     ],
 )
 def test_the_line_says_why(machine: Machine, trials: int, line: str) -> None:
