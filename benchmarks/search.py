@@ -51,6 +51,9 @@ POINTS = 5000
 REFERENCE = 0.1
 """Quantile of the table, for each objective, that is the reference point of hypervolumes."""
 
+SIDES = (False, True)
+"""Without rungs and with them."""
+
 Task = tuple[Method, int]
 """A method, and how many full trials it may spend."""
 
@@ -148,11 +151,9 @@ def methods() -> list[Method]:
     known += [
         Method(name, rungs, arm) for name in VARIANTS for rungs in (False, True) for arm in both
     ]
-    kept = [
-        method
-        for method in known
-        if method.arm in (("plain",) if method.sampler == "grid" else both if method.slow else ARMS)
-    ]
+    told = {method: ARMS for method in known} | {method: both for method in known if method.slow}
+    told |= {method: ("plain",) for method in known if method.sampler == "grid"}
+    kept = [method for method in known if method.arm in told[method]]
     return sorted(kept, key=lambda method: method.slow)
 
 

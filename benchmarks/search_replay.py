@@ -7,7 +7,7 @@ measures. What it reached is judged by the measures without noise.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,13 +33,15 @@ from tuner.study.suggest import start_parameters, suggest
 class Scale:
     """Reference point and best known value of each objective, and the cost of a full trial.
 
-    `volume` is the hypervolume of the best known front between the two; `full` in seconds.
+    `volume` is the hypervolume of the best known front between the two, `strength` that of the
+    strongest point; `full` in seconds.
     """
 
     worst: Floats
     best: Floats
     volume: float
     full: float
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -204,10 +206,10 @@ def measure_scale(surrogate: Surrogate, count: int, share: float) -> tuple[Scale
     ]
     worst, best = np.quantile(np.array(measured), share, axis=0), values.max(axis=0)
     full = float(np.mean([full_cost(surrogate, point) for point in points]))
-    scale = Scale(worst, best, 1.0, full)
-    strongest = sound[int(np.argmax([true_strength(surrogate, means[i]) for i in sound]))]
-    rate = float(str(points[strongest]["learning_rate"]))
-    return Scale(worst, best, volumes(list(values), scale)[-1], full), rate
+    strengths = [true_strength(surrogate, means[index]) for index in sound]
+    scale = Scale(worst, best, 1.0, full, max(strengths))
+    rate = float(str(points[sound[int(np.argmax(strengths))]]["learning_rate"]))
+    return replace(scale, volume=volumes(list(values), scale)[-1]), rate
 
 
 def full_cost(surrogate: Surrogate, parameters: Mapping[str, Value]) -> float:

@@ -24,6 +24,8 @@ MOMENTS = {12: 12, 24: 24, 48: 60}
 """Costs at which the named trial is read, each with the budget of the study that it is read of."""
 MAIN = 60
 _DRAWS = 2000
+MOST_OF_RANDOM, MOST_MISLED = 1 / 3, 1.2
+"""Targets: cost to 95 % over that of random search, plain and under a wrong prior."""
 RANDOM = Method("random")
 
 
@@ -112,12 +114,12 @@ def facts(replays: Replays, method: Method) -> dict[str, Estimate]:
     long = [run for (own, spent, _), run in replays.runs.items() if own == RANDOM and spent > MAIN]
     known = {}
     for share in SHARES:
-        costs = [cost_to(run, share) for run in (long if method == RANDOM else runs)]
+        costs = [cost_to(run, share) for run in (long if long and method == RANDOM else runs)]
         known[f"cost_{share:g}"] = median(costs)
         if long:
             known[f"ratio_{share:g}"] = ratio(costs, [cost_to(run, share) for run in long])
     for cost, trials in MOMENTS.items():
-        some = list(replays.of(method, trials).values())
+        some = list(replays.of(method, trials).values()) or runs  # a replay that was interrupted
         known[f"volume_{cost}"] = mean([at_cost(run, run.volumes, cost) for run in some])
         known[f"strength_{cost}"] = mean([at_cost(run, run.strengths, cost) for run in some])
     return known
@@ -130,16 +132,19 @@ def page(replays: Replays) -> str:
     lines = ["# Which sampler?", "", "Made by `python benchmarks/search.py replay`.", ""]
     names = surrogate.config.objectives
     worst = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, scale.worst, strict=True))
+    lines += verdict(replays)
     lines += [
+        "",
         f"Surrogate of {len(surrogate.trials)} trials with rungs at "
         f"{' and '.join(map(str, surrogate.steps))} steps. A full trial: {scale.full:.0f} s. "
         f"Reference point of hypervolumes: {worst}. Told: good learning rate "
         f"{replays.told.best:.2g}, wrong {replays.told.worst:.2g}.",
         "",
-        "Costs in full trials, medians over seeds with 95 % bootstrap intervals. `x random`: cost "
-        "to 95 % over that of random search. `volume`: share of the best known hypervolume at a cost; "
-        "`strength`: geometric mean of the true objectives of the trial that the study names then; "
-        "both means over seeds.",
+        "Costs in full trials, medians over seeds with 95 % bootstrap intervals; never: not within "
+        f"{MAIN}. `x random`: cost to 95 % over that of plain random search. `volume`: share of "
+        "the best known hypervolume at a cost; `strength`: geometric mean of the true objectives "
+        f"of the trial that the study names then, of {scale.strength:.3f} at most; both means over "
+        "seeds.",
         "",
         *fit_lines(surrogate),
     ]
@@ -148,6 +153,35 @@ def page(replays: Replays) -> str:
         if chosen:
             lines += ["", f"## {arm[0].upper()}{arm[1:]}", "", *_table(replays, chosen)]
     return "\n".join([*lines, "", "![Hypervolume against cost](search.png)", ""])
+
+
+def verdict(replays: Replays) -> list[str]:
+    """Return whether any method meets the targets, and which is the best: one line each."""
+    known = {each: facts(replays, each) for each in replays.methods()}
+    ratios = {each: own["ratio_0.95"].value for each, own in known.items() if "ratio_0.95" in own}
+    if not ratios:
+        return ["Without long replays of random search no targets are tested."]
+    lines = []
+    for method in sorted((each for each in ratios if each.arm == "plain"), key=ratios.__getitem__):
+        misled = ratios.get(Method(method.sampler, method.rungs, "wrong prior"), math.nan)
+        if ratios[method] <= MOST_OF_RANDOM and misled <= MOST_MISLED:
+            lines.append(
+                f"- {method.name} meets the targets: {ratios[method]:.2f} times random search's "
+                f"cost to 95 %, {misled:.2f} times under a wrong prior."
+            )
+    if not lines:
+        lines.append(
+            f"No method reaches 95 % at {MOST_OF_RANDOM:.2f} times random search's cost, and at no "
+            f"more than {MOST_MISLED:g} times under a wrong prior."
+        )
+    strongest = max(known, key=lambda each: (each.arm == "plain", known[each]["strength_24"].value))
+    fastest = min(ratios, key=lambda each: (each.arm != "plain", ratios[each]))
+    return [
+        *lines,
+        f"- Least cost to 95 %: {fastest.name}, {ratios[fastest]:.2f} times random search's.",
+        f"- Strongest trial named after 24 full trials: {strongest.name}, "
+        f"{_spread(known[strongest]['strength_24'])}.",
+    ]
 
 
 def fit_lines(surrogate: Surrogate) -> list[str]:

@@ -61,6 +61,9 @@ def extract(folder: StudyFolder) -> tuple[list[Row], str]:
             if trial.state in ("running", "interrupted") or not rungs or rungs[-1].step != last:
                 left[trial.state] += 1
                 continue
+            if len(spent) != len(rungs):
+                left["without the seconds of each rung"] += 1
+                continue
             measured_rungs = [
                 Rung(rung.step, _limited({**rung.objectives, **rung.rates}), *seconds)
                 for rung, seconds in zip(rungs, spent, strict=True)
@@ -68,7 +71,7 @@ def extract(folder: StudyFolder) -> tuple[list[Row], str]:
             values = {name: value for name, value in trial.parameters.items()}
             rows.append(Row(trial.number, values, tuple(measured_rungs)))  # type: ignore[arg-type]
     words = ", ".join(f"{count} {state}" for state, count in sorted(left.items())) or "none"
-    return rows, f"{len(rows) - 1} trials; left out without their last rung: {words}"
+    return rows, f"{len(rows) - 1} trials; left out: {words}"
 
 
 def seconds_by_rung(phases: Sequence[tuple[str, float]]) -> list[tuple[float, float]]:
