@@ -15,6 +15,7 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from search_process import ProcessSampler
 from search_surrogate import Floats
 
 from tuner.space import StudyConfig
@@ -28,6 +29,9 @@ TOLD = "learning_rate"
 """The parameter that priors speak of: it decides more than any other."""
 KEEP = 0.5
 """`budget.keep` of the methods with rungs, as search_spaces/pose.yaml has it."""
+HALF = ", half prior"
+"""End of the name of variants in which only every second trial is drawn from a prior, so that a
+wrong one cannot spoil all trials that a sampler learns from."""
 GRID_STEPS = 7
 """A grid needs steps: so many values of a range without them."""
 _SURE, _VAGUE = 1.6, 50.0
@@ -58,6 +62,11 @@ class Method:
     @property
     def name(self) -> str:
         return self.sampler + (" + rungs" if self.rungs else "")
+
+    @property
+    def half(self) -> bool:
+        """True if only every second trial is drawn from a prior."""
+        return self.sampler.endswith(HALF)
 
     @property
     def slow(self) -> bool:
@@ -210,6 +219,15 @@ def _on_weights(inner: Build) -> Build:
     )
 
 
+def _process(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    return ProcessSampler(_seed(config, before), startup_trials(config, starts))
+
+
+def _early(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    """Learn after eight trials, whatever the budget."""
+    return ProcessSampler(_seed(config, before), starts + 8)
+
+
 def _gp(config: StudyConfig, starts: int, before: int) -> BaseSampler:
     startup = startup_trials(config, starts)
     return GPSampler(seed=_seed(config, before), n_startup_trials=startup)
@@ -230,6 +248,12 @@ VARIANTS: Mapping[str, Build] = {
     "tpe on strength, 4 startup": _on_strength(_tpe(n_startup_trials=4)),
     "tpe on strength, one by one": _on_strength(_tpe(multivariate=False)),
     "tpe on weights": _on_weights(_tpe()),
+    "process on strength": _on_strength(_process),
+    "process on strength, 8 startup": _on_strength(_early),
+    "process on weights": _on_weights(_process),
+    "process on weights, 8 startup": _on_weights(_early),
+    f"tpe{HALF}": _tpe(),
+    f"process on strength{HALF}": _on_strength(_process),
     "gp on strength": _on_strength(_gp),
     "gp on weights": _on_weights(_gp),
 }

@@ -109,7 +109,8 @@ def ask(study: optuna.Study, config: StudyConfig, method: Method) -> optuna.Tria
     before = len(study.get_trials(deepcopy=False)) - (waiting := _waiting(study))
     starts = len(start_parameters(config))
     study.sampler = sampler_for(method, config, starts, before)
-    if not waiting and (chosen := chosen_values(config, starts, before)):
+    told = not method.half or before % 2 == 0
+    if told and not waiting and (chosen := chosen_values(config, starts, before)):
         study.enqueue_trial(chosen)
     return study.ask()
 

@@ -102,10 +102,10 @@ def _resampled(values: Floats, rng: np.random.Generator) -> Floats:
 
 def _estimate(values: Floats, of) -> Estimate:  # type: ignore[no-untyped-def]
     with np.errstate(invalid="ignore"):
-        drawn = np.nan_to_num(of(_resampled(values, np.random.default_rng(0))), nan=np.inf)
-        value = float(np.nan_to_num(of(values), nan=np.inf))
+        drawn = of(_resampled(values, np.random.default_rng(0)))
+        drawn, value = (np.where(np.isnan(each), np.inf, each) for each in (drawn, of(values)))
     low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
-    return Estimate(value, float(low), float(high))
+    return Estimate(float(value), float(low), float(high))
 
 
 def facts(replays: Replays, method: Method) -> dict[str, Estimate]:

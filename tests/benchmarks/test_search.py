@@ -1,4 +1,4 @@
-"""The replay of searches: its table, its surrogate, its loop and its numbers, on a made-up table."""
+"""The replay of searches: table, surrogate, loop and numbers, on a made-up table."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def measured(good: float, total: int) -> dict[str, Objective]:
 
 
 def made_up(config: StudyConfig, count: int = 24) -> list[Row]:
-    """Trials that are better the nearer their learning rate is to BEST; small pictures cost 30 s."""
+    """Trials, better the nearer their learning rate is to BEST; with small pictures cheaper."""
     rows = [Row(None, {}, (Rung(0, measured(0.3, 52), 0.0, 0.0),))]
     for number, point in enumerate(random_parameters(config, count)):
         good = 0.9 - 0.3 * abs(math.log(float(str(point["learning_rate"])) / BEST))
@@ -81,9 +81,9 @@ def test_a_rung_costs_its_training_and_what_follows() -> None:
 
 def test_a_table_has_the_trials_with_all_rungs_and_is_read_as_written(tmp_path: Path) -> None:
     folder = new_study(tmp_path)
-    put_samples(folder, None, 0, 0.5)
+    put_samples(folder, None, 0, 0.5, size=16)
     for number, state in enumerate(["complete", "stopped", "complete"]):
-        put_trial(folder, number, state)
+        put_trial(folder, number, state, size=16)
     with Store(folder.results_db) as store:
         store.add_phase(0, "train", "2026-01-01T00:01:00+00:00", 11.0)
         store.add_phase(0, "score", "2026-01-01T00:02:00+00:00", 2.5)
@@ -124,16 +124,16 @@ def test_fast_means_are_those_of_sklearn(config: StudyConfig) -> None:
 def test_a_replay_spends_its_budget(
     surrogate: Surrogate, scale: Scale, told: Telling, rungs: bool
 ) -> None:
-    run = replay(surrogate, scale, Method("random", rungs), told, 0, 6)
-    assert run.costs[-2] < 6 <= run.costs[-1]
+    run = replay(surrogate, scale, Method("random", rungs), told, 0, 12)
+    assert run.costs[-2] < 12 <= run.costs[-1]
     assert list(run.volumes) == sorted(run.volumes)
     assert 0 < run.volumes[-1] <= 1.01
     spent = np.diff([0.0, *run.costs]) * scale.full
     # Without rungs nothing is judged before the end; a stopped trial trains to its first rung only.
     expected = {30.0, 50.0} if not rungs else {35.0, 55.0, 15.0, 25.0}
     assert set(np.round(spent, 6)) <= expected
-    assert (min(spent) < 30) == rungs
-    assert run == replay(surrogate, scale, Method("random", rungs), told, 0, 6)
+    assert (min(spent) < 29) == rungs
+    assert run == replay(surrogate, scale, Method("random", rungs), told, 0, 12)
 
 
 def test_what_a_method_is_told_reaches_its_study(config: StudyConfig, told: Telling) -> None:
@@ -148,7 +148,15 @@ def test_what_a_method_is_told_reaches_its_study(config: StudyConfig, told: Tell
     assert studies["plain"].seed == 3
 
 
-@pytest.mark.parametrize("name", ["tpe on strength", "tpe on weights", "gp on strength"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tpe on strength",
+        "tpe on weights",
+        "process on strength",
+        pytest.param("gp on strength", marks=pytest.mark.slow),
+    ],
+)
 def test_a_sampler_of_one_number_learns_from_several(
     config: StudyConfig, told: Telling, name: str
 ) -> None:
@@ -192,15 +200,15 @@ def test_the_whole_command_goes_on_where_it_was_left(
         monkeypatch.setattr(f"{name}.RESULTS", tmp_path)
     monkeypatch.setattr(search, "LONG", 80)
     write_table(made_up(config), tmp_path / "table.jsonl")
-    options = ["replay", "--seeds", "2", "--table", str(tmp_path / "table.jsonl")]
+    options = ["replay", "--seeds", "1", "--table", str(tmp_path / "table.jsonl")]
     options += ["--studies", str(tmp_path), "--points", "50", "--only", "random"]
     search.main(options)
     text = (tmp_path / "search.md").read_text(encoding="utf-8")
-    assert "| random | 2 |" in text
+    assert "| random | 1 |" in text
     assert "## Wrong prior" in text
     (cache,) = tmp_path.glob("????????????.jsonl")
     lines = cache.read_text(encoding="utf-8")
-    assert lines.count("\n") == 2 * (3 * 2 * len(ARMS) + 1)
+    assert lines.count("\n") == 3 * 2 * len(ARMS) + 1
     cache.write_text(lines + '{"method": ', encoding="utf-8")  # killed while it wrote
     search.main(options)
     assert (tmp_path / "search.md").read_text(encoding="utf-8") == text
