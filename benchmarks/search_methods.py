@@ -1,0 +1,259 @@
+"""Methods of choosing parameters: the samplers of `tuner`, and variants that it does not have.
+
+A method is what a user could write into a space: sampler, rungs, given recipes, prior.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from search_process import ProcessSampler
+from search_surrogate import Floats
+
+from tuner.space import StudyConfig
+from tuner.space.config import Sampler
+from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
+from tuner.study.samplers import sampler_of, startup_trials
+
+Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+TOLD = "learning_rate"
+"""The parameter that priors speak of: it decides more than any other."""
+KEEP = 0.5
+"""`budget.keep` of the methods with rungs, as search_spaces/pose.yaml has it."""
+HALF = ", half prior"
+"""End of the name of variants in which only every second trial is drawn from a prior, so that a
+wrong one cannot spoil all trials that a sampler learns from."""
+GRID_STEPS = 7
+"""A grid needs steps: so many values of a range without them."""
+_SURE, _VAGUE = 1.6, 50.0
+"""Widths of a prior, as factors: a user who is sure, and one who knows nothing."""
+
+
+KNOWN = (
+    ("random", False),
+    ("random", True),
+    ("grid", False),
+    ("nsga2", False),
+    ("tpe", False),
+    ("tpe", True),
+    ("gp", False),
+    ("gp", True),
+)
+"""The samplers of `tuner`, each without or with rungs."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A sampler of `tuner` or a variant by name, with or without rungs, and what it is told."""
+
+    sampler: str
+    rungs: bool = False
+    arm: Arm = "plain"
+
+    @property
+    def name(self) -> str:
+        return self.sampler + (" + rungs" if self.rungs else "")
+
+    @property
+    def half(self) -> bool:
+        """True if only every second trial is drawn from a prior."""
+        return self.sampler.endswith(HALF)
+
+    @property
+    def slow(self) -> bool:
+        """True for a sampler that takes seconds a trial."""
+        return self.sampler.startswith("gp")
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What methods can be told: recipes to begin with, and the best and worst learning rate."""
+
+    starts: tuple[Mapping[str, Value], ...]
+    best: float
+    worst: float
+
+
+Build = Callable[[StudyConfig, int, int], BaseSampler]
+"""Makes the sampler for the trial after `before` others, as `sampler_of` does."""
+
+
+def telling(config: StudyConfig, starts: tuple[Mapping[str, Value], ...], best: float) -> Telling:
+    """Return what methods can be told; the worst rate is the end that is farthest from `best`."""
+    rates = config.train[TOLD]
+    assert isinstance(rates, FloatRange)
+    worst = rates.low if best / rates.low > rates.high / best else rates.high
+    return Telling(starts, best, worst)
+
+
+def config_of(
+    config: StudyConfig, method: Method, told: Telling, seed: int, trials: int
+) -> StudyConfig:
+    """Return the study that a user of the method would run."""
+    budget = config.budget.model_copy(
+        update={"trials": trials, "keep": KEEP if method.rungs else 1.0}
+    )
+    train = dict(config.train)
+    rates = train[TOLD]
+    assert isinstance(rates, FloatRange)
+    match method.arm:
+        case "good prior":
+            train[TOLD] = replace(rates, prior=Prior(told.best, _SURE))
+        case "wrong prior":
+            train[TOLD] = replace(rates, prior=Prior(told.worst, _SURE))
+        case "useless prior":
+            train[TOLD] = replace(rates, prior=Prior((rates.low * rates.high) ** 0.5, _VAGUE))
+    if method.sampler == "grid":
+        train = {name: _stepped(parameter) for name, parameter in train.items()}
+    starts = told.starts if method.arm == "start_from" else ()
+    sampler = method.sampler if method.sampler in get_args(Sampler) else "tpe"
+    changes = {"budget": budget, "train": train, "start_from": starts, "sampler": sampler}
+    return config.model_copy(update={**changes, "seed": seed})
+
+
+def _stepped(parameter: Parameter) -> Parameter:
+    """Return a range as the choices of a grid, which takes no range of numbers without steps."""
+    if not isinstance(parameter, FloatRange) or parameter.step is not None:
+        return parameter
+    space = np.geomspace if parameter.log else np.linspace
+    return Choices(tuple(map(float, space(parameter.low, parameter.high, GRID_STEPS))))
+
+
+def sampler_for(method: Method, config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    """Return the method's sampler for the trial that follows `before` others."""
+    if method.sampler in VARIANTS:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return VARIANTS[method.sampler](config, starts, before)
+    return sampler_of(config, starts, before)
+
+
+class Scalarised(BaseSampler):
+    """A sampler of Optuna for one objective, on one number made of a study's several.
+
+    `scalar` takes the values of the finished trials (trials, objectives) and returns a number each.
+    What a trial breaks is subtracted: how far it is over its limits or behind others.
+    """
+
+    def __init__(self, inner: BaseSampler, scalar: Callable[[Floats], Floats]) -> None:
+        self._inner, self._scalar = inner, scalar
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        self._one = self._reduced(study)
+        self._trial = self._one.ask()._cached_frozen_trial  # the inner sampler may write into it
+        return self._inner.infer_relative_search_space(self._one, self._trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._inner.sample_relative(self._one, self._trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
+    ) -> Any:
+        return self._inner.sample_independent(self._one, self._trial, name, distribution)
+
+    def _reduced(self, study: optuna.Study) -> optuna.Study:
+        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        one = optuna.create_study(direction="maximize", sampler=RandomSampler())
+        if done:
+            numbers = self._scalar(np.array([trial.values for trial in done]))
+            for trial, number in zip(done, numbers, strict=True):
+                broken = sum(max(0.0, by) for by in trial.constraints.values())
+                one.add_trial(
+                    create_trial(
+                        value=float(number) - broken,
+                        params=trial.params,
+                        distributions=trial.distributions,
+                    )
+                )
+        return one
+
+
+def strengths(values: Floats) -> Floats:
+    """Return the geometric mean of each trial's objectives."""
+    return np.asarray(np.prod(np.maximum(values, 0.0), axis=1) ** (1 / values.shape[1]))
+
+
+def weighed(seed: int) -> Callable[[Floats], Floats]:
+    """Return ParEGO's number (Knowles 2006): the worst objective under weights drawn anew."""
+    weights = np.random.default_rng(seed).dirichlet(np.ones(4))
+
+    def scalar(values: Floats) -> Floats:
+        gaps = weights * (values.max(axis=0) - values) / np.maximum(np.ptp(values, axis=0), 1e-9)
+        return np.asarray(-gaps.max(axis=1) - 0.05 * gaps.sum(axis=1))
+
+    return scalar
+
+
+def _seed(config: StudyConfig, before: int) -> int:
+    return (config.seed * 10_007 + before) % 2**32
+
+
+def _tpe(**changes: Any) -> Build:
+    def build(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+        own = {"multivariate": True, "n_startup_trials": startup_trials(config, starts)} | changes
+        return TPESampler(seed=_seed(config, before), constant_liar=False, **own)
+
+    return build
+
+
+def _on_strength(inner: Build) -> Build:
+    return lambda *about: Scalarised(inner(*about), strengths)
+
+
+def _on_weights(inner: Build) -> Build:
+    return lambda config, starts, before: Scalarised(
+        inner(config, starts, before), weighed(_seed(config, before))
+    )
+
+
+def _process(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    return ProcessSampler(_seed(config, before), startup_trials(config, starts))
+
+
+def _early(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    """Learn after eight trials, whatever the budget."""
+    return ProcessSampler(_seed(config, before), starts + 8)
+
+
+def _gp(config: StudyConfig, starts: int, before: int) -> BaseSampler:
+    startup = startup_trials(config, starts)
+    return GPSampler(seed=_seed(config, before), n_startup_trials=startup)
+
+
+def _quarter(count: int) -> int:
+    return max(2, count // 4)
+
+
+VARIANTS: Mapping[str, Build] = {
+    "tpe, one by one": _tpe(multivariate=False),
+    "tpe, 4 startup": _tpe(n_startup_trials=4),
+    "tpe, 8 startup": _tpe(n_startup_trials=8),
+    "tpe, best quarter": _tpe(gamma=_quarter),
+    "tpe, weak prior": _tpe(prior_weight=0.3),
+    "tpe on strength": _on_strength(_tpe()),
+    "tpe on strength, best quarter": _on_strength(_tpe(gamma=_quarter)),
+    "tpe on strength, 4 startup": _on_strength(_tpe(n_startup_trials=4)),
+    "tpe on strength, one by one": _on_strength(_tpe(multivariate=False)),
+    "tpe on weights": _on_weights(_tpe()),
+    "process on strength": _on_strength(_process),
+    "process on strength, 8 startup": _on_strength(_early),
+    "process on weights": _on_weights(_process),
+    "process on weights, 8 startup": _on_weights(_early),
+    f"tpe{HALF}": _tpe(),
+    f"process on strength{HALF}": _on_strength(_process),
+    "gp on strength": _on_strength(_gp),
+    "gp on weights": _on_weights(_gp),
+}

@@ -1,0 +1,286 @@
+"""Report of benchmarks/search.py: what each method reached for which cost, as text and picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")  # no window: the pictures are files
+from matplotlib import pyplot
+from matplotlib.axes import Axes
+from search_methods import ARMS, Method, Telling
+from search_replay import Run, Scale
+from search_surrogate import Floats, Surrogate
+
+from tuner.storage import replacing
+
+SHARES = (0.9, 0.95)
+MOMENTS = {12: 12, 24: 24, 48: 60}
+"""Costs at which the named trial is read, each with the budget of the study that it is read of."""
+MAIN = 60
+_DRAWS = 2000
+MOST_OF_RANDOM, MOST_MISLED = 1 / 3, 1.2
+"""Targets: cost to 95 % over that of random search, plain and under a wrong prior."""
+RANDOM = Method("random")
+
+
+@dataclass(frozen=True)
+class Replays:
+    """All replays by method, budget and seed, with what they were made of."""
+
+    runs: Mapping[tuple[Method, int, int], Run]
+    surrogate: Surrogate
+    scale: Scale
+    told: Telling
+
+    def of(self, method: Method, trials: int) -> dict[int, Run]:
+        """Return the replays of a method with a budget, by seed."""
+        return {
+            seed: run
+            for (own, spent, seed), run in self.runs.items()
+            if (own, spent) == (method, trials)
+        }
+
+    def methods(self) -> list[Method]:
+        """Return the methods that have replays of the main budget, in the order of the replays."""
+        return list(dict.fromkeys(method for method, trials, _ in self.runs if trials == MAIN))
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A median or mean over seeds with its 95 % bootstrap interval; infinite: not reached."""
+
+    value: float
+    low: float
+    high: float
+
+
+def cost_to(run: Run, share: float) -> float:
+    """Return the cost at which a run reached a share of the best known hypervolume."""
+    return next((c for c, v in zip(run.costs, run.volumes, strict=True) if v >= share), math.inf)
+
+
+def at_cost(run: Run, numbers: Sequence[float], cost: float) -> float:
+    """Return the number after the last trial that ended within `cost`; 0 before the first."""
+    ended = [each for each, spent in zip(numbers, run.costs, strict=True) if spent <= cost]
+    return ended[-1] if ended else 0.0
+
+
+def median(values: Sequence[float]) -> Estimate:
+    """Return the median; a half between a number and infinity is infinite."""
+    return _estimate(np.array(values), lambda drawn: np.median(drawn, axis=-1))
+
+
+def mean(values: Sequence[float]) -> Estimate:
+    return _estimate(np.array(values), lambda drawn: drawn.mean(axis=-1))
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> Estimate:
+    """Return the ratio of two medians, each bootstrapped by itself: seeds may differ."""
+    rng = np.random.default_rng(1)
+    above, below = (_resampled(np.array(each), rng) for each in (ours, theirs))
+    drawn = _quotient(np.median(above, axis=-1), np.median(below, axis=-1))
+    low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
+    value = _quotient(np.median(ours), np.median(theirs))
+    return Estimate(float(value), float(low), float(high))
+
+
+def _quotient(above: Floats, below: Floats) -> Floats:
+    """Divide; what was not reached stays infinite, whatever it is compared with."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(np.isinf(above), np.inf, np.asarray(above) / below)
+
+
+def _resampled(values: Floats, rng: np.random.Generator) -> Floats:
+    return np.asarray(values[rng.integers(len(values), size=(_DRAWS, len(values)))])
+
+
+def _estimate(values: Floats, of) -> Estimate:  # type: ignore[no-untyped-def]
+    with np.errstate(invalid="ignore"):
+        drawn = of(_resampled(values, np.random.default_rng(0)))
+        drawn, value = (np.where(np.isnan(each), np.inf, each) for each in (drawn, of(values)))
+    low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
+    return Estimate(float(value), float(low), float(high))
+
+
+def facts(replays: Replays, method: Method) -> dict[str, Estimate]:
+    """Return what is reported of a method: costs, their ratio to random search's, strengths."""
+    runs = list(replays.of(method, MAIN).values())
+    long = [run for (own, spent, _), run in replays.runs.items() if own == RANDOM and spent > MAIN]
+    known = {}
+    for share in SHARES:
+        costs = [cost_to(run, share) for run in (long if long and method == RANDOM else runs)]
+        known[f"cost_{share:g}"] = median(costs)
+        if long:
+            known[f"ratio_{share:g}"] = ratio(costs, [cost_to(run, share) for run in long])
+    for cost, trials in MOMENTS.items():
+        some = list(replays.of(method, trials).values()) or runs  # a replay that was interrupted
+        known[f"volume_{cost}"] = mean([at_cost(run, run.volumes, cost) for run in some])
+        known[f"strength_{cost}"] = mean([at_cost(run, run.strengths, cost) for run in some])
+    return known
+
+
+def page(replays: Replays) -> str:
+    """Return the report in Markdown."""
+    surrogate, scale = replays.surrogate, replays.scale
+    methods = sorted(replays.methods(), key=lambda each: ARMS.index(each.arm))
+    lines = ["# Which sampler?", "", "Made by `python benchmarks/search.py replay`.", ""]
+    names = surrogate.config.objectives
+    worst = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, scale.worst, strict=True))
+    lines += verdict(replays)
+    lines += [
+        "",
+        f"Surrogate of {len(surrogate.trials)} trials with rungs at "
+        f"{' and '.join(map(str, surrogate.steps))} steps. A full trial: {scale.full:.0f} s. "
+        f"Reference point of hypervolumes: {worst}. Told: good learning rate "
+        f"{replays.told.best:.2g}, wrong {replays.told.worst:.2g}.",
+        "",
+        "Costs in full trials, medians over seeds with 95 % bootstrap intervals; never: not within "
+        f"{MAIN}. `x random`: cost to 95 % over that of plain random search. `volume`: share of "
+        "the best known hypervolume at a cost; `strength`: geometric mean of the true objectives "
+        f"of the trial that the study names then, of {scale.strength:.3f} at most; both means over "
+        "seeds.",
+        "",
+        *fit_lines(surrogate),
+    ]
+    for arm in ARMS:
+        chosen = [method for method in methods if method.arm == arm]
+        if chosen:
+            lines += ["", f"## {arm[0].upper()}{arm[1:]}", "", *_table(replays, chosen)]
+    return "\n".join([*lines, "", "![Hypervolume against cost](search.png)", ""])
+
+
+def verdict(replays: Replays) -> list[str]:
+    """Return whether any method meets the targets, and which is the best: one line each."""
+    known = {each: facts(replays, each) for each in replays.methods()}
+    ratios = {each: own["ratio_0.95"].value for each, own in known.items() if "ratio_0.95" in own}
+    if not ratios:
+        return ["Without long replays of random search no targets are tested."]
+    lines = []
+    for method in sorted((each for each in ratios if each.arm == "plain"), key=ratios.__getitem__):
+        misled = ratios.get(Method(method.sampler, method.rungs, "wrong prior"), math.nan)
+        if ratios[method] <= MOST_OF_RANDOM and misled <= MOST_MISLED:
+            lines.append(
+                f"- {method.name} meets the targets: {ratios[method]:.2f} times random search's "
+                f"cost to 95 %, {misled:.2f} times under a wrong prior."
+            )
+    if not lines:
+        lines.append(
+            f"No method reaches 95 % at {MOST_OF_RANDOM:.2f} times random search's cost, and at no "
+            f"more than {MOST_MISLED:g} times under a wrong prior."
+        )
+    strongest = max(known, key=lambda each: (each.arm == "plain", known[each]["strength_24"].value))
+    fastest = min(ratios, key=lambda each: (each.arm != "plain", ratios[each]))
+    return [
+        *lines,
+        f"- Least cost to 95 %: {fastest.name}, {ratios[fastest]:.2f} times random search's.",
+        f"- Strongest trial named after 24 full trials: {strongest.name}, "
+        f"{_spread(known[strongest]['strength_24'])}.",
+    ]
+
+
+def fit_lines(surrogate: Surrogate) -> list[str]:
+    """Return a table of the regressions: explained variance of rows that they did not see."""
+    lines = ["| measure | step | R2 forest | R2 process | noise | of a share of as many samples |"]
+    lines.append("|---|---|---|---|---|---|")
+    for fit in surrogate.fits:
+        shown = " | ".join(
+            f"**{r2:.2f}**" if kind == fit.kind else f"{r2:.2f}" for kind, r2 in fit.r2.items()
+        )
+        lines.append(
+            f"| {fit.measure} | {fit.step} | {shown} | {fit.noise:.3f} | {fit.binomial:.3f} |"
+        )
+    return lines
+
+
+def _table(replays: Replays, methods: Sequence[Method]) -> list[str]:
+    head = ["method", "seeds", *(f"cost to {share:.0%}" for share in SHARES), "x random"]
+    head += [f"volume at {cost}" for cost in MOMENTS] + [f"strength at {cost}" for cost in MOMENTS]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for method in methods:
+        known = facts(replays, method)
+        cells = [method.name, str(len(replays.of(method, MAIN)))]
+        cells += [_cost(known[f"cost_{share:g}"]) for share in SHARES]
+        cells.append(_cost(known["ratio_0.95"], "{:.2f}") if "ratio_0.95" in known else "-")
+        cells += [f"{known[f'volume_{cost}'].value:.3f}" for cost in MOMENTS]
+        cells += [_spread(known[f"strength_{cost}"]) for cost in MOMENTS]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _cost(estimate: Estimate, form: str = "{:.1f}") -> str:
+    low, value, high = (
+        form.format(each) if math.isfinite(each) else "never"
+        for each in (estimate.low, estimate.value, estimate.high)
+    )
+    return value if low == value == high else f"{value} [{low}, {high}]"
+
+
+def _spread(estimate: Estimate) -> str:
+    half = (estimate.high - estimate.low) / 2
+    return f"{estimate.value:.3f} ± {half:.3f}"
+
+
+def summary(replays: Replays) -> dict[str, object]:
+    """Return the report as data: for each method its estimates, null where never reached."""
+    return {
+        "trials": len(replays.surrogate.trials),
+        "full_trial_seconds": replays.scale.full,
+        "methods": [
+            {
+                "method": method.name,
+                "arm": method.arm,
+                "seeds": len(replays.of(method, MAIN)),
+                **{name: _finite(each) for name, each in facts(replays, method).items()},
+            }
+            for method in replays.methods()
+        ],
+    }
+
+
+def _finite(estimate: Estimate) -> list[float | None]:
+    numbers = (estimate.value, estimate.low, estimate.high)
+    return [round(each, 4) if math.isfinite(each) else None for each in numbers]
+
+
+def draw(replays: Replays, path: Path) -> None:
+    """Plot hypervolume against cost: a panel for each arm, median and quartiles of each method."""
+    methods = replays.methods()
+    arms = [arm for arm in ARMS if any(method.arm == arm for method in methods)]
+    figure, axes = pyplot.subplots(
+        1,
+        len(arms),
+        figsize=(4.2 * len(arms), 4.6),
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
+    )
+    names = list(dict.fromkeys(method.name for method in methods))
+    colours = dict(zip(names, pyplot.cm.tab20(np.linspace(0, 1, 20)), strict=False))
+    for arm, panel in zip(arms, axes[0], strict=True):
+        for method in methods:
+            if method.arm == arm and method.name in colours:
+                _draw_method(panel, replays, method, colours[method.name])
+        panel.set_title(arm)
+        panel.set_xlabel("cost, full trials")
+    axes[0][0].set_ylabel("hypervolume, share of the best known")
+    axes[0][0].set_ylim(0.5, 1.02)
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=6, fontsize=8)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+    pyplot.close(figure)
+
+
+def _draw_method(panel: Axes, replays: Replays, method: Method, colour: Floats) -> None:
+    costs = np.arange(1, MAIN + 1)
+    runs = replays.of(method, MAIN).values()
+    values = np.array([[at_cost(run, run.volumes, cost) for cost in costs] for run in runs])
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    panel.plot(costs, middle, color=colour, label=method.name, linewidth=1.5)
+    panel.fill_between(costs, low, high, color=colour, alpha=0.12, linewidth=0)
