@@ -14,7 +14,7 @@ from functools import partial
 
 from metrics.contract import ScoredSample
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerError
-from tuner.events import Event, RepeatEnded, RepeatStarted
+from tuner.events import Event, Progress, RepeatEnded, RepeatStarted
 from tuner.results import read_results
 from tuner.results.confirmation import candidates, finished, planned_samples
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
@@ -143,6 +143,8 @@ def _measured(
             for outcome in outcomes:
                 if isinstance(outcome, Rung):
                     row, scored = replace(row, rung=outcome.row(trial, grid)), outcome.scored
+                elif isinstance(outcome, Progress):
+                    yield replace(outcome, trial=trial)
                 elif not isinstance(outcome, ExtraScored | Idle):
                     yield outcome
     except DivergedError as error:

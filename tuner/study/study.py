@@ -104,7 +104,7 @@ def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
             if not running:
                 return
             for trial in list(running):
-                ending = yield from _next_event(trial, name_trial=len(runs) > 1)
+                ending = yield from _next_event(trial)
                 if ending is None:
                     continue
                 running.remove(trial)
@@ -117,17 +117,14 @@ def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
             trial.events.close()
 
 
-def _next_event(trial: _Running, name_trial: bool) -> Generator[Event, None, Ending | None]:
-    """Yield the trial's next event, if there is one now; return its ending once it is over.
-
-    With `name_trial` the trial's number is set in progress events.
-    """
+def _next_event(trial: _Running) -> Generator[Event, None, Ending | None]:
+    """Yield the trial's next event, if there is one now; return its ending once it is over."""
     try:
         event = next(trial.events)
     except StopIteration as end:
         ending: Ending = end.value
         return ending
-    if isinstance(event, Progress) and name_trial:
+    if isinstance(event, Progress):
         event = replace(event, trial=trial.number)
     if not isinstance(event, Idle):
         yield event
