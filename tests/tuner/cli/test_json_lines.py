@@ -26,9 +26,11 @@ from tuner.cli.json_lines import event_document, line, write_events
 from tuner.cli.live import View
 from tuner.errors import DiskError
 from tuner.events import Event, Progress, RungScored, TrialEnded, TrialStarted, Warned
-from tuner.report.documents import front_document
+from tuner.report.documents import confirmation_document, front_document
 from tuner.results import read_results
-from tuner.storage import StudyFolder
+from tuner.storage import Store, StudyFolder
+from tuner.storage.fresh_rows import PlanRow
+from tuner.study.check import CheckReport
 from tuner.study.study import search
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -143,6 +145,18 @@ def test_a_status_is_one_documented_object(studies: Path) -> None:
     (state,) = short["studies"]
     assert ["studies", *state] == table["tuner status"]
     assert state == {name: whole[name] for name in state}
+
+
+def test_a_confirmation_and_a_check_have_the_documented_fields(studies: Path) -> None:
+    folder = StudyFolder(studies / "pose")
+    with Store(folder.results_db) as store:
+        store.put_plan([PlanRow(0, 20, 1, 2, "2026-01-01T00:00:00+00:00")])
+    begun = confirmation_document(folder, read_results(folder))
+    assert begun is not None
+    assert list(begun) == documented("`event`")["confirmation"]
+    assert (begun["done"], begun["planned"], begun["winner"]) == (0, 3, None)
+    report = ["study", "folder", *(part.name for part in fields(CheckReport))]
+    assert report == documented("command")["tuner check"]
 
 
 def test_an_error_is_a_line_of_json_beside_the_line_for_people(studies: Path) -> None:
