@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import subprocess
 import sys
@@ -77,10 +78,12 @@ def test_a_changed_space_is_refused_with_the_reason(pose_study: Path) -> None:
 
 
 def test_the_time_of_a_study_is_estimated_from_timed_steps(tmp_path: Path) -> None:
-    done = tuner("check", str(SPACE), *SMALL, "--workers", "2", studies=tmp_path)
+    done = tuner("check", str(SPACE), *SMALL, "--workers", "2", "--json", studies=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "2 workers, as chosen" in done.stdout
-    assert "timed on this" in done.stdout
+    report = json.loads(done.stdout)
+    assert "2 workers, as chosen" in report["lines"]
+    assert (report["workers"], report["timed"]) == (2, True)
+    assert any("timed on this" in line for line in report["lines"])
 
 
 def test_a_check_outlives_the_process_that_times_steps(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ collect them. There are no callbacks: closing a generator stops its work.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from metrics.contract import Objective
+from metrics.contract import Measure, Objective
 
 PhaseName = Literal["load", "judges", "base", "train", "sample", "score"]
 TrialState = Literal["complete", "infeasible", "stopped", "pruned", "failed", "interrupted"]
@@ -55,27 +55,34 @@ class TrialStarted:
 class Progress:
     """`done` of `total` optimizer steps (or samples, while sampling) are finished.
 
-    `loss` is the mean training loss since the last report, None while sampling. `trial` and
-    `repeat` are those of its phase.
+    `loss` is the mean training loss since the last report, None while sampling; `learning_rate`
+    is that of the next step. `trial` and `repeat` are those of its phase; `trial` is None for work
+    on the base.
     """
 
     done: int
     total: int
     per_second: float
     loss: float | None = None
+    learning_rate: float | None = None
     trial: int | None = None
     repeat: int = 0
 
 
 @dataclass(frozen=True)
 class RungScored:
-    """A checkpoint was sampled and scored; `trial` is None for the base without LoRA."""
+    """A checkpoint was sampled and scored; `trial` and `lora` are None for the base without LoRA.
+
+    `lora` is the trained file: a LoRA, or DreamBooth's whole weights.
+    """
 
     trial: int | None
     step: int
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     grid: Path
+    lora: Path | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""Print errors that a user can correct, one line each on stderr, and set the exit code."""
+"""Print errors that a user can correct, one line each on stderr, and set the exit code.
+
+With `--json` an error is one line of JSON on stdout too.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ import click
 import typer
 
 from metrics.detectors.models import ModelUnavailableError
+from tuner.cli.json_lines import Write, json_only
 from tuner.errors import (
     ConfigError,
     DiskError,
@@ -30,28 +34,43 @@ from tuner.text import printable
 
 
 @contextlib.contextmanager
-def user_errors() -> Iterator[None]:
+def user_errors(json: bool = False) -> Iterator[Write | None]:
     """Print an error that a user can correct on stderr, and exit with its exit code.
 
-    Warnings are printed as one line each. Raises typer.Exit; other exceptions, which are bugs, pass
-    through.
+    Warnings are printed as one line each. With `json` stdout is left to JSON
+    (`tuner.cli.json_lines`): yields the function that prints it, else None. Raises typer.Exit;
+    other exceptions, which are bugs, pass through.
     """
-    with stopping() as signals, plain_warnings():
+    with stopping() as signals, plain_warnings(), json_only(json) as write:
         try:
-            yield
+            yield write
         except KeyboardInterrupt as error:
-            raise typer.Exit(143 if isinstance(error, Terminated) else 130) from error
+            raise _stopped(write, isinstance(error, Terminated)) from error
         except (typer.Exit, click.exceptions.ClickException):
             raise
         except Exception as error:
             if signals:  # a library that was being imported made another error of Ctrl-C
-                raise typer.Exit(143 if signals[0] == signal.SIGTERM else 130) from error
+                raise _stopped(write, signals[0] == signal.SIGTERM) from error
             known = for_user(error)
             if known is None:
+                _write_error(write, f"{type(error).__name__}: {error}", 1)
                 raise
+            _write_error(write, str(known), known.exit_code)
             for line in str(known).splitlines():
                 say(f"error: {printable(line)}")
             raise typer.Exit(known.exit_code) from error
+
+
+def _stopped(write: Write | None, terminated: bool) -> typer.Exit:
+    end = typer.Exit(143 if terminated else 130)
+    _write_error(write, "terminated" if terminated else "stopped", end.exit_code)
+    return end
+
+
+def _write_error(write: Write | None, message: str, exit_code: int) -> None:
+    if write is not None:
+        with contextlib.suppress(OSError):  # a full disk, or a reader that is gone
+            write({"event": "error", "message": message, "exit_code": exit_code})
 
 
 def for_user(error: Exception) -> TunerError | None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from tuner.cli.errors import user_errors
-from tuner.cli.study import MovedBase, MovedData, Studies, Study
+from tuner.cli.json_lines import Write
+from tuner.cli.study import Json, MovedBase, MovedData, Studies, Study
 from tuner.errors import ConfigError, TunerError
 from tuner.storage.files import check_writable, refuse_existing
 from tuner.storage.folder import DEFAULT_STUDIES, existing_study
 from tuner.terminal import say
 from tuner.text import readable
+
+if TYPE_CHECKING:
+    from tuner.export.lora import ExportReport
+    from tuner.export.written import Written
+    from tuner.results.confirmation import Choice
 
 commands = typer.Typer()
 
@@ -54,22 +60,24 @@ def export(  # noqa: PLR0913 - one argument per option
     base: MovedBase = None,
     data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
+    json: Json = False,
 ) -> None:
     """Write a trial's LoRA or model as a file for other programs, and check the file."""
-    with user_errors():
+    with user_errors(json) as write:
         _check_out(out, force, is_file=recipe is not None)
         folder = existing_study(studies, study)
         from tuner.results.confirmation import Choice, chosen
 
         choice = chosen(folder) if trial is None else Choice(trial, None, ())
-        _say_all(choice.why)
+        if write is None:
+            _say_all(choice.why)
         if recipe is not None:
             from tuner.export import write_recipe
 
             written = write_recipe(
                 folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
             )
-            _print_written(written.path, written.lines)
+            _print_written(choice, written, write)
             return
         from tuner.export import export_trial
 
@@ -83,12 +91,16 @@ def export(  # noqa: PLR0913 - one argument per option
             dora_for=dora_for,
             base_at=base,
         )
-        _print_written(report.path, report.lines)
+        _print_written(choice, report, write)
 
 
-def _print_written(path: Path, lines: Sequence[str]) -> None:
-    print(path)
-    _say_all(lines)
+def _print_written(choice: Choice, written: ExportReport | Written, write: Write | None) -> None:
+    if write is None:
+        print(written.path)
+        _say_all(written.lines)
+        return
+    exported = {"trial": choice.trial, "step": choice.step, "reasons": choice.why}
+    write(exported | {"path": written.path, "lines": written.lines})
 
 
 def _say_all(lines: Sequence[str]) -> None:

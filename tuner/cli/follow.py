@@ -1,21 +1,25 @@
-"""Run a study or a confirmation at the terminal: show its progress, then print its results."""
+"""Run a study or a confirmation: show its progress, then print its results, also as JSON."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tuner.cli.json_lines import Write, write_events
 from tuner.cli.live import View, recall, show
+from tuner.cli.logs import Log
 from tuner.events import Event, Phase
 from tuner.judging.calibration import study_marks
 from tuner.report import write_report
+from tuner.report.documents import confirmation_document, front_document, study_state
 from tuner.report.summary import print_confirmation, print_front, print_next, print_rungs
 from tuner.results import read_results
 from tuner.results.confirmation import part_count
-from tuner.results.results import is_begun
+from tuner.results.results import Results, is_begun
 from tuner.space import StudyConfig
 from tuner.space.load import load_recorded
 from tuner.storage import StudyFolder
@@ -28,19 +32,32 @@ if TYPE_CHECKING:
     from tuner.study.confirm import ConfirmOptions
 
 
+@dataclass(frozen=True)
+class Printing:
+    """How progress and results are printed: `plain` as single lines and tables without borders.
+
+    `write` prints all of it as JSON instead (`tuner.cli.json_lines`), None for people.
+    """
+
+    plain: bool = False
+    write: Write | None = None
+
+
 def follow(
     config: StudyConfig,
     folder: StudyFolder,
-    plain: bool,
+    printing: Printing,
     needed_bytes: int,
     workers: int | None = None,
+    logs: Sequence[Log] = (),
 ) -> None:
     """Run the study on `workers` workers, show its progress, print its front, write its report.
 
-    Without `workers` their number is that of `auto_workers` for the trials that are left, each
-    worker needing `needed_bytes` of memory. Confirms the strongest trials if the study's budget
-    says so. If the study stops early, the results so far and how to continue are printed, and what
-    `tuner.study.run_study` raised is raised again.
+    Each of `logs` writes the events down as well. Without `workers` their number is that of
+    `auto_workers` for the trials that are left, each worker needing `needed_bytes` of memory.
+    Confirms the strongest trials if the study's budget says so. If the study stops early, the
+    results so far and how to continue are printed, and what `tuner.study.run_study` raised is
+    raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
     left, budget = config.budget.trials, config.budget
@@ -52,12 +69,16 @@ def follow(
     plan = planned_workers(workers, needed_bytes, pieces)
     if left > 0:
         say(plan.line)
-    _watch(view, folder, _study_events(config, folder, plan.count), plain)
-    _conclude(folder, front=True, plain=plain)
+    _begin(view, folder, config.base, printing)
+    events = _study_events(config, folder, plan.count)
+    for log in logs:
+        events = log(events)
+    _watch(view, folder, events, printing)
+    _conclude(folder, True, printing)
 
 
 def follow_confirm(
-    folder: StudyFolder, options: ConfirmOptions, plain: bool, workers: int | None = None
+    folder: StudyFolder, options: ConfirmOptions, printing: Printing, workers: int | None = None
 ) -> None:
     """Run a confirmation, show its progress, print its results, and write the report again.
 
@@ -71,37 +92,63 @@ def follow_confirm(
     results = read_results(folder)
     view = View(folder.name, results.study.budget, results.study.objectives)
     recall(view, results)
-    _watch(view, folder, _confirm_events(folder, options, plan.count), plain)
-    _conclude(folder, front=False, plain=plain)
+    _begin(view, folder, results.study.base, printing)
+    _watch(view, folder, _confirm_events(folder, options, plan.count), printing)
+    _conclude(folder, False, printing)
+
+
+def _begin(view: View, folder: StudyFolder, base: str, printing: Printing) -> None:
+    if printing.write:
+        begun = {"study": view.study, "folder": folder.root, "base": base, "budget": view.trials}
+        more = {"finished": view.finished, "objectives": view.objectives}
+        printing.write({"event": "study_begun"} | begun | more)
 
 
 def _watch(
-    view: View, folder: StudyFolder, events: Generator[Event, None, None], plain: bool
+    view: View, folder: StudyFolder, events: Generator[Event, None, None], printing: Printing
 ) -> None:
     """Show `events` to their end; after an error print the results so far and how to continue."""
     try:
         with stopping(), plain_warnings(), contextlib.closing(events):
-            show(view, events, plain)
+            if printing.write:
+                write_events(view, events, printing.write)
+            else:
+                show(view, events, printing.plain)
     except BaseException as error:
         if view.begun or view.best:
             with contextlib.suppress(Exception):  # the original error is the one to show
-                print_front(folder, read_results(folder), study_marks(folder), plain)
+                _print_front(folder, read_results(folder), printing)
         if view.begun or isinstance(error, KeyboardInterrupt):
             line = f"stopped; run the same command again to continue ({folder.root})"
             print(line, file=sys.stderr, flush=True)
         raise
 
 
-def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
+def _conclude(folder: StudyFolder, front: bool, printing: Printing) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the judges' warnings were printed during the run
         results = read_results(folder)
         if front:
-            print_front(folder, results, study_marks(folder), plain)
+            _print_front(folder, results, printing)
+        if printing.write:
+            confirmation = confirmation_document(folder, results)
+            if confirmation is not None:
+                printing.write({"event": "confirmation"} | confirmation)
+            ended = vars(study_state(folder, results)) | {"report": write_report(folder)}
+            printing.write({"event": "study_ended"} | ended)
+            return
+        if front:
             print_rungs(results)
         print_confirmation(folder, results)
         write_report(folder)
     print_next(folder, results, DEFAULT_STUDIES)
+
+
+def _print_front(folder: StudyFolder, results: Results, printing: Printing) -> None:
+    if printing.write:
+        printing.write({"event": "front"} | front_document(folder, results))
+    else:
+        print_front(folder, results, study_marks(folder), printing.plain)
 
 
 def _study_events(

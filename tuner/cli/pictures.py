@@ -63,6 +63,10 @@ Drawn = Annotated[
 ]
 
 
+STDOUT = Path("-")
+"""The file that means stdout."""
+
+
 @pictures.command(epilog="Example: tuner score outputs --recursive --csv scores.csv")
 def score(  # noqa: PLR0913 - one argument per option
     path: Annotated[
@@ -84,7 +88,10 @@ def score(  # noqa: PLR0913 - one argument per option
         Path | None, typer.Option(readable=False, help="A table to write, one row per picture.")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(readable=False, help="The same as JSON, with the evidence.")
+        Path | None,
+        typer.Option(
+            readable=False, help="The same as JSON, with the evidence; - prints it on stdout."
+        ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     jobs: Annotated[
@@ -95,7 +102,7 @@ def score(  # noqa: PLR0913 - one argument per option
     ] = None,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
-    with user_errors():
+    with user_errors(json == STDOUT) as write:
         from tuner.judging import Trust, score_folder, score_report
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
@@ -104,7 +111,8 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.thresholds import home_thresholds, read_thresholds
         from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
-        check_outputs(csv, json)
+        files = (csv, None if write else json)
+        check_outputs(*files)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
         domain, line = picture_domain([path for path, _ in found_pictures.prompted], drawn)
         optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
@@ -128,7 +136,9 @@ def score(  # noqa: PLR0913 - one argument per option
             scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
             score_report.print_scores(found_pictures, scored, trust)
-        score_report.write_rows(found_pictures, scored, (csv, json), trust)
+        score_report.write_rows(found_pictures, scored, files, trust)
+        if write:
+            write(score_report.score_document(found_pictures, scored, trust))
 
 
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.errors import user_errors
+from tuner.cli.json_lines import Write
 from tuner.errors import ConfigError, TunerError
 from tuner.storage.folder import DEFAULT_STUDIES, all_studies, existing_study, study_folder
 from tuner.terminal import say
@@ -64,6 +65,17 @@ Parts = Annotated[
         "same with any number.",
     ),
 ]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print JSON on stdout, for programs, and nothing else.")
+]
+Logs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--log",
+        metavar="PROGRAM",
+        help="Also write a log: tensorboard or wandb; may be given twice.",
+    ),
+]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print single lines and tables without borders.")
 ]
@@ -80,10 +92,13 @@ def run(  # noqa: PLR0913 - one argument per option
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
     plain: Plain = False,
+    json: Json = False,
+    log: Logs = None,
 ) -> None:
     """Run a study, or continue it where it stopped, and print its Pareto front."""
-    with user_errors():
-        from tuner.cli.follow import follow
+    with user_errors(json) as write:
+        from tuner.cli.follow import Printing, follow
+        from tuner.cli.logs import study_logs
         from tuner.space import load_study
         from tuner.study import check_study
         from tuner.worker.count import worker_count
@@ -93,10 +108,11 @@ def run(  # noqa: PLR0913 - one argument per option
         )
         folder = study_folder(studies, config.study)
         chosen = worker_count(workers)
+        logs = study_logs(log or (), folder)
         report = check_study(config, studies, chosen)
         for line in report.data_lines:
             say(line)
-        follow(config, folder, plain, report.vram_bytes, chosen)
+        follow(config, folder, Printing(plain, write), report.vram_bytes, chosen, logs)
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -109,9 +125,10 @@ def check(  # noqa: PLR0913 - one argument per option
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
+    json: Json = False,
 ) -> None:
     """Check a search space, its models and its data, and estimate time, disk space and memory."""
-    with user_errors():
+    with user_errors(json) as write:
         from tuner.space import load_study
         from tuner.study import check_study
         from tuner.worker.count import worker_count
@@ -119,8 +136,12 @@ def check(  # noqa: PLR0913 - one argument per option
         config = load_study(
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
-        study_folder(studies, config.study)
-        for line in check_study(config, studies, worker_count(workers), timed=True).lines:
+        folder = study_folder(studies, config.study)
+        report = check_study(config, studies, worker_count(workers), timed=True)
+        if write:
+            write({"study": config.study, "folder": folder.root} | vars(report))
+            return
+        for line in report.lines:
             print(line)
 
 
@@ -143,27 +164,46 @@ def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
+    json: Json = False,
 ) -> None:
     """Show the progress of all studies, or one study with its front and its trials."""
-    with user_errors():
+    with user_errors(json) as write:
         from tuner.report import print_status
-        from tuner.report.summary import state_line
+        from tuner.report.documents import status_document
         from tuner.results import read_results
 
-        if study:
-            print_status(existing_study(studies, study), plain)
+        if not study:
+            _print_states(studies, write)
             return
-        folders = all_studies(studies)
-        broken: list[TunerError] = []
-        for folder in folders:
-            try:
-                print(state_line(folder, read_results(folder)))
-            except TunerError as error:
-                broken.append(error)
-        if not folders:
-            say(f"no studies in {studies}; start one with `tuner run SPACE`")
-        if broken:
-            raise ConfigError("\n".join(map(str, broken)))
+        folder = existing_study(studies, study)
+        if write:
+            write(status_document(folder, read_results(folder)))
+        else:
+            print_status(folder, plain)
+
+
+def _print_states(studies: Path, write: Write | None) -> None:
+    """Print the state of every study below `studies`; raises ConfigError for unreadable ones."""
+    from tuner.report.documents import StudyState, study_state
+    from tuner.report.summary import state_line
+    from tuner.results import read_results
+
+    folders = all_studies(studies)
+    broken: list[TunerError] = []
+    states: list[StudyState] = []
+    for folder in folders:
+        try:
+            states.append(study_state(folder, read_results(folder)))
+        except TunerError as error:
+            broken.append(error)
+    if write:
+        write({"studies": states})
+    else:
+        print("".join(f"{state_line(state)}\n" for state in states), end="")
+    if not folders:
+        say(f"no studies in {studies}; start one with `tuner run SPACE`")
+    if broken:
+        raise ConfigError("\n".join(map(str, broken)))
 
 
 @commands.command(epilog="Example: tuner confirm pose --samples 208")
@@ -183,16 +223,17 @@ def confirm(  # noqa: PLR0913 - one argument per option
     studies: Studies = DEFAULT_STUDIES,
     workers: Parts = "auto",
     plain: Plain = False,
+    json: Json = False,
 ) -> None:
     """Measure the strongest trials on fresh noise and with fresh training seeds; print the best."""
-    with user_errors():
+    with user_errors(json) as write:
         folder = existing_study(studies, study)
-        from tuner.cli.follow import follow_confirm
+        from tuner.cli.follow import Printing, follow_confirm
         from tuner.study.confirm import ConfirmOptions
         from tuner.worker.count import worker_count
 
         options = ConfirmOptions(trials, samples, training_seeds, base, data or ())
-        follow_confirm(folder, options, plain, worker_count(workers))
+        follow_confirm(folder, options, Printing(plain, write), worker_count(workers))
 
 
 @commands.command(epilog="Example: tuner report pose")

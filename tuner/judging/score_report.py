@@ -77,7 +77,8 @@ def write_rows(
     if csv_file:
         write_whole(csv_file, _as_csv(pictures, scored, trust))
     if json_file:
-        write_whole(json_file, _as_json(pictures, scored, trust))
+        document = score_document(pictures, scored, trust)
+        write_whole(json_file, json.dumps(document, indent=1) + "\n")
 
 
 def _uncalibrated(scored: Sequence[ScoredSample], trust: Trust) -> frozenset[str]:
@@ -166,9 +167,12 @@ def _as_csv(pictures: FoundPictures, scored: Sequence[ScoredSample], trust: Trus
     return text.getvalue()
 
 
-def _as_json(pictures: FoundPictures, scored: Sequence[ScoredSample], trust: Trust) -> str:
+def score_document(
+    pictures: FoundPictures, scored: Sequence[ScoredSample], trust: Trust
+) -> dict[str, Any]:
+    """Return the objectives, rates and measures, every picture with its scores, those left out."""
     marks = uncalibrated_numbers(_uncalibrated(scored, trust))
-    whole = {
+    return {
         "objectives": {name: _plain(n, marks) for name, n in objectives(scored, None).items()},
         "rates": {name: _plain(n, marks) for name, n in rates(scored).items()},
         "measures": {name: asdict(m) for name, m in measures(scored, None).items()},
@@ -178,7 +182,6 @@ def _as_json(pictures: FoundPictures, scored: Sequence[ScoredSample], trust: Tru
         ],
         "refused": pictures.refused,
     }
-    return json.dumps(whole, indent=1) + "\n"
 
 
 def _row(pictures: FoundPictures, scored: ScoredSample, trust: Trust) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tuner.judging.calibration import ABOUT, study_marks
+from tuner.report.documents import StudyState, study_state
 from tuner.report.tables import (
     front_table,
     measure_notes,
@@ -16,12 +17,10 @@ from tuner.report.tables import (
 from tuner.results import read_confirmation, read_results
 from tuner.results.confirmation import gain_lines, newer_lines, unconfirmed_line, winner_lines
 from tuner.results.course import agreements, rung_lines
-from tuner.results.results import Results, front
+from tuner.results.results import Results, front, of_recipes
 from tuner.space.config import MANNEQUIN
-from tuner.space.recipes import RECIPE
 from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
-from tuner.storage.lock import runner
 from tuner.terminal import console
 from tuner.text import counted
 
@@ -32,7 +31,7 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     Raises ConfigError if no study was begun in the folder.
     """
     results, marks = read_results(folder), study_marks(folder)
-    print(state_line(folder, results))
+    print(state_line(study_state(folder, results)))
     print_front(folder, results, marks, plain)
     print_confirmation(folder, results)
     for table in measures_tables(results, plain):
@@ -44,15 +43,11 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     console().print(trials_table(results, plain, marks))
 
 
-def state_line(folder: StudyFolder, results: Results) -> str:
+def state_line(now: StudyState) -> str:
     """Return one line: trials done, size of the front, and if the study is running or not."""
-    done, budget = results.finished, results.study.budget
-    owner = runner(folder.lock)
-    state = "finished" if done >= budget else "not running"
-    if owner:
-        state = f"running (process {owner['pid']})"
-    trials = counted(budget, "trial")
-    return f"{folder.name}: {done} of {trials}, {len(front(results))} on the front, {state}"
+    process = "" if now.process is None else f" (process {now.process})"
+    done = f"{now.finished} of {counted(now.budget, 'trial')}, {len(now.front)} on the front"
+    return f"{now.study}: {done}, {now.state}{process}"
 
 
 def print_front(
@@ -90,11 +85,6 @@ def print_confirmation(folder: StudyFolder, results: Results) -> None:
     print()
     for line in lines:
         print(line)
-
-
-def of_recipes(results: Results) -> bool:
-    """Return True if the study compares named recipes; it then searches for no best trial."""
-    return any(RECIPE in trial.parameters for trial in results.trials)
 
 
 def print_next(folder: StudyFolder, results: Results, default: Path) -> None:

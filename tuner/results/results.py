@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from metrics.pareto import pareto
 from tuner.errors import ConfigError
 from tuner.events import COUNTED
+from tuner.space.recipes import RECIPE
 from tuner.storage import Store, StudyFolder
 from tuner.storage.rows import RungRow, StudyRow, TrialRow
 
@@ -84,6 +85,11 @@ def front(results: Results) -> list[Result]:
     points = [[result.rung.objectives[name].value for name in names] for result in feasible]
     best = [feasible[index] for index in pareto(points)] if points else []
     return sorted(best, key=lambda result: (-strength(result.rung, names), result.trial.number))
+
+
+def of_recipes(results: Results) -> bool:
+    """Return True if the study compares named recipes; it then searches for no best trial."""
+    return any(RECIPE in trial.parameters for trial in results.trials)
 
 
 def strength(rung: RungRow, names: Sequence[str]) -> float:

@@ -167,6 +167,11 @@ class StudyFolder:
         return self.root / "artifacts"
 
     @property
+    def logs(self) -> Path:
+        """Logs of `tuner run --log`: those of TensorBoard in `tensorboard`, of wandb in `wandb`."""
+        return self.root / "logs"
+
+    @property
     def trials(self) -> Path:
         """Parent folder of the trials."""
         return self.root / "trials"

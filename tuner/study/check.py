@@ -36,7 +36,7 @@ class CheckReport:
     """Findings of a check, one line each, and the estimates of `tuner.study.cost`.
 
     `data_lines` are those about the pictures and captions; they are in `lines` too. `vram_bytes`
-    is the memory that one worker needs.
+    is the memory that one worker needs, `timed` is true if steps were timed on this machine.
     """
 
     lines: tuple[str, ...]
@@ -44,6 +44,8 @@ class CheckReport:
     seconds: float
     disk_bytes: int
     vram_bytes: int
+    workers: int
+    timed: bool
 
 
 def check_study(
@@ -86,7 +88,13 @@ def check_study(
     compiling = compile_plan(config, read_machine().devices > 0, plan.count)
     lines += [plan.line, *filter(None, [compiling.line]), *_cost_lines(config, cost, units)]
     return CheckReport(
-        tuple(lines), tuple(data_lines), cost.seconds, cost.disk_bytes, cost.vram_bytes
+        tuple(lines),
+        tuple(data_lines),
+        cost.seconds,
+        cost.disk_bytes,
+        cost.vram_bytes,
+        plan.count,
+        units.units is not None,
     )
 
 

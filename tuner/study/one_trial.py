@@ -89,7 +89,7 @@ def _follow(
                 continue
             last = _keep_rung(session, trial, outcome)
             clock.end()
-            yield RungScored(trial.number, last.step, last.objectives, last.rates, last.grid)
+            yield _scored(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
             if last.step < last_step and (end := early_ending(session.config, session.store, last)):
@@ -117,6 +117,11 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
             raise
         reason = f"{type(error).__name__}: {_first_line(error)}"
         yield Ending("failed", reason, trace=traceback.format_exc())
+
+
+def _scored(row: RungRow) -> RungScored:
+    numbers = (row.objectives, row.rates, row.grid, row.lora, row.measures)
+    return RungScored(row.trial, row.step, *numbers)
 
 
 def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:

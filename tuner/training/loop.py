@@ -88,7 +88,8 @@ def _climb(
                 seconds = time.monotonic() - since
                 if seconds >= _REPORT_SECONDS or step == rung:
                     done = step - reported
-                    yield Progress(step, rungs[-1], done / seconds, trainer.read_loss(step))
+                    loss, rate = trainer.read_loss(step), trainer.run.learning_rate
+                    yield Progress(step, rungs[-1], done / seconds, loss, rate)
                     since, reported = time.monotonic(), step
         yield trainer.checkpoint(step, folder)
 

@@ -135,6 +135,12 @@ class Run:
         for schedule in self._schedules:
             schedule.step()
 
+    @property
+    def learning_rate(self) -> float:
+        """Learning rate of the next step, of the first group; Prodigy's times its estimate `d`."""
+        group = self.optimizers[0].param_groups[0]
+        return float(group["lr"]) * float(group.get("d", 1.0))
+
     @contextlib.contextmanager
     def dropout(self, device: torch.device) -> Iterator[None]:
         """Draw the LoRA's dropout from this run's own random numbers within the context."""

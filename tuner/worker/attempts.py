@@ -152,7 +152,7 @@ def base_scores(
             ) from error
     row = store.rungs(None)[0]
     require_objectives(config.objectives, row)
-    yield RungScored(None, 0, row.objectives, row.rates, row.grid)
+    yield RungScored(None, 0, row.objectives, row.rates, row.grid, None, row.measures)
 
 
 def _store_outcome(

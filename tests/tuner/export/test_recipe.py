@@ -271,3 +271,10 @@ def test_the_command(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert run.stdout.strip() == str(tmp_path / "pose.toml")
     assert "target_modules: networks.lora also trains" in run.stderr
+    command = ["export", "small", "--studies", str(tmp_path / "studies"), *options]
+    again = CliRunner().invoke(app, [*command, "--force", "--json"])
+    assert (again.exit_code, again.stderr) == (0, "")
+    written = json.loads(again.stdout)
+    assert list(written) == ["trial", "step", "reasons", "path", "lines"]
+    assert (written["trial"], written["path"]) == (4, str(tmp_path / "pose.toml"))
+    assert "\n".join(written["lines"]) in run.stderr

@@ -184,13 +184,12 @@ def test_a_model_that_was_named_has_to_be_there(
     assert line in errors[0]
 
 
-def test_a_missing_person_model_ends_that_judge_only(pictures: Path, tmp_path: Path) -> None:
-    out = tmp_path / "scores.json"
+def test_a_missing_person_model_ends_that_judge_only(pictures: Path) -> None:
     models = ("--gender-model", "mannequin", "--person-model", "no.pt")
-    done = score(pictures / "a.png", *models, "--json", out)
+    done = score(pictures / "a.png", *models, "--json", "-")
     assert done.exit_code == 0, done.output
     assert re.search("^warning: persons are not counted: .*no.pt was not found", done.stderr, re.M)
-    (picture,) = json.loads(out.read_text("utf-8"))["images"]
+    (picture,) = json.loads(done.stdout)["images"]
     assert picture["scores"]["one_person"]["value"] is None
     assert picture["scores"]["limbs"]["value"] is not None
 

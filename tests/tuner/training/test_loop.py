@@ -58,7 +58,7 @@ def test_each_rung_is_a_checkpoint_with_its_file_and_progress_reaches_it(
     ]
     assert not torch.equal(*(weights(checkpoint.path) for checkpoint in checkpoints))
     last = [outcome for outcome in outcomes if isinstance(outcome, Progress)][-1]
-    assert (last.done, last.total) == (5, 5)
+    assert (last.done, last.total, last.learning_rate) == (5, 5, SMALL.learning_rate)
     assert last.loss is not None
     assert 0 < last.loss < 10
     assert base.pipeline.unet.state_dict().keys() == before
