@@ -148,15 +148,11 @@ def test_what_a_method_is_told_reaches_its_study(config: StudyConfig, told: Tell
     assert studies["plain"].seed == 3
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "tpe on strength",
-        "tpe on weights",
-        "process on strength",
-        pytest.param("gp on strength", marks=pytest.mark.slow),
-    ],
-)
+SLOW = pytest.param("gp on strength", marks=pytest.mark.slow)
+QUICK = ("tpe on strength", "tpe on weights", "process on strength")
+
+
+@pytest.mark.parametrize("name", [*QUICK, SLOW])
 def test_a_sampler_of_one_number_learns_from_several(
     config: StudyConfig, told: Telling, name: str
 ) -> None:
