@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from metrics.contract import Image
 from tuner.errors import TunerError
 from tuner.export.dora import for_comfyui, in_comfyui, is_dora, notes as dora_notes
@@ -25,7 +27,13 @@ from tuner.export.header import (
     started_metadata,
     title_metadata,
 )
-from tuner.export.verify import MOST_DIFFERENCE, difference, quiet, stored_cells
+from tuner.export.verify import (
+    MOST_DIFFERENCE,
+    difference,
+    quiet,
+    reference,
+    stored_cells,
+)
 from tuner.models import BaseModel, load_base, read_file
 from tuner.models.adapter import models
 from tuner.models.lora_file import (
@@ -62,8 +70,8 @@ class ExportReport:
     """The written LoRA file and the results of its check.
 
     `modules` is the number of layers that the file changes; the base has all of them. The
-    differences are the largest of any channel, in [0, 1], between the study's samples of `cells`
-    cells and the same cells drawn with the file, loaded by diffusers and merged by hand; None if
+    differences are the largest of any channel, in [0, 1], between `cells` of the study's cells
+    drawn with its own LoRA and with the file, loaded by diffusers and merged by hand; None if
     the study's samples are gone, or the file is not for diffusers. `by_hand` says how it was
     merged.
     """
@@ -91,7 +99,7 @@ class ExportReport:
         return (
             checked,
             f"{counted(self.cells, 'sample')} drawn anew differ{'s' * (self.cells == 1)} from the "
-            f"study's by at most "
+            f"study's LoRA, both in float32, by at most "
             f"{', '.join(apart)} (allowed {MOST_DIFFERENCE:.4f})",
             *self.notes,
         )
@@ -126,7 +134,11 @@ def export(  # noqa: PLR0913 - one argument per option
     lora = read_file(rung.lora)
     _refuse_dora_for(lora, trial, names, dora_for)
     base = load_base(config.base, prediction=config.base_prediction)
+    # In half precision each way of loading rounds differently.
+    base.pipeline.to(torch.float32)
     base.clip_skip = train.clip_skip
+    stored = stored_cells(folder, rung, config.base)
+    expected = reference(base, config.suite, stored, rung.lora)
     metadata = file_metadata(base, config, train, rung) | title_metadata(out.stem)
     metadata |= confirmed_metadata(choice) | started_metadata(folder, trial)
     notes = _notes(lora, base, names, dora_for)
@@ -137,7 +149,7 @@ def export(  # noqa: PLR0913 - one argument per option
         metadata[DORA_FOR] = f"{dora_for}, base {base_name(base)}"
     with replacing(out) as temporary:
         write_lora(temporary, replace(lora, metadata=metadata), base, names)
-        report = _check(temporary, base, config.suite, stored_cells(folder, rung, config.base))
+        report = _check(temporary, base, config.suite, expected)
     return replace(report, path=out, notes=notes)
 
 
@@ -228,9 +240,9 @@ def _for_diffusers(path: Path, lora: LoraFile, base: BaseModel) -> Iterator[Path
 
 
 def _check(
-    path: Path, base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image]
+    path: Path, base: BaseModel, suite: SuiteConfig, expected: Mapping[int, Image]
 ) -> ExportReport:
-    """Draw the cells of `stored` with the file loaded in both ways; this changes `base`."""
+    """Draw the cells of `expected` with the file loaded in both ways; this changes `base`."""
     lora = read_file(path)
     in_program = DORA_FOR in lora.metadata
     by_diffusers, by_hand, how = None, None, "merged by hand"
@@ -240,10 +252,10 @@ def _check(
     else:
         with quiet(), _for_diffusers(path, lora, base) as readable:
             base.pipeline.load_lora_weights(str(readable), use_safetensors=True)
-        if stored:
-            by_diffusers = difference(base, suite, stored, "loaded by diffusers")
+        if expected:
+            by_diffusers = difference(base, suite, expected, "loaded by diffusers")
         base.pipeline.unload_lora_weights()
         merge(lora, models(base))
-    if stored:
-        by_hand = difference(base, suite, stored, how)
-    return ExportReport(path, len(lora.modules), len(stored), by_diffusers, by_hand, by_hand=how)
+    if expected:
+        by_hand = difference(base, suite, expected, how)
+    return ExportReport(path, len(lora.modules), len(expected), by_diffusers, by_hand, by_hand=how)

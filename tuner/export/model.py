@@ -38,7 +38,7 @@ from tuner.export.lora import (
 )
 from tuner.export.low_rank import changes, extracted
 from tuner.export.single_file import markers, write_single_file
-from tuner.export.verify import difference, quiet, stored_cells
+from tuner.export.verify import difference, quiet, reference, stored_cells
 from tuner.export.written import Written
 from tuner.models import BaseModel, dreambooth, load_base
 from tuner.models.metadata import network_arguments
@@ -114,8 +114,9 @@ def export_trial(  # noqa: PLR0913 - one argument per option
     stored = stored_cells(folder, rung, config.base)
     if lora_rank is not None:
         return _as_lora(base, rung.lora, out, names, lora_rank, metadata)
+    expected = reference(base, config.suite, stored, rung.lora)
     dreambooth.put_on(base, rung.lora)
-    return _as_whole(base, out, metadata, config.suite, stored)
+    return _as_whole(base, out, metadata, config.suite, expected)
 
 
 def _as_whole(
@@ -123,7 +124,7 @@ def _as_whole(
     out: Path,
     metadata: dict[str, str],
     suite: SuiteConfig,
-    stored: Mapping[int, Image],
+    expected: Mapping[int, Image],
 ) -> Written:
     with quiet():  # diffusers warns that some parts must stay float32, without naming any
         base.pipeline.to(torch.float16)
@@ -132,11 +133,11 @@ def _as_whole(
     try:
         read_back = write(base, part, metadata)
         lines = [f"the whole model, {byte_size(_size(part))} in float16"]
-        if stored:
-            apart = difference(read_back, suite, stored, "read back by diffusers")
-            drawn = counted(len(stored), "sample")
+        if expected:
+            apart = difference(read_back, suite, expected, "read back by diffusers")
+            drawn = counted(len(expected), "sample")
             lines.append(
-                f"{drawn} drawn anew differ{'s' * (len(stored) == 1)} by at most {apart:.4f}"
+                f"{drawn} drawn anew differ{'s' * (len(expected) == 1)} by at most {apart:.4f}"
             )
         if write is _as_file and markers(base.pipeline):
             lines.append(_V_NOTE)

@@ -184,7 +184,8 @@ def _composed_forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
     frozen = layer.get_base_layer()
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
     with torch.autocast(x.device.type, enabled=False):  # a small step is lost in bfloat16
-        weight = torch.addmm(frozen.weight, up, down, alpha=layer.scaling[name])
+        whole = frozen.weight.to(up.dtype)
+        weight = torch.addmm(whole, up, down, alpha=layer.scaling[name])
     return torch.nn.functional.linear(x, weight, frozen.bias)
 
 

@@ -133,11 +133,14 @@ def draw(
     suite: SuiteConfig,
     indices: Sequence[int],
     clip_skip: int = 1,
+    *,
+    exact: bool = False,
 ) -> list[Image]:
     """Draw the suite's cells `indices` in one batch with the pipeline as it is.
 
     The prompts' hidden states are those of the text encoder's layer `clip_skip`, counted from the
-    last (1). Raises DivergedError for pictures that are not finite.
+    last (1). With `exact` all is computed in the precision of the weights. Raises DivergedError for
+    pictures that are not finite.
     """
     cells = suite.cells()
     prompts = [cells[index][0].text for index in indices]
@@ -148,7 +151,7 @@ def draw(
         pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
     )
     sampling = _with_sampler(pipeline, suite.sampler)
-    with bfloat16_products(pipeline.unet.device):
+    with nullcontext() if exact else bfloat16_products(pipeline.unet.device):
         latents = sampling(
             prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
             negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),

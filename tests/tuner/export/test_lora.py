@@ -16,13 +16,20 @@ from tests.tuner.export.test_header import header, unknown
 from tests.tuner.generators import result_of
 from tests.tuner.test_read_only import contents
 from tuner.errors import TunerError
-from tuner.export.lora import Names, export
-from tuner.export.verify import MOST_DIFFERENCE, ExportError
+from tuner.export.lora import Names, export, last_rung
+from tuner.export.verify import (
+    MOST_DIFFERENCE,
+    ExportError,
+    difference,
+    reference,
+    stored_cells,
+)
 from tuner.models import BaseModel, adapter, load_base, read_file, sample
 from tuner.models.lora_file import LoraFile, LoraModule, payload_sha256, write_file
 from tuner.models.metadata import run_metadata
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
 from tuner.space.config import BudgetConfig
+from tuner.space.load import load_recorded
 from tuner.space.train_config import to_yaml as train_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
@@ -207,16 +214,25 @@ def test_scales_for_comfyui_need_a_dora_in_kohyas_names(
 
 
 def test_a_file_that_draws_something_else_is_not_written(
-    study: StudyFolder, tmp_path: Path
+    study: StudyFolder, base: BaseModel, tmp_path: Path
 ) -> None:
     """The alpha lost on the way is what other exporters do."""
-    lora = read_file(study.trial(4).rung(7).lora)
-    spoilt = {name: LoraModule(m.down, m.up, float(m.rank)) for name, m in lora.modules.items()}
-    write_file(study.trial(4).rung(7).lora, LoraFile(spoilt))
+    own, spoilt = study.trial(4).rung(7).lora, tmp_path / "spoilt.safetensors"
+    modules = read_file(own).modules.items()
+    without = {name: LoraModule(m.down, m.up, float(m.rank)) for name, m in modules}
+    write_file(spoilt, LoraFile(without))
+    suite = load_recorded(study).suite
+    stored = stored_cells(study, last_rung(study, 4), "tiny")
+    expected = reference(base, suite, stored, own)
+    with adapter.loaded(base, own):
+        assert difference(base, suite, expected, "itself") < MOST_DIFFERENCE
+    with adapter.loaded(base, spoilt), pytest.raises(ExportError, match="study's own file by"):
+        difference(base, suite, expected, "spoilt")
+    spoilt.replace(own)
     out = tmp_path / "out" / "pose.safetensors"
-    with pytest.raises(ExportError, match="loaded by diffusers"):
+    with pytest.raises(ExportError, match="draws other pictures here than in the study"):
         export(study, 4, out)
-    assert not list(out.parent.iterdir())
+    assert not out.parent.exists() or not list(out.parent.iterdir())
 
 
 def test_a_file_is_written_over_only_by_force(study: StudyFolder, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from tuner.study.study import search
 from tuner.trial.messages import ExtraScored, Outcome
 
 MAY_READ = {
+    "tuner.report.documents",
     "tuner.report.page",
     "tuner.report.tables",
     "tuner.results.extras",
