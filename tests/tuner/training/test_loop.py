@@ -113,10 +113,10 @@ def test_with_nothing_but_empty_prompts_captions_do_not_matter(
 
 @pytest.fixture
 def _own_precision() -> Iterator[None]:
-    """A process has one precision for all Accelerators; a test that chooses its own gives it back."""
-    AcceleratorState._reset_state()
+    """A process has one precision for all of its Accelerators: this test leaves none behind."""
+    AcceleratorState._reset_state(reset_partial_state=True)
     yield
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
 
 
 @pytest.mark.usefixtures("_own_precision")
