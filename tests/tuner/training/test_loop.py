@@ -111,6 +111,15 @@ def test_with_nothing_but_empty_prompts_captions_do_not_matter(
     assert not torch.equal(with_alias, with_captions)
 
 
+@pytest.fixture
+def _own_precision() -> Iterator[None]:
+    """A process has one precision for all of its Accelerators: this test leaves none behind."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("_own_precision")
 def test_composed_weights_learn_what_separate_ones_learn(
     base: BaseModel, training_set: TrainingSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,6 +155,7 @@ class Waits(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.usefixtures("_own_precision")
 def test_a_step_never_waits_for_the_device(base: BaseModel, training_set: TrainingSet) -> None:
     batches, accelerator = batches_of(base, training_set, SMALL, 5), Accelerator(cpu=True)
     try:
