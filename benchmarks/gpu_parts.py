@@ -1,4 +1,4 @@
-"""What benchmarks/gpu.py measures with: a base and pictures of random numbers, judges beside, a matrix product."""
+"""What benchmarks/gpu.py measures with: a random base, random pictures, judges, a product."""
 
 from __future__ import annotations
 
