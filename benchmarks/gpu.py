@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts import judges_beside, noise_pictures, random_base
+from gpu_parts import judges_beside, matrix_rate, noise_pictures, random_base
 from machine import RESULTS, machine, write_result
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -44,8 +44,6 @@ from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
 
 WARM_UP = 5
-SIDE = 8192
-PRODUCTS = 20
 
 EXPECTED = {"eager": 25, "compiled": 100, "graphed": 100, "judges beside": 45}
 """Seconds that an arm needs at most: an H200 took 20 for an eager one, and compiling the UNet for
@@ -239,25 +237,6 @@ def counted(work: Callable[[], object]) -> float:
     with FlopCounterMode(display=False) as counter:
         work()
     return float(counter.get_total_flops())
-
-
-def matrix_rate(device: torch.device) -> float:
-    """Return the operations a second of a large product in bfloat16, in float32 on a processor."""
-    side, dtype = (SIDE, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
-    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
-    for _ in range(3):
-        left @ right
-    synchronize()
-    began = time.monotonic()
-    for _ in range(PRODUCTS):
-        left @ right
-    synchronize()
-    return PRODUCTS * 2 * side**3 / (time.monotonic() - began)
-
-
-def synchronize() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
 
 
 def reset_peak() -> None:

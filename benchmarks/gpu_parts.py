@@ -1,10 +1,11 @@
-"""What benchmarks/gpu.py measures with: a base and pictures of random numbers, judges beside."""
+"""What benchmarks/gpu.py measures with: a random base, random pictures, judges, a product."""
 
 from __future__ import annotations
 
 import contextlib
 import multiprocessing
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 
 PICTURES = 16
+SIDE = 8192
+PRODUCTS = 20
 
 
 def random_base(device: torch.device) -> BaseModel:
@@ -98,3 +101,22 @@ def judge(stop: Any, ready: Any) -> None:
         ready.put(kind)
         while not stop.is_set():
             _ = score(samples, judges) if kind == "judges" else matrix @ matrix
+
+
+def matrix_rate(device: torch.device) -> float:
+    """Return the operations a second of a large product in bfloat16, in float32 on a processor."""
+    side, dtype = (SIDE, torch.bfloat16) if device.type == "cuda" else (2048, torch.float32)
+    left, right = (torch.randn(side, side, device=device, dtype=dtype) for _ in range(2))
+    for _ in range(3):
+        left @ right
+    synchronize()
+    began = time.monotonic()
+    for _ in range(PRODUCTS):
+        left @ right
+    synchronize()
+    return PRODUCTS * 2 * side**3 / (time.monotonic() - began)
+
+
+def synchronize() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()

@@ -68,14 +68,6 @@ def test_a_study_that_can_run_is_reported_with_its_cost(
     assert not (tmp_path / "new").exists()
 
 
-def test_on_a_gpu_it_is_reported_whether_the_unet_is_compiled(
-    tmp_path: Path, base: Path, data: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("tuner.worker.count._devices", lambda: 1)
-    lines = check_study(_study(base, data, clip), tmp_path / "studies").lines
-    assert "compile: no, auto is for bases of Stable Diffusion's size" in lines
-
-
 def test_what_is_not_used_of_the_data_is_reported_below_its_line(
     tmp_path: Path, base: Path, data: Path, clip: Path
 ) -> None:
