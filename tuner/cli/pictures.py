@@ -17,9 +17,6 @@ from tuner.terminal import plain_warnings, say, tracked
 
 pictures = typer.Typer()
 
-PICTURES_A_PROCESS = 20
-"""Least pictures for another process of `tuner score`, which takes some seconds to start."""
-
 LabelTable = Annotated[
     Path | None,
     typer.Option(readable=False, help="A labels.csv of tuner label, instead of figures."),
@@ -57,6 +54,10 @@ Vlm = Annotated[
     str | None, typer.Option(help="A vision-language model to ask: OWNER/NAME or a folder.")
 ]
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(min=1, max=64, help="Processes that judge; default: what cores and memory allow."),
+]
 Drawn = Annotated[
     bool | None,
     typer.Option("--drawn/--photographic", help="Kind of the pictures; default: told by them."),
@@ -94,12 +95,7 @@ def score(  # noqa: PLR0913 - one argument per option
         ),
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, max=64, help="Processes that judge; default: what cores and memory allow."
-        ),
-    ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
     with user_errors(json == STDOUT) as write:
@@ -109,7 +105,7 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.picture_domain import picture_domain
         from tuner.judging.pool import open_pool
         from tuner.judging.thresholds import home_thresholds, read_thresholds
-        from tuner.worker.count import free_bytes, judge_processes, usable_cores
+        from tuner.worker.count import auto_jobs
 
         files = (csv, None if write else json)
         check_outputs(*files)
@@ -128,9 +124,7 @@ def score(  # noqa: PLR0913 - one argument per option
             optional,
             thresholds.values() if thresholds else None,
         )
-        if jobs is None:  # this process only waits for them
-            jobs = judge_processes(usable_cores() + 1, free_bytes(), workers=1)
-            jobs = min(jobs, len(found_pictures.prompted) // PICTURES_A_PROCESS)
+        jobs = jobs or auto_jobs(len(found_pictures.prompted))
         with plain_warnings(), opened as judges, open_pool(judges.settings, jobs) as pool:
             judged = score_folder.judge(found_pictures, judges, pool)
             scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))

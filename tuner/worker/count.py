@@ -25,6 +25,9 @@ JUDGE_BYTES = 3 * 2**30
 """Main memory of a judge process: Python, torch and MediaPipe take 1 GB, and ViT-L-14, the default
 model for gender, 1.7 GB."""
 
+_PICTURES_A_JOB = 20
+"""Least pictures for another judge process of `tuner score`, which takes seconds to start."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -100,6 +103,13 @@ def judge_processes(cores: int, free: int, workers: int) -> int:
     """
     count = min(cores // workers - 1, free // workers // JUDGE_BYTES)
     return count if count > 1 else 0
+
+
+def auto_jobs(pictures: int) -> int:
+    """Return how many processes judge so many pictures of a folder on this machine."""
+    # One more core, as if for the process that only waits for the others.
+    most = judge_processes(usable_cores() + 1, free_bytes(), workers=1)
+    return min(most, pictures // _PICTURES_A_JOB)
 
 
 def read_machine() -> Machine:
