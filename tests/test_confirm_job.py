@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -72,3 +73,9 @@ def test_a_killed_confirmation_goes_on_and_its_winner_is_exported(
     assert again.returncode == 0, again.stderr
     assert "confirming" not in again.stderr
     assert again.stdout == rest.stdout
+    told = tuner("confirm", "pose", *ASKED, "--json", studies=pose_study)
+    lines = [json.loads(line) for line in told.stdout.splitlines()]
+    assert [each["event"] for each in lines] == [
+        *("study_begun", "phase", "confirmation", "study_ended")
+    ]
+    assert str(lines[2]["winner"]["trial"]) == metadata["tuner.trial"]

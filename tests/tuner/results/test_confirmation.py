@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,10 @@ from metrics.contract import Measure, ScoredSample
 from metrics.objectives import objectives, rates
 from tests.tuner.report_studies import new_study, put_samples, put_trial
 from tests.tuner.study.simulated import USUAL, samples
+from tuner.cli.json_lines import line
 from tuner.errors import ConfigError
 from tuner.report import write_report
+from tuner.report.documents import confirmation_document
 from tuner.report.summary import print_confirmation, print_next
 from tuner.results import read_confirmation, read_results, read_study_data
 from tuner.results.answer import answer
@@ -104,6 +107,18 @@ def lines_of(folder: StudyFolder) -> list[str]:
     found = read_confirmation(folder, read_results(folder))
     assert found is not None
     return winner_lines(found)
+
+
+def test_programs_read_the_winner_and_what_it_gains(confirmed: StudyFolder) -> None:
+    document = confirmation_document(confirmed, read_results(confirmed))
+    assert document is not None
+    told = json.loads(line(document))
+    assert told["winner"] == {"trial": 0, "step": 20}
+    first, *_ = told["ranked"]
+    assert first["candidate"] == told["winner"]
+    assert first["strength"]["low"] < first["strength"]["value"]
+    assert told["gain"]["low"] > 0
+    assert told["reasons"][: len(lines_of(confirmed))] == lines_of(confirmed)
 
 
 def test_without_a_confirmation_the_choice_says_so(folder: StudyFolder) -> None:
