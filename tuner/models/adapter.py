@@ -1,6 +1,6 @@
 """LoRA adapters on a frozen base: attach, detach, save, and load from a file.
 
-No other module imports peft. Several adapters may be attached at once; the active ones take part in
+Only this module and `composed` import peft. Several adapters may be attached at once; the active ones take part in
 the forward pass. A base without adapters has exactly its original layers.
 """
 
@@ -10,13 +10,12 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import Linear, LoraLayer
+from peft.tuners.lora import LoraLayer
 
 from tuner.models.base import BaseModel
 from tuner.models.lora_file import (
@@ -83,7 +82,7 @@ def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, An
 def detach(base: BaseModel, name: str) -> None:
     """Remove the adapter `name`; nothing happens if there is none of that name."""
     for model in models(base).values():
-        for dotted, layer in list(_lora_layers(model)):
+        for dotted, layer in list(lora_layers(model)):
             if name not in layer.lora_A:
                 continue
             with warnings.catch_warnings():
@@ -98,7 +97,7 @@ def detach(base: BaseModel, name: str) -> None:
 def activate(base: BaseModel, names: Sequence[str]) -> None:
     """Make exactly the adapters `names` active and trainable; the others are inactive."""
     for model in models(base).values():
-        for _, layer in _lora_layers(model):
+        for _, layer in lora_layers(model):
             layer.set_adapter(list(names))
 
 
@@ -106,7 +105,7 @@ def active(base: BaseModel) -> tuple[str, ...]:
     """Return the names of the active adapters."""
     names: dict[str, None] = {}
     for model in models(base).values():
-        for _, layer in _lora_layers(model):
+        for _, layer in lora_layers(model):
             names |= dict.fromkeys(layer.active_adapters)
     return tuple(names)
 
@@ -126,7 +125,7 @@ def save(base: BaseModel, name: str, path: Path, metadata: Mapping[str, str]) ->
             _magnitude(layer, name),
         )
         for component, model in models(base).items()
-        for dotted, layer in _lora_layers(model)
+        for dotted, layer in lora_layers(model)
         if name in layer.lora_A
     }
     write_file(path, LoraFile(modules, metadata))
@@ -149,44 +148,6 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
     finally:
         detach(base, name)
         activate(base, before)
-
-
-@contextmanager
-def composed(model: torch.nn.Module) -> Iterator[None]:
-    """Add the active LoRA to the weights of each linear layer of `model` first, for a while.
-
-    A layer then is one product with W + s B A, and its backward pass one more for the change of
-    that matrix, instead of many small ones: on a CPU a step with rank 16 takes an eighth less. Only
-    plain LoRAs are composed; layers with dropout or DoRA, and convolutions, stay as they are. The
-    result is the same but for rounding: the sum is made in float32, autocast rounds it.
-    """
-    layers = [layer for _, layer in _lora_layers(model) if _is_plain(layer)]
-    for layer in layers:
-        layer.forward = partial(_composed_forward, layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward  # the class's own is there again
-
-
-def _is_plain(layer: LoraLayer) -> bool:
-    """Return True for a linear layer with one active LoRA, which has neither dropout nor DoRA."""
-    names = layer.active_adapters
-    if not isinstance(layer, Linear) or len(names) != 1 or names[0] not in layer.lora_A:
-        return False
-    dropout = layer.lora_dropout[names[0]]
-    return isinstance(dropout, torch.nn.Identity) and names[0] not in layer.lora_variant
-
-
-def _composed_forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
-    (name,) = layer.active_adapters
-    frozen = layer.get_base_layer()
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    with torch.autocast(x.device.type, enabled=False):  # a small step is lost in bfloat16
-        whole = frozen.weight.to(up.dtype)
-        weight = torch.addmm(whole, up, down, alpha=layer.scaling[name])
-    return torch.nn.functional.linear(x, weight, frozen.bias)
 
 
 def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:
@@ -285,12 +246,13 @@ def _inject(
     del model.peft_config
     for parameter in _parameters(model, name):
         parameter.data = parameter.data.float()
-    for _, layer in _lora_layers(model):
+    for _, layer in lora_layers(model):
         if name in layer.lora_dropout:
             layer.lora_dropout[name].train()  # the frozen model around it does not train
 
 
-def _lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
+def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
+    """Yield the layers of `model` with a LoRA, by their dotted names."""
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             yield name, module
@@ -299,7 +261,7 @@ def _lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
 def _parameters(model: torch.nn.Module, name: str) -> list[torch.nn.Parameter]:
     return [
         half[name].weight
-        for _, layer in _lora_layers(model)
+        for _, layer in lora_layers(model)
         for half in (layer.lora_A, layer.lora_B, layer.lora_magnitude_vector)
         if name in half
     ]

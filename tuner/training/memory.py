@@ -10,8 +10,9 @@ import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 
-from tuner.models import BaseModel, adapter
+from tuner.models import BaseModel
 from tuner.models.base import multiplies_bfloat16
+from tuner.models.composed import composed
 from tuner.space import TrainConfig
 
 _PLAIN_ATTENTION_PLACES = 32 * 32
@@ -59,7 +60,7 @@ def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
 def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> Iterator[None]:
     """Use what is faster on a CPU, and gradient checkpointing if wanted, for a while.
 
-    On a CPU a LoRA is added to the weights first (`adapter.composed`); on a GPU, with large layers
+    On a CPU a LoRA is added to the weights first (`tuner.models.composed`); on a GPU, with large layers
     and many places, that would be more work. On a CPU the backward pass of the fused attention
     takes a quarter of a step; plain attention needs memory for the square of the latent's `places`,
     so it is for small pictures. Gradient checkpointing (Chen et al. 2016) computes activations
@@ -72,7 +73,7 @@ def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> It
     if checkpointing:
         unet.enable_gradient_checkpointing()
     try:
-        with adapter.composed(unet) if on_cpu else contextlib.nullcontext():
+        with composed(unet) if on_cpu else contextlib.nullcontext():
             yield
     finally:
         unet.set_attn_processor(before)
