@@ -1,6 +1,6 @@
 """LoRA adapters on a frozen base: attach, detach, save, and load from a file.
 
-Only this module and `composed` import peft. Several adapters may be attached at once; the active ones take part in
+No other module imports peft. Several adapters may be attached at once; the active ones take part in
 the forward pass. A base without adapters has exactly its original layers.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
+from peft.tuners.lora import Linear, LoraLayer
 
 from tuner.models.base import BaseModel
 from tuner.models.lora_file import (
@@ -82,7 +82,7 @@ def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, An
 def detach(base: BaseModel, name: str) -> None:
     """Remove the adapter `name`; nothing happens if there is none of that name."""
     for model in models(base).values():
-        for dotted, layer in list(lora_layers(model)):
+        for dotted, layer in list(_lora_layers(model)):
             if name not in layer.lora_A:
                 continue
             with warnings.catch_warnings():
@@ -97,7 +97,7 @@ def detach(base: BaseModel, name: str) -> None:
 def activate(base: BaseModel, names: Sequence[str]) -> None:
     """Make exactly the adapters `names` active and trainable; the others are inactive."""
     for model in models(base).values():
-        for _, layer in lora_layers(model):
+        for _, layer in _lora_layers(model):
             layer.set_adapter(list(names))
 
 
@@ -105,7 +105,7 @@ def active(base: BaseModel) -> tuple[str, ...]:
     """Return the names of the active adapters."""
     names: dict[str, None] = {}
     for model in models(base).values():
-        for _, layer in lora_layers(model):
+        for _, layer in _lora_layers(model):
             names |= dict.fromkeys(layer.active_adapters)
     return tuple(names)
 
@@ -125,7 +125,7 @@ def save(base: BaseModel, name: str, path: Path, metadata: Mapping[str, str]) ->
             _magnitude(layer, name),
         )
         for component, model in models(base).items()
-        for dotted, layer in lora_layers(model)
+        for dotted, layer in _lora_layers(model)
         if name in layer.lora_A
     }
     write_file(path, LoraFile(modules, metadata))
@@ -148,6 +148,11 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
     finally:
         detach(base, name)
         activate(base, before)
+
+
+def plain_layers(model: torch.nn.Module) -> list[Any]:
+    """Return the linear layers that have one active LoRA, without dropout and DoRA."""
+    return [layer for _, layer in _lora_layers(model) if _is_plain(layer)]
 
 
 def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:
@@ -246,13 +251,21 @@ def _inject(
     del model.peft_config
     for parameter in _parameters(model, name):
         parameter.data = parameter.data.float()
-    for _, layer in lora_layers(model):
+    for _, layer in _lora_layers(model):
         if name in layer.lora_dropout:
             layer.lora_dropout[name].train()  # the frozen model around it does not train
 
 
-def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
-    """Yield the layers of `model` with a LoRA, by their dotted names."""
+def _is_plain(layer: LoraLayer) -> bool:
+    """Return True for a linear layer with one active LoRA, which has neither dropout nor DoRA."""
+    names = layer.active_adapters
+    if not isinstance(layer, Linear) or len(names) != 1 or names[0] not in layer.lora_A:
+        return False
+    dropout = layer.lora_dropout[names[0]]
+    return isinstance(dropout, torch.nn.Identity) and names[0] not in layer.lora_variant
+
+
+def _lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
     for name, module in model.named_modules():
         if isinstance(module, LoraLayer):
             yield name, module
@@ -261,7 +274,7 @@ def lora_layers(model: torch.nn.Module) -> Iterator[tuple[str, LoraLayer]]:
 def _parameters(model: torch.nn.Module, name: str) -> list[torch.nn.Parameter]:
     return [
         half[name].weight
-        for _, layer in lora_layers(model)
+        for _, layer in _lora_layers(model)
         for half in (layer.lora_A, layer.lora_B, layer.lora_magnitude_vector)
         if name in half
     ]

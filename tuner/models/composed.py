@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
-from peft.tuners.lora import Linear, LoraLayer
 
-from tuner.models.adapter import lora_layers
+from tuner.models.adapter import plain_layers
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
     plain LoRAs are composed; layers with dropout or DoRA, and convolutions, stay as they are. The
     result is the same but for rounding: the sum is made in float32, autocast rounds it.
     """
-    layers = [layer for _, layer in lora_layers(model) if _is_plain(layer)]
+    layers = plain_layers(model)
     for layer in layers:
         layer.forward = partial(_composed_forward, layer)
     try:
@@ -31,16 +31,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
             del layer.forward  # the class's own is there again
 
 
-def _is_plain(layer: LoraLayer) -> bool:
-    """Return True for a linear layer with one active LoRA, which has neither dropout nor DoRA."""
-    names = layer.active_adapters
-    if not isinstance(layer, Linear) or len(names) != 1 or names[0] not in layer.lora_A:
-        return False
-    dropout = layer.lora_dropout[names[0]]
-    return isinstance(dropout, torch.nn.Identity) and names[0] not in layer.lora_variant
-
-
-def _composed_forward(layer: LoraLayer, x: torch.Tensor) -> torch.Tensor:
+def _composed_forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
     (name,) = layer.active_adapters
     frozen = layer.get_base_layer()
     down, up = layer.lora_A[name].weight, layer.lora_B[name].weight

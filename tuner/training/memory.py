@@ -60,10 +60,10 @@ def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
 def computed(unet: UNet2DConditionModel, places: int, checkpointing: bool) -> Iterator[None]:
     """Use what is faster on a CPU, and gradient checkpointing if wanted, for a while.
 
-    On a CPU a LoRA is added to the weights first (`tuner.models.composed`); on a GPU, with large layers
-    and many places, that would be more work. On a CPU the backward pass of the fused attention
-    takes a quarter of a step; plain attention needs memory for the square of the latent's `places`,
-    so it is for small pictures. Gradient checkpointing (Chen et al. 2016) computes activations
+    On a CPU a LoRA is added to the weights first; on a GPU, with large layers and many places, that
+    would be more work. On a CPU the backward pass of the fused attention takes a quarter of a step;
+    plain attention needs memory for the square of the latent's `places`, so it is for small
+    pictures. Gradient checkpointing (Chen et al. 2016) computes activations
     twice instead of keeping them, which costs a third more time.
     """
     before = unet.attn_processors
