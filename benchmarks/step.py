@@ -28,6 +28,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from machine import RESULTS, write_result
+from step_page import page
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -105,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         watched = watch(next(arm for arm in arms if arm.precision == "bfloat16"))
     rows = [row(arm, rates) for arm in arms]
     write_result("step", {"arms": rows, "products": rates, "step": watched, "checks": checks})
-    text = page(rows, rates, watched, checks)
+    text = page(rows, SIDE, rates, watched, checks)
     write_text(RESULTS / "step.md", text)
     print(text)
 
@@ -271,48 +272,6 @@ def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
 
 def label(arm: Arm) -> str:
     return f"{arm.name}, {arm.precision}{', compiled' if arm.compiled else ''}"
-
-
-def page(
-    rows: Sequence[Mapping[str, Any]],
-    rates: Mapping[str, float],
-    watched: Mapping[str, Any],
-    checks: Sequence[str],
-) -> str:
-    """Return the tables in Markdown."""
-    products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
-    lines = [
-        "# A training step and a sample of the mannequin",
-        "",
-        "Made by `python benchmarks/step.py`; the machine is in step.json. A plain matrix product "
-        f"of {SIDE} x {SIDE} reaches {products} (GFLOP/s, one thread on a processor).",
-        "",
-        "| what | precision | ms | GFLOP | GFLOP/s | share of the product |",
-        "|---|---|---|---|---|---|",
-    ]
-    for each in rows:
-        precision = each["precision"] + (", compiled" if each["compiled"] else "")
-        lines.append(
-            f"| {each['what']} | {precision} | {each['milliseconds']:.0f} | {each['gflop']:.1f} | "
-            f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
-        )
-    parts = watched["milliseconds"].items()
-    lines += [
-        "",
-        "The numbers of floating-point operations of a compiled arm are those of the eager one.",
-        "",
-        f"A step at 64 px in bfloat16 makes the host wait {watched['waits']} times and has "
-        f"{watched['operations']} operations: "
-        + ", ".join(f"{name} {value:.0f} ms" for name, value in parts)
-        + ". The longest that are no products (calls, ms): "
-        + ", ".join(f"{name} ({n}, {ms})" for name, (n, ms) in watched["longest"].items())
-        + ".",
-        "",
-        "Checked first:",
-        "",
-        *(f"- {line}" for line in checks),
-    ]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ As in app.py, slow imports are inside the command that needs them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -104,7 +105,6 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.models import model_names
         from tuner.judging.picture_domain import picture_domain
         from tuner.judging.pool import open_pool
-        from tuner.judging.thresholds import home_thresholds, read_thresholds
         from tuner.worker.count import auto_jobs
 
         files = (csv, None if write else json)
@@ -113,16 +113,9 @@ def score(  # noqa: PLR0913 - one argument per option
         domain, line = picture_domain([path for path, _ in found_pictures.prompted], drawn)
         optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
         say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
-        thresholds = read_thresholds(home_thresholds()) if domain == "photographic" else None
-        if thresholds is not None:
-            say(thresholds.line)
+        thresholds = _own_thresholds() if domain == "photographic" else None
         opened = score_folder.open_judges(
-            found_pictures.names_sex,
-            gender_model,
-            person_model,
-            domain,
-            optional,
-            thresholds.values() if thresholds else None,
+            found_pictures.names_sex, gender_model, person_model, domain, optional, thresholds
         )
         jobs = jobs or auto_jobs(len(found_pictures.prompted))
         with plain_warnings(), opened as judges, open_pool(judges.settings, jobs) as pool:
@@ -133,6 +126,17 @@ def score(  # noqa: PLR0913 - one argument per option
         score_report.write_rows(found_pictures, scored, files, trust)
         if write:
             write(score_report.score_document(found_pictures, scored, trust))
+
+
+def _own_thresholds() -> Mapping[str, float] | None:
+    """Return the thresholds that the user measured, and say which they are; None without any."""
+    from tuner.judging.thresholds import home_thresholds, read_thresholds
+
+    thresholds = read_thresholds(home_thresholds())
+    if thresholds is None:
+        return None
+    say(thresholds.line)
+    return thresholds.values()
 
 
 @pictures.command(epilog="Example: tuner label outputs --out labels.csv")

@@ -1,0 +1,49 @@
+"""Write the results of step.py as tables in Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def page(
+    rows: Sequence[Mapping[str, Any]],
+    side: int,
+    rates: Mapping[str, float],
+    watched: Mapping[str, Any],
+    checks: Sequence[str],
+) -> str:
+    """Return the tables in Markdown."""
+    products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
+    lines = [
+        "# A training step and a sample of the mannequin",
+        "",
+        "Made by `python benchmarks/step.py`; the machine is in step.json. A plain matrix product "
+        f"of {side} x {side} reaches {products} (GFLOP/s, one thread on a processor).",
+        "",
+        "| what | precision | ms | GFLOP | GFLOP/s | share of the product |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in rows:
+        precision = each["precision"] + (", compiled" if each["compiled"] else "")
+        lines.append(
+            f"| {each['what']} | {precision} | {each['milliseconds']:.0f} | {each['gflop']:.1f} | "
+            f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
+        )
+    parts = watched["milliseconds"].items()
+    lines += [
+        "",
+        "The numbers of floating-point operations of a compiled arm are those of the eager one.",
+        "",
+        f"A step at 64 px in bfloat16 makes the host wait {watched['waits']} times and has "
+        f"{watched['operations']} operations: "
+        + ", ".join(f"{name} {value:.0f} ms" for name, value in parts)
+        + ". The longest that are no products (calls, ms): "
+        + ", ".join(f"{name} ({n}, {ms})" for name, (n, ms) in watched["longest"].items())
+        + ".",
+        "",
+        "Checked first:",
+        "",
+        *(f"- {line}" for line in checks),
+    ]
+    return "\n".join(lines) + "\n"
