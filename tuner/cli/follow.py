@@ -17,6 +17,7 @@ from tuner.results import read_results
 from tuner.results.results import is_begun
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
+from tuner.storage.address import Address
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.terminal import plain_warnings, say, stopping
 from tuner.worker.count import planned_workers
@@ -31,13 +32,15 @@ def follow(
     plain: bool,
     needed_bytes: int,
     workers: int | None = None,
+    server: Address | None = None,
 ) -> None:
     """Run the study on `workers` workers, show its progress, print its front, write its report.
 
     Without `workers` their number is that of `auto_workers` for the trials that are left, each
-    worker needing `needed_bytes` of memory. Confirms the strongest trials if the study's budget
-    says so. If the study stops early, the results so far and how to continue are printed, and what
-    `tuner.study.run_study` raised is raised again.
+    worker needing `needed_bytes` of memory. `server` keeps Optuna's study in place of optuna.db.
+    Confirms the strongest trials if the study's budget says so. If the study stops early, the
+    results so far and how to continue are printed, and what `tuner.study.run_study` raised is
+    raised again.
     """
     view = View(config.study, config.budget.trials, config.objectives)
     left = config.budget.trials
@@ -48,7 +51,7 @@ def follow(
     plan = planned_workers(workers, needed_bytes, left)
     if left > 0:
         say(plan.line)
-    _watch(view, folder, _study_events(config, folder, plan.count), plain)
+    _watch(view, folder, _study_events(config, folder, plan.count, server), plain)
     _conclude(folder, front=True, plain=plain)
 
 
@@ -94,14 +97,14 @@ def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
 
 
 def _study_events(
-    config: StudyConfig, folder: StudyFolder, workers: int
+    config: StudyConfig, folder: StudyFolder, workers: int, server: Address | None
 ) -> Generator[Event, None, None]:
     """Yield the study's events; the first comes before the libraries load, which takes seconds."""
     yield Phase("load")
     from tuner.study import run_confirm, run_study
     from tuner.study.confirm import ConfirmOptions, NothingToConfirmError
 
-    yield from run_study(config, folder, workers=workers)
+    yield from run_study(config, folder, workers=workers, server=server)
     if config.budget.confirm:
         with contextlib.suppress(NothingToConfirmError):  # the printed front shows it already
             options = ConfirmOptions(config.budget.confirm, repeats=config.budget.confirm_repeats)

@@ -55,6 +55,16 @@ Workers = Annotated[
         "seed gives the same study with 1 only.",
     ),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNER_STORAGE",
+        metavar="ADDRESS",
+        help="Keep Optuna's study on a PostgreSQL server instead of in optuna.db: "
+        "postgresql://USER:PASSWORD@HOST/DATABASE. Other users of this machine can read a command "
+        "line; the variable hides the password from them.",
+    ),
+]
 Plain = Annotated[
     bool, typer.Option("--plain", help="Print single lines and tables without borders.")
 ]
@@ -70,12 +80,14 @@ def run(  # noqa: PLR0913 - one argument per option
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
+    storage: Storage = None,
     plain: Plain = False,
 ) -> None:
     """Run a study, or continue it where it stopped, and print its Pareto front."""
     with user_errors():
         from tuner.cli.follow import follow
         from tuner.space import load_study
+        from tuner.space.server import choose_storage
         from tuner.study import check_study
         from tuner.worker.count import worker_count
 
@@ -83,11 +95,12 @@ def run(  # noqa: PLR0913 - one argument per option
             space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
         )
         folder = study_folder(studies, config.study)
+        config, server = choose_storage(config, folder, storage)
         chosen = worker_count(workers)
         report = check_study(config, studies, chosen)
         for line in report.data_lines:
             say(line)
-        follow(config, folder, plain, report.vram_bytes, chosen)
+        follow(config, folder, plain, report.vram_bytes, chosen, server)
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -241,10 +254,13 @@ def dashboard(
     expose: Annotated[
         bool, typer.Option("--expose", help="Allow an address that others can reach; no password.")
     ] = False,
+    storage: Storage = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
     """Serve a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
     with user_errors():
         from tuner.report import serve_dashboard
+        from tuner.space.server import storage_of
 
-        serve_dashboard(existing_study(studies, study), host, port, expose)
+        folder = existing_study(studies, study)
+        serve_dashboard(folder, host, port, expose, storage_of(folder, storage))

@@ -186,6 +186,10 @@ class StudyConfig(StrictModel):
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )
     judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
+    storage: str | None = Field(
+        default=None,
+        description="null (optuna.db) or postgresql://USER@HOST/DATABASE, without a password",
+    )
 
     @field_validator("data")
     @classmethod

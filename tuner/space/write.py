@@ -28,7 +28,7 @@ def to_yaml(config: StudyConfig) -> str:
 
 
 _CHANGES_NO_RESULT = {
-    "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses"},
+    "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses", "storage"},
     "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats"},
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
@@ -113,6 +113,7 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
         "sampler",
         "seed",
         "judges",
+        "storage",
     )
     return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)
 

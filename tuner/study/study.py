@@ -17,6 +17,7 @@ from tuner.events import Event, Progress, TrialEnded, TrialState
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
 from tuner.storage import StudyFolder
+from tuner.storage.address import Address
 from tuner.storage.files import sweep
 from tuner.study.begin import open_session
 from tuner.study.one_trial import Session, one_trial
@@ -38,17 +39,22 @@ MOST_FAILURES = 3
 
 
 def run_study(
-    config: StudyConfig, folder: StudyFolder, patience: Patience | None = None, workers: int = 1
+    config: StudyConfig,
+    folder: StudyFolder,
+    patience: Patience | None = None,
+    workers: int = 1,
+    server: Address | None = None,
 ) -> Generator[Event, None, None]:
     """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 
     `patience` limits how long a worker may be silent; each of `workers` runs a trial of its own.
+    `server` keeps Optuna's study in place of optuna.db (tuner.space.server.choose_storage).
     Raises ConfigError when the folder holds another study or lost a part of this one,
     StudyBusyError while another process runs it, TooManyFailuresError after three failures in a
     row, DiskError on a full disk.
     """
     data = read_data(config)
-    with open_session(config, folder, data_hashes(data)) as session:
+    with open_session(config, folder, data_hashes(data), server) as session:
         yield from take_up(session)
         if remaining(session.memory, config.budget.trials):
             with contextlib.ExitStack() as stack:
