@@ -12,7 +12,13 @@ from tuner.cli.live import View, recall, show
 from tuner.events import Event, Phase
 from tuner.judging.calibration import study_marks
 from tuner.report import write_report
-from tuner.report.summary import print_confirmation, print_front, print_next, print_rungs
+from tuner.report.summary import (
+    print_confirmation,
+    print_front,
+    print_next,
+    print_rungs,
+    print_time,
+)
 from tuner.results import read_results
 from tuner.results.results import is_begun
 from tuner.space import StudyConfig
@@ -93,6 +99,7 @@ def _conclude(folder: StudyFolder, front: bool, plain: bool) -> None:
             print_rungs(results)
         print_confirmation(folder, results)
         write_report(folder)
+    print_time(results)
     print_next(folder, results, DEFAULT_STUDIES)
 
 

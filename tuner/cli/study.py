@@ -45,6 +45,10 @@ MovedData = Annotated[
 ]
 Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
+Hours = Annotated[
+    float | None,
+    typer.Option(help="Another limit of the running time in hours, like `budget.hours`."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Workers = Annotated[
     str,
@@ -70,6 +74,12 @@ Plain = Annotated[
 ]
 
 
+def _with_hours(set_values: list[str] | None, hours: float | None) -> list[str]:
+    """Return the settings of `--set` with those hours, which count more."""
+    own = [] if hours is None else [f"budget.hours={hours:g}"]
+    return [*(set_values or ()), *own]
+
+
 @commands.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
 def run(  # noqa: PLR0913 - one argument per option
     space: Space,
@@ -77,6 +87,7 @@ def run(  # noqa: PLR0913 - one argument per option
     base: Base = None,
     data: Data = None,
     trials: Trials = None,
+    hours: Hours = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
@@ -92,7 +103,12 @@ def run(  # noqa: PLR0913 - one argument per option
         from tuner.worker.count import worker_count
 
         config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+            space,
+            base=base,
+            data=data,
+            trials=trials,
+            seed=seed,
+            set_values=_with_hours(set_values, hours),
         )
         folder = study_folder(studies, config.study)
         config, server = choose_storage(config, folder, storage)
@@ -110,6 +126,7 @@ def check(  # noqa: PLR0913 - one argument per option
     base: Base = None,
     data: Data = None,
     trials: Trials = None,
+    hours: Hours = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
@@ -121,7 +138,12 @@ def check(  # noqa: PLR0913 - one argument per option
         from tuner.worker.count import worker_count
 
         config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+            space,
+            base=base,
+            data=data,
+            trials=trials,
+            seed=seed,
+            set_values=_with_hours(set_values, hours),
         )
         study_folder(studies, config.study)
         for line in check_study(config, studies, worker_count(workers), timed=True).lines:

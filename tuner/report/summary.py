@@ -23,7 +23,7 @@ from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.storage.lock import runner
 from tuner.terminal import console
-from tuner.text import counted
+from tuner.text import counted, duration
 
 
 def print_status(folder: StudyFolder, plain: bool = False) -> None:
@@ -33,6 +33,7 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     """
     results, marks = read_results(folder), study_marks(folder)
     print(state_line(folder, results))
+    print_time(results)
     print_front(folder, results, marks, plain)
     print_confirmation(folder, results)
     for table in measures_tables(results, plain):
@@ -48,11 +49,29 @@ def state_line(folder: StudyFolder, results: Results) -> str:
     """Return one line: trials done, size of the front, and if the study is running or not."""
     done, budget = results.finished, results.study.budget
     owner = runner(folder.lock)
-    state = "finished" if done >= budget else "not running"
+    state = "finished" if results.is_over else "not running"
     if owner:
         state = f"running (process {owner['pid']})"
     trials = counted(budget, "trial")
     return f"{folder.name}: {done} of {trials}, {len(front(results))} on the front, {state}"
+
+
+def print_time(results: Results) -> None:
+    """Print the time that all runs took, the budget's hours, and why no further trial was begun."""
+    if not results.runs:
+        return
+    study = results.study
+    spent = sum(run.seconds for run in results.runs)
+    busy = sum(run.busy for run in results.runs)
+    ended = results.runs[-1].ended
+    print(
+        f"time: {_of_hours(spent, study.hours)}; of workers at work: "
+        f"{_of_hours(busy, study.gpu_hours)}" + (f"; {ended}" if ended else "")
+    )
+
+
+def _of_hours(seconds: float, limit: float | None) -> str:
+    return duration(seconds) + ("" if limit is None else f" of {duration(limit * 3600)}")
 
 
 def print_front(

@@ -29,7 +29,7 @@ def to_yaml(config: StudyConfig) -> str:
 
 _CHANGES_NO_RESULT = {
     "": {"study", "also_sample_on", "sampler", "training_seeds", "hypotheses", "storage"},
-    "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats"},
+    "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats", "hours", "gpu_hours"},
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }

@@ -27,6 +27,7 @@ from tuner.storage.columns import utc_now
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
+from tuner.study.hours import RunClock
 from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import ExtraScored, Idle, Outcome
@@ -77,10 +78,22 @@ def run_confirm(folder: StudyFolder, options: ConfirmOptions) -> Iterator[Event]
         plan = planned(store, folder, config, options)
         store.put_plan(plan)
         if len(finished(plan, store.fresh())) < len(planned_samples(plan)):
-            with contextlib.closing(Worker(config, folder, data)) as worker:
-                yield from base_scores(worker, config, folder, store)
+            with (
+                contextlib.closing(Worker(config, folder, data)) as worker,
+                contextlib.closing(RunClock(store)) as clock,
+            ):
                 run = partial(repeat_attempts, worker)
-                yield from measure(run, folder, store, plan, config.budget)
+                yield from _timed(base_scores(worker, config, folder, store), clock)
+                yield from _timed(measure(run, folder, store, plan, config.budget), clock)
+
+
+def _timed(events: Generator[Event, None, None], clock: RunClock) -> Iterator[Event]:
+    """Yield the events, whose time counts as that of one worker."""
+    with contextlib.closing(events):
+        for event in events:
+            clock.tick(1)
+            yield event
+    clock.tick(1)
 
 
 def planned(
@@ -115,7 +128,7 @@ def planned(
 
 def measure(
     run: RunRepeat, folder: StudyFolder, store: Store, plan: list[PlanRow], budget: BudgetConfig
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done."""
     parts, done = planned_samples(plan), finished(plan, store.fresh())
     for place, part in enumerate(parts, 1):

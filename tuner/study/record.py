@@ -78,6 +78,8 @@ def record_study(
             side=min(config.suite.image_size),
             models=model_names(study_judges(config)),
             data=dict(hashes),
+            hours=config.budget.hours,
+            gpu_hours=config.budget.gpu_hours,
         )
     )
 

@@ -20,6 +20,7 @@ from tuner.storage import StudyFolder
 from tuner.storage.address import Address
 from tuner.storage.files import sweep
 from tuner.study.begin import open_session
+from tuner.study.hours import RunClock, no_time_left
 from tuner.study.one_trial import Session, one_trial
 from tuner.study.optuna_study import ask, ended, reasons, remaining, settle_dead
 from tuner.study.record import data_hashes, read_data
@@ -56,7 +57,8 @@ def run_study(
     data = read_data(config)
     with open_session(config, folder, data_hashes(data), server) as session:
         yield from take_up(session)
-        if remaining(session.memory, config.budget.trials):
+        clock = RunClock(session.store)
+        if _goes_on(session, clock, running=0):
             with contextlib.ExitStack() as stack:
                 shares = [Share(place, workers) for place in range(workers)]
                 pool = [
@@ -67,7 +69,7 @@ def run_study(
                 ]
                 yield from base_scores(pool[0], config, folder, session.store)
                 runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
-                yield from search(session, *runs)
+                yield from search(session, *runs, clock=clock)
 
 
 def take_up(session: Session) -> Iterator[Event]:
@@ -99,18 +101,39 @@ class _Running:
     events: Generator[Event | Idle, None, Ending]
 
 
-def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
-    """Run trials until the budget is spent, one trial at a time with each of `runs`."""
+def _goes_on(session: Session, clock: RunClock, running: int) -> bool:
+    """Return True if the budget has another trial beside the `running` ones; note why it has none.
+
+    Once there is no time for another trial, none is begun in this run.
+    """
+    if remaining(session.memory, session.config.budget.trials) <= running:
+        return False
+    if running and clock.row.ended:
+        return False
+    clock.end(no_time_left(session.config, session.store, clock.row, running))
+    return clock.row.ended is None
+
+
+def search(
+    session: Session, *runs: RunTrial, clock: RunClock | None = None
+) -> Generator[Event, None, None]:
+    """Run trials until the budget is spent, one trial at a time with each of `runs`.
+
+    `clock` measures the run; None: it begins now.
+    """
+    clock = clock or RunClock(session.store)
     failures, free = 0, list(runs)
     running: list[_Running] = []
     try:
         while True:
-            while free and remaining(session.memory, session.config.budget.trials) > len(running):
+            clock.tick(max(1, len(running)))
+            while free and _goes_on(session, clock, len(running)):
                 running.append(_begun(session, free.pop(0), beside=len(runs) > 1))
             if not running:
                 return
             for trial in list(running):
                 ending = yield from _next_event(trial, name_trial=len(runs) > 1)
+                clock.tick(len(running))
                 if ending is None:
                     continue
                 running.remove(trial)
@@ -119,6 +142,7 @@ def search(session: Session, *runs: RunTrial) -> Generator[Event, None, None]:
                 if failures == MOST_FAILURES:
                     raise _too_many(session, trial.number, ending)
     finally:
+        clock.close()
         for trial in running:
             trial.events.close()
 
