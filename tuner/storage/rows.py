@@ -91,7 +91,10 @@ class RunRow:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A trial; `state` is `running` or one of `tuner.events.TrialState`, `begun` is UTC."""
+    """A trial; `state` is `running` or one of `tuner.events.TrialState`, `begun` is UTC.
+
+    `device` is the name of the device that it ran on, None before its first rung.
+    """
 
     number: int
     state: str
@@ -100,6 +103,7 @@ class TrialRow:
     retry_of: int | None
     begun: str
     seconds: float | None
+    device: str | None = None
 
     @staticmethod
     def read(row: Columns) -> TrialRow:

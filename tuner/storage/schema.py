@@ -32,7 +32,7 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "trials": (
         {"number": int, "state": str, "reason": str, "parameters": str, "retry_of": int,
-         "begun": str, "seconds": float},
+         "begun": str, "seconds": float, "device": str},
         ("number",),
     ),
     "rungs": (

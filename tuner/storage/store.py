@@ -106,11 +106,14 @@ class Store:
         self, number: int, state: str, reason: str | None = None, seconds: float | None = None
     ) -> None:
         """Write the end of a trial; a second call replaces it, and known seconds stay."""
-        row: Columns = {"state": state, "reason": reason}
-        if seconds is not None:
-            row["seconds"] = seconds
+        row = {"state": state, "reason": reason} | ({} if seconds is None else {"seconds": seconds})
         with self._writing():
             self._table("trials").update(number, row)
+
+    def put_device(self, number: int, device: str) -> None:
+        """Write the name of the device that a trial runs on."""
+        with self._writing():
+            self._table("trials").update(number, {"device": device})
 
     def put_rung(
         self, rung: RungRow, scored: Sequence[ScoredSample], cells: Sequence[int] | None = None
