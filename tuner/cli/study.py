@@ -76,7 +76,7 @@ Plain = Annotated[
 
 def _with_hours(set_values: list[str] | None, hours: float | None) -> list[str]:
     """Return the settings of `--set` with those hours, which count more."""
-    own = [] if hours is None else [f"budget.hours={hours:g}"]
+    own = [] if hours is None else [f"budget.hours={hours!r}"]
     return [*(set_values or ()), *own]
 
 

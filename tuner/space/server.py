@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 from tuner.errors import ConfigError
 from tuner.space.config import StudyConfig
@@ -47,7 +48,7 @@ def choose_storage(
     if recorded is not None:
         _refuse_other(folder, recorded, address)
         _refuse_renamed(folder, config)
-    elif folder.optuna_db.is_file() and folder.optuna_db.stat().st_size:
+    elif os.path.isfile(folder.optuna_db) and os.path.getsize(folder.optuna_db):
         raise ConfigError(
             f"{folder.root} was begun with {folder.optuna_db.name} and stays with it: run it "
             "without --storage and without the variable TUNER_STORAGE, or give the study another "
@@ -76,7 +77,7 @@ def recorded_storage(folder: StudyFolder) -> Address | None:
 
 
 def _recorded(folder: StudyFolder, key: str) -> object:
-    if not folder.study_yaml.is_file():
+    if not os.path.isfile(folder.study_yaml):  # no error for a folder that may not be read
         return None
     with contextlib.suppress(ConfigError):  # `tuner run` writes a lost or broken study.yaml again
         return load_tree(folder.study_yaml).values.get(key)
