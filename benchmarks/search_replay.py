@@ -24,9 +24,8 @@ from tuner.space import StudyConfig
 from tuner.space.parameters import Value
 from tuner.storage.rows import RungRow, TrialRow
 from tuner.study.optuna_study import complete
-from tuner.study.samplers import chosen_values
+from tuner.study.samplers import chosen_values, start_parameters, suggest
 from tuner.study.stopping import Ending, early_ending, final_ending
-from tuner.study.suggest import start_parameters, suggest
 
 
 @dataclass(frozen=True)

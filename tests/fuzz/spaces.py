@@ -25,8 +25,7 @@ from tuner.space.file import parse
 from tuner.space.templates import shipped_spaces
 from tuner.space.write import plain_values
 from tuner.study import check_study
-from tuner.study.samplers import chosen_values, sampler_of
-from tuner.study.suggest import suggest
+from tuner.study.samplers import chosen_values, sampler_of, suggest
 from tuner.text import printable
 
 OWN = """

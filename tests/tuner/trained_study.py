@@ -26,6 +26,7 @@ from tuner.storage.folder import RungFolder
 from tuner.storage.fresh_rows import BASE, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.study.confirm import ConfirmOptions, measure, planned
+from tuner.study.hours import RunClock
 from tuner.study.record import record_study
 from tuner.trial import Rung, Workbench, run_trial
 from tuner.trial.repeat import run_repeat
@@ -126,7 +127,7 @@ def confirming(
     bench: Workbench, folder: StudyFolder, store: Store, plan: list[PlanRow]
 ) -> Generator[Event, None, None]:
     """The confirmation on this process's own bench, without a worker."""
-    yield from measure([partial(run_repeat, bench, folder)], folder, store, plan, BUDGET)
+    yield from measure([partial(run_repeat, bench, folder)], folder, plan, BUDGET, RunClock(store))
 
 
 def pixels(scored: ScoredSample) -> np.ndarray:

@@ -16,13 +16,20 @@ from tuner.events import Event, Phase
 from tuner.judging.calibration import study_marks
 from tuner.report import write_report
 from tuner.report.documents import confirmation_document, front_document, study_state
-from tuner.report.summary import print_confirmation, print_front, print_next, print_rungs
+from tuner.report.summary import (
+    print_confirmation,
+    print_front,
+    print_next,
+    print_rungs,
+    print_time,
+)
 from tuner.results import read_results
 from tuner.results.confirmation import part_count
 from tuner.results.results import Results, is_begun
 from tuner.space import StudyConfig
 from tuner.space.load import load_recorded
 from tuner.storage import StudyFolder
+from tuner.storage.address import Address
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.cost import estimate
 from tuner.terminal import plain_warnings, say, stopping
@@ -36,11 +43,13 @@ if TYPE_CHECKING:
 class Printing:
     """How progress and results are printed: `plain` as single lines and tables without borders.
 
-    `write` prints all of it as JSON instead (`tuner.cli.json_lines`), None for people.
+    `write` prints all of it as JSON instead (`tuner.cli.json_lines`), None for people. Each of
+    `logs` writes the events of a search down as well.
     """
 
     plain: bool = False
     write: Write | None = None
+    logs: Sequence[Log] = ()
 
 
 def follow(
@@ -49,12 +58,12 @@ def follow(
     printing: Printing,
     needed_bytes: int,
     workers: int | None = None,
-    logs: Sequence[Log] = (),
+    server: Address | None = None,
 ) -> None:
     """Run the study on `workers` workers, show its progress, print its front, write its report.
 
-    Each of `logs` writes the events down as well. Without `workers` their number is that of
-    `auto_workers` for the trials that are left, each worker needing `needed_bytes` of memory.
+    Without `workers` their number is that of `auto_workers` for the trials that are left, each
+    worker needing `needed_bytes` of memory. `server` keeps Optuna's study in place of optuna.db.
     Confirms the strongest trials if the study's budget says so. If the study stops early, the
     results so far and how to continue are printed, and what `tuner.study.run_study` raised is
     raised again.
@@ -70,8 +79,8 @@ def follow(
     if left > 0:
         say(plan.line)
     _begin(view, folder, config.base, printing)
-    events = _study_events(config, folder, plan.count)
-    for log in logs:
+    events = _study_events(config, folder, plan.count, server)
+    for log in printing.logs:
         events = log(events)
     _watch(view, folder, events, printing)
     _conclude(folder, True, printing)
@@ -141,6 +150,7 @@ def _conclude(folder: StudyFolder, front: bool, printing: Printing) -> None:
             print_rungs(results)
         print_confirmation(folder, results)
         write_report(folder)
+    print_time(results)
     print_next(folder, results, DEFAULT_STUDIES)
 
 
@@ -152,7 +162,7 @@ def _print_front(folder: StudyFolder, results: Results, printing: Printing) -> N
 
 
 def _study_events(
-    config: StudyConfig, folder: StudyFolder, workers: int
+    config: StudyConfig, folder: StudyFolder, workers: int, server: Address | None
 ) -> Generator[Event, None, None]:
     """Yield the study's events; the first comes before the libraries load, which takes seconds."""
     yield Phase("load")
@@ -162,7 +172,7 @@ def _study_events(
     budget = config.budget
     confirm = ConfirmOptions(budget.confirm, repeats=budget.confirm_repeats)
     chosen = confirm if budget.confirm else None  # the printed front says if no trial can be
-    yield from run_study(config, folder, workers=workers, confirm=chosen)
+    yield from run_study(config, folder, workers=workers, confirm=chosen, server=server)
 
 
 def _confirm_events(

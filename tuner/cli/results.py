@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tuner.cli.errors import user_errors
-from tuner.cli.study import Studies, Study
+from tuner.cli.study import Storage, Studies, Study
 from tuner.storage.folder import DEFAULT_STUDIES, existing_study
 from tuner.terminal import say
 
@@ -72,10 +72,13 @@ def dashboard(
     expose: Annotated[
         bool, typer.Option("--expose", help="Allow an address that others can reach; no password.")
     ] = False,
+    storage: Storage = None,
     studies: Studies = DEFAULT_STUDIES,
 ) -> None:
     """Serve a study in optuna-dashboard: its front, its parameters, each trial's pictures."""
     with user_errors():
         from tuner.report import serve_dashboard
+        from tuner.space.server import storage_of
 
-        serve_dashboard(existing_study(studies, study), host, port, expose)
+        folder = existing_study(studies, study)
+        serve_dashboard(folder, host, port, expose, storage_of(folder, storage))

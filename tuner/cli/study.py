@@ -46,6 +46,10 @@ MovedData = Annotated[
 ]
 Data = Annotated[str | None, typer.Option(help="Another folder of captioned pictures.")]
 Trials = Annotated[int | None, typer.Option(min=1, help="Another number of trials.")]
+Hours = Annotated[
+    float | None,
+    typer.Option(help="Another limit of the running time in hours, like `budget.hours`."),
+]
 Seed = Annotated[int | None, typer.Option(min=0, help="Another seed.")]
 Workers = Annotated[
     str,
@@ -68,6 +72,16 @@ Parts = Annotated[
 Json = Annotated[
     bool, typer.Option("--json", help="Print JSON on stdout, for programs, and nothing else.")
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="TUNER_STORAGE",
+        metavar="ADDRESS",
+        help="Keep Optuna's study on a PostgreSQL server instead of in optuna.db: "
+        "postgresql://USER:PASSWORD@HOST/DATABASE. Other users of this machine can read a command "
+        "line; the variable hides the password from them.",
+    ),
+]
 Logs = Annotated[
     list[str] | None,
     typer.Option(
@@ -81,6 +95,12 @@ Plain = Annotated[
 ]
 
 
+def _with_hours(set_values: list[str] | None, hours: float | None) -> list[str]:
+    """Return the settings of `--set` with those hours, which count more."""
+    own = [] if hours is None else [f"budget.hours={hours!r}"]
+    return [*(set_values or ()), *own]
+
+
 @commands.command(epilog="Example: tuner run search_spaces/pose.yaml --trials 4 --set train.rank=8")
 def run(  # noqa: PLR0913 - one argument per option
     space: Space,
@@ -88,9 +108,11 @@ def run(  # noqa: PLR0913 - one argument per option
     base: Base = None,
     data: Data = None,
     trials: Trials = None,
+    hours: Hours = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
+    storage: Storage = None,
     plain: Plain = False,
     json: Json = False,
     log: Logs = None,
@@ -100,19 +122,26 @@ def run(  # noqa: PLR0913 - one argument per option
         from tuner.cli.follow import Printing, follow
         from tuner.cli.logs import study_logs
         from tuner.space import load_study
+        from tuner.space.server import choose_storage
         from tuner.study import check_study
         from tuner.worker.count import worker_count
 
         config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+            space,
+            base=base,
+            data=data,
+            trials=trials,
+            seed=seed,
+            set_values=_with_hours(set_values, hours),
         )
         folder = study_folder(studies, config.study)
+        config, server = choose_storage(config, folder, storage)
         chosen = worker_count(workers)
-        logs = study_logs(log or (), folder)
+        printing = Printing(plain, write, study_logs(log or (), folder))
         report = check_study(config, studies, chosen)
         for line in report.data_lines:
             say(line)
-        follow(config, folder, Printing(plain, write), report.vram_bytes, chosen, logs)
+        follow(config, folder, printing, report.vram_bytes, chosen, server)
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -122,6 +151,7 @@ def check(  # noqa: PLR0913 - one argument per option
     base: Base = None,
     data: Data = None,
     trials: Trials = None,
+    hours: Hours = None,
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
@@ -134,7 +164,12 @@ def check(  # noqa: PLR0913 - one argument per option
         from tuner.worker.count import worker_count
 
         config = load_study(
-            space, base=base, data=data, trials=trials, seed=seed, set_values=set_values or ()
+            space,
+            base=base,
+            data=data,
+            trials=trials,
+            seed=seed,
+            set_values=_with_hours(set_values, hours),
         )
         folder = study_folder(studies, config.study)
         report = check_study(config, studies, worker_count(workers), timed=True)

@@ -74,6 +74,13 @@ class BaseModel:
         dtype: torch.dtype = self.pipeline.unet.dtype
         return dtype
 
+    @property
+    def device_name(self) -> str:
+        """Name of the device for people: of a GPU its model, else the kind (`cpu`)."""
+        if self.device.type == "cuda":
+            return str(torch.cuda.get_device_name(self.device))
+        return self.device.type
+
 
 def load_base(base: str, device: str | None = None, prediction: str | None = None) -> BaseModel:
     """Load the base that `base` names, frozen, on `device` (default: CUDA if there is one).

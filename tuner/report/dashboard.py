@@ -29,8 +29,9 @@ from tuner.report.tables import measured
 from tuner.results import read_results
 from tuner.results.results import Results
 from tuner.storage import Store, StudyFolder, replacing
+from tuner.storage.address import Address
 from tuner.storage.rows import RungRow, TrialRow
-from tuner.study.optuna_db import existing, storage
+from tuner.study.optuna_db import existing, on_server, storage
 from tuner.study.optuna_study import attach_picture
 from tuner.text import interval, words
 
@@ -122,18 +123,53 @@ def _line(value: Objective, base: Objective | None, marks: frozenset[str]) -> st
 
 
 def serve_dashboard(
-    folder: StudyFolder, host: str = "127.0.0.1", port: int = 8080, expose: bool = False
+    folder: StudyFolder,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    expose: bool = False,
+    server: Address | None = None,
 ) -> None:
     """Run the dashboard until Ctrl-C; trials that end meanwhile get their grids and notes.
 
-    Raises ConfigError if other machines can reach the host and `expose` is not set, and TunerError
-    if the port is in use.
+    `server` keeps Optuna's study in place of optuna.db. Raises ConfigError if other machines can
+    reach the host and `expose` is not set, and TunerError if the port is in use.
     """
     if host not in LOOPBACK and not expose:
         raise ConfigError(
             f"the dashboard has no password, and on {host} everyone who reaches this machine "
             "could change or delete the study; add --expose if you want that"
         )
+    if server is None:
+        _refuse_unusable(folder)
+    _refuse_taken(host, port)
+    with storage(folder, server, wait_seconds=0) as memory:
+        add_notes(_study(memory, folder, server), folder)
+        store = FileSystemArtifactStore(folder.artifacts)
+        app: _App = wsgi(memory, artifact_store=store)
+        if not expose:
+            app = allow_hosts(app, (*LOOPBACK, host))
+        with make_server(host, port, app, _ThreadedServer, _SilentHandler) as listening:
+            stop = threading.Event()
+            thread = threading.Thread(target=_refresh, args=(folder, server, stop), daemon=True)
+            thread.start()
+            shown = f"[{host}]" if ":" in host else host
+            print(f"http://{shown}:{port}/ (Ctrl-C stops it)", flush=True)
+            try:
+                listening.serve_forever()
+            finally:
+                stop.set()
+                thread.join(timeout=5)
+
+
+def _study(
+    memory: optuna.storages.RDBStorage, folder: StudyFolder, server: Address | None
+) -> optuna.Study:
+    if server is None:
+        return existing(memory, folder)
+    return on_server(memory, read_results(folder).study.name, server)
+
+
+def _refuse_unusable(folder: StudyFolder) -> None:
     if not folder.optuna_db.is_file():
         raise ConfigError(
             f"{folder.root} has no {folder.optuna_db.name}, which the dashboard shows (a published "
@@ -144,25 +180,6 @@ def serve_dashboard(
             f"{folder.optuna_db} cannot be written, and the dashboard adds notes to it; change its "
             "permissions, or copy the study"
         )
-    _refuse_taken(host, port)
-    with storage(folder) as memory:
-        study = existing(memory, folder)
-        add_notes(study, folder)
-        store = FileSystemArtifactStore(folder.artifacts)
-        app: _App = wsgi(memory, artifact_store=store)
-        if not expose:
-            app = allow_hosts(app, (*LOOPBACK, host))
-        with make_server(host, port, app, _ThreadedServer, _SilentHandler) as server:
-            stop = threading.Event()
-            thread = threading.Thread(target=_refresh, args=(folder, stop), daemon=True)
-            thread.start()
-            shown = f"[{host}]" if ":" in host else host
-            print(f"http://{shown}:{port}/ (Ctrl-C stops it)", flush=True)
-            try:
-                server.serve_forever()
-            finally:
-                stop.set()
-                thread.join(timeout=5)
 
 
 def allow_hosts(app: _App, names: Iterable[str]) -> _App:
@@ -180,13 +197,14 @@ def allow_hosts(app: _App, names: Iterable[str]) -> _App:
     return guarded
 
 
-def _refresh(folder: StudyFolder, stop: threading.Event) -> None:
+def _refresh(folder: StudyFolder, server: Address | None, stop: threading.Event) -> None:
     while not stop.wait(_REFRESH_SECONDS):
         try:
-            with storage(folder) as memory:
-                add_notes(existing(memory, folder), folder)
+            with storage(folder, server, wait_seconds=0) as memory:
+                add_notes(_study(memory, folder, server), folder)
         except (TunerError, optuna.exceptions.StorageInternalError):
-            # The running study has locked the database; the next refresh tries again.
+            # The running study has locked the database, or the server does not answer; the next
+            # refresh tries again.
             continue
 
 

@@ -22,7 +22,7 @@ from tuner.space.config import MANNEQUIN
 from tuner.storage import StudyFolder
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
 from tuner.terminal import console
-from tuner.text import counted
+from tuner.text import counted, duration
 
 
 def print_status(folder: StudyFolder, plain: bool = False) -> None:
@@ -32,6 +32,7 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     """
     results, marks = read_results(folder), study_marks(folder)
     print(state_line(study_state(folder, results)))
+    print_time(results)
     print_front(folder, results, marks, plain)
     print_confirmation(folder, results)
     for table in measures_tables(results, plain):
@@ -48,6 +49,24 @@ def state_line(now: StudyState) -> str:
     process = "" if now.process is None else f" (process {now.process})"
     done = f"{now.finished} of {counted(now.budget, 'trial')}, {len(now.front)} on the front"
     return f"{now.study}: {done}, {now.state}{process}"
+
+
+def print_time(results: Results) -> None:
+    """Print the time that all runs took, the budget's hours, and why no further trial was begun."""
+    if not results.runs:
+        return
+    study = results.study
+    spent = sum(run.seconds for run in results.runs)
+    busy = sum(run.busy for run in results.runs)
+    ended = results.runs[-1].ended
+    print(
+        f"time: {_of_hours(spent, study.hours)}; of workers at work: "
+        f"{_of_hours(busy, study.gpu_hours)}" + (f"; {ended}" if ended else "")
+    )
+
+
+def _of_hours(seconds: float, limit: float | None) -> str:
+    return duration(seconds) + ("" if limit is None else f" of {duration(limit * 3600)}")
 
 
 def print_front(

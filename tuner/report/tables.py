@@ -50,15 +50,20 @@ def front_table(
 def trials_table(
     results: Results, plain: bool = False, marks: frozenset[str] = frozenset()
 ) -> Table:
-    """Return every trial with its state, its last scores and the reason if it did not complete."""
+    """Return every trial with its state, its last scores and the reason if it did not complete.
+
+    Where trials ran on several kinds of devices, each has the name of its own.
+    """
     names = results.study.objectives
     scored = {result.trial.number: result.rung for result in results.scored}
     table = Table(title="trials", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
-    for name in ("trial", "state", *names, "reason"):
+    devices = len({trial.device for trial in results.trials} - {None}) > 1
+    for name in ("trial", "state", *names, *(["device"] if devices else []), "reason"):
         table.add_column(marked(name, marks))
     for trial in results.trials:
         rung = scored.get(trial.number)
         values = [f"{rung.objectives[name].value:.2f}" if rung else "-" for name in names]
+        values += [trial.device or "-"] if devices else []
         table.add_row(str(trial.number), trial.state, *values, trial.reason or "")
     return table
 

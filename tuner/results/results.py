@@ -11,7 +11,7 @@ from tuner.errors import ConfigError
 from tuner.events import COUNTED
 from tuner.space.recipes import RECIPE
 from tuner.storage import Store, StudyFolder
-from tuner.storage.rows import RungRow, StudyRow, TrialRow
+from tuner.storage.rows import RungRow, RunRow, StudyRow, TrialRow
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Result:
 class Results:
     """A study at one moment, running or finished: all trials, the scored ones, the base's scores.
 
-    `rungs` are all rungs of each trial, in order, by its number.
+    `rungs` are all rungs of each trial, in order, by its number; `runs` are the times of all runs.
     """
 
     study: StudyRow
@@ -34,6 +34,13 @@ class Results:
     scored: tuple[Result, ...]
     base: RungRow | None
     rungs: Mapping[int, Sequence[RungRow]] = field(default_factory=dict)
+    runs: Sequence[RunRow] = ()
+
+    @property
+    def is_over(self) -> bool:
+        """True if the budget has no further trial: all were run, or its hours are spent."""
+        spent = bool(self.runs) and self.runs[-1].ended is not None
+        return self.finished >= self.study.budget or spent
 
     @property
     def finished(self) -> int:
@@ -68,11 +75,12 @@ def read_results(folder: StudyFolder) -> Results:
         raise ConfigError(f"no study in {folder.root}")
     with Store(folder.results_db, read_only=True) as store:
         study, trials, base = store.study(), store.trials(), store.rungs(None)
-        rungs = store.rungs_by_trial()
+        rungs, runs = store.rungs_by_trial(), store.runs()
     if study is None:
         raise ConfigError(f"no study was begun in {folder.root}")
     scored = [Result(trial, rungs[trial.number][-1]) for trial in trials if trial.number in rungs]
-    return Results(study, tuple(trials), tuple(scored), base[0] if base else None, rungs)
+    first = base[0] if base else None
+    return Results(study, tuple(trials), tuple(scored), first, rungs, runs)
 
 
 def front(results: Results) -> list[Result]:

@@ -45,7 +45,7 @@ class StudyData:
     def state(self) -> str:
         """Progress of the study in words."""
         done, budget = self.results.finished, self.results.study.budget
-        words = "finished" if done >= budget else "not running"
+        words = "finished" if self.results.is_over else "not running"
         return f"{done} of {counted(budget, 'trial')}, {'running' if self.running else words}"
 
 

@@ -42,7 +42,9 @@ class BudgetConfig(StrictModel):
     as soon as there are `keep_from` of them; with 1 all go on. `low_rung_seeds` is the number of
     noise seeds per prompt at these rungs (None: all of the suite's); the last rung has the whole
     suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end, and
-    `confirm_repeats` how often each is trained again for that, with other seeds.
+    `confirm_repeats` how often each is trained again for that, with other seeds. `hours` limits the
+    time of all runs together, `gpu_hours` the sum of the workers' times at work, the confirmation
+    included (None: no limit); `trials` stays a limit beside them.
     """
 
     trials: int = Field(default=12, ge=1, le=100_000, description="a whole number from 1 to 100000")
@@ -60,6 +62,9 @@ class BudgetConfig(StrictModel):
     confirm_repeats: int = Field(
         default=2, ge=0, le=100, description="a whole number from 0 to 100"
     )
+
+    hours: float | None = Field(default=None, gt=0, description="null or a number above 0")
+    gpu_hours: float | None = Field(default=None, gt=0, description="null or a number above 0")
 
     @field_validator("rungs", mode="before")
     @classmethod
@@ -160,9 +165,7 @@ class StudyConfig(StrictModel):
     regularisation: str | None = Field(
         default=None, min_length=1, description="null, originals, base, or a folder as in data"
     )
-    budget: BudgetConfig = Field(
-        description="{trials, rungs, keep, keep_from, low_rung_seeds, confirm, confirm_repeats}"
-    )
+    budget: BudgetConfig = Field(description=f"{{{', '.join(BudgetConfig.model_fields)}}}")
     objectives: tuple[str, ...] = Field(
         default=OBJECTIVES,
         strict=False,
@@ -190,6 +193,10 @@ class StudyConfig(StrictModel):
     )
     compile: Compile = Field(default="auto", description=", ".join(get_args(Compile)))
     judges: JudgeConfig = Field(default_factory=JudgeConfig, description="models by key")
+    storage: str | None = Field(
+        default=None,
+        description="null (optuna.db) or postgresql://USER@HOST/DATABASE, without a password",
+    )
 
     @field_validator("data")
     @classmethod

@@ -30,6 +30,7 @@ from tuner.space.rules import (
     sampler_problems,
     seed_problems,
 )
+from tuner.space.server import read_storage
 from tuner.space.sizes import native_size, other_base_problems, size_problems
 from tuner.space.suite import SuiteConfig
 from tuner.space.train_config import TrainConfig
@@ -250,7 +251,8 @@ def _build(tree: Tree) -> tuple[StudyConfig | None, list[Problem]]:
     problems += recipe_problems
     values["suite"], suite_problems = read_prompts(values["suite"])
     values["constraints"], unknown_rates = read_constraints(values.get("constraints"))
-    problems += start_problems + suite_problems + unknown_rates
+    values["storage"], storage_problems = read_storage(values.get("storage"))
+    problems += start_problems + suite_problems + unknown_rates + storage_problems
     problems += check_model(StudyConfig, values)
     budget = values.get("budget")
     trials = budget.get("trials", 12) if isinstance(budget, Mapping) else None

@@ -1,6 +1,6 @@
 """Parameters of the search space: a fixed value, one of several, or a range.
 
-Plain data; `tuner.space.grammar` reads them from a file, `tuner.study.suggest` draws their values.
+Plain data; `tuner.space.grammar` reads them from a file, `tuner.study.samplers` draws their values.
 """
 
 from __future__ import annotations

@@ -28,8 +28,11 @@ def to_yaml(config: StudyConfig) -> str:
 
 
 _CHANGES_NO_RESULT = {
-    "": {"study", "also_sample_on", "sampler", "compile", "training_seeds", "hypotheses"},
-    "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats"},
+    "": {
+        *("study", "also_sample_on", "sampler", "compile", "training_seeds", "hypotheses"),
+        "storage",
+    },
+    "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats", "hours", "gpu_hours"},
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }
@@ -114,6 +117,7 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
         "seed",
         "compile",
         "judges",
+        "storage",
     )
     return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)
 

@@ -33,7 +33,8 @@ NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
 
 @dataclass(frozen=True)
 class StudyRow:
-    """A study with its latest configuration; `budget` is its number of trials.
+    """A study with its latest configuration; `budget` is its number of trials, `hours` and
+    `gpu_hours` its limits of time (None: none).
 
     `side` is the shorter side of its samples in pixels, `models` has the judges' models by setting
     (tuner.judging.models.model_names), `data` the hashes of its training sets by name; 0 and empty
@@ -51,6 +52,8 @@ class StudyRow:
     side: int = 0
     models: Mapping[str, str | None] = field(default_factory=dict)
     data: Mapping[str, str] = field(default_factory=dict)
+    hours: float | None = None
+    gpu_hours: float | None = None
 
     def columns(self) -> Columns:
         """Return the columns of its table row."""
@@ -72,8 +75,26 @@ class StudyRow:
 
 
 @dataclass(frozen=True)
+class RunRow:
+    """A run of `tuner run` or `tuner confirm`, from 0; `begun` is UTC.
+
+    `seconds` is its time so far, `busy` the sum of its workers' times at work. `ended` says why no
+    further trial was begun, if the budget of hours is why.
+    """
+
+    number: int
+    begun: str
+    seconds: float
+    busy: float
+    ended: str | None = None
+
+
+@dataclass(frozen=True)
 class TrialRow:
-    """A trial; `state` is `running` or one of `tuner.events.TrialState`, `begun` is UTC."""
+    """A trial; `state` is `running` or one of `tuner.events.TrialState`, `begun` is UTC.
+
+    `device` is the name of the device that it ran on, None before its first rung.
+    """
 
     number: int
     state: str
@@ -82,6 +103,7 @@ class TrialRow:
     retry_of: int | None
     begun: str
     seconds: float | None
+    device: str | None = None
 
     @staticmethod
     def read(row: Columns) -> TrialRow:

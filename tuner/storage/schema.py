@@ -8,7 +8,10 @@ suites: on another base, at another size, or with the trial's alias.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import sqlite_utils
 
 FORMAT = 1
 """Number of this layout, kept in the header of a database (`user_version`). A database with a
@@ -20,12 +23,16 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "studies": (
         {"name": str, "base": str, "space_hash": str, "budget": int, "objectives": str,
          "constraints": str, "versions": str, "begun": str, "side": int, "models": str,
-         "data": str},
+         "data": str, "hours": float, "gpu_hours": float},
         ("name",),
+    ),
+    "runs": (
+        {"number": int, "begun": str, "seconds": float, "busy": float, "ended": str},
+        ("number",),
     ),
     "trials": (
         {"number": int, "state": str, "reason": str, "parameters": str, "retry_of": int,
-         "begun": str, "seconds": float},
+         "begun": str, "seconds": float, "device": str},
         ("number",),
     ),
     "rungs": (
@@ -77,3 +84,19 @@ for _name in OF_A_RUNG:
         TABLES[_prefix + _name] = (_columns | _more, (*_key[:2], *_more, *_key[2:]))
 TABLES[FRESH + "rungs"][0].update({"seed": int, "seeds": int, "reason": str})
 TABLES[EXTRA + "rungs"][0].update({"reason": str})
+
+
+def complete(database: sqlite_utils.Database, known: set[str]) -> None:
+    """Create the tables and columns that a database of an older version lacks.
+
+    `known` are the names of its tables; new ones are added to it.
+    """
+    if database.execute("pragma user_version").fetchone() != (FORMAT,):
+        database.execute(f"pragma user_version = {FORMAT}")
+    for name, (columns, key) in TABLES.items():
+        table = database.table(name)
+        if name not in known:
+            table.create(columns, pk=key if len(key) > 1 else key[0])
+            known.add(name)
+        for column in columns.keys() - table.columns_dict:
+            table.add_column(column, columns[column])

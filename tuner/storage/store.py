@@ -31,8 +31,8 @@ from tuner.storage.extra_rows import ExtraRow
 from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.lock import runner
-from tuner.storage.rows import RungRow, SampleRow, StudyRow, TrialRow
-from tuner.storage.schema import EXTRA, FORMAT, FRESH, OF_A_RUNG, TABLES
+from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow
+from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
 
 _KEY = ("trial", "step", "repeat", "base", "size", "alias")
@@ -69,20 +69,9 @@ class Store:
             self._db = sqlite_utils.Database(connection)
             self._known = set(self._db.table_names())
             if not self.read_only:
-                self._complete()
+                complete(self._db, self._known)
             self._open = stack.pop_all()
         return self
-
-    def _complete(self) -> None:
-        """Create the tables and columns that a database of an older version lacks."""
-        if self._db.execute("pragma user_version").fetchone() != (FORMAT,):
-            self._db.execute(f"pragma user_version = {FORMAT}")
-        for name, (columns, key) in TABLES.items():
-            if name not in self._known:
-                self._table(name).create(columns, pk=key if len(key) > 1 else key[0])
-                self._known.add(name)
-            for column in columns.keys() - self._table(name).columns_dict:
-                self._table(name).add_column(column, columns[column])
 
     def __exit__(self, *_error: object) -> None:
         """Close the database; everything written is committed already."""
@@ -117,11 +106,14 @@ class Store:
         self, number: int, state: str, reason: str | None = None, seconds: float | None = None
     ) -> None:
         """Write the end of a trial; a second call replaces it, and known seconds stay."""
-        row: Columns = {"state": state, "reason": reason}
-        if seconds is not None:
-            row["seconds"] = seconds
+        row = {"state": state, "reason": reason} | ({} if seconds is None else {"seconds": seconds})
         with self._writing():
             self._table("trials").update(number, row)
+
+    def put_device(self, number: int, device: str) -> None:
+        """Write the name of the device that a trial runs on."""
+        with self._writing():
+            self._table("trials").update(number, {"device": device})
 
     def put_rung(
         self, rung: RungRow, scored: Sequence[ScoredSample], cells: Sequence[int] | None = None
@@ -172,6 +164,15 @@ class Store:
         row = {"trial": trial_number(trial), "phase": phase, "begun": begun, "seconds": seconds}
         with self._writing():
             self._table("events").insert(row)
+
+    def put_run(self, run: RunRow) -> None:
+        """Write or replace the time of a run of the study or of its confirmation."""
+        with self._writing():
+            self._table("runs").upsert(asdict(run), pk="number")
+
+    def runs(self) -> list[RunRow]:
+        """Return the runs of the study and of its confirmation, in order."""
+        return [RunRow(**row) for row in self._rows("runs", order_by="number")]
 
     def study(self) -> StudyRow | None:
         """Return the study's row; None before it was written."""

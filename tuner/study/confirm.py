@@ -27,6 +27,7 @@ from tuner.storage.columns import utc_now
 from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
+from tuner.study.hours import RunClock
 from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn
 from tuner.trial import RepeatWork, Rung
@@ -80,10 +81,11 @@ def run_confirm(
             refuse_other(row, config, folder, data_hashes(data))
         plan = planned(store, folder, config, options)
         store.put_plan(plan)
+        clock = RunClock(store)
         with open_workers(config, folder, data, workers) as pool:
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
             runs = [partial(repeat_attempts, worker) for worker in pool]
-            yield from measure(runs, folder, store, plan, config.budget, [base])
+            yield from measure(runs, folder, plan, config.budget, clock, [base])
 
 
 def planned(
@@ -133,16 +135,17 @@ def fresh_base(
 def measure(
     runs: Sequence[RunRepeat],
     folder: StudyFolder,
-    store: Store,
     plan: list[PlanRow],
     budget: BudgetConfig,
+    clock: RunClock,
     running: Sequence[Piece] = (),
 ) -> Generator[Event, None, None]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done.
 
     One LoRA at a time with each of `runs`, begun in the order of the plan. `running` is work on the
-    base that began before, which LoRAs wait for.
+    base that began before, which LoRAs wait for. `clock` measures the time, into its results.db.
     """
+    store = clock.store
     parts, done = planned_samples(plan), finished(plan, store.fresh())
     if len(done) == len(parts):
         return
@@ -158,8 +161,11 @@ def measure(
                 work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
                 outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
                 begun.append(Piece(place, outcomes, part.trial, part))
+            busy = len(begun)
             free += [piece.place for piece in (yield from one_turn(begun))]
+            clock.tick(busy)
     finally:
+        clock.close()
         close_all(begun)
 
 
@@ -215,5 +221,5 @@ def _training(
     if part.trial is None:
         return None, 0
     config = read_yaml(folder.trial(part.trial).train_yaml)
-    # The seeds of two trials are far apart (tuner.study.suggest), so no other trial has this one.
+    # The seeds of two trials are far apart (tuner.study.samplers), so no other trial has this one.
     return (config.seed + part.repeat) % 2**63, rung_steps(config, budget)[-1]

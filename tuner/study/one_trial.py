@@ -128,6 +128,8 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
     row = rung.row(trial.number, session.folder.trial(trial.number).rung(rung.step).grid)
     cells = None if rung.seeds is None else session.config.suite.places(rung.seeds)
     session.store.put_rung(row, rung.scored, cells)
+    if rung.device is not None:
+        session.store.put_device(trial.number, rung.device)
     note_rung(trial, row, session.folder.artifacts)
     return row
 

@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from tuner.space import StudyConfig
 from tuner.storage.lock import lives, this_process
 from tuner.storage.rows import RungRow
-from tuner.study.samplers import chosen_values, sampler_of
-from tuner.study.suggest import start_parameters
+from tuner.study.samplers import chosen_values, sampler_of, start_parameters
 
 MOST_DEATHS = 3
 """A trial in which the process died this often is taken to be the cause, and is pruned."""

@@ -24,6 +24,7 @@ from tuner.space.load import load_recorded
 from tuner.space.suite import DRAWING
 from tuner.space.write import differences
 from tuner.storage import Store, StudyFolder
+from tuner.storage.address import Address
 from tuner.storage.columns import utc_now
 from tuner.storage.files import write_text
 from tuner.storage.rows import StudyRow
@@ -77,6 +78,8 @@ def record_study(
             side=min(config.suite.image_size),
             models=model_names(study_judges(config)),
             data=dict(hashes),
+            hours=config.budget.hours,
+            gpu_hours=config.budget.gpu_hours,
         )
     )
 
@@ -85,7 +88,7 @@ def record_study(
 class Begun:
     """The record that the database `place` has of the study that was begun in it."""
 
-    place: Path
+    place: Path | Address
     space_hash: str
     objectives: Sequence[str]
     data: Mapping[str, str]

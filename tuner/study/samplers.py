@@ -1,4 +1,4 @@
-"""Samplers, which choose the parameters of the next trial: Optuna's, by their name in the space.
+"""Choose the parameters of the next trial: with Optuna's samplers, by their name in the space.
 
 A sampler is built for each trial from the study's seed and the number of trials before it, so that
 a study that was stopped and continued gets the same parameters as one that ran through.
@@ -16,18 +16,21 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from scipy import stats
 
-from tuner.space import StudyConfig
+from tuner.space import StudyConfig, TrainConfig
+from tuner.space.load import recipe_train
 from tuner.space.parameters import (
+    Choices,
     Fixed,
     FloatRange,
     IntRange,
     Prior,
     Value,
+    applies,
     grid_point,
     grid_size,
     is_bound,
 )
-from tuner.space.recipes import next_run
+from tuner.space.recipes import RECIPE, TRAINING_SEED, next_run
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
@@ -35,6 +38,11 @@ _WIDEST = 1000.0
 """Largest width of a prior, in lengths of its range, for which its draws are not rounded off."""
 _LARGEST_ORDER = 1_000_000
 """Points of a grid whose whole order is made: 8 MB. It is more than the trials of any study."""
+
+_LAST_SEED = 999_999
+
+_TRIAL_SEED_STRIDE = 1000
+"""Distance between the seeds of two trials, so that one trial may use several."""
 
 
 def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
@@ -140,3 +148,37 @@ def _from_prior(
         value = low + round((value - low) / step) * step
     value = min(max(value, low), high)
     return round(value) if isinstance(range_, IntRange) else float(value)
+
+
+def suggest(trial: optuna.Trial, config: StudyConfig) -> TrainConfig:
+    """Return the configuration of one training run, with a value drawn for each range.
+
+    Optuna's parameters have the names of the keys. Unless the space sets `seed`, it is the study's
+    seed + 1000 x the trial's number; a retry has the seed of the first try.
+    """
+    if config.recipes:
+        name = trial.suggest_categorical(RECIPE, list(config.recipes))
+        return recipe_train(config, name, trial.suggest_int(TRAINING_SEED, 0, _LAST_SEED))
+    first = int(trial.user_attrs.get("first_try", trial.number))
+    values: dict[str, Value] = {"seed": config.seed + _TRIAL_SEED_STRIDE * first}
+    # Parameters that conditions refer to have no condition themselves, so they are drawn first.
+    for name, parameter in sorted(config.train.items(), key=lambda item: is_bound(item[1])):
+        if not applies(parameter, values):
+            continue
+        match parameter:
+            case Fixed(value):
+                values[name] = value
+            case Choices(choices):
+                values[name] = trial.suggest_categorical(name, choices)
+            case FloatRange(low, high, log, step):
+                values[name] = trial.suggest_float(name, low, high, log=log, step=step)
+            case IntRange(low, high, log, step):
+                values[name] = trial.suggest_int(name, low, high, log=log, step=step)
+    return TrainConfig.model_validate(values)
+
+
+def start_parameters(config: StudyConfig) -> list[dict[str, Value]]:
+    """Return the starting points for `optuna.Study.enqueue_trial`: searched parameters only."""
+    searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
+    starts = [{k: v for k, v in start.items() if k in searched} for start in config.start_from]
+    return [start for start in starts if start]

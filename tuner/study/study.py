@@ -16,14 +16,16 @@ from tuner.events import Event, TrialEnded, TrialState
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import rung_steps
 from tuner.storage import StudyFolder
+from tuner.storage.address import Address
 from tuner.storage.files import sweep
 from tuner.storage.fresh_rows import BASE
 from tuner.study.begin import open_session
 from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, fresh_base, measure, planned
+from tuner.study.hours import RunClock, no_time_left
 from tuner.study.one_trial import Session, one_trial
 from tuner.study.optuna_study import ask, ended, reasons, remaining, settle_dead
 from tuner.study.record import data_hashes, read_data
-from tuner.study.suggest import suggest
+from tuner.study.samplers import suggest
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn
 from tuner.trial.messages import Outcome
 from tuner.worker import open_workers, repeat_attempts, trial_attempts
@@ -43,33 +45,37 @@ def run_study(
     patience: Patience | None = None,
     workers: int = 1,
     confirm: ConfirmOptions | None = None,
+    server: Address | None = None,
 ) -> Generator[Event, None, None]:
     """Run or resume the study in `folder` until `config.budget.trials` trials are finished.
 
     `patience` limits how long a worker may be silent; each of `workers` runs a trial of its own.
-    With `confirm` the same workers then confirm the strongest trials, if there are any. Raises
+    With `confirm` the same workers then confirm the strongest trials, if there are any. `server`
+    keeps Optuna's study in place of optuna.db (tuner.space.server.choose_storage). Raises
     ConfigError when the folder holds another study or lost a part of this one, StudyBusyError while
     another process runs it, TooManyFailuresError after three failures in a row, DiskError on a full
     disk.
     """
     data = read_data(config)
     with (
-        open_session(config, folder, data_hashes(data)) as session,
+        open_session(config, folder, data_hashes(data), server) as session,
         open_workers(config, folder, data, workers, patience) as pool,
     ):
         yield from take_up(session)
-        store = session.store
+        store, clock = session.store, RunClock(session.store)
         repeats = [partial(repeat_attempts, worker) for worker in pool]
         running = [Piece(0, base_scores(pool[0], config, folder, store), None)]
-        if remaining(session.memory, config.budget.trials):
+        if _goes_on(session, clock, running=0):
             runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
             early = [fresh_base(run, folder, store, config, confirm) for run in repeats if confirm]
-            running = yield from search(session, *runs, base=running[0].outcomes, early=early)
+            running = yield from search(
+                session, *runs, base=running[0].outcomes, early=early, clock=clock
+            )
         if confirm:
             with contextlib.suppress(NothingToConfirmError):
                 plan = planned(store, folder, config, confirm)
                 store.put_plan(plan)
-                yield from measure(repeats, folder, store, plan, config.budget, running)
+                yield from measure(repeats, folder, plan, config.budget, clock, running)
         close_all(running)
 
 
@@ -98,19 +104,23 @@ def search(
     *runs: RunTrial,
     base: Outcomes | None = None,
     early: Sequence[Outcomes] = (),
+    clock: RunClock | None = None,
 ) -> Generator[Event, None, list[Piece]]:
     """Run trials until the budget is spent, one trial at a time with each of `runs`.
 
     The first of `runs` does `base` before: the others train meanwhile, and wait before they score.
     The first that has no trial left does its part of `early`, work on the base; if that is not over
-    with the last trial, it is returned.
+    with the last trial, it is returned. `clock` measures the run; None: it begins now.
     """
+    clock = clock or RunClock(session.store)
     failures, free, spare = 0, list(range(len(runs))), list(early)
     first = Piece(free.pop(0), base, None) if base is not None else None
     running = [first] if first else []
     try:
         while True:
-            while free and _left(session, running) > 0:
+            while free and _goes_on(
+                session, clock, sum(piece.trial is not None for piece in running)
+            ):
                 place = free.pop(0)
                 running.append(_begun(session, place, runs[place], beside=len(runs) > 1))
             if free and spare:
@@ -119,12 +129,16 @@ def search(
                 spare = []
             if all(piece.trial is None and piece is not first for piece in running):
                 return running
+            busy = len(running)
             for piece in (yield from one_turn(running)):
                 free.append(piece.place)
                 failures = _failures_in_a_row(session, piece, failures)
+            clock.tick(busy)
     except BaseException:
         close_all(running)
         raise
+    finally:
+        clock.close()
 
 
 def _failures_in_a_row(session: Session, piece: Piece, before: int) -> int:
@@ -141,10 +155,19 @@ def _failures_in_a_row(session: Session, piece: Piece, before: int) -> int:
     return failures
 
 
-def _left(session: Session, running: Sequence[Piece]) -> int:
-    """Return how many trials of the budget are neither ended nor running."""
-    trials = sum(piece.trial is not None for piece in running)
-    return remaining(session.memory, session.config.budget.trials) - trials
+def _trials(running: Sequence[Piece]) -> int:
+    return sum(piece.trial is not None for piece in running)
+
+
+def _goes_on(session: Session, clock: RunClock, running: int) -> bool:
+    """Return True if the budget has another trial beside the `running` ones; note why it has none.
+
+    Once there is no time for another trial, none is begun in this run.
+    """
+    if remaining(session.memory, session.config.budget.trials) <= running or clock.over:
+        return False
+    clock.end(no_time_left(session.config, session.store, clock.row, running))
+    return not clock.over
 
 
 def _begun(session: Session, place: int, run: RunTrial, beside: bool) -> Piece:

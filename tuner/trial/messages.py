@@ -54,7 +54,7 @@ class Rung:
     `lora` is the trained file: a LoRA, or DreamBooth's whole weights; None for the base, whose
     step is 0. `seeds` is the number of noise seeds sampled for each prompt, None for the whole
     suite. `scored` has no pixels: they are on the disk. `failure` is the reason to stop the trial
-    here whatever its scores are, None without one.
+    here whatever its scores are, None without one. `device` is the name of the device it ran on.
     """
 
     step: int
@@ -65,6 +65,7 @@ class Rung:
     measures: Mapping[str, Measure] = field(default_factory=dict)
     seeds: int | None = None
     failure: str | None = None
+    device: str | None = None
 
     def row(self, trial: int | None, grid: Path) -> RungRow:
         """Return the row of results.db for `trial` (None: the base); `grid` is the grid's path."""

@@ -110,6 +110,7 @@ def _scored(
         {**scores.measures, **{measure.name: measure for measure in measured}},
         seeds,
         hard_failure(scored),
+        bench.base.device_name,
     )
 
 

@@ -35,7 +35,7 @@ from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.study import check_study
-from tuner.study.suggest import start_parameters, suggest
+from tuner.study.samplers import start_parameters, suggest
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes
 from tuner.training.latents import bucket_step

@@ -98,6 +98,16 @@ def test_the_table_has_intervals_and_the_bases_row() -> None:
 def test_every_trial_is_listed_with_its_reason() -> None:
     shown = text(trials_table(results("complete", "infeasible", "pruned"), plain=True))
     assert shown.count("why") == 2
+    assert "device" not in shown
+
+
+def test_devices_are_listed_where_they_differ() -> None:
+    known = results("complete", "complete", "pruned")
+    names = ("NVIDIA L4", "cpu", None)
+    trials = [replace(each, device=of) for each, of in zip(known.trials, names, strict=True)]
+    shown = text(trials_table(replace(known, trials=tuple(trials)), plain=True))
+    assert "NVIDIA L4" in shown
+    assert "cpu" in shown
 
 
 def test_a_folder_without_a_study_is_reported(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tuner.space import StudyConfig, load_study, space_hash, to_yaml
 from tuner.space.parameters import Choices, Fixed, FloatRange, IntRange
 from tuner.space.templates import shipped_spaces
 from tuner.storage.shipped import BASE
-from tuner.study.suggest import start_parameters, suggest
+from tuner.study.samplers import start_parameters, suggest
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

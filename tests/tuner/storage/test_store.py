@@ -173,6 +173,7 @@ def test_trials_begin_and_end(folder: StudyFolder) -> None:
     with Store(folder.results_db) as store:
         store.begin_trial(0, {"alias": None, "rank": 8, "captions": "gender"})
         store.begin_trial(1, {"rank": 4}, retry_of=0)
+        store.put_device(0, "NVIDIA H100")
         store.end_trial(0, "pruned", "collapsed", 12.5)
         store.end_trial(0, "pruned", "collapsed")
         store.add_phase(0, "train", "2026-01-01T00:00:00+00:00", 10.0)
@@ -181,6 +182,7 @@ def test_trials_begin_and_end(folder: StudyFolder) -> None:
     assert first.parameters == {"alias": None, "rank": 8, "captions": "gender"}
     assert (first.state, first.reason, first.seconds) == ("pruned", "collapsed", 12.5)
     assert (second.state, second.retry_of) == ("running", 0)
+    assert (first.device, second.device) == ("NVIDIA H100", None)
 
 
 def test_the_study_keeps_the_time_of_its_beginning(folder: StudyFolder) -> None:

@@ -35,6 +35,7 @@ from tuner.space import StudyConfig
 from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, measure, planned
+from tuner.study.hours import RunClock
 from tuner.trial import Workbench
 from tuner.trial.repeat import run_repeat
 
@@ -99,7 +100,7 @@ def test_two_workers_measure_what_one_measures(
 ) -> None:
     plan = begun(store, folder, config)
     runs = [partial(run_repeat, bench, folder) for bench in benches]
-    events = list(measure(runs, folder, store, plan, BUDGET))
+    events = list(measure(runs, folder, plan, BUDGET, RunClock(store)))
     assert [e.place for e in events if isinstance(e, RepeatStarted)] == [1, 2, 3, 4, 5]
     kinds = [type(event) for event in events if isinstance(event, RepeatStarted | RepeatEnded)]
     assert kinds[:2] == [RepeatStarted] * 2

@@ -33,7 +33,7 @@ from tuner.study.optuna_study import (
     set_constraints,
     settle_dead,
 )
-from tuner.study.suggest import suggest
+from tuner.study.samplers import suggest
 
 SPACE = """
 study: pose

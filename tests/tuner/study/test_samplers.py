@@ -13,8 +13,7 @@ from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
 from tuner.study.optuna_db import opened
 from tuner.study.optuna_study import ask, complete
-from tuner.study.samplers import chosen_values, sampler_of
-from tuner.study.suggest import suggest
+from tuner.study.samplers import chosen_values, sampler_of, suggest
 
 HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
 SPACE = """

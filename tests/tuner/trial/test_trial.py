@@ -83,6 +83,7 @@ def test_a_trial_is_trained_sampled_and_scored_at_every_rung(
         assert files.lora.is_file()
         assert files.grid.is_file()
         assert len(list(files.samples.glob("*.png"))) == len(rung.scored) == 4
+        assert rung.device == bench.base.device_name
         assert "gender" in rung.objectives
         assert set(rung.rates) == {"undressed_rate", "explicit_rate", "under_age_rate"}
     assert read_yaml(folder.train_yaml) == CONFIG
