@@ -96,10 +96,12 @@ def _own_stdout() -> Iterator[TextIO]:
     sys.stdout.flush()
     kept = os.dup(1)
     os.dup2(2, 1)
+    stdout = os.fdopen(kept, "w", encoding="ascii", closefd=False)
     try:
-        with open(kept, "w", encoding="ascii", closefd=False) as stdout:
-            yield stdout
+        yield stdout
     finally:
+        with contextlib.suppress(OSError):  # a line that could not be written is reported already
+            stdout.close()
         os.dup2(kept, 1)
         os.close(kept)
 

@@ -37,13 +37,14 @@ def test_warnings_are_one_line_each_in_every_command(capsys: pytest.CaptureFixtu
     ("arguments", "unbuffered"),
     [
         *(("--help", ""), ("--version", "1"), ("models", "")),
+        pytest.param("status --json", "", marks=pytest.mark.slow),
         pytest.param("--help", "1", marks=pytest.mark.slow),
         pytest.param("--version", "", marks=pytest.mark.slow),
         pytest.param("models", "1", marks=pytest.mark.slow),
     ],
 )
 def test_output_that_cannot_be_written_is_one_line(arguments: str, unbuffered: str) -> None:
-    command = [sys.executable, "-c", "from tuner.cli import main; main()", arguments]
+    command = [sys.executable, "-c", "from tuner.cli import main; main()", *arguments.split()]
     with open("/dev/full", "w") as full:
         done = subprocess.run(
             command,
