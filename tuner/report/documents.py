@@ -43,7 +43,7 @@ def study_state(folder: StudyFolder, results: Results) -> StudyState:
     """Return the state of one study: trials done, trials on the front, and who runs it."""
     owner = runner(folder.lock)
     finished, budget = results.finished, results.study.budget
-    state = "running" if owner else "finished" if finished >= budget else "not running"
+    state = "running" if owner else "finished" if results.is_over else "not running"
     process = owner["pid"] if owner else None
     best = tuple(result.trial.number for result in front(results))
     return StudyState(folder.name, folder.root, state, process, finished, budget, best)

@@ -140,7 +140,7 @@ Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
 """Optuna samplers that choose the parameters of the next trial; see tuner.study.samplers."""
 
 Compile = Literal["auto", "always", "never"]
-"""When training and sampling run the UNet compiled; see tuner.space.compiling."""
+"""When training and sampling run the UNet compiled; see tuner.worker.compiling."""
 
 
 class StudyConfig(StrictModel):

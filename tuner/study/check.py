@@ -17,7 +17,6 @@ from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
-from tuner.space.compiling import compile_plan
 from tuner.space.config import OF_BASE, ORIGINALS
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
@@ -28,6 +27,7 @@ from tuner.study.check_judges import judge_line, optional_line, person_line
 from tuner.study.cost import StudyCost, estimate
 from tuner.study.timed import TimedUnits, timed_units
 from tuner.text import byte_size, counted, duration
+from tuner.worker.compiling import compile_plan
 from tuner.worker.count import planned_workers, read_machine
 
 

@@ -24,11 +24,11 @@ from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError, portable
 from tuner.events import Warned
 from tuner.space import StudyConfig
-from tuner.space.compiling import compile_plan
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, Outcome, Work
+from tuner.worker.compiling import compile_plan
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
 if TYPE_CHECKING:

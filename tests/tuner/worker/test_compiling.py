@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tuner.space import StudyConfig, load_study, space_hash
-from tuner.space.compiling import compile_plan, forms
+from tuner.worker.compiling import compile_plan, forms
 
 POSE = Path(__file__).parents[3] / "search_spaces" / "pose_sd15.yaml"
 
