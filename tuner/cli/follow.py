@@ -170,7 +170,7 @@ def _study_events(
     from tuner.study.confirm import ConfirmOptions
 
     budget = config.budget
-    confirm = ConfirmOptions(budget.confirm, repeats=budget.confirm_repeats)
+    confirm = ConfirmOptions(budget.confirm, budget.confirm_samples, budget.confirm_repeats)
     chosen = confirm if budget.confirm else None  # the printed front says if no trial can be
     yield from run_study(config, folder, workers=workers, confirm=chosen, server=server)
 

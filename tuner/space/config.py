@@ -42,6 +42,7 @@ class BudgetConfig(StrictModel):
     as soon as there are `keep_from` of them; with 1 all go on. `low_rung_seeds` is the number of
     noise seeds per prompt at these rungs (None: all of the suite's); the last rung has the whole
     suite. `confirm` is the number of strongest trials confirmed on fresh noise at the end, and
+    `confirm_samples` the fresh samples of each (rounded up to whole noise seeds per prompt),
     `confirm_repeats` how often each is trained again for that, with other seeds. `hours` limits the
     time of all runs together, `gpu_hours` the sum of the workers' times at work, the confirmation
     included (None: no limit); `trials` stays a limit beside them.
@@ -59,10 +60,12 @@ class BudgetConfig(StrictModel):
         default=None, ge=1, description="null (all) or a whole number from 1 to suite.seeds"
     )
     confirm: int = Field(default=0, ge=0, le=100, description="a whole number from 0 to 100")
+    confirm_samples: int = Field(
+        default=104, ge=1, le=100_000, description="a whole number from 1 to 100000"
+    )
     confirm_repeats: int = Field(
         default=2, ge=0, le=100, description="a whole number from 0 to 100"
     )
-
     hours: float | None = Field(default=None, gt=0, description="null or a number above 0")
     gpu_hours: float | None = Field(default=None, gt=0, description="null or a number above 0")
 

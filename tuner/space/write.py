@@ -32,7 +32,10 @@ _CHANGES_NO_RESULT = {
         *("study", "also_sample_on", "sampler", "compile", "training_seeds", "hypotheses"),
         "storage",
     },
-    "budget": {"trials", "keep", "keep_from", "confirm", "confirm_repeats", "hours", "gpu_hours"},
+    "budget": {
+        *("trials", "keep", "keep_from", "hours", "gpu_hours"),
+        *("confirm", "confirm_samples", "confirm_repeats"),
+    },
     "suite": {"also_at", "also_with_alias"},
     "judges": set(),
 }

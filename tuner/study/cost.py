@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from tuner.results.winner import FEWEST_SAMPLES
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import BudgetConfig
 from tuner.space.parameters import Fixed, Value, extremes
@@ -250,7 +249,7 @@ def _choices(config: StudyConfig, name: str) -> tuple[Value, ...]:
 
 def _fresh_suites(config: StudyConfig) -> float:
     """Return the fresh samples of one LoRA, in runs of the suite."""
-    return max(1.0, FEWEST_SAMPLES / config.suite.samples)
+    return max(1.0, config.budget.confirm_samples / config.suite.samples)
 
 
 def _numbers(config: StudyConfig, name: str) -> list[float]:
