@@ -81,7 +81,7 @@ def test_a_missing_section_says_what_belongs_there(tmp_path: Path, head: str) ->
     *_, line = _errors(tmp_path, "", head)
     assert line == (
         "x.yaml: key 'budget' is missing; allowed: {trials, rungs, keep, keep_from, "
-        "low_rung_seeds, confirm, confirm_repeats, hours, gpu_hours}"
+        "low_rung_seeds, confirm, confirm_samples, confirm_repeats, hours, gpu_hours}"
     )
 
 
