@@ -26,10 +26,11 @@ Denoiser = Literal["ddim", "dpm++", "dpm++_karras", "euler", "euler_a", "heun", 
 """Names of the denoising samplers in `tuner.models.sampling`."""
 
 
-DRAWING = "2"
+DRAWING = "3"
 """Version of the drawing, stored with a study: raise it when the same weights, suite and seeds give
 other pixels (noise, samplers, guidance, decoding), so that no study mixes both. Version 2: samplers
-take only noise levels and prediction type from the base."""
+take only noise levels and prediction type from the base. Version 3: processors with bfloat16
+instructions multiply in bfloat16."""
 
 
 def _bare(sex: Sex) -> tuple[Prompt, ...]:

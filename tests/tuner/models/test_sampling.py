@@ -279,4 +279,4 @@ def test_the_steps_of_each_sampler_are_those_of_this_drawing_version(base: BaseM
     expected = {"ddim": [751, 501, 251, 1], "euler": euler, "euler_a": euler, "unipc": dpm}
     expected |= {"dpm++": dpm, "dpm++_karras": [999, 687, 146, 0]}
     expected |= {"heun": [999, *(step for step in euler[1:] for _ in range(2))]}
-    assert (DRAWING, steps) == ("2", expected)
+    assert (DRAWING, steps) == ("3", expected)
