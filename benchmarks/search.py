@@ -173,7 +173,8 @@ def read_runs(cache: Path) -> dict[tuple[Method, int, int], Run]:
             row = json.loads(line)
         except json.JSONDecodeError:
             continue
-        run = Run(**{name: tuple(numbers) for name, numbers in row["run"].items()})
+        lists = {name: tuple(each) for name, each in row["run"].items() if name != "by_model"}
+        run = Run(**lists, by_model=row["run"]["by_model"])
         known[Method(**row["method"]), row["trials"], row["seed"]] = run
     return known
 

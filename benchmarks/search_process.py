@@ -23,6 +23,8 @@ from search_surrogate import Floats
 LENGTHS = (0.15, 0.4, 1.0, 2.5, 8.0)
 NOISES = (0.03, 0.1, 0.3, 0.7)
 """Variance of the noise, of numbers with variance 1."""
+FEWEST = 5
+"""Trials from which a process is fitted to them."""
 _ROUNDS, _RANDOM, _CHANGED, _GOOD = 2, 400, 400, 5
 
 Space = Mapping[str, BaseDistribution]
@@ -82,6 +84,16 @@ class ProcessSampler(BaseSampler):
             elif self._rng.random() < 0.2:
                 changed[name] = self._value(each)
         return changed
+
+
+def smoothed(inputs: Floats, numbers: Floats) -> Floats:
+    """Return what a process makes of noisy numbers, at their inputs (trials, columns in [0, 1])."""
+    if len(numbers) < FEWEST:
+        return numbers
+    scaled = (numbers - numbers.mean()) / max(float(numbers.std()), 1e-9)
+    lengths, noise = _fitted(inputs, [[column] for column in range(inputs.shape[1])], scaled)
+    own = _kernel(inputs, inputs, lengths)
+    return np.asarray(own @ np.linalg.solve(own + noise * np.eye(len(scaled)), scaled), np.float64)
 
 
 def _place(each: FloatDistribution, value: float) -> float:

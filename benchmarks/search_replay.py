@@ -14,7 +14,8 @@ import numpy as np
 import optuna
 from optuna.trial import TrialState
 from search_methods import Method, Telling, config_of, sampler_for
-from search_surrogate import Floats, Surrogate
+from search_process import smoothed
+from search_surrogate import Floats, Surrogate, encoded
 from search_table import LIMITED, Rung
 
 from metrics.posterior import strength as mean_strength
@@ -48,12 +49,14 @@ class Run:
     """A replayed study, after each of its trials.
 
     `costs` in full trials; `volumes` as shares of the best known; `strengths` the true strength of
-    the trial that the study would then name, 0 before there is any.
+    the trial that the study would then name, 0 before there is any. `by_model`: that of the trial
+    that is named at the end if the strengths are smoothed by a Gaussian process first.
     """
 
     costs: tuple[float, ...]
     volumes: tuple[float, ...]
     strengths: tuple[float, ...]
+    by_model: float
 
 
 @dataclass
@@ -84,6 +87,7 @@ def replay(
     memory = Memory(_base(surrogate))
     spent, named, best = 0.0, 0.0, -1.0
     costs, points, strengths = [], [], []
+    inputs, lowers, truths = [], [], []
     while spent < trials * scale.full:
         trial = ask(study, config, method)
         suggest(trial, config)
@@ -94,13 +98,20 @@ def replay(
         spent += seconds
         complete(study, trial, ending.values, ending.constraints, ending.reason, ending.behind)
         if ending.state == "complete":
-            lower = strength(memory.rows[-1], config.objectives)
+            lower, truth = (
+                strength(memory.rows[-1], config.objectives),
+                true_strength(surrogate, mean),
+            )
             if lower > best:
-                best, named = lower, true_strength(surrogate, mean)
+                best, named = lower, truth
+            inputs.append(encoded(surrogate.config, trial.params))
+            lowers.append(lower)
+            truths.append(truth)
         costs.append(spent / scale.full)
         points.append(_true_point(surrogate, trial.params, mean, ending))
         strengths.append(named)
-    return Run(tuple(costs), tuple(volumes(points, scale)), tuple(strengths))
+    by_model = truths[np.argmax(smoothed(np.array(inputs), np.array(lowers)))] if truths else 0.0
+    return Run(tuple(costs), tuple(volumes(points, scale)), tuple(strengths), by_model)
 
 
 def ask(study: optuna.Study, config: StudyConfig, method: Method) -> optuna.Trial:

@@ -12,6 +12,7 @@ import search
 import search_report
 import search_surrogate
 from search_methods import ARMS, Method, Telling, config_of, sampler_for, telling
+from search_process import smoothed
 from search_replay import Run, Scale, ask, measure_scale, random_parameters, replay, volumes
 from search_surrogate import Surrogate
 from search_table import Row, Rung, extract, read_table, seconds_by_rung, write_table
@@ -120,6 +121,17 @@ def test_fast_means_are_those_of_sklearn(config: StudyConfig) -> None:
     assert fast == pytest.approx(process.predict(inputs[:5] + 0.1), abs=1e-9)
 
 
+def test_smoothing_passes_over_a_lucky_trial() -> None:
+    inputs = np.linspace(0, 1, 21)[:, None]
+    truth = 1 - (inputs[:, 0] - 0.3) ** 2
+    noisy = truth + np.random.default_rng(0).normal(0, 0.05, 21)
+    noisy[18] += 0.45
+    best = np.argmax(smoothed(inputs, noisy))
+    assert np.argmax(noisy) == 18
+    assert abs(inputs[best, 0] - 0.3) < 0.35
+    assert smoothed(inputs[:3], noisy[:3]) == pytest.approx(noisy[:3])
+
+
 @pytest.mark.parametrize("rungs", [False, True])
 def test_a_replay_spends_its_budget(
     surrogate: Surrogate, scale: Scale, told: Telling, rungs: bool
@@ -171,7 +183,7 @@ def test_a_sampler_of_one_number_learns_from_several(
 
 
 def test_costs_are_those_of_the_first_trial_that_reaches_a_share() -> None:
-    run = Run((1.0, 2.0, 3.0), (0.5, 0.92, 0.94), (0.1, 0.2, 0.3))
+    run = Run((1.0, 2.0, 3.0), (0.5, 0.92, 0.94), (0.1, 0.2, 0.3), 0.2)
     assert search_report.cost_to(run, 0.9) == 2.0
     assert search_report.cost_to(run, 0.95) == math.inf
     assert search_report.at_cost(run, run.strengths, 2.5) == 0.2
