@@ -60,7 +60,7 @@ def test_the_shipped_spaces_load() -> None:
 
 def test_pose_is_the_small_world() -> None:
     config = load_study(shipped_spaces()["pose"])
-    assert config.budget.rungs == (60, 150)
+    assert config.budget.rungs == (50, 120)
     assert config.budget.trials == 12
     assert len(config.suite.cells()) == 52
     assert config.train["learning_rate"] == FloatRange(2e-4, 1e-2, log=True)

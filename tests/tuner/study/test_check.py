@@ -58,7 +58,7 @@ def test_a_study_that_can_run_is_reported_with_its_cost(
 ) -> None:
     report = check_study(_study(base, data, clip), tmp_path / "new" / "studies")
     text = "\n".join(report.lines)
-    assert "study pose: 12 trials scored at steps 60, 150" in text
+    assert "study pose: 12 trials scored at steps 50, 120" in text
     assert "13 prompts x 4 seeds = 52 samples" in text
     assert "19 pictures to train on, 0 held out, 1 set aside, 1 of them for naming a child" in text
     assert "two processor cores" in text
