@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tuner.judging.calibration import study_marks
 from tuner.results import read_confirmation
-from tuner.results.confirmation import Confirmation, newer_lines, winner_lines
+from tuner.results.confirmation import Confirmation, gain_lines, newer_lines, winner_lines
 from tuner.results.course import agreements
 from tuner.results.extras import extra_tables
 from tuner.results.results import Result, Results, front, of_recipes
@@ -117,7 +117,8 @@ def _answer(confirmation: Confirmation) -> Document:
 def _reasons(confirmation: Confirmation, folder: StudyFolder) -> list[str]:
     if confirmation.ranking is None:
         return []
-    return [*winner_lines(confirmation), *newer_lines(confirmation, folder)]
+    lines = [*winner_lines(confirmation), *gain_lines(confirmation)]
+    return [*lines, *newer_lines(confirmation, folder)]
 
 
 def _on_front(result: Result) -> Mapping[str, object]:
