@@ -16,7 +16,10 @@ from tests.pose_study import ROOT, SAMPLES, tuner
 from tuner.models import read_file
 from tuner.storage import StudyFolder
 
-ASKED = ("--trials", "2", "--samples", str(SAMPLES), "--training-seeds", "1", "--plain")
+ASKED = (
+    *("--trials", "2", "--samples", str(SAMPLES), "--training-seeds", "1", "--plain"),
+    *("--workers", "1"),  # one part after the other
+)
 PARTS = [(-1, 0), (0, 0), (0, 1), (1, 0), (1, 1)]
 """Trials, the base among them, and their trainings."""
 

@@ -130,7 +130,7 @@ def multiplied(folder: StudyFolder, template: int, count: int) -> None:
             _copy_rows(db, template, number, rng)
             parameters = f'{{"rank": {2 ** (number % 5)}, "empty_prompt": {rng.uniform():.4f}}}'
             db.execute(
-                "insert into trials select ?, state, reason, ?, retry_of, begun, seconds"
+                "insert into trials select ?, state, reason, ?, retry_of, begun, seconds, device"
                 " from trials where number = ?",
                 (number, parameters, template),
             )

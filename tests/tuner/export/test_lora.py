@@ -19,6 +19,7 @@ from tuner.errors import TunerError
 from tuner.export.lora import Names, export, last_rung
 from tuner.export.verify import (
     MOST_DIFFERENCE,
+    MOST_MEAN_DIFFERENCE,
     ExportError,
     difference,
     reference,
@@ -139,8 +140,9 @@ def test_a_fresh_base_with_the_file_draws_the_studys_samples(
     drawn = draw(fresh.pipeline, suite, [2])[0].astype(int)
     with Image.open(study.trial(4).rung(7).sample(2)) as picture:
         kept = np.asarray(picture).astype(int)
-    assert np.abs(drawn - kept).max() / 255 <= MOST_DIFFERENCE
-    assert np.abs(without - kept).max() / 255 > 5 * MOST_DIFFERENCE
+    # Half precision rounds merged and separate weights differently.
+    assert np.abs(drawn - kept).mean() / 255 <= MOST_MEAN_DIFFERENCE / 4
+    assert np.abs(without - kept).mean() / 255 > MOST_MEAN_DIFFERENCE
 
 
 def test_the_metadata_say_what_other_programs_look_for(study: StudyFolder, tmp_path: Path) -> None:
