@@ -134,8 +134,8 @@ def export(  # noqa: PLR0913 - one argument per option
     lora = read_file(rung.lora)
     _refuse_dora_for(lora, trial, names, dora_for)
     base = load_base(config.base, prediction=config.base_prediction)
-    # In half precision each way of loading rounds differently.
-    base.pipeline.to(torch.float32)
+    with quiet():  # in half precision each way of loading rounds differently
+        base.pipeline.to(torch.float32)
     base.clip_skip = train.clip_skip
     stored = stored_cells(folder, rung, config.base)
     expected = reference(base, config.suite, stored, rung.lora)
