@@ -126,13 +126,9 @@ def run(  # noqa: PLR0913 - one argument per option
         from tuner.study import check_study
         from tuner.worker.count import worker_count
 
+        changes = _with_hours(set_values, hours)
         config = load_study(
-            space,
-            base=base,
-            data=data,
-            trials=trials,
-            seed=seed,
-            set_values=_with_hours(set_values, hours),
+            space, base=base, data=data, trials=trials, seed=seed, set_values=changes
         )
         folder = study_folder(studies, config.study)
         config, server = choose_storage(config, folder, storage)
@@ -163,13 +159,9 @@ def check(  # noqa: PLR0913 - one argument per option
         from tuner.study import check_study
         from tuner.worker.count import worker_count
 
+        changes = _with_hours(set_values, hours)
         config = load_study(
-            space,
-            base=base,
-            data=data,
-            trials=trials,
-            seed=seed,
-            set_values=_with_hours(set_values, hours),
+            space, base=base, data=data, trials=trials, seed=seed, set_values=changes
         )
         folder = study_folder(studies, config.study)
         report = check_study(config, studies, worker_count(workers), timed=True)
