@@ -59,6 +59,11 @@ SECTIONS = (
         "what to try.",
     ),
     Section(
+        "estimates",
+        "Does `tuner check` tell the time?",
+        "It times a training step and a denoising step on the machine before it counts.",
+    ),
+    Section(
         "gpu",
         "What does a step cost on a GPU?",
         "Stable Diffusion 1.5's size with random weights.",

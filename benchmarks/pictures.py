@@ -2,7 +2,8 @@
 
     python benchmarks/pictures.py studies/pose docs/base_best_worst.png
 
-Best is the trial that `tuner export` takes; worst has the lowest product of its objectives.
+Best is the trial that `tuner export` takes; worst, of the trials that reached their last rung, has
+the lowest product of its objectives.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ def main() -> None:
     results = read_results(folder)
     names = results.study.objectives
     best = recommended(results).result
+    last = max(result.rung.step for result in results.scored)
     worst = min(
-        results.scored,
+        (result for result in results.scored if result.rung.step == last),
         key=lambda result: math.prod(result.rung.objectives[name].value for name in names),
     )
     if results.base is None:

@@ -7,21 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import math
 import os
 import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-import numpy as np
-
 from tuner.events import Event, Progress
-from tuner.text import readable
+from tuner.storage.json_text import json_text
 
 if TYPE_CHECKING:
     from tuner.cli.live import View
@@ -52,7 +47,7 @@ def line(document: Mapping[str, object]) -> str:
 
     Numbers that are not finite become null.
     """
-    return json.dumps(_plain(document), allow_nan=False)
+    return json_text(document, ascii_only=True)
 
 
 def event_document(event: Event) -> dict[str, object]:
@@ -104,17 +99,3 @@ def _own_stdout() -> Iterator[TextIO]:
             stdout.close()
         os.dup2(kept, 1)
         os.close(kept)
-
-
-def _plain(value: object) -> object:
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    if isinstance(value, Mapping):
-        return {readable(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return _plain(value.tolist())
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return readable(str(value)) if isinstance(value, str | Path) else value

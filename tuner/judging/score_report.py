@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +21,7 @@ from tuner.errors import ConfigError
 from tuner.judging.calibration import ABOUT, Trust, marked, uncalibrated_numbers
 from tuner.judging.score_folder import FoundPictures, left_out
 from tuner.storage.files import write_whole
+from tuner.storage.json_text import json_text
 from tuner.terminal import console
 from tuner.text import interval
 
@@ -78,7 +77,7 @@ def write_rows(
         write_whole(csv_file, _as_csv(pictures, scored, trust))
     if json_file:
         document = score_document(pictures, scored, trust)
-        write_whole(json_file, json.dumps(document, indent=1) + "\n")
+        write_whole(json_file, json_text(document, indent=1, ascii_only=True) + "\n")
 
 
 def _uncalibrated(scored: Sequence[ScoredSample], trust: Trust) -> frozenset[str]:
@@ -175,7 +174,7 @@ def score_document(
     return {
         "objectives": {name: _plain(n, marks) for name, n in objectives(scored, None).items()},
         "rates": {name: _plain(n, marks) for name, n in rates(scored).items()},
-        "measures": {name: asdict(m) for name, m in measures(scored, None).items()},
+        "measures": measures(scored, None),
         "images": [_row(pictures, picture, trust) for picture in scored],
         "unreadable": [
             {"file": pictures.name(path), "reason": why} for path, why in pictures.unreadable

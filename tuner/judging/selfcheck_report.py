@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -13,6 +11,7 @@ from rich.table import Table
 from metrics.contract import Objective
 from tuner.judging.selfcheck import EqualError, Fault, JudgeReport
 from tuner.storage.files import write_whole
+from tuner.storage.json_text import json_text
 from tuner.terminal import console
 from tuner.text import interval
 
@@ -46,8 +45,8 @@ def write_reports(reports: Sequence[JudgeReport], about: Sequence[str], file: Pa
 
     Raises ConfigError if the file cannot be written.
     """
-    whole = {"about": list(about), "measures": [asdict(report) for report in reports]}
-    write_whole(file, json.dumps(whole, indent=1) + "\n")
+    whole = {"about": list(about), "measures": reports}
+    write_whole(file, json_text(whole, indent=1, ascii_only=True) + "\n")
 
 
 def _table(group: str, own: Sequence[JudgeReport]) -> Table:

@@ -29,9 +29,10 @@ from tuner.results.effects import Interval, effects, excludes_zero
 from tuner.results.extras import extra_tables
 from tuner.results.study_data import StudyData
 from tuner.storage import StudyFolder
-from tuner.storage.columns import json_text, utc_now
+from tuner.storage.columns import utc_now
 from tuner.storage.files import FULL, write_text
 from tuner.storage.folder import DEFAULT_STUDIES, study_name
+from tuner.storage.json_text import json_text
 from tuner.storage.rows import RungRow, TrialRow
 from tuner.text import counted, interval, words
 

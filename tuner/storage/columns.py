@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from metrics.contract import Features, Halves, Measure, Sample, Score, ScoredSample
+from tuner.storage.json_text import json_text
 
 Columns = dict[str, Any]
 
@@ -116,11 +117,6 @@ def read_measure(row: Columns) -> Measure:
     return Measure(**{column.name: row[column.name] for column in fields(Measure)})
 
 
-def json_text(value: object) -> str:
-    """Return `value` as JSON text; numbers that are not finite become null, arrays become lists."""
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
-
-
 def _bytes(values: Halves | None) -> bytes | None:
     return None if values is None else values.astype("<f2").tobytes()
 
@@ -129,18 +125,6 @@ def _halves(stored: bytes | None, shape: tuple[int, ...]) -> Halves | None:
     if stored is None:
         return None
     return np.frombuffer(stored, "<f2").astype(np.float16).reshape(-1, *shape)
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return _plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def relative(path: Path, root: Path) -> str:

@@ -25,7 +25,8 @@ from metrics.contract import (
     Score,
     ScoredSample,
 )
-from tuner.storage.columns import BASE_NUMBER, Columns, json_text, relative, trial_number
+from tuner.storage.columns import BASE_NUMBER, Columns, relative, trial_number
+from tuner.storage.json_text import json_text
 
 NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
 """Placeholder picture of a sample whose pixels are not in memory."""
@@ -191,7 +192,7 @@ def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
 
 
 def _objectives_text(objectives: Mapping[str, Objective]) -> str:
-    return json_text({name: asdict(objective) for name, objective in objectives.items()})
+    return json_text(objectives)
 
 
 def _objectives(text: str) -> dict[str, Objective]:

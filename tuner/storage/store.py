@@ -20,7 +20,6 @@ from metrics.contract import Measure, Score, ScoredSample
 from tuner.storage.columns import (
     Columns,
     cell_columns,
-    json_text,
     read_features,
     read_measure,
     read_score,
@@ -30,6 +29,7 @@ from tuner.storage.columns import (
 from tuner.storage.extra_rows import ExtraRow
 from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
+from tuner.storage.json_text import json_text
 from tuner.storage.lock import runner
 from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow
 from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete

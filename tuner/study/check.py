@@ -17,7 +17,7 @@ from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.models.clip_tokenizer import longer
 from tuner.space import StudyConfig, SuiteConfig
-from tuner.space.config import OF_BASE, ORIGINALS
+from tuner.space.config import OF_BASE, ORIGINALS, BudgetConfig
 from tuner.space.parameters import Fixed
 from tuner.space.sizes import native_size
 from tuner.storage import shipped
@@ -35,13 +35,16 @@ from tuner.worker.count import planned_workers, read_machine
 class CheckReport:
     """Findings of a check, one line each, and the estimates of `tuner.study.cost`.
 
-    `data_lines` are those about the pictures and captions; they are in `lines` too. `vram_bytes`
-    is the memory that one worker needs, `timed` is true if steps were timed on this machine.
+    `seconds` is for trials that all run to their last rung, `kept_seconds` for the case that only
+    the share `budget.keep` goes on at each rung. `data_lines` are those about the pictures and
+    captions; they are in `lines` too. `vram_bytes` is the memory that one worker needs, `timed` is
+    true if steps were timed on this machine.
     """
 
     lines: tuple[str, ...]
     data_lines: tuple[str, ...]
     seconds: float
+    kept_seconds: float
     disk_bytes: int
     vram_bytes: int
     workers: int
@@ -87,10 +90,12 @@ def check_study(
         cost = estimate(config, units.units, plan.count)
     compiling = compile_plan(config, read_machine().devices > 0, plan.count)
     lines += [plan.line, *filter(None, [compiling.line]), *_cost_lines(config, cost, units)]
+    lines += _hour_lines(config.budget, cost, plan.count)
     return CheckReport(
         tuple(lines),
         tuple(data_lines),
         cost.seconds,
+        cost.kept_seconds,
         cost.disk_bytes,
         cost.vram_bytes,
         plan.count,
@@ -234,3 +239,18 @@ def _rung_lines(config: StudyConfig, cost: StudyCost) -> list[str]:
         f"rungs: about {duration(cost.kept_seconds)} if only the share {keep:g} goes on at each "
         f"rung below the last ({', '.join(map(str, config.budget.rungs[:-1]))})"
     ]
+
+
+def _hour_lines(budget: BudgetConfig, cost: StudyCost, workers: int) -> list[str]:
+    """Say how much of the study fits into a limit of hours, for each that is too short for all."""
+    limits = {"hours": (budget.hours, 1), "gpu_hours": (budget.gpu_hours, workers)}
+    lines = []
+    for name, (hours, at_once) in limits.items():
+        share = 3600 * hours / (cost.kept_seconds * at_once) if hours is not None else 1.0
+        if share < 1:
+            fit = max(1, round(share * budget.trials))
+            lines.append(
+                f"{name}: {hours:g} are fewer than that; about {fit} of the {budget.trials} trials "
+                "fit, then the study ends"
+            )
+    return lines
