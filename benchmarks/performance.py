@@ -109,8 +109,9 @@ def _lines(results: Path) -> Iterator[str]:
 
 
 def below_its_title(text: str) -> str:
-    """Return a result without its title, its other headings one level deeper."""
+    """Return a result without its title, other headings one level deeper, for the page in docs/."""
     _, _, rest = text.partition("\n")
+    rest = rest.replace("](search.png)", "](../benchmarks/results/search.png)")
     lines = [f"#{line}" if line.startswith("## ") else line for line in rest.strip().splitlines()]
     return "\n".join([*lines, ""])
 

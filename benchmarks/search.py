@@ -30,8 +30,9 @@ from pathlib import Path
 import optuna
 from machine import RESULTS, write_result
 from search_methods import ARMS, KNOWN, VARIANTS, Arm, Method, Telling, telling
+from search_plot import draw
 from search_replay import Run, Scale, measure_scale, replay
-from search_report import Replays, draw, page, summary
+from search_report import LONG, Replays, page, summary
 from search_surrogate import Surrogate
 from search_table import extract, read_table, write_table
 
@@ -44,15 +45,10 @@ ROOT = HERE.parent
 TABLE = RESULTS / "search_table.jsonl"
 TRIALS = (12, 24, 60)
 """Budgets of the replayed studies, in full trials: a sampler's random phase grows with them."""
-LONG = 400
-"""Budget of random search, against which the others are measured: it needs more for 95 %."""
 POINTS = 5000
 """Random points of the surrogate that make the best known front."""
 REFERENCE = 0.1
 """Quantile of the table, for each objective, that is the reference point of hypervolumes."""
-
-SIDES = (False, True)
-"""Without rungs and with them."""
 
 Task = tuple[Method, int]
 """A method, and how many full trials it may spend."""
@@ -94,9 +90,12 @@ def replays(options: argparse.Namespace) -> None:
     config = load_study(options.space, set_values=[f"budget.rungs={steps}"])
     surrogate = Surrogate(config, rows)
     scale, told = measured_scale(surrogate, config, options)
-    cache = options.studies / f"{cache_key(options.table)}.jsonl"
+    cache = options.studies / f"{cache_key(options.table, repr((config, scale, told)))}.jsonl"
     cache.parent.mkdir(parents=True, exist_ok=True)
     known = read_runs(cache)
+    if cache.is_file() and not cache.read_bytes().endswith(b"\n"):
+        with cache.open("a", encoding="utf-8") as file:
+            file.write("\n")  # an earlier call was killed while it wrote
     end = time.monotonic() + 60 * options.minutes
     for seed, (method, trials) in schedule(options):
         if time.monotonic() > end:
@@ -157,12 +156,16 @@ def methods() -> list[Method]:
     return sorted(kept, key=lambda method: method.slow)
 
 
-def cache_key(table: Path) -> str:
-    """Return a name for replays of this table by this code: those of others are not mixed in."""
-    code = [HERE / f"search_{name}.py" for name in ("surrogate", "replay")]
+def cache_key(table: Path, settings: str) -> str:
+    """Return a name for replays of this table by this code: those of others are not mixed in.
+
+    `settings` are the space, the scale and what methods are told, as text.
+    """
+    code = [HERE / f"search_{name}.py" for name in ("methods", "process", "replay", "surrogate")]
     code += [ROOT / "tuner" / "study" / f"{name}.py" for name in ("samplers", "stopping")]
+    code += [ROOT / "tuner" / "study" / "optuna_study.py", ROOT / "tuner" / "results" / "course.py"]
     whole = b"".join(path.read_bytes() for path in [table, *code])
-    return hashlib.sha256(whole).hexdigest()[:12]
+    return hashlib.sha256(whole + f"{settings} {optuna.__version__}".encode()).hexdigest()[:12]
 
 
 def read_runs(cache: Path) -> dict[tuple[Method, int, int], Run]:

@@ -5,6 +5,7 @@ A method is what a user could write into a space: sampler, rungs, given recipes,
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -67,6 +68,11 @@ class Method:
     def half(self) -> bool:
         """True if only every second trial is drawn from a prior."""
         return self.sampler.endswith(HALF)
+
+    def startup(self, config: StudyConfig, starts: int) -> int:
+        """Return the trials before the sampler learns, `starts` given ones among them."""
+        own = re.search(r"(\d+) startup", self.sampler)
+        return starts + int(own[1]) if own else startup_trials(config, starts)
 
     @property
     def slow(self) -> bool:

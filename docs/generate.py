@@ -157,6 +157,8 @@ def values_of(parameter: Any, hint: object) -> str:
     if parts[0] is int:
         ends = f" from {low}" * (low is not None) + f" to {high}" * (high is not None)
         return f"a whole number{ends}"
+    if parts[0] is float:
+        return "a number"
     if parameter.metavar and parameter.param_type_name == "option":
         return f"`{parameter.metavar}`" + ", several times" * bool(parameter.multiple)
     return "a path" if parts[0] is Path else "several" if parameter.nargs != 1 else "text"

@@ -62,19 +62,19 @@ def write_events(
     write: Write,
     now: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Print a line for each of `events`, for progress at most one a second for each trial.
+    """Print a line for each of `events`, for progress at most one a second for each training.
 
     `view` follows the events. `now` is the clock, in seconds.
     """
-    printed: dict[int | None, float] = {}
+    printed: dict[tuple[int | None, int], float] = {}
     for event in events:
         view.update(event)
         view.lines.clear()
         if isinstance(event, Progress):
-            seconds = now()
-            if seconds - printed.get(event.trial, -math.inf) < PROGRESS_EVERY:
+            seconds, training = now(), (event.trial, event.repeat)
+            if seconds - printed.get(training, -math.inf) < PROGRESS_EVERY:
                 continue
-            printed[event.trial] = seconds
+            printed[training] = seconds
         write(event_document(event))
 
 

@@ -77,7 +77,7 @@ Storage = Annotated[
     typer.Option(
         envvar="TUNER_STORAGE",
         metavar="ADDRESS",
-        help="Keep Optuna's study on a PostgreSQL server instead of in optuna.db: "
+        help="The PostgreSQL server that keeps Optuna's study instead of optuna.db: "
         "postgresql://USER:PASSWORD@HOST/DATABASE. Other users of this machine can read a command "
         "line; the variable hides the password from them.",
     ),

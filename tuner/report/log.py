@@ -45,7 +45,8 @@ def logged(events: Generator[Event, None, None], begin: Begin) -> Generator[Even
     A trial whose run cannot be opened is not logged; a warning says so.
     """
     open_runs = OpenRuns(begin)
-    with contextlib.closing(events), contextlib.closing(open_runs):
+    # The study is closed first: what a log still has to send may take long.
+    with contextlib.closing(open_runs), contextlib.closing(events):
         for event in events:
             try:
                 open_runs.note(event)
@@ -55,13 +56,14 @@ def logged(events: Generator[Event, None, None], begin: Begin) -> Generator[Even
 
 
 class OpenRuns:
-    """The runs of a log that are open, by trial, and the last step that was written of each."""
+    """The runs of a log that are open, by trial, with the steps and rungs that were written."""
 
     def __init__(self, begin: Begin) -> None:
         """Open no run yet; `begin` opens them."""
         self._begin = begin
         self._runs: dict[int | None, Run] = {}
         self._steps: dict[int | None, int] = {}
+        self._rungs: set[tuple[int | None, int]] = set()
 
     def note(self, event: Event) -> None:
         """Write one event down. Raises TunerError if its run cannot be opened."""
@@ -94,12 +96,16 @@ class OpenRuns:
 
     def _scored(self, event: RungScored) -> None:
         run = self._runs.get(event.trial)
-        if run is None:
+        rung = (event.trial, event.step)
+        if run is None or rung in self._rungs:
             return
-        run.numbers(event.step, rung_numbers(event))
+        self._rungs.add(rung)
+        # A trial that is tried again comes to a rung after later steps were written.
+        step = max(event.step, self._steps.get(event.trial, 0))
+        run.numbers(step, rung_numbers(event))
         picture = grid_picture(event.grid)
         if picture is not None:
-            run.picture(event.step, picture)
+            run.picture(step, picture)
 
     def _close(self, trial: int | None, state: TrialState, reason: str | None = None) -> None:
         run = self._runs.pop(trial, None)

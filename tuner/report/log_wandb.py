@@ -20,11 +20,10 @@ _PROJECT = "tuner"
 
 def require_account() -> None:
     """Raise ConfigError if wandb is online and has no account that it can reach."""
-    settings = wandb.setup(_settings()).settings
-    if settings.mode != "online":
-        return
     way_out = "run `wandb login`, or set WANDB_MODE=offline"
     try:
+        if wandb.setup(_settings()).settings.mode != "online":
+            return
         known = wandb.login(prompt=False)
     except (wandb.Error, ValueError, OSError) as error:
         raise ConfigError(f"--log wandb: {_first_line(error)}; {way_out}") from error
@@ -81,8 +80,13 @@ class WandbRun:
 
 
 def _settings() -> wandb.Settings:
-    """Return settings with which wandb prints nothing and sends no code and no output of ours."""
-    return wandb.Settings(silent=True, console="off", disable_git=True, save_code=False)
+    """Return settings with which wandb prints nothing and sends no code and no output of ours.
+
+    Nor does it send what it calls metadata: the command line may have a password.
+    """
+    return wandb.Settings(
+        silent=True, console="off", disable_git=True, save_code=False, x_disable_meta=True
+    )
 
 
 def _first_line(error: Exception) -> str:

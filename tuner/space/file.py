@@ -226,7 +226,9 @@ def assignment(text: str) -> Tree:
     Raises ConfigError if there is no key, no `=`, or a value that cannot be read.
     """
     key, equals, value_text = text.partition("=")
-    names, origin = key.strip().split("."), f"--set {one_line(text)}"
+    # An address may have a password, which no error shows.
+    shown = "storage=..." if key.strip() == "storage" else one_line(text)
+    names, origin = key.strip().split("."), f"--set {shown}"
     if not equals or not all(names) or len(names) > _MAX_DEPTH:
         raise ConfigError(f"{origin}: found no key=value; allowed: e.g. --set train.rank=8")
     if names[0] == "extends":

@@ -22,6 +22,8 @@ from tuner.text import duration
 
 _STORE_EVERY = 30.0
 _HOUR = 3600.0
+_WHOLE = ("complete", "infeasible")
+"""States of trials that reached their last rung."""
 
 
 class RunClock:
@@ -77,10 +79,11 @@ def expected(config: StudyConfig, store: Store) -> Expected:
     """Return the expected times: of a trial the median of those that were finished.
 
     Before the first it is the estimate of `tuner.study.cost`; that of the confirmation is scaled by
-    what trials took in place of their estimate.
+    what whole trials took, those that were not stopped, in place of their estimate.
     """
-    budget = config.budget
-    times = [row.seconds for row in store.trials() if row.state in COUNTED and row.seconds]
+    budget, trials = config.budget, store.trials()
+    times = [row.seconds for row in trials if row.state in COUNTED and row.seconds]
+    whole = [row.seconds for row in trials if row.state in _WHOLE and row.seconds]
     if config.recipes:  # each is trained with other settings; they have no confirmation
         mean = estimate(config).seconds / budget.trials
         return Expected(statistics.median(times) if times else mean, 0.0)
@@ -95,7 +98,8 @@ def expected(config: StudyConfig, store: Store) -> Expected:
     foretold = several - single
     unconfirmed = single + foretold * (max(1, budget.confirm) - 1)
     trial = statistics.median(times) if times else foretold
-    return Expected(trial, (confirmed - unconfirmed) * trial / foretold)
+    slower = statistics.median(whole) / foretold if whole else trial / foretold
+    return Expected(trial, (confirmed - unconfirmed) * slower)
 
 
 def no_time_left(config: StudyConfig, store: Store, now: RunRow, running: int) -> str | None:

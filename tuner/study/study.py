@@ -118,9 +118,7 @@ def search(
     running = [first] if first else []
     try:
         while True:
-            while free and _goes_on(
-                session, clock, sum(piece.trial is not None for piece in running)
-            ):
+            while free and _goes_on(session, clock, _trials(running)):
                 place = free.pop(0)
                 running.append(_begun(session, place, runs[place], beside=len(runs) > 1))
             if free and spare:

@@ -19,8 +19,8 @@ class Piece:
     """A piece of work on the worker of place `place`.
 
     `trial` is None for work on the base. Other pieces may need its scores; they wait (`waits`)
-    until no piece works on the base any more. `part` is set in a confirmation; `ending` is that of
-    a trial, once it is over.
+    until no piece is about to give them. `part` is set in a confirmation, also for the fresh
+    samples of the base; `ending` is that of a trial, once it is over.
     """
 
     place: int
@@ -30,6 +30,11 @@ class Piece:
     waits: bool = False
     ending: Ending | None = None
 
+    @property
+    def scores_base(self) -> bool:
+        """True for the piece that gives the others the base's scores."""
+        return self.trial is None and self.part is None
+
 
 def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
     """Yield the next event of each piece that has one now; remove and return those that ended.
@@ -38,7 +43,7 @@ def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
     """
     over = []
     for piece in list(running):
-        if piece.waits and any(other.trial is None for other in running):
+        if piece.waits and any(other.scores_base for other in running):
             continue
         try:
             outcome = next(piece.outcomes)

@@ -85,6 +85,20 @@ def test_events_pass_through_and_each_step_is_written_once(grid: Path) -> None:
     assert runs[3].ends == runs[None].ends == [("complete", None)]
 
 
+def test_a_trial_that_is_tried_again_is_written_without_going_back(grid: Path) -> None:
+    notes = Notes()
+
+    def again() -> Generator[Event, None, None]:
+        yield TrialStarted(3, PARAMETERS)
+        for done in (12, 5, 10):
+            yield Progress(done, 20, 4.0, 0.5, 0.001, 3)
+        for step in (10, 10, 20):
+            yield RungScored(3, step, POSE, {}, grid, None, EFFECT)
+
+    list(logged(again(), lambda trial, parameters: notes))
+    assert [step for step, _ in notes.rows] == [12, 12, 12, 20, 20]
+
+
 def test_a_study_that_is_stopped_closes_its_runs_and_its_events(grid: Path) -> None:
     closed, notes = [], Notes()
 
@@ -155,6 +169,7 @@ def test_wandb_writes_a_run_for_each_trial_without_a_network(
     pytest.importorskip("wandb", reason="the extra wandb is not installed")
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_API_KEY", "0123456789" * 4)
+    monkeypatch.setattr("sys.argv", ["tuner", "run", "--storage", "postgresql://me:s3cret@db/lora"])
     for trial in (3, 4):
         (log,) = study_logs(["wandb"], folder)
         list(log(events(grid, trial)))
@@ -167,5 +182,5 @@ def test_wandb_writes_a_run_for_each_trial_without_a_network(
         assert name.encode() in text, name
     assert list(files["trial_0003"].parent.rglob("grid*.jpg"))
     everything = [path.read_bytes() for path in folder.root.rglob("*") if path.is_file()]
-    assert not [each for each in everything if b"0123456789" * 4 in each]
+    assert not [each for each in everything if b"0123456789" * 4 in each or b"s3cret" in each]
     assert capfd.readouterr() == ("", "")

@@ -73,6 +73,14 @@ def test_a_study_with_optuna_db_stays_with_it(tmp_path: Path) -> None:
     assert "s3cret" not in str(caught.value)
 
 
+def test_a_password_in_a_setting_is_refused_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "pose.yaml").write_text(SPACE)
+    for setting in (f"storage={GIVEN}", f" storage = {GIVEN}", "storage=[s3cret"):
+        with pytest.raises(ConfigError, match=r"--set storage=\.\.\.: ") as caught:
+            load_study(tmp_path / "pose.yaml", set_values=[setting])
+        assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     "key",
     [

@@ -18,10 +18,11 @@ from tuner.events import Event, Phase, Progress, RungScored, TrialEnded, TrialSt
 from tuner.results import read_results
 from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
+from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study import run_study
 from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
-from tuner.study.turns import Outcomes, Piece
+from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, Idle, Outcome
 from tuner.worker.process import Share, device_of
@@ -148,6 +149,24 @@ def test_who_has_no_trial_left_begins_with_the_next_work(
     assert events.index(Phase("base")) < len(events) - 1
     assert not [event for event in events if isinstance(event, RungScored) and event.trial is None]
     assert [type(outcome) for outcome in piece.outcomes][-1] is RungScored
+
+
+def test_work_that_needs_the_bases_scores_does_not_wait_for_itself() -> None:
+    def fresh() -> Outcomes:
+        yield BaseNeeded()
+        yield Phase("base")
+        return None
+
+    running = [
+        Piece(0, of_base(), None),
+        Piece(1, fresh(), None, BASE),
+        Piece(2, fresh(), 7, FreshSample(7, 150, 0)),
+    ]
+    events: list[Event] = []
+    for _ in range(20):
+        events += list(one_turn(running))
+    assert running == []
+    assert [type(event) for event in events] == [Phase, RungScored, Phase, Phase]
 
 
 def test_what_stops_one_trial_queues_all_that_ran_again(
