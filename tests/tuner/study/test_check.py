@@ -297,15 +297,3 @@ def test_what_stopping_saves_is_reported(
     assert line in "\n".join(lines)
     assert "time: at most about" in "\n".join(lines)
     assert not any(line.startswith("rungs:") for line in check_study(config, tmp_path).lines)
-
-
-def test_hours_that_are_too_short_for_all_trials_are_told(
-    tmp_path: Path, base: Path, data: Path, clip: Path
-) -> None:
-    config = _study(base, data, clip)
-    whole = check_study(config, tmp_path, workers=2)
-    hours = whole.kept_seconds / 3600
-    settings = [f"budget.hours={hours / 2:g}", f"budget.gpu_hours={3 * hours:g}"]
-    report = check_study(_study(base, data, clip, *settings), tmp_path, workers=2)
-    (line,) = set(report.lines) - set(whole.lines)
-    assert line.endswith("about 6 of the 12 trials fit, then the study ends")

@@ -11,9 +11,10 @@ from tests.tuner.plain_trials import ends, good, new_folder, session, study_conf
 from tuner.report.documents import study_state
 from tuner.report.summary import print_time, state_line
 from tuner.results import read_results
-from tuner.space import StudyConfig, space_hash
+from tuner.space import StudyConfig, load_study, space_hash
+from tuner.space.templates import shipped_spaces
 from tuner.storage import Store, StudyFolder
-from tuner.study import hours as module
+from tuner.study import check_study, hours as module
 from tuner.study.hours import RunClock, expected, no_time_left
 from tuner.study.study import search, take_up
 
@@ -135,3 +136,12 @@ def test_running_trials_are_finished(tmp_path: Path, clock: Clock) -> None:
     config, folder = study_config(tmp_path), new_folder(tmp_path)
     assert run(with_budget(config, hours=0.01), folder, clock, each=3600) == 1
     assert [trial.state for trial in read_results(folder).trials] == ["complete"]
+
+
+def test_a_check_says_how_many_trials_fit(tmp_path: Path) -> None:
+    config = load_study(shipped_spaces()["pose"])
+    whole = check_study(config, tmp_path, workers=2)
+    hours = whole.kept_seconds / 3600
+    short = with_budget(config, hours=hours / 2, gpu_hours=3 * hours)
+    (line,) = set(check_study(short, tmp_path, workers=2).lines) - set(whole.lines)
+    assert line.endswith("about 6 of the 12 trials fit, then the study ends")
