@@ -22,7 +22,7 @@ from search_surrogate import Floats
 from tuner.space import StudyConfig
 from tuner.space.config import Sampler
 from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
-from tuner.study.samplers import sampler_of, startup_trials
+from tuner.study.samplers import StrengthSampler, sampler_of, startup_trials
 
 Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -46,6 +46,8 @@ KNOWN = (
     ("nsga2", False),
     ("tpe", False),
     ("tpe", True),
+    ("tpe_strength", False),
+    ("tpe_strength", True),
     ("gp", False),
     ("gp", True),
 )
@@ -187,11 +189,6 @@ class Scalarised(BaseSampler):
         return one
 
 
-def strengths(values: Floats) -> Floats:
-    """Return the geometric mean of each trial's objectives."""
-    return np.asarray(np.prod(np.maximum(values, 0.0), axis=1) ** (1 / values.shape[1]))
-
-
 def weighed(seed: int) -> Callable[[Floats], Floats]:
     """Return ParEGO's number (Knowles 2006): the worst objective under weights drawn anew."""
     weights = np.random.default_rng(seed).dirichlet(np.ones(4))
@@ -216,7 +213,7 @@ def _tpe(**changes: Any) -> Build:
 
 
 def _on_strength(inner: Build) -> Build:
-    return lambda *about: Scalarised(inner(*about), strengths)
+    return lambda *about: StrengthSampler(inner(*about))
 
 
 def _on_weights(inner: Build) -> Build:
@@ -244,22 +241,14 @@ def _quarter(count: int) -> int:
 
 
 VARIANTS: Mapping[str, Build] = {
-    "tpe, one by one": _tpe(multivariate=False),
     "tpe, 4 startup": _tpe(n_startup_trials=4),
-    "tpe, 8 startup": _tpe(n_startup_trials=8),
     "tpe, best quarter": _tpe(gamma=_quarter),
-    "tpe, weak prior": _tpe(prior_weight=0.3),
-    "tpe on strength": _on_strength(_tpe()),
+    f"tpe{HALF}": _tpe(),
     "tpe on strength, best quarter": _on_strength(_tpe(gamma=_quarter)),
     "tpe on strength, 4 startup": _on_strength(_tpe(n_startup_trials=4)),
-    "tpe on strength, one by one": _on_strength(_tpe(multivariate=False)),
-    "tpe on weights": _on_weights(_tpe()),
+    f"tpe on strength{HALF}": _on_strength(_tpe()),
     "process on strength": _on_strength(_process),
     "process on strength, 8 startup": _on_strength(_early),
     "process on weights": _on_weights(_process),
-    "process on weights, 8 startup": _on_weights(_early),
-    f"tpe{HALF}": _tpe(),
-    f"process on strength{HALF}": _on_strength(_process),
     "gp on strength": _on_strength(_gp),
-    "gp on weights": _on_weights(_gp),
 }

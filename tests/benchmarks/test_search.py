@@ -161,7 +161,7 @@ def test_what_a_method_is_told_reaches_its_study(config: StudyConfig, told: Tell
 
 
 SLOW = pytest.param("gp on strength", marks=pytest.mark.slow)
-QUICK = ("tpe on strength", "tpe on weights", "process on strength")
+QUICK = ("tpe on strength, 4 startup", "process on weights", "process on strength")
 
 
 @pytest.mark.parametrize("name", [*QUICK, SLOW])

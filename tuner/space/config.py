@@ -139,7 +139,7 @@ class JudgeConfig(StrictModel):
         return MANNEQUIN if base == MANNEQUIN else None
 
 
-Sampler = Literal["tpe", "gp", "nsga2", "random", "grid"]
+Sampler = Literal["tpe_strength", "tpe", "gp", "nsga2", "random", "grid"]
 """Optuna samplers that choose the parameters of the next trial; see tuner.study.samplers."""
 
 Compile = Literal["auto", "always", "never"]

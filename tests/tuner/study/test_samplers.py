@@ -12,8 +12,8 @@ import pytest
 from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
 from tuner.study.optuna_db import opened
-from tuner.study.optuna_study import ask, complete
-from tuner.study.samplers import chosen_values, sampler_of, suggest
+from tuner.study.optuna_study import ask, complete, prune
+from tuner.study.samplers import _on_strength, chosen_values, sampler_of, suggest
 
 HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
 SPACE = """
@@ -48,7 +48,11 @@ def suggested(config: StudyConfig, folder: Path, trials: int) -> list[dict[str, 
 
 @pytest.mark.parametrize(
     "name",
-    ["tpe", *(pytest.param(one, marks=pytest.mark.slow) for one in ("gp", "nsga2", "random"))],
+    [
+        "tpe",
+        "tpe_strength",
+        *(pytest.param(one, marks=pytest.mark.slow) for one in ("gp", "nsga2", "random")),
+    ],
 )
 def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
     tmp_path: Path, name: str
@@ -61,7 +65,9 @@ def test_a_study_that_was_stopped_asks_for_what_it_would_have_asked_for(
     assert len({str(one) for one in through}) >= (6 if name == "nsga2" else 9)
 
 
-@pytest.mark.parametrize("name", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["tpe", "tpe_strength", pytest.param("gp", marks=pytest.mark.slow)]
+)
 def test_a_sampler_that_learns_goes_where_it_is_good(tmp_path: Path, name: str) -> None:
     config = config_of(tmp_path, SPACE + f"sampler: {name}\n")
     rates = [float(one["learning_rate"]) for one in suggested(config, tmp_path / "s", 18)]  # type: ignore[arg-type]
@@ -156,6 +162,28 @@ def test_a_prior_is_what_the_first_trials_are_drawn_from(tmp_path: Path) -> None
 
 
 def test_samplers_are_made_without_a_word(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    for name in ("tpe", "gp", "nsga2", "random"):
+    for name in ("tpe", "tpe_strength", "gp", "nsga2", "random"):
         sampler_of(config_of(tmp_path, SPACE + f"sampler: {name}\n"), 0, 3)
     assert not recwarn.list
+
+
+def test_the_strength_is_less_by_what_a_trial_breaks(tmp_path: Path) -> None:
+    config = config_of(tmp_path, SPACE + "sampler: tpe_strength\n")
+    folder = StudyFolder(tmp_path / "study")
+    folder.create()
+    with opened(config, folder, {}) as study:
+        for end in ("complete", "over its limit", "behind", "pruned", "running"):
+            trial = ask(study, config, beside=True)
+            suggest(trial, config)
+            if end == "pruned":
+                prune(study, trial, "collapsed")
+            elif end != "running":
+                over = {"undressed_rate": 0.1 if end == "over its limit" else -0.05}
+                behind = 0.25 if end == "behind" else 0.0
+                complete(study, trial, (0.9, 0.4), over, behind=behind)
+        asked = study.ask()
+        single = _on_strength(study, study.trials[asked.number])
+    numbers = [trial.value for trial in single.trials]
+    assert numbers[:4] == pytest.approx([0.6, 0.5, 0.35, -1.0])
+    assert [trial.state.name for trial in single.trials[4:]] == ["RUNNING"]
+    assert [trial.params for trial in single.trials] == [trial.params for trial in study.trials[:5]]
