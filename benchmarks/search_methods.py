@@ -5,7 +5,6 @@ A method is what a user could write into a space: sampler, rungs, given recipes,
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -30,9 +29,6 @@ TOLD = "learning_rate"
 """The parameter that priors speak of: it decides more than any other."""
 KEEP = 0.5
 """`budget.keep` of the methods with rungs, as search_spaces/pose.yaml has it."""
-HALF = ", half prior"
-"""End of the name of variants in which only every second trial is drawn from a prior, so that a
-wrong one cannot spoil all trials that a sampler learns from."""
 GRID_STEPS = 7
 """A grid needs steps: so many values of a range without them."""
 _SURE, _VAGUE = 1.6, 50.0
@@ -65,16 +61,6 @@ class Method:
     @property
     def name(self) -> str:
         return self.sampler + (" + rungs" if self.rungs else "")
-
-    @property
-    def half(self) -> bool:
-        """True if only every second trial is drawn from a prior."""
-        return self.sampler.endswith(HALF)
-
-    def startup(self, config: StudyConfig, starts: int) -> int:
-        """Return the trials before the sampler learns, `starts` given ones among them."""
-        own = re.search(r"(\d+) startup", self.sampler)
-        return starts + int(own[1]) if own else startup_trials(config, starts)
 
     @property
     def slow(self) -> bool:
@@ -243,10 +229,8 @@ def _quarter(count: int) -> int:
 VARIANTS: Mapping[str, Build] = {
     "tpe, 4 startup": _tpe(n_startup_trials=4),
     "tpe, best quarter": _tpe(gamma=_quarter),
-    f"tpe{HALF}": _tpe(),
     "tpe on strength, best quarter": _on_strength(_tpe(gamma=_quarter)),
     "tpe on strength, 4 startup": _on_strength(_tpe(n_startup_trials=4)),
-    f"tpe on strength{HALF}": _on_strength(_tpe()),
     "process on strength": _on_strength(_process),
     "process on strength, 8 startup": _on_strength(_early),
     "process on weights": _on_weights(_process),

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import optuna
 from optuna.trial import TrialState
-from search_methods import VARIANTS, Method, Telling, config_of, sampler_for
+from search_methods import Method, Telling, config_of, sampler_for
 from search_process import smoothed
 from search_surrogate import Floats, Surrogate, encoded
 from search_table import LIMITED, Rung
@@ -119,10 +119,7 @@ def ask(study: optuna.Study, config: StudyConfig, method: Method) -> optuna.Tria
     before = len(study.get_trials(deepcopy=False)) - (waiting := _waiting(study))
     starts = len(start_parameters(config))
     study.sampler = sampler_for(method, config, starts, before)
-    told = not method.half or before % 2 == 0
-    if method.sampler in VARIANTS:
-        told = told and before < method.startup(config, starts)
-    if told and not waiting and (chosen := chosen_values(config, starts, before)):
+    if not waiting and (chosen := chosen_values(config, starts, before)):
         study.enqueue_trial(chosen)
     return study.ask()
 

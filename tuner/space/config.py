@@ -190,7 +190,7 @@ class StudyConfig(StrictModel):
         description="a whole number from 1 to 1000, or a list of ascending whole numbers from 0",
     )
     hypotheses: tuple[Hypothesis, ...] = Field(default=(), description="a list of hypotheses")
-    sampler: Sampler = Field(default="tpe", description=", ".join(get_args(Sampler)))
+    sampler: Sampler = Field(default="tpe_strength", description=", ".join(get_args(Sampler)))
     seed: int = Field(
         default=0, ge=0, lt=2**32, description="a whole number from 0, less than 2^32"
     )

@@ -44,6 +44,10 @@ _LARGEST_ORDER = 1_000_000
 
 _LAST_SEED = 999_999
 
+PRIOR_TRIALS = 4
+"""Trials that are drawn from a prior before a sampler takes over: a good prior is then in what it
+learns from, and a wrong one costs no more than these (benchmarks/search.py)."""
+
 _LEARNED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 """States of the trials that a sampler learns from or keeps away from."""
 
@@ -156,15 +160,15 @@ def chosen_values(
 
     In a study of recipes that is the next run that is not in `tried`, in a grid a whole point,
     otherwise a value for each parameter that has a prior. `starts` and `before` are as in
-    `sampler_of`. Priors hold until the sampler has trials to learn from, and throughout a random
-    search. A parameter whose `when` condition is not met is drawn too.
+    `sampler_of`. Priors hold for the first PRIOR_TRIALS, and throughout a random search. A
+    parameter whose `when` condition is not met is drawn too.
     """
     if config.recipes:
         return next_run(config.recipes, config.training_seeds, tried)
     if config.sampler == "grid":
         return _grid_point(config, before - starts)
     learns = config.sampler != "random"
-    if learns and before >= startup_trials(config, starts):
+    if learns and before >= starts + PRIOR_TRIALS:
         return {}
     random = np.random.default_rng([config.seed, before])
     return {

@@ -145,10 +145,12 @@ train:
 
 def test_a_prior_is_what_the_first_trials_are_drawn_from(tmp_path: Path) -> None:
     config = config_of(tmp_path, PRIOR)
-    drawn = [chosen_values(config, 0, number) for number in range(5)]
-    assert chosen_values(config, 0, 6) == {}
+    drawn = [chosen_values(config, 0, number) for number in range(4)]
+    # However many trials are random: a wrong prior costs no more than four.
+    assert chosen_values(config, 0, 4) == {}
+    assert chosen_values(config, 3, 6) != {}
     trials = suggested(config, tmp_path / "s", 5)
-    assert trials == drawn
+    assert trials[:4] == drawn
     many = [
         chosen_values(config.model_copy(update={"sampler": "random"}), 0, number)
         for number in range(300)
