@@ -69,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     again.add_argument("--recipes", type=Path, default=ROOT / "search_spaces" / "pose.yaml")
     again.add_argument("--studies", type=Path, default=ROOT / "studies" / "search_replay")
     again.add_argument("--only", nargs="+", metavar="SAMPLER", help="replay only these samplers")
+    again.add_argument("--arms", nargs="+", choices=ARMS, help="replay only what is told so much")
     again.add_argument("--points", type=int, default=POINTS)
     for command in (table, again):
         command.add_argument("--table", type=Path, default=TABLE)
@@ -130,6 +131,8 @@ def schedule(options: argparse.Namespace) -> Iterator[tuple[int, Task]]:
     for seed in range(options.seeds):
         for method in methods():
             if options.only and method.sampler not in options.only:
+                continue
+            if options.arms and method.arm not in options.arms:
                 continue
             if method.slow and seed >= options.slow_seeds:
                 continue

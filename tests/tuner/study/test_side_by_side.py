@@ -20,7 +20,7 @@ from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study import run_study
-from tuner.study.samplers import sampler_of
+from tuner.study.samplers import StrengthSampler, sampler_of
 from tuner.study.study import RunTrial, search
 from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
@@ -205,10 +205,13 @@ def test_three_failures_in_a_row_end_the_others_too(
 
 
 def test_trees_keep_away_from_trials_that_still_run(config: StudyConfig) -> None:
-    beside, alone = (sampler_of(config, 0, 0, beside=one) for one in (True, False))
-    assert isinstance(beside, TPESampler)
-    assert isinstance(alone, TPESampler)
-    assert (beside._constant_liar, alone._constant_liar) == (True, False)
+    for beside in (True, False):
+        on_strength = sampler_of(config, 0, 0, beside)
+        assert isinstance(on_strength, StrengthSampler)
+        on_all = sampler_of(config.model_copy(update={"sampler": "tpe"}), 0, 0, beside)
+        for trees in (on_strength._inner, on_all):
+            assert isinstance(trees, TPESampler)
+            assert trees._constant_liar == beside
 
 
 @pytest.mark.parametrize(
