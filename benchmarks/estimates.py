@@ -29,7 +29,7 @@ ROOT = HERE.parent
 SPACES = ROOT / "search_spaces"
 STUDIES: Mapping[str, Sequence[str]] = {
     "pose": (str(SPACES / "pose.yaml"),),
-    "look": (str(SPACES / "look.yaml"), "--trials", "6"),
+    "look": (str(SPACES / "look.yaml"), "--trials", "4"),
     **{
         name: (str(HERE / "estimates" / f"{name}.yaml"),)
         for name in ("whole_models", "large_pictures", "recipes")
