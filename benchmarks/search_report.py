@@ -132,9 +132,9 @@ def page(replays: Replays) -> str:
     lines += verdict(replays)
     lines += [
         "",
-        f"Surrogate of {len(surrogate.trials)} of {recorded} trials with rungs at "
-        f"{' and '.join(map(str, surrogate.steps))} steps; the others collapsed, and the surrogate "
-        f"does not know it. A full trial: {scale.full:.0f} s. The time of the samplers themselves "
+        f"Surrogate of {len(surrogate.trials)} trials with rungs at "
+        f"{' and '.join(map(str, surrogate.steps))} steps, of {recorded} recorded; of those that "
+        f"were left out it knows nothing. A full trial: {scale.full:.0f} s. The time of samplers "
         "does not count. Where a process gives the means, samplers that fit one have an easy task. "
         f"Reference point of hypervolumes: {worst}. Told: good learning rate "
         f"{replays.told.best:.2g}, wrong {replays.told.worst:.2g}.",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import yaml
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
@@ -140,7 +141,7 @@ def _measured(data: StudyData) -> dict[str, Any]:
 
 def _verdicts(data: StudyData) -> dict[str, Any]:
     """Return the template's values about hypotheses; empty if the study has none."""
-    if "\nhypotheses:" not in data.config:
+    if not (yaml.safe_load(data.config) or {}).get("hypotheses"):
         return {"verdicts": ()}
     comparisons = read_series([data.folder]).comparisons
     return {
