@@ -157,7 +157,7 @@ def test_the_same_cell_stands_in_the_same_column(page: Page) -> None:
 def test_a_study_that_was_only_begun_has_a_page(tmp_path: Path) -> None:
     folder = new_study(tmp_path)
     with folder.study_yaml.open("a", encoding="utf-8") as file:
-        file.write("hypotheses: []\n")  # as the resolved space of every study has it
+        file.write("hypotheses: []\n")  # recipes without them
     page = Page(folder)
     assert page.sections == SECTIONS
     assert "No LoRA to take yet" in page.text
