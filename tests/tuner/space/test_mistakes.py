@@ -156,7 +156,12 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     (CHECK, said("constraints: {undressed_rate: 15}\n"), "limit in [0, 1]", CONFIG),
     (CHECK, said("constraints: {explict_rate: 0.1}\n"), "did you mean 'explicit_rate'?", CONFIG),
     (CHECK, said("start_from: [{rank: 17}]\n"), "found 17, allowed: 16 (fixed)", CONFIG),
-    (CHECK, said("sampler: bayes\n"), "sampler: found 'bayes', allowed: tpe_strength, tpe, gp", CONFIG),
+    (
+        CHECK,
+        said("sampler: bayes\n"),
+        "sampler: found 'bayes', allowed: tpe_strength, tpe, gp",
+        CONFIG,
+    ),
     (CHECK, said("sampler: grid\ntrain: {rank: {choices: [2, 4]}}\n"), "at most 2", CONFIG),
     (
         CHECK,
