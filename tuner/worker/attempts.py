@@ -20,7 +20,8 @@ from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
-from tuner.worker.worker import Worker, WorkerLostError
+from tuner.worker.channel import WorkerLostError
+from tuner.worker.worker import Worker
 
 MOST_LOSSES = 3
 """A trial has failed after this many workers were lost in a row at one rung."""
