@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from tuner.events import Event, Phase, Progress
 from tuner.storage.fresh_rows import FreshSample
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
+from tuner.worker import Worker
 
 Outcomes = Generator[Event | Idle | BaseNeeded, None, Ending | None]
 """Outcomes of a piece of work, which returns the ending if it is a trial."""
@@ -59,6 +60,19 @@ def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
         if not isinstance(outcome, Idle | BaseNeeded):
             yield outcome
     return over
+
+
+def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | None:
+    """Take the first place out of `free` whose worker is started or has room now.
+
+    If none has, take the first of all if the caller `waits` for it, else return None. Without a
+    `pool` every place has room.
+    """
+    able = (place for place in free if not pool or pool[place].claim())
+    place = next(able, free[0] if waits else None)
+    if place is not None:
+        free.remove(place)
+    return place
 
 
 def close_all(running: list[Piece]) -> None:
