@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,11 +24,17 @@ class Nodes:
 
     cluster: Any
     root: Path
+    client_port: int
     nodes: list[Any] = field(default_factory=list)
 
     @property
     def address(self) -> str:
         return str(self.cluster.address)
+
+    @property
+    def client_address(self) -> str:
+        """Its address for a client outside of the cluster."""
+        return f"ray://127.0.0.1:{self.client_port}"
 
     def add(self, **variables: str) -> None:
         """Add a node with one core; environment `variables` may change what it finds there."""
@@ -63,8 +70,12 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
         "include_dashboard": False,
         "env_vars": {"RAY_worker_niceness": "0"},
     }
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments["ray_client_server_port"] = port
     cluster = Cluster(initialize_head=True, head_node_args=arguments | head)
-    nodes = Nodes(cluster, root)
+    nodes = Nodes(cluster, root, port)
     try:
         for _ in range(count):
             nodes.add()
@@ -76,15 +87,21 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
 
 def relays() -> list[psutil.Process]:
     """The processes of actors with a worker."""
+    return _named("ray::Relay")
+
+
+def client_servers() -> list[psutil.Process]:
+    """The processes on the cluster that stand for clients with a `ray://` address."""
+    return _named("ray.util.client.server", "specific-server")
+
+
+def _named(*words: str) -> list[psutil.Process]:
     found = []
     for process in psutil.process_iter():
-        try:
-            if process.name().startswith("ray::Relay") or process.cmdline()[0].startswith(
-                "ray::Relay"
-            ):
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if all(word in line for word in words):
                 found.append(process)
-        except (psutil.Error, IndexError):
-            continue
     return found
 
 
@@ -92,18 +109,11 @@ def worker_processes() -> list[psutil.Process]:
     """The processes that do the work: the children of relays, without resource trackers."""
     found = []
     for relay in relays():
-        try:
+        with contextlib.suppress(psutil.Error):
             found += [each for each in relay.children() if "spawn_main" in " ".join(each.cmdline())]
-        except psutil.Error:
-            continue
     return found
 
 
 def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:
-    """Wait until processes have ended."""
-    until = time.monotonic() + seconds
-    while any(each.is_running() and each.status() != "zombie" for each in processes):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.2)
-    return True
+    """Wait until processes have ended; return False if some have not."""
+    return not psutil.wait_procs(processes, timeout=seconds)[1]
