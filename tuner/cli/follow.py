@@ -37,7 +37,8 @@ from tuner.worker.count import MOST_WORKERS, Workers, planned_workers
 
 if TYPE_CHECKING:
     from tuner.study.confirm import ConfirmOptions
-    from tuner.worker.cluster import Cluster, RayOptions
+    from tuner.worker.cluster import Cluster
+    from tuner.worker.ray_address import RayOptions
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from tuner.trial.messages import ExtraScored, Outcome
 from tuner.worker.channel import LocalChannel, ThisMachine
 from tuner.worker.count import usable_cores
 from tuner.worker.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
-from tuner.worker.names import Names, pack, unpack
+from tuner.worker.names import Name, Names, pack, unpack
 from tuner.worker.parcel import Arrival, Sent, State, changed, read_parts
 from tuner.worker.process import Failure, Over, Share
 
@@ -142,7 +142,7 @@ class Relay:
         _sweep(root)
         self._own = Path(tempfile.mkdtemp(prefix=f"{load.study}-", dir=root))
         (self._own / _OWNER).write_text(_owner_text(), encoding="utf-8")
-        known = {}
+        known: dict[str, Name] = {}
         for tree in load.trees:
             known |= laid_out(tree, luggage_folder(), self._own / "luggage")
         self._folder = StudyFolder(self._own / "studies" / load.study)

@@ -27,7 +27,8 @@ from tuner.events import Event, Retried, RungScored, TrialEnded
 from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
-from tuner.worker.cluster import RayOptions, open_cluster
+from tuner.worker.cluster import open_cluster
+from tuner.worker.ray_address import RayOptions
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

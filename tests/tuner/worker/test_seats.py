@@ -77,6 +77,16 @@ def test_a_lost_node_has_no_seats_and_its_workers_wait_for_others() -> None:
     assert made.wait(2, 0, 0.0) is not None
 
 
+def test_a_node_that_is_gone_is_not_taken_for_a_living_one() -> None:
+    made = seats(A)
+    made.drop(A)
+    made.update([A, C])
+    assert made.total() == 1
+    seat = made.wait(0, 0, 0.0)
+    assert seat is not None
+    assert seat.node == C
+
+
 def test_a_refused_node_is_used_no_more() -> None:
     made = seats(A, C)
     assert made.refuse(A, "no room")
