@@ -49,7 +49,11 @@ METRICS = {
 ONLY_IN = {
     "optuna": {"tuner.study", "tuner.report.dashboard"},
     "peft": {"tuner.models.adapter"},
-    "ray": {"tuner.worker.cluster", "tuner.worker.ray_address", "tuner.worker.ray_errors"},
+    "ray": {
+        "tuner.worker.nodes.cluster",
+        "tuner.worker.nodes.address",
+        "tuner.worker.nodes.errors",
+    },
     "sqlite_utils": {"tuner.storage.store"},
     "typer": {"tuner.cli"},
 }

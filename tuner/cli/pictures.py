@@ -21,8 +21,8 @@ from tuner.terminal import plain_warnings, say, tracked
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
     from tuner.judging.pool import JudgePool
-    from tuner.worker.judge_nodes import JudgeOrder
-    from tuner.worker.ray_address import RayOptions
+    from tuner.worker.nodes.address import RayOptions
+    from tuner.worker.nodes.judges import JudgeOrder
 
 pictures = typer.Typer()
 
@@ -113,7 +113,7 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
         from tuner.judging.picture_domain import picture_domain
-        from tuner.worker.judge_nodes import JudgeOrder
+        from tuner.worker.nodes.judges import JudgeOrder
 
         cluster = ray_options(ray, shared=False)
         files = (csv, None if write else json)
@@ -153,9 +153,9 @@ def _pool(
 ) -> Iterator[JudgePool | None]:
     """Yield the processes that judge `count` pictures, here or on the nodes of a cluster."""
     from tuner.judging.pool import open_pool
-    from tuner.worker.cluster import open_cluster
     from tuner.worker.count import JUDGE_BYTES, auto_jobs
-    from tuner.worker.judge_nodes import open_node_pool
+    from tuner.worker.nodes.cluster import open_cluster
+    from tuner.worker.nodes.judges import open_node_pool
 
     if ray is None:
         with open_pool(judges.settings, jobs or auto_jobs(count)) as pool:

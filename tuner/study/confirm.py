@@ -34,7 +34,7 @@ from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.cluster import Cluster, shares
+from tuner.worker.nodes.cluster import Cluster, shares
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
 """Measures one LoRA of a confirmation; yields events and one scored rung."""

@@ -30,7 +30,7 @@ from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial.messages import Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts, trial_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.cluster import Cluster, shares
+from tuner.worker.nodes.cluster import Cluster, shares
 from tuner.worker.worker import Patience
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]

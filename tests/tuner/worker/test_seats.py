@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tuner.worker.seats import Node, Seats, node_seats
+from tuner.worker.nodes.seats import Node, Seats, node_seats
 
 A, B, C = Node("a", "a", 1), Node("b", "b", 2), Node("c", "c", 1)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from tuner.text import counted
 from tuner.worker.count import MOST_WORKERS
-from tuner.worker.ray_address import RayOptions, connect
-from tuner.worker.ray_errors import Closed, ClusterLostError, translated
-from tuner.worker.relay import Relay
-from tuner.worker.seats import Node, Seat, Seats, node_seats
+from tuner.worker.nodes.address import RayOptions, connect
+from tuner.worker.nodes.errors import Closed, ClusterLostError, translated
+from tuner.worker.nodes.relay import Relay
+from tuner.worker.nodes.seats import Node, Seat, Seats, node_seats
 
 _LOOK = 1.0
 """Seconds between two looks at the cluster's nodes."""

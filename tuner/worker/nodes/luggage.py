@@ -21,7 +21,7 @@ from tuner.errors import TunerError
 from tuner.space import StudyConfig
 from tuner.storage import replacing
 from tuner.storage.shipped import cache_folder
-from tuner.worker.names import Name
+from tuner.worker.nodes.names import Name
 
 PART_BYTES = 16 * 2**20
 """Bytes of a file that travel at once."""

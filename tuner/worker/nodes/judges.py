@@ -17,12 +17,12 @@ from metrics.contract import OPTIONAL_MODELS, Domain, JudgeSettings, Sample, Sco
 from tuner.errors import JudgeLostError, TunerError
 from tuner.judging.pool import JudgePool
 from tuner.terminal import own_warnings, say
-from tuner.worker.cluster import Cluster
-from tuner.worker.delivery import RefusedError, Way
-from tuner.worker.luggage import Luggage, Tree, collect_models, laid_out, luggage_folder
-from tuner.worker.names import Names, pack, unpack
-from tuner.worker.ray_errors import Closed, NodeFault, NodeLostError
-from tuner.worker.relay import Relay
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.delivery import RefusedError, Way
+from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
+from tuner.worker.nodes.luggage import Luggage, Tree, collect_models, laid_out, luggage_folder
+from tuner.worker.nodes.names import Names, pack, unpack
+from tuner.worker.nodes.relay import Relay
 
 _MODELS = ("gender_model", "person_model", "copy_model", *OPTIONAL_MODELS)
 _MOST_LOSSES = 3

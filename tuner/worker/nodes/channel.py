@@ -20,15 +20,15 @@ from tuner.errors import TunerError
 from tuner.events import Warned
 from tuner.trial.messages import BaseNeeded, Idle, Work
 from tuner.worker.channel import Message, WorkerLostError
-from tuner.worker.cluster import Cluster
-from tuner.worker.delivery import Delivery, Errand, RefusedError, Signs
-from tuner.worker.names import pack, unpack
-from tuner.worker.parcel import Arrival
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.delivery import Delivery, Errand, RefusedError, Signs
+from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
+from tuner.worker.nodes.names import pack, unpack
+from tuner.worker.nodes.parcel import Arrival
+from tuner.worker.nodes.relay import DOING, Taken
+from tuner.worker.nodes.seats import Seat
+from tuner.worker.nodes.study_files import Needed, read_by_all, read_for
 from tuner.worker.process import Failure, Share, Trace
-from tuner.worker.ray_errors import Closed, NodeFault, NodeLostError
-from tuner.worker.relay import DOING, Taken
-from tuner.worker.seats import Seat
-from tuner.worker.study_files import Needed, read_by_all, read_for
 
 _TICK = 0.2
 _SEAT_SECONDS = 3600.0

@@ -13,15 +13,15 @@ from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.storage.extract import extract
 from tuner.text import byte_size
-from tuner.worker.cluster import Cluster
-from tuner.worker.luggage import Luggage, parts, without_listing
-from tuner.worker.names import Names, pack
-from tuner.worker.parcel import Arrival, Sent, State, batches, read_parts, state
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.errors import NodeFault
+from tuner.worker.nodes.luggage import Luggage, parts, without_listing
+from tuner.worker.nodes.names import Names, pack
+from tuner.worker.nodes.parcel import Arrival, Sent, State, batches, read_parts, state
+from tuner.worker.nodes.relay import Load, versions
+from tuner.worker.nodes.seats import Seat
+from tuner.worker.nodes.study_files import Needed, read_by_all
 from tuner.worker.process import Share
-from tuner.worker.ray_errors import NodeFault
-from tuner.worker.relay import Load, versions
-from tuner.worker.seats import Seat
-from tuner.worker.study_files import Needed, read_by_all
 
 _SPARE = 2**29
 """Bytes that a node's disk has to have free beside the luggage, for the files of a trial."""
