@@ -26,6 +26,7 @@ class Nodes:
     root: Path
     client_port: int
     nodes: list[Any] = field(default_factory=list)
+    homes: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -38,8 +39,9 @@ class Nodes:
 
     def add(self, **variables: str) -> None:
         """Add a node with one core; environment `variables` may change what it finds there."""
-        home = self.root / f"cache{len(self.nodes)}"
+        home = self.root / f"cache{len(list(self.root.glob('cache*')))}"
         home.mkdir()
+        self.homes.append(home)
         models = cache_folder() / "models"
         models.mkdir(parents=True, exist_ok=True)
         (home / "models").symlink_to(models)
@@ -88,7 +90,13 @@ class Nodes:
 
     def remove(self, number: int) -> None:
         """Have a node vanish, as a machine that is taken away."""
-        self.cluster.remove_node(self.nodes[number], allow_graceful=False)
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+        self.homes.pop(number)
+
+    def busy(self) -> int:
+        """The number of a node with a worker."""
+        home = self.relays()[0].environ()["TUNER_HOME"]
+        return self.homes.index(Path(home))
 
 
 @contextmanager

@@ -124,7 +124,7 @@ def lose_worker(nodes: Nodes) -> None:
 
 
 def lose_node(nodes: Nodes) -> None:
-    nodes.remove(len(nodes.nodes) - 1)
+    nodes.remove(nodes.busy())
     nodes.add()
 
 
@@ -162,7 +162,6 @@ def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
     with open_cluster(RayOptions(nodes.address), 4, NEEDED) as cluster:
         events += run_study(config, folder, workers=4, cluster=cluster)
     nodes.remove(len(nodes.nodes) - 1)
-    nodes.nodes.pop()
     require_whole(folder, local)
     here = importlib.metadata.version("torch")
     lines = [event.text for event in events if isinstance(event, Warned)]
