@@ -183,8 +183,8 @@ def lose(kind: str, run: Run, nodes: Nodes) -> None:
             nodes.remove(nodes.busy())
             nodes.add()
         case "connection":
-            for server in nodes.client_servers():
-                server.kill()
+            (server,) = nodes.client_servers()
+            server.kill()
         case "controller":
             run.process.kill()
 

@@ -63,16 +63,14 @@ class Nodes:
 
     def client_servers(self) -> list[psutil.Process]:
         """Its processes that stand for clients with a `ray://` address."""
-        return self._processes("ray.util.client.server", "specific-server")
+        return [each for each in _named("specific-server") if self.address in _line(each)]
 
     def _processes(self, *words: str) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter():
+        for process in _named(*words):
             with contextlib.suppress(psutil.Error):
-                line = " ".join(process.cmdline())
-                if all(word in line for word in words):
-                    home = process.environ().get("TUNER_HOME", "")
-                    found += [process] if Path(home).is_relative_to(self.root) else []
+                home = process.environ().get("TUNER_HOME", "")
+                found += [process] if Path(home).is_relative_to(self.root) else []
         return found
 
     def workers(self) -> list[psutil.Process]:
@@ -84,7 +82,17 @@ class Nodes:
                 found += [each for each in children if "spawn_main" in " ".join(each.cmdline())]
         return found
 
-    def all_end(self, seconds: float = 20.0) -> bool:
+    def _line(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _named(*words: str) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter() if all(word in _line(each) for word in words)]
+
+
+def all_end(self, seconds: float = 20.0) -> bool:
         """Wait until its actors and their workers have ended; return False if some have not."""
         return all_end(self.relays() + self.workers() + self.judges(), seconds)
 
@@ -106,6 +114,7 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = "120"
     arguments = {
         "num_cpus": 0,
         "num_gpus": 0,

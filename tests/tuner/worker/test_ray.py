@@ -270,8 +270,8 @@ def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.client_address)
     run.has_a_rung()
-    for server in nodes.client_servers():
-        server.kill()
+    (server,) = nodes.client_servers()
+    server.kill()
     _, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 1, errors
     assert f"error: the connection to the cluster {nodes.client_address} is lost" in errors

@@ -72,7 +72,8 @@ def test_a_head_that_is_gone_is_one_line_before_ray_ends_the_process(tmp_path: P
         assert run.stdout is not None
         lines = iter(run.stdout)
         assert next(lines).startswith("Ray: 2 nodes, 1 worker")
-        nodes.cluster.head_node.kill_gcs_server(check_alive=False)
+        (server,) = nodes.cluster.head_node.all_processes["gcs_server"]
+        server.process.kill()
         said = next(lines)
         assert said.startswith(f"the connection to the cluster {nodes.address} is lost; when")
         run.kill()

@@ -112,7 +112,8 @@ def _connect(address: str) -> None:
         ray.init(address, **options)
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines[:3]) or type(error).__name__
+        told = lines[-1:] if any("Traceback" in line for line in lines) else lines[:3]
+        reason = " ".join(told).strip() or type(error).__name__
         if address == "auto" and isinstance(error, ConnectionError):
             reason = "no cluster runs on this machine"
         raise ConfigError(f"--ray {address}: {reason}; {HOW}") from error
