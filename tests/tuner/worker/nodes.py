@@ -82,17 +82,7 @@ class Nodes:
                 found += [each for each in children if "spawn_main" in " ".join(each.cmdline())]
         return found
 
-    def _line(process: psutil.Process) -> str:
-    with contextlib.suppress(psutil.Error):
-        return " ".join(process.cmdline())
-    return ""
-
-
-def _named(*words: str) -> list[psutil.Process]:
-    return [each for each in psutil.process_iter() if all(word in _line(each) for word in words)]
-
-
-def all_end(self, seconds: float = 20.0) -> bool:
+    def all_end(self, seconds: float = 20.0) -> bool:
         """Wait until its actors and their workers have ended; return False if some have not."""
         return all_end(self.relays() + self.workers() + self.judges(), seconds)
 
@@ -135,6 +125,16 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def _line(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _named(*words: str) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter() if all(word in _line(each) for word in words)]
 
 
 def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:
