@@ -138,7 +138,7 @@ def run(  # noqa: PLR0913 - one argument per option
         config, server = choose_storage(config, folder, storage)
         chosen, cluster = worker_count(workers), ray_options(ray, shared, gpu_share)
         printing = Printing(plain, write, study_logs(log or (), folder))
-        report = check_study(config, studies, chosen)
+        report = check_study(config, studies, chosen, elsewhere=cluster is not None)
         for line in report.data_lines:
             say(line)
         follow(config, folder, printing, Hands(report.vram_bytes, chosen, cluster), server)

@@ -56,11 +56,13 @@ def check_study(
     studies: Path = DEFAULT_STUDIES,
     workers: int | None = None,
     timed: bool = False,
+    elsewhere: bool = False,
 ) -> CheckReport:
     """Check everything that a study needs; its results would be written below `studies`.
 
     `workers` run it; None: as many as `auto_workers` says. With `timed` the
     time is estimated from steps that another process makes on the base; otherwise it is rough.
+    With `elsewhere` the workers are on other machines: no GPU has to be here.
     Raises ConfigError with one line for each setting or folder that has to be corrected. If there
     is none, raises MissingModelError for models that are not on this machine and cannot be
     downloaded, then DiskError.
@@ -75,7 +77,7 @@ def check_study(
     parts += [partial(_prior_line, config)] if config.regularisation else []
     data_lines = _lines(parts, errors)
     lines += data_lines
-    parts = [partial(_optimizer_line, config)]
+    parts = [partial(_optimizer_line, config, elsewhere)]
     parts += [partial(judge_line, config), partial(person_line, config)]
     named = [name for name in OPTIONAL_MODELS if getattr(config.judges, name) is not None]
     parts += [partial(optional_line, config, name) for name in named]
@@ -184,10 +186,10 @@ def _is_drawn(folder: str) -> bool:
     return shipped.data_variant(folder) is not None
 
 
-def _optimizer_line(config: StudyConfig) -> str:
+def _optimizer_line(config: StudyConfig, elsewhere: bool) -> str:
     """Check the optimizers without torch, which takes seconds to import; the run checks again."""
     names = list(map(str, config.tried("optimizer")))
-    if "adamw8bit" in names:
+    if "adamw8bit" in names and not elsewhere:
         if shutil.which("nvidia-smi") is None:
             raise ConfigError("optimizer adamw8bit needs an NVIDIA GPU, none was found; use adamw")
         if importlib.util.find_spec("bitsandbytes") is None:
