@@ -11,17 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
 from search_process import ProcessSampler
 from search_surrogate import Floats
 
 from tuner.space import StudyConfig
 from tuner.space.config import Sampler
 from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
-from tuner.study.samplers import StrengthSampler, sampler_of, startup_trials
+from tuner.study.samplers import Scalar, ScalarSampler, sampler_of, startup_trials, strengths
 
 Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -131,51 +128,7 @@ def sampler_for(method: Method, config: StudyConfig, starts: int, before: int) -
     return sampler_of(config, starts, before)
 
 
-class Scalarised(BaseSampler):
-    """A sampler of Optuna for one objective, on one number made of a study's several.
-
-    `scalar` takes the values of the finished trials (trials, objectives) and returns a number each.
-    What a trial breaks is subtracted: how far it is over its limits or behind others.
-    """
-
-    def __init__(self, inner: BaseSampler, scalar: Callable[[Floats], Floats]) -> None:
-        self._inner, self._scalar = inner, scalar
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        self._one = self._reduced(study)
-        self._trial = self._one.ask()._cached_frozen_trial  # the inner sampler may write into it
-        return self._inner.infer_relative_search_space(self._one, self._trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._inner.sample_relative(self._one, self._trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(self._one, self._trial, name, distribution)
-
-    def _reduced(self, study: optuna.Study) -> optuna.Study:
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        one = optuna.create_study(direction="maximize", sampler=RandomSampler())
-        if done:
-            numbers = self._scalar(np.array([trial.values for trial in done]))
-            for trial, number in zip(done, numbers, strict=True):
-                broken = sum(max(0.0, by) for by in trial.constraints.values())
-                one.add_trial(
-                    create_trial(
-                        value=float(number) - broken,
-                        params=trial.params,
-                        distributions=trial.distributions,
-                    )
-                )
-        return one
-
-
-def weighed(seed: int) -> Callable[[Floats], Floats]:
+def weighed(seed: int) -> Scalar:
     """Return ParEGO's number (Knowles 2006): the worst objective under weights drawn anew."""
     weights = np.random.default_rng(seed).dirichlet(np.ones(4))
 
@@ -199,11 +152,11 @@ def _tpe(**changes: Any) -> Build:
 
 
 def _on_strength(inner: Build) -> Build:
-    return lambda *about: StrengthSampler(inner(*about))
+    return lambda *about: ScalarSampler(inner(*about), strengths)
 
 
 def _on_weights(inner: Build) -> Build:
-    return lambda config, starts, before: Scalarised(
+    return lambda config, starts, before: ScalarSampler(
         inner(config, starts, before), weighed(_seed(config, before))
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from random import Random
 from typing import Any
 
@@ -54,6 +54,9 @@ _LEARNED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
 
+Scalar = Callable[[np.ndarray], np.ndarray]
+"""Takes the objectives of all finished trials (trials x objectives), returns a number for each."""
+
 
 def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
     """Return the study's sampler for the trial that follows `before` others.
@@ -78,7 +81,7 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
                     n_startup_trials=startup,
                     constant_liar=beside,
                 )
-                return StrengthSampler(parzen) if name == "tpe_strength" else parzen
+                return ScalarSampler(parzen, strengths) if name == "tpe_strength" else parzen
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=startup)
             case "nsga2":
@@ -89,22 +92,22 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
                 return RandomSampler(seed=seed)
 
 
-class StrengthSampler(BaseSampler):
-    """A sampler for one objective that sees the strengths of a study with several.
+class ScalarSampler(BaseSampler):
+    """A sampler for one objective that sees one number for the several objectives of a study.
 
-    The strength of a trial is the geometric mean of its objectives, less what it breaks: how far it
-    is over its limits, or behind others. That of a pruned trial is -1.
+    What a trial breaks is subtracted from its number: how far it is over its limits, or behind
+    others. The number of a pruned trial is -1.
     """
 
-    def __init__(self, inner: BaseSampler) -> None:
-        """Sample with `inner`; a sampler is made for one trial."""
-        self._inner = inner
+    def __init__(self, inner: BaseSampler, scalar: Scalar) -> None:
+        """Sample with `inner` on the numbers of `scalar`; a sampler is made for one trial."""
+        self._inner, self._scalar = inner, scalar
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the parameters that are chosen together."""
-        self._single = _on_strength(study, trial)
+        self._single = _on_numbers(study, trial, self._scalar)
         number = self._single.ask().number
         self._trial = self._single.trials[number]  # the inner sampler writes into it
         return self._inner.infer_relative_search_space(self._single, self._trial)
@@ -122,16 +125,28 @@ class StrengthSampler(BaseSampler):
         return self._inner.sample_independent(self._single, self._trial, name, distribution)
 
 
-def _on_strength(study: optuna.Study, asked: FrozenTrial) -> optuna.Study:
+def strengths(values: np.ndarray) -> np.ndarray:
+    """Return the geometric mean of the objectives of each trial; `values`: trials x objectives."""
+    return np.asarray(np.maximum(values, 0.0).prod(axis=1) ** (1 / values.shape[1]))
+
+
+def _on_numbers(study: optuna.Study, asked: FrozenTrial, scalar: Scalar) -> optuna.Study:
     """Return a study of one objective with the trials of `study` but the `asked` one."""
     single = optuna.create_study(direction="maximize", sampler=RandomSampler())
-    for trial in study.get_trials(deepcopy=False, states=_LEARNED):
+    trials = study.get_trials(deepcopy=False, states=_LEARNED)
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    numbers = scalar(np.array([trial.values for trial in done])) if done else ()
+    of_done = {
+        trial.number: float(number) - _broken(trial)
+        for trial, number in zip(done, numbers, strict=True)
+    }
+    for trial in trials:
         running = trial.state == TrialState.RUNNING
         if trial.number != asked.number:
             single.add_trial(
                 create_trial(
                     state=trial.state if running else TrialState.COMPLETE,
-                    value=None if running else _strength(trial),
+                    value=None if running else of_done.get(trial.number, -1.0),
                     params=trial.params,
                     distributions=trial.distributions,
                 )
@@ -139,13 +154,10 @@ def _on_strength(study: optuna.Study, asked: FrozenTrial) -> optuna.Study:
     return single
 
 
-def _strength(trial: FrozenTrial) -> float:
-    if trial.state == TrialState.PRUNED:
-        return -1.0
-    mean = math.prod(max(value, 0.0) for value in trial.values) ** (1 / len(trial.values))
+def _broken(trial: FrozenTrial) -> float:
     # Optuna names the values of `set_constraints` for the dashboard by their place: 0, 1, ...
     broken = [by for name, by in trial.constraints.items() if not name.isdecimal()]
-    return mean - sum(max(by, 0.0) for by in broken)
+    return sum(max(by, 0.0) for by in broken)
 
 
 def startup_trials(config: StudyConfig, starts: int) -> int:
