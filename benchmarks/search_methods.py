@@ -6,12 +6,13 @@ A method is what a user could write into a space: sampler, rungs, given recipes,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
 from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from search_hub import Build, hub_samplers, seed_of
 from search_process import ProcessSampler
 from search_surrogate import Floats
 
@@ -72,10 +73,6 @@ class Telling:
     starts: tuple[Mapping[str, Value], ...]
     best: float
     worst: float
-
-
-Build = Callable[[StudyConfig, int, int], BaseSampler]
-"""Makes the sampler for the trial after `before` others, as `sampler_of` does."""
 
 
 def telling(config: StudyConfig, starts: tuple[Mapping[str, Value], ...], best: float) -> Telling:
@@ -139,14 +136,10 @@ def weighed(seed: int) -> Scalar:
     return scalar
 
 
-def _seed(config: StudyConfig, before: int) -> int:
-    return (config.seed * 10_007 + before) % 2**32
-
-
 def _tpe(**changes: Any) -> Build:
     def build(config: StudyConfig, starts: int, before: int) -> BaseSampler:
         own = {"multivariate": True, "n_startup_trials": startup_trials(config, starts)} | changes
-        return TPESampler(seed=_seed(config, before), constant_liar=False, **own)
+        return TPESampler(seed=seed_of(config, before), constant_liar=False, **own)
 
     return build
 
@@ -157,22 +150,22 @@ def _on_strength(inner: Build) -> Build:
 
 def _on_weights(inner: Build) -> Build:
     return lambda config, starts, before: ScalarSampler(
-        inner(config, starts, before), weighed(_seed(config, before))
+        inner(config, starts, before), weighed(seed_of(config, before))
     )
 
 
 def _process(config: StudyConfig, starts: int, before: int) -> BaseSampler:
-    return ProcessSampler(_seed(config, before), startup_trials(config, starts))
+    return ProcessSampler(seed_of(config, before), startup_trials(config, starts))
 
 
 def _early(config: StudyConfig, starts: int, before: int) -> BaseSampler:
     """Learn after eight trials, whatever the budget."""
-    return ProcessSampler(_seed(config, before), starts + 8)
+    return ProcessSampler(seed_of(config, before), starts + 8)
 
 
 def _gp(config: StudyConfig, starts: int, before: int) -> BaseSampler:
     startup = startup_trials(config, starts)
-    return GPSampler(seed=_seed(config, before), n_startup_trials=startup)
+    return GPSampler(seed=seed_of(config, before), n_startup_trials=startup)
 
 
 def _quarter(count: int) -> int:
@@ -188,4 +181,5 @@ VARIANTS: Mapping[str, Build] = {
     "process on strength, 8 startup": _on_strength(_early),
     "process on weights": _on_weights(_process),
     "gp on strength": _on_strength(_gp),
+    **hub_samplers(),
 }

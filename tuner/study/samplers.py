@@ -109,7 +109,7 @@ class ScalarSampler(BaseSampler):
         """Return the parameters that are chosen together."""
         self._single = _on_numbers(study, trial, self._scalar)
         number = self._single.ask().number
-        self._trial = self._single.trials[number]  # the inner sampler writes into it
+        self._trial = self._single.get_trials(deepcopy=False)[number]  # it may be written into
         return self._inner.infer_relative_search_space(self._single, self._trial)
 
     def sample_relative(
