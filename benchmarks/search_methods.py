@@ -21,7 +21,8 @@ from search_surrogate import Floats
 from tuner.space import StudyConfig
 from tuner.space.config import Sampler
 from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
-from tuner.study.samplers import StrengthSampler, sampler_of, startup_trials
+from tuner.study.memory.strength import StrengthSampler
+from tuner.study.samplers import sampler_of, startup_trials
 
 Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
 ARMS: tuple[Arm, ...] = get_args(Arm)

@@ -28,6 +28,7 @@ from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
 from tuner.study.hours import RunClock
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn
 from tuner.trial import RepeatWork, Rung
@@ -85,7 +86,8 @@ def run_confirm(
         with open_workers(config, folder, data, workers) as pool:
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
             runs = [partial(repeat_attempts, worker) for worker in pool]
-            yield from measure(runs, folder, plan, config.budget, clock, [base])
+            with contextlib.closing(WorkerTable(folder, pool)) as table:
+                yield from measure(runs, folder, plan, config.budget, clock, [base], table)
 
 
 def planned(
@@ -132,18 +134,20 @@ def fresh_base(
     return (yield from _part(run, folder, store, RepeatWork(BASE, seeds, None, 0), place))
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what to do, on what, and who is told
     runs: Sequence[RunRepeat],
     folder: StudyFolder,
     plan: list[PlanRow],
     budget: BudgetConfig,
     clock: RunClock,
     running: Sequence[Piece] = (),
+    table: WorkerTable | None = None,
 ) -> Generator[Event, None, None]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done.
 
     One LoRA at a time with each of `runs`, begun in the order of the plan. `running` is work on the
-    base that began before, which LoRAs wait for. `clock` measures the time, into its results.db.
+    base that began before, which LoRAs wait for. `clock` measures the time, into its results.db;
+    `table` shows what the workers do.
     """
     store = clock.store
     parts, done = planned_samples(plan), finished(plan, store.fresh())
@@ -162,7 +166,7 @@ def measure(
                 outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
                 begun.append(Piece(place, outcomes, part.trial, part))
             busy = len(begun)
-            free += [piece.place for piece in (yield from one_turn(begun))]
+            free += [piece.place for piece in (yield from one_turn(begun, table))]
             clock.tick(busy)
     finally:
         clock.close()

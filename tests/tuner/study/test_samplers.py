@@ -11,9 +11,10 @@ import pytest
 
 from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
+from tuner.study.memory.strength import _on_strength
 from tuner.study.optuna_db import opened
 from tuner.study.optuna_study import ask, complete, prune
-from tuner.study.samplers import _on_strength, chosen_values, sampler_of, suggest
+from tuner.study.samplers import chosen_values, sampler_of, suggest
 
 HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
 SPACE = """

@@ -20,7 +20,8 @@ from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study import run_study
-from tuner.study.samplers import StrengthSampler, sampler_of
+from tuner.study.memory.strength import StrengthSampler
+from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
 from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
