@@ -150,7 +150,7 @@ class RungRow:
             objectives=_objectives(row["objectives"]),
             rates=_objectives(row["rates"]),
             lora=root / row["lora"] if row["lora"] else None,
-            grid=root / row["grid"],
+            grid=root / row["grid"] if row["grid"] else root,
             measures=measures,
             seeds=row.get("seeds"),
         )

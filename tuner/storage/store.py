@@ -185,8 +185,9 @@ class Store:
         return [RungRow.read(row, measures, self._root) for row, measures in rows]
 
     def rungs_at(self, step: int) -> list[RungRow]:
-        """Return the rungs of all trials at a step, by trial, without their measures."""
-        rows = self._rows("rungs", "step = ? and trial >= 0", [step], order_by="trial")
+        """Return the rungs of all trials at a step, by trial, without their measures and files."""
+        columns = "trial, step, objectives, rates, seeds, '' as grid"
+        rows = self._rows("rungs", "step = ? and trial >= 0", [step], "trial", select=columns)
         return [RungRow.read(row, {}, self._root) for row in rows]
 
     def plan(self) -> list[PlanRow]:

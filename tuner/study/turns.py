@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import select
 import time
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 
 from tuner.events import Event, Phase, Progress
 from tuner.storage.fresh_rows import FreshSample
@@ -60,8 +61,6 @@ def one_turn(
     """
     over = []
     for piece in _to_ask(running):
-        if piece.waits and any(other.scores_base for other in running):
-            continue
         piece.asked = time.monotonic()
         try:
             outcome = next(piece.outcomes)
@@ -102,8 +101,14 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     if due or not able:
         return due
     first = min(piece.asked for piece in able)
-    readable = wait([piece.ready for piece in able if piece.ready], max(0.0, first + _TICK - now))
-    return [piece for piece in able if piece.ready in readable]
+    # As multiprocessing.connection.wait, which takes three times as long for 64 of them.
+    poll, places = select.poll(), {}
+    for piece in able:
+        assert piece.ready is not None
+        places[piece.ready.fileno()] = piece
+    for number in places:
+        poll.register(number, select.POLLIN)
+    return [places[number] for number, _ in poll.poll(max(0.0, 1000 * (first + _TICK - now)))]
 
 
 def close_all(running: list[Piece]) -> None:

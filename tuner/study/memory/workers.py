@@ -6,10 +6,10 @@ import contextlib
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from tuner.events import Event, Phase, Progress
-from tuner.results.running import IDLE, STARTING, Running, WorkerState
+from tuner.results.running import IDLE, STARTING, WorkerState
 from tuner.storage import StudyFolder
 from tuner.storage.columns import utc_now
 from tuner.storage.json_text import json_text
@@ -87,10 +87,10 @@ class WorkerTable:
         if left < 1:
             return
         self._written, self._left = now, left - 1
-        workers = tuple(
-            self._state(place, state, now) for place, state in sorted(self._states.items())
-        )
-        text = json_text(asdict(Running(self._begun, utc_now(), workers)))
+        workers = [
+            vars(self._state(place, state, now)) for place, state in sorted(self._states.items())
+        ]
+        text = json_text({"begun": self._begun, "written": utc_now(), "workers": workers})
         # Not written through to the disk: it is for those who watch now, and lost with the run.
         temporary = self._path.with_name(f".{self._path.stem}.{os.getpid()}.tmp.json")
         with contextlib.suppress(OSError):  # a full disk is found by what has to be kept
