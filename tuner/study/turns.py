@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
@@ -13,6 +13,7 @@ from tuner.storage.fresh_rows import FreshSample
 from tuner.study.memory.workers import WorkerTable
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
+from tuner.worker import Worker
 
 _TICK = 0.5
 """Seconds after which a piece without a message is asked again: its worker may be silent."""
@@ -109,6 +110,19 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     for number in places:
         poll.register(number, select.POLLIN)
     return [places[number] for number, _ in poll.poll(max(0.0, 1000 * (first + _TICK - now)))]
+
+
+def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | None:
+    """Take the first place out of `free` whose worker is started or has room now.
+
+    If none has, take the first of all if the caller `waits` for it, else return None. Without a
+    `pool` every place has room.
+    """
+    able = (place for place in free if not pool or pool[place].claim())
+    place = next(able, free[0] if waits else None)
+    if place is not None:
+        free.remove(place)
+    return place
 
 
 def close_all(running: list[Piece]) -> None:

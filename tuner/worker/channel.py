@@ -1,7 +1,7 @@
 """How the study's process speaks with one worker process: words to it, messages from it, its end.
 
-`ThisMachine` spawns the process here and speaks with it over a pipe. `tuner.worker.cluster` has the
-same for a node of a Ray cluster.
+`ThisMachine` spawns the process here and speaks with it over a pipe. `tuner.worker.ray_channel`
+has the same for a node of a Ray cluster.
 """
 
 from __future__ import annotations
@@ -85,6 +85,15 @@ class Host(Protocol):
     def open(self, share: Share) -> Channel:
         """Start a worker process for the worker with `share` of the study."""
 
+    def claim(self, place: int) -> bool:
+        """Reserve room for the worker of `place`, which is not started; False if there is none."""
+
+    def wanted(self, place: int) -> bool:
+        """Return True if another worker waits for the room of the worker of `place`."""
+
+    def outgrow(self, place: int) -> bool:
+        """Have the worker of `place` started next with more memory; False if nothing has more."""
+
 
 @dataclass(frozen=True)
 class ThisMachine:
@@ -103,6 +112,18 @@ class ThisMachine:
         process.start()
         theirs.close()
         return LocalChannel(process, ours, killed)
+
+    def claim(self, place: int) -> bool:
+        """Return True: the number of workers was chosen for this machine."""
+        return True
+
+    def wanted(self, place: int) -> bool:
+        """Return False: each worker has its own room."""
+        return False
+
+    def outgrow(self, place: int) -> bool:
+        """Return False: all workers have the memory of this machine."""
+        return False
 
 
 @dataclass

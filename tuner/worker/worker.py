@@ -22,7 +22,9 @@ from tuner.terminal import signals_held
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
 from tuner.worker.channel import Channel, Host, Message, ThisMachine, WorkerLostError
+from tuner.worker.cluster import Cluster
 from tuner.worker.process import Failure, Over, Share
+from tuner.worker.ray_host import ray_host
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
@@ -110,6 +112,25 @@ class Worker:
                     yield event
         self._send(work)
         yield from self._outcomes("train")
+
+    def claim(self) -> bool:
+        """Return True if the worker is started, or its host has room for it now.
+
+        An idle worker whose room another one waits for is closed.
+        """
+        if self._channel is None:
+            return self._host.claim(self.share.place)
+        if self._host.wanted(self.share.place):
+            self.close()
+            return False
+        return True
+
+    def outgrow(self) -> bool:
+        """End the process, and start the next one with more memory; False if nothing has more."""
+        if not self._host.outgrow(self.share.place):
+            return False
+        self.close()
+        return True
 
     def close(self) -> None:
         """End the process, if one is alive; unfinished work is lost."""
@@ -218,9 +239,15 @@ def open_workers(
     data: TrainingSets,
     count: int,
     patience: Patience | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[list[Worker]]:
-    """Create `count` workers, each with its share of the machine, and close them at the end."""
+    """Create `count` workers, each with its share of the machine, and close them at the end.
+
+    With `cluster` they are on its nodes, and those for which it has room are started.
+    """
     with contextlib.ExitStack() as stack:
-        host = ThisMachine(config, folder, data)
+        host: Host = ThisMachine(config, folder, data)
+        if cluster is not None:
+            host = stack.enter_context(ray_host(cluster, config, folder, data))
         pool = [Worker(host, patience, Share(at, count)) for at in range(count)]
         yield [stack.enter_context(contextlib.closing(worker)) for worker in pool]
