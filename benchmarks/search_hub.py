@@ -19,7 +19,8 @@ from typing import Any
 from optuna.samplers import BaseSampler
 
 from tuner.space import StudyConfig
-from tuner.study.samplers import ScalarSampler, startup_trials, strengths
+from tuner.study.memory.scalar import ScalarSampler, strengths
+from tuner.study.samplers import startup_trials
 
 Build = Callable[[StudyConfig, int, int], BaseSampler]
 """Makes the sampler for the trial after `before` others, as `sampler_of` does."""

@@ -19,7 +19,8 @@ from search_surrogate import Floats
 from tuner.space import StudyConfig
 from tuner.space.config import Sampler
 from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
-from tuner.study.samplers import Scalar, ScalarSampler, sampler_of, startup_trials, strengths
+from tuner.study.memory.scalar import Scalar, ScalarSampler, strengths
+from tuner.study.samplers import sampler_of, startup_trials
 
 Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
 ARMS: tuple[Arm, ...] = get_args(Arm)

@@ -49,6 +49,7 @@ from tuner.study.record import data_hashes, read_data
 from tuner.trial import Rung, TrialWork
 from tuner.worker import Worker
 from tuner.worker.attempts import base_scores
+from tuner.worker.channel import ThisMachine
 from tuner.worker.process import Share
 
 HERE = Path(__file__).parent
@@ -109,7 +110,7 @@ def measured(
         count = int(str(machine()["cores"]))
         shares = [Share(place, count) for place in range(count)]
         pool = [
-            stack.enter_context(closing(Worker(config, folder, sets, share=share)))
+            stack.enter_context(closing(Worker(ThisMachine(config, folder, sets), share=share)))
             for share in shares
         ]
         began = time.monotonic()

@@ -47,7 +47,7 @@ METRICS = {
 """The rooms of `metrics`; its modules at the top are between them, so that circles are refused."""
 
 ONLY_IN = {
-    "optuna": {"tuner.study", "tuner.report.dashboard"},
+    "optuna": {"tuner.study", "tuner.study.memory", "tuner.report.dashboard"},
     "peft": {"tuner.models.adapter"},
     "sqlite_utils": {"tuner.storage.store"},
     "typer": {"tuner.cli"},

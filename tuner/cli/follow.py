@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -33,10 +33,11 @@ from tuner.storage.address import Address
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.cost import estimate
 from tuner.terminal import plain_warnings, say, stopping
-from tuner.worker.count import planned_workers
+from tuner.worker.count import MOST_WORKERS, Workers, planned_workers
 
 if TYPE_CHECKING:
     from tuner.study.confirm import ConfirmOptions
+    from tuner.worker.cluster import Cluster, RayOptions
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,40 @@ class Printing:
     logs: Sequence[Log] = ()
 
 
+@dataclass(frozen=True)
+class Hands:
+    """Who does the work: `workers` workers, each with `needed_bytes` of memory.
+
+    None are as many as `auto_workers` says, or on a cluster (`ray`) as many as it has seats for.
+    """
+
+    needed_bytes: int
+    workers: int | None = None
+    ray: RayOptions | None = None
+
+    @contextlib.contextmanager
+    def engaged(self, pieces: int) -> Iterator[tuple[Workers, Cluster | None]]:
+        """Yield the workers for `pieces` of work, on a cluster up to so many, and the cluster."""
+        if self.ray is None:
+            yield planned_workers(self.workers, self.needed_bytes, pieces), None
+            return
+        from tuner.worker.cluster import open_cluster
+
+        most = min(self.workers or MOST_WORKERS, max(1, pieces))
+        with open_cluster(self.ray, most, self.needed_bytes) as cluster:
+            yield Workers(most, cluster.line), cluster
+
+
 def follow(
     config: StudyConfig,
     folder: StudyFolder,
     printing: Printing,
-    needed_bytes: int,
-    workers: int | None = None,
+    hands: Hands,
     server: Address | None = None,
 ) -> None:
-    """Run the study on `workers` workers, show its progress, print its front, write its report.
+    """Run the study, show its progress, print its front, write its report.
 
-    Without `workers` their number is that of `auto_workers` for the trials that are left, each
-    worker needing `needed_bytes` of memory. `server` keeps Optuna's study in place of optuna.db.
+    `server` keeps Optuna's study in place of optuna.db.
     Confirms the strongest trials if the study's budget says so. If the study stops early, the
     results so far and how to continue are printed, and what `tuner.study.run_study` raised is
     raised again.
@@ -75,34 +98,39 @@ def follow(
         left -= results.finished
         recall(view, results)
     pieces = max(left, part_count(budget.confirm, budget.confirm_repeats))
-    plan = planned_workers(workers, needed_bytes, pieces)
-    if left > 0:
-        say(plan.line)
-    _begin(view, folder, config.base, printing)
-    events = _study_events(config, folder, plan.count, server)
-    for log in printing.logs:
-        events = log(events)
-    _watch(view, folder, events, printing)
+    with hands.engaged(pieces) as (plan, cluster):
+        if left > 0:
+            say(plan.line)
+        _begin(view, folder, config.base, printing)
+        events = _study_events(config, folder, plan.count, server, cluster)
+        for log in printing.logs:
+            events = log(events)
+        _watch(view, folder, events, printing)
     _conclude(folder, True, printing)
 
 
 def follow_confirm(
-    folder: StudyFolder, options: ConfirmOptions, printing: Printing, workers: int | None = None
+    folder: StudyFolder,
+    options: ConfirmOptions,
+    printing: Printing,
+    workers: int | None = None,
+    ray: RayOptions | None = None,
 ) -> None:
     """Run a confirmation, show its progress, print its results, and write the report again.
 
-    Without `workers` their number is that of `auto_workers`. Raises what
+    Without `workers` their number is that of `Hands`. Raises what
     `tuner.study.confirm.run_confirm` raises.
     """
     config = load_recorded(folder, base=options.base, data=options.data)
     pieces = part_count(options.trials, options.repeats)
-    plan = planned_workers(workers, estimate(config).vram_bytes, pieces)
-    say(plan.line)
+    hands = Hands(estimate(config).vram_bytes, workers, ray)
     results = read_results(folder)
     view = View(folder.name, results.study.budget, results.study.objectives)
     recall(view, results)
-    _begin(view, folder, results.study.base, printing)
-    _watch(view, folder, _confirm_events(folder, options, plan.count), printing)
+    with hands.engaged(pieces) as (plan, cluster):
+        say(plan.line)
+        _begin(view, folder, results.study.base, printing)
+        _watch(view, folder, _confirm_events(folder, options, plan.count, cluster), printing)
     _conclude(folder, False, printing)
 
 
@@ -162,7 +190,11 @@ def _print_front(folder: StudyFolder, results: Results, printing: Printing) -> N
 
 
 def _study_events(
-    config: StudyConfig, folder: StudyFolder, workers: int, server: Address | None
+    config: StudyConfig,
+    folder: StudyFolder,
+    workers: int,
+    server: Address | None,
+    cluster: Cluster | None,
 ) -> Generator[Event, None, None]:
     """Yield the study's events; the first comes before the libraries load, which takes seconds."""
     yield Phase("load")
@@ -172,13 +204,15 @@ def _study_events(
     budget = config.budget
     confirm = ConfirmOptions(budget.confirm, budget.confirm_samples, budget.confirm_repeats)
     chosen = confirm if budget.confirm else None  # the printed front says if no trial can be
-    yield from run_study(config, folder, workers=workers, confirm=chosen, server=server)
+    yield from run_study(
+        config, folder, workers=workers, confirm=chosen, server=server, cluster=cluster
+    )
 
 
 def _confirm_events(
-    folder: StudyFolder, options: ConfirmOptions, workers: int
+    folder: StudyFolder, options: ConfirmOptions, workers: int, cluster: Cluster | None
 ) -> Generator[Event, None, None]:
     yield Phase("load")
     from tuner.study import run_confirm
 
-    yield from run_confirm(folder, options, workers)
+    yield from run_confirm(folder, options, workers, cluster)

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from tuner.cli.cluster import GpuShare, Ray, Shared, ray_options
 from tuner.cli.errors import user_errors
 from tuner.cli.json_lines import Write
 from tuner.errors import ConfigError, TunerError
@@ -112,6 +113,9 @@ def run(  # noqa: PLR0913 - one argument per option
     seed: Seed = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Workers = "auto",
+    ray: Ray = None,
+    shared: Shared = False,
+    gpu_share: GpuShare = 1.0,
     storage: Storage = None,
     plain: Plain = False,
     json: Json = False,
@@ -119,7 +123,7 @@ def run(  # noqa: PLR0913 - one argument per option
 ) -> None:
     """Run a study, or continue it where it stopped, and print its Pareto front."""
     with user_errors(json) as write:
-        from tuner.cli.follow import Printing, follow
+        from tuner.cli.follow import Hands, Printing, follow
         from tuner.cli.logs import study_logs
         from tuner.space import load_study
         from tuner.space.server import choose_storage
@@ -132,12 +136,12 @@ def run(  # noqa: PLR0913 - one argument per option
         )
         folder = study_folder(studies, config.study)
         config, server = choose_storage(config, folder, storage)
-        chosen = worker_count(workers)
+        chosen, cluster = worker_count(workers), ray_options(ray, shared, gpu_share)
         printing = Printing(plain, write, study_logs(log or (), folder))
         report = check_study(config, studies, chosen)
         for line in report.data_lines:
             say(line)
-        follow(config, folder, printing, report.vram_bytes, chosen, server)
+        follow(config, folder, printing, Hands(report.vram_bytes, chosen, cluster), server)
 
 
 @commands.command(epilog="Example: tuner check search_spaces/pose.yaml")
@@ -186,9 +190,12 @@ def init(
         say(f"next: tuner check {paths[0]}")
 
 
-@commands.command(epilog="Example: tuner status pose")
+@commands.command(epilog="Example: tuner status pose --watch")
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show what its workers do, until Ctrl-C.")
+    ] = False,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
     json: Json = False,
@@ -199,11 +206,21 @@ def status(
         from tuner.report.documents import status_document
         from tuner.results import read_results
 
+        if watch and (json or not study):
+            raise ConfigError(
+                "--watch shows one study to people: name the study (`tuner status pose --watch`); "
+                "a program reads `running` in `tuner status STUDY --json`"
+            )
         if not study:
             _print_states(studies, write)
             return
         folder = existing_study(studies, study)
-        if write:
+        if watch:
+            from tuner.report.watch import watch as watch_study
+
+            read_results(folder)  # or it says that no study was begun there
+            watch_study(folder, plain)
+        elif write:
             write(status_document(folder, read_results(folder)))
         else:
             print_status(folder, plain)
@@ -249,6 +266,9 @@ def confirm(  # noqa: PLR0913 - one argument per option
     data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
     workers: Parts = "auto",
+    ray: Ray = None,
+    shared: Shared = False,
+    gpu_share: GpuShare = 1.0,
     plain: Plain = False,
     json: Json = False,
 ) -> None:
@@ -260,4 +280,5 @@ def confirm(  # noqa: PLR0913 - one argument per option
         from tuner.worker.count import worker_count
 
         options = ConfirmOptions(trials, samples, training_seeds, base, data or ())
-        follow_confirm(folder, options, Printing(plain, write), worker_count(workers))
+        cluster = ray_options(ray, shared, gpu_share)
+        follow_confirm(folder, options, Printing(plain, write), worker_count(workers), cluster)

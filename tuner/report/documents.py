@@ -15,6 +15,7 @@ from tuner.results.confirmation import Confirmation, gain_lines, newer_lines, wi
 from tuner.results.course import agreements
 from tuner.results.extras import extra_tables
 from tuner.results.results import Result, Results, front, of_recipes
+from tuner.results.running import read_running
 from tuner.storage import StudyFolder
 from tuner.storage.lock import runner
 
@@ -56,6 +57,7 @@ def status_document(folder: StudyFolder, results: Results) -> Document:
         vars(trial) | {"rungs": results.rungs.get(trial.number, ())} for trial in results.trials
     ]
     return vars(study_state(folder, results)) | {
+        "running": running_document(folder),
         "objectives": study.objectives,
         "constraints": study.constraints,
         "base": study.base,
@@ -67,6 +69,14 @@ def status_document(folder: StudyFolder, results: Results) -> Document:
         "agreements": agreements(results.trials, results.rungs, study.objectives),
         "extras": extra_tables(folder, results),
     }
+
+
+def running_document(folder: StudyFolder) -> Document | None:
+    """Return what the workers of a running study do; None if it is not running."""
+    running = read_running(folder)
+    if running is None:
+        return None
+    return vars(running) | {"trials": running.trials, "idle": running.idle}
 
 
 def front_document(folder: StudyFolder, results: Results) -> Document:

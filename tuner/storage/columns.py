@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,8 +35,11 @@ def cell_columns(
     `cells` are the samples' cells in the suite (None: all cells in order).
     """
     items = list(zip(range(len(scored)) if cells is None else cells, scored, strict=True))
+    # The system is asked once for each folder, not for each file.
+    folders = {item.sample.path.parent for _, item in items if item.sample.path is not None}
+    places = {folder: relative(folder, root) for folder in folders}
     return {
-        "samples": [sample_columns(cell, item.sample, root) for cell, item in items],
+        "samples": [sample_columns(cell, item.sample, places) for cell, item in items],
         "features": [
             features_columns(cell, item.features)
             for cell, item in items
@@ -48,8 +51,8 @@ def cell_columns(
     }
 
 
-def sample_columns(cell: int, sample: Sample, root: Path) -> Columns:
-    """Return the columns of a sample that is stored below `root`.
+def sample_columns(cell: int, sample: Sample, places: Mapping[Path, str]) -> Columns:
+    """Return the columns of a sample; `places` has the path of its folder below the study.
 
     Raises ValueError for a sample without a file.
     """
@@ -63,7 +66,7 @@ def sample_columns(cell: int, sample: Sample, root: Path) -> Columns:
         "framing": prompt.framing,
         "names_clothes": int(prompt.names_clothes),
         "seed": sample.seed,
-        "path": relative(path, root),
+        "path": f"{places[path.parent]}/{path.name}",
     }
 
 

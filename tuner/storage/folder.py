@@ -136,6 +136,11 @@ class StudyFolder:
         return self.root / "run.lock"
 
     @property
+    def running(self) -> Path:
+        """What the workers of the running study do (`tuner.results.running`)."""
+        return self.root / "running.json"
+
+    @property
     def base(self) -> Path:
         """Folder of the suite without LoRA, with the layout of a rung."""
         return self.root / "base"

@@ -7,6 +7,7 @@ the data classes.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -26,7 +27,7 @@ from metrics.contract import (
     ScoredSample,
 )
 from tuner.storage.columns import BASE_NUMBER, Columns, relative, trial_number
-from tuner.storage.json_text import json_text
+from tuner.storage.json_text import Written, json_text
 
 NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
 """Placeholder picture of a sample whose pixels are not in memory."""
@@ -149,7 +150,7 @@ class RungRow:
             objectives=_objectives(row["objectives"]),
             rates=_objectives(row["rates"]),
             lora=root / row["lora"] if row["lora"] else None,
-            grid=root / row["grid"],
+            grid=root / row["grid"] if row["grid"] else root,
             measures=measures,
             seeds=row.get("seeds"),
         )
@@ -187,8 +188,22 @@ class SampleRow:
 
 
 def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
-    """Return the samples without their pictures, which are on the disk, to save memory."""
-    return [replace(item, sample=replace(item.sample, image=NO_PIXELS)) for item in scored]
+    """Return the samples without their pictures, which are on the disk, to save memory.
+
+    The evidence of their scores is JSON text: whoever stores it has nothing left to do.
+    """
+    return [
+        replace(
+            item,
+            sample=replace(item.sample, image=NO_PIXELS),
+            scores={name: _with_text(score) for name, score in item.scores.items()},
+        )
+        for item in scored
+    ]
+
+
+def _with_text(score: Score) -> Score:
+    return replace(score, evidence=Written(json_text(score.evidence)))
 
 
 def _objectives_text(objectives: Mapping[str, Objective]) -> str:
@@ -197,6 +212,11 @@ def _objectives_text(objectives: Mapping[str, Objective]) -> str:
 
 def _objectives(text: str) -> dict[str, Objective]:
     """Return the objectives in a JSON text; null is NaN, which JSON does not have."""
+    return dict(_read_objectives(text))
+
+
+@functools.lru_cache(maxsize=4096)  # at each rung those of all trials at it are compared
+def _read_objectives(text: str) -> dict[str, Objective]:
     numbers = ("value", "low", "high")
     return {
         name: Objective(**known | {key: math.nan for key in numbers if known[key] is None})

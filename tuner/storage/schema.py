@@ -1,4 +1,4 @@
-"""The tables of results.db: the type of each column, and the primary keys.
+"""The tables of results.db: the type of each column, the primary keys, and how rows are written.
 
 The tables `fresh_*` hold the measurements of a confirmation, with the columns of the tables that
 they are named after: `repeat` 0 is the trial's own LoRA, 1 and above are trainings of its
@@ -8,6 +8,8 @@ suites: on another base, at another size, or with the trial's alias.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -100,3 +102,33 @@ def complete(database: sqlite_utils.Database, known: set[str]) -> None:
             known.add(name)
         for column in columns.keys() - table.columns_dict:
             table.add_column(column, columns[column])
+
+
+def insert(
+    database: sqlite_utils.Database,
+    table: str,
+    rows: Sequence[Mapping[str, Any]],
+    replacing: bool = False,
+) -> None:
+    """Insert rows of the same columns with one statement.
+
+    With `replacing` a row that is there keeps the columns that the new one does not have.
+    sqlite_utils would look at the tables for each call, and make a statement for each few rows.
+    """
+    if not rows:
+        return
+    names, keys = list(rows[0]), TABLES[table][1]
+    statement = f"insert into {table} ({', '.join(names)}) values ({', '.join('?' for _ in names)})"
+    if replacing:
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        statement += f" on conflict ({', '.join(keys)}) do update set {changes}"
+    values = operator.itemgetter(*names)
+    database.conn.executemany(statement, map(values, rows))
+
+
+def update(
+    database: sqlite_utils.Database, table: str, number: int, changes: Mapping[str, Any]
+) -> None:
+    """Change columns of the row with that number."""
+    columns = ", ".join(f"{name} = ?" for name in changes)
+    database.execute(f"update {table} set {columns} where number = ?", [*changes.values(), number])

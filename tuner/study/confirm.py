@@ -28,12 +28,14 @@ from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
 from tuner.study.hours import RunClock
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.record import data_hashes, read_data, refuse_other
-from tuner.study.turns import Outcomes, Piece, close_all, one_turn
+from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
-from tuner.worker import open_workers, repeat_attempts
+from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
+from tuner.worker.cluster import Cluster
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
 """Measures one LoRA of a confirmation; yields events and one scored rung."""
@@ -59,14 +61,17 @@ class ConfirmOptions:
 
 
 def run_confirm(
-    folder: StudyFolder, options: ConfirmOptions, workers: int = 1
+    folder: StudyFolder,
+    options: ConfirmOptions,
+    workers: int = 1,
+    cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Confirm the strongest trials of the study in `folder`, or continue a confirmation.
 
-    Each of `workers` measures a LoRA at a time; the results are the same with any number of them. A
-    LoRA that was measured on as many seeds before is not measured again. Raises
-    NothingToConfirmError for a study without a trial to confirm, ConfigError for one whose data
-    changed, StudyBusyError while another process runs it, DiskError on a full disk.
+    Each of `workers` measures a LoRA at a time; the results are the same with any number of them,
+    and on the nodes of `cluster`. A LoRA that was measured on as many seeds before is not measured
+    again. Raises NothingToConfirmError for a study without a trial to confirm, ConfigError for one
+    whose data changed, StudyBusyError while another process runs it, DiskError on a full disk.
     """
     config = load_recorded(folder, base=options.base, data=options.data, needs=("base", "data"))
     if config.recipes:
@@ -82,10 +87,12 @@ def run_confirm(
         plan = planned(store, folder, config, options)
         store.put_plan(plan)
         clock = RunClock(store)
-        with open_workers(config, folder, data, workers) as pool:
+        with open_workers(config, folder, data, workers, cluster=cluster) as pool:
+            pool[0].claim()
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
             runs = [partial(repeat_attempts, worker) for worker in pool]
-            yield from measure(runs, folder, plan, config.budget, clock, [base])
+            with contextlib.closing(WorkerTable(folder, pool)) as table:
+                yield from measure(runs, folder, plan, config.budget, clock, [base], pool, table)
 
 
 def planned(
@@ -132,18 +139,21 @@ def fresh_base(
     return (yield from _part(run, folder, store, RepeatWork(BASE, seeds, None, 0), place))
 
 
-def measure(
+def measure(  # noqa: PLR0913 - what is measured, where, and when
     runs: Sequence[RunRepeat],
     folder: StudyFolder,
     plan: list[PlanRow],
     budget: BudgetConfig,
     clock: RunClock,
     running: Sequence[Piece] = (),
+    pool: Sequence[Worker] = (),
+    table: WorkerTable | None = None,
 ) -> Generator[Event, None, None]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done.
 
     One LoRA at a time with each of `runs`, begun in the order of the plan. `running` is work on the
-    base that began before, which LoRAs wait for. `clock` measures the time, into its results.db.
+    base that began before, which LoRAs wait for. `pool` has the workers of `runs` (empty: all have
+    room), `table` shows what they do. `clock` measures the time, into its results.db.
     """
     store = clock.store
     parts, done = planned_samples(plan), finished(plan, store.fresh())
@@ -157,12 +167,15 @@ def measure(
     try:
         while waiting or begun:
             while waiting and free:
-                (number, part), place = waiting.pop(0), free.pop(0)
+                place = take_place(free, pool, waits=not begun)
+                if place is None:
+                    break
+                number, part = waiting.pop(0)
                 work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
                 outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
                 begun.append(Piece(place, outcomes, part.trial, part))
             busy = len(begun)
-            free += [piece.place for piece in (yield from one_turn(begun))]
+            free += [piece.place for piece in (yield from one_turn(begun, table))]
             clock.tick(busy)
     finally:
         clock.close()

@@ -74,11 +74,12 @@ def _follow(
 ) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
-    clock = _PhaseClock(session.store)
-    with contextlib.closing(_guarded(outcomes)) as guarded:
+    with (
+        contextlib.closing(_PhaseClock(session.store)) as clock,
+        contextlib.closing(_guarded(outcomes)) as guarded,
+    ):
         for outcome in guarded:
             if isinstance(outcome, Ending):
-                clock.end()
                 return outcome
             if isinstance(outcome, ExtraScored):
                 session.store.put_extra(outcome.row, outcome.scored)
@@ -87,14 +88,15 @@ def _follow(
                 clock.note(outcome)
                 yield outcome
                 continue
-            last = _keep_rung(session, trial, outcome)
-            clock.end()
+            with session.store.together():
+                last = _keep_rung(session, trial, outcome)
+                clock.end()
+            note_rung(trial, last, session.folder.artifacts)
             yield _scored(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
             if last.step < last_step and (end := early_ending(session.config, session.store, last)):
                 return end
-    clock.end()
     if last is None:
         return Ending("failed", "the trial ended before its first rung")
     return final_ending(session.config, last)
@@ -130,7 +132,6 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
     session.store.put_rung(row, rung.scored, cells)
     if rung.device is not None:
         session.store.put_device(trial.number, rung.device)
-    note_rung(trial, row, session.folder.artifacts)
     return row
 
 
@@ -169,21 +170,35 @@ def _first_line(error: BaseException) -> str:
 
 
 class _PhaseClock:
-    """Stores the seconds of each phase of a trial when the next phase begins."""
+    """Measures the phases of a trial, and stores their seconds with its rungs."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
+        self._over: list[tuple[int | None, str, str, float]] = []
 
     def note(self, event: Event | Idle | BaseNeeded) -> None:
         """Begin a new phase if the event is one."""
         if isinstance(event, Phase):
-            self.end()
+            self._end_phase()
             self._open = (event, utc_now(), time.monotonic())
 
     def end(self) -> None:
-        """Store the phase that is open, if any."""
+        """End the phase that is open, if any, and store what is not stored yet."""
+        self._end_phase()
+        with self._store.together():
+            for phase in self._over:
+                self._store.add_phase(*phase)
+        self._over.clear()
+
+    def close(self) -> None:
+        """Store what is not stored yet; after an error that one is shown, and none of this."""
+        if self._open or self._over:
+            with contextlib.suppress(Exception):
+                self.end()
+
+    def _end_phase(self) -> None:
         if self._open:
             phase, begun, at = self._open
-            self._store.add_phase(phase.trial, phase.name, begun, time.monotonic() - at)
+            self._over.append((phase.trial, phase.name, begun, time.monotonic() - at))
             self._open = None

@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy import stats
 
 from tuner.space import StudyConfig, TrainConfig
@@ -34,6 +31,7 @@ from tuner.space.parameters import (
     is_bound,
 )
 from tuner.space.recipes import RECIPE, TRAINING_SEED, next_run
+from tuner.study.memory.scalar import ScalarSampler, strengths
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
@@ -48,14 +46,8 @@ PRIOR_TRIALS = 4
 """Trials that are drawn from a prior before a sampler takes over: a good prior is then in what it
 learns from, and a wrong one costs no more than these (benchmarks/search.py)."""
 
-_LEARNED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-"""States of the trials that a sampler learns from or keeps away from."""
-
 _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
-
-Scalar = Callable[[np.ndarray], np.ndarray]
-"""Takes the objectives of all finished trials (trials x objectives), returns a number for each."""
 
 
 def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
@@ -90,74 +82,6 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
             case "random" | "grid":
                 # Optuna's own grid sampler stops the study, which works only inside `optimize`.
                 return RandomSampler(seed=seed)
-
-
-class ScalarSampler(BaseSampler):
-    """A sampler for one objective that sees one number for the several objectives of a study.
-
-    What a trial breaks is subtracted from its number: how far it is over its limits, or behind
-    others. The number of a pruned trial is -1.
-    """
-
-    def __init__(self, inner: BaseSampler, scalar: Scalar) -> None:
-        """Sample with `inner` on the numbers of `scalar`; a sampler is made for one trial."""
-        self._inner, self._scalar = inner, scalar
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the parameters that are chosen together."""
-        self._single = _on_numbers(study, trial, self._scalar)
-        number = self._single.ask().number
-        self._trial = self._single.get_trials(deepcopy=False)[number]  # it may be written into
-        return self._inner.infer_relative_search_space(self._single, self._trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return their values."""
-        return self._inner.sample_relative(self._single, self._trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Return the value of a parameter that is chosen by itself."""
-        return self._inner.sample_independent(self._single, self._trial, name, distribution)
-
-
-def strengths(values: np.ndarray) -> np.ndarray:
-    """Return the geometric mean of the objectives of each trial; `values`: trials x objectives."""
-    return np.asarray(np.maximum(values, 0.0).prod(axis=1) ** (1 / values.shape[1]))
-
-
-def _on_numbers(study: optuna.Study, asked: FrozenTrial, scalar: Scalar) -> optuna.Study:
-    """Return a study of one objective with the trials of `study` but the `asked` one."""
-    single = optuna.create_study(direction="maximize", sampler=RandomSampler())
-    trials = study.get_trials(deepcopy=False, states=_LEARNED)
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    numbers = scalar(np.array([trial.values for trial in done])) if done else ()
-    of_done = {
-        trial.number: float(number) - _broken(trial)
-        for trial, number in zip(done, numbers, strict=True)
-    }
-    for trial in trials:
-        running = trial.state == TrialState.RUNNING
-        if trial.number != asked.number:
-            single.add_trial(
-                create_trial(
-                    state=trial.state if running else TrialState.COMPLETE,
-                    value=None if running else of_done.get(trial.number, -1.0),
-                    params=trial.params,
-                    distributions=trial.distributions,
-                )
-            )
-    return single
-
-
-def _broken(trial: FrozenTrial) -> float:
-    # Optuna names the values of `set_constraints` for the dashboard by their place: 0, 1, ...
-    broken = [by for name, by in trial.constraints.items() if not name.isdecimal()]
-    return sum(max(by, 0.0) for by in broken)
 
 
 def startup_trials(config: StudyConfig, starts: int) -> int:

@@ -181,7 +181,7 @@ def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | N
 
 def _rivals(store: Store, rung: RungRow) -> list[RungRow]:
     """Return the other trials at the rung's step that were sampled on the same cells."""
-    out = {trial.number for trial in store.trials() if trial.state in _NO_RIVALS} | {rung.trial}
+    out = {number for number, state in store.states().items() if state in _NO_RIVALS} | {rung.trial}
     return [
         row for row in store.rungs_at(rung.step) if row.trial not in out and row.seeds == rung.seeds
     ]

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import select
+import time
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 
 from tuner.events import Event, Phase, Progress
 from tuner.storage.fresh_rows import FreshSample
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
+from tuner.worker import Worker
+
+_TICK = 0.5
+"""Seconds after which a piece without a message is asked again: its worker may be silent."""
 
 Outcomes = Generator[Event | Idle | BaseNeeded, None, Ending | None]
 """Outcomes of a piece of work, which returns the ending if it is a trial."""
@@ -20,7 +28,8 @@ class Piece:
 
     `trial` is None for work on the base. Other pieces may need its scores; they wait (`waits`)
     until no piece is about to give them. `part` is set in a confirmation, also for the fresh
-    samples of the base; `ending` is that of a trial, once it is over.
+    samples of the base; `ending` is that of a trial, once it is over. `asked` is when it was last
+    asked for an outcome (time.monotonic()); it has none until `ready`, if it is known, can be read.
     """
 
     place: int
@@ -29,6 +38,13 @@ class Piece:
     part: FreshSample | None = None
     waits: bool = False
     ending: Ending | None = None
+    ready: Connection | None = None
+    asked: float = 0.0
+
+    @property
+    def repeat(self) -> int:
+        """Number of the training with another seed, 0 outside a confirmation."""
+        return self.part.repeat if self.part else 0
 
     @property
     def scores_base(self) -> bool:
@@ -36,29 +52,77 @@ class Piece:
         return self.trial is None and self.part is None
 
 
-def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
+def one_turn(
+    running: list[Piece], table: WorkerTable | None = None
+) -> Generator[Event, None, list[Piece]]:
     """Yield the next event of each piece that has one now; remove and return those that ended.
 
-    Events of a phase and of its progress get the trial and the repeat of their piece.
+    Waits for a moment if none has. Events of a phase and of its progress get the trial and the
+    repeat of their piece; `table` takes up what each worker does.
     """
     over = []
-    for piece in list(running):
-        if piece.waits and any(other.scores_base for other in running):
-            continue
+    for piece in _to_ask(running):
+        piece.asked = time.monotonic()
         try:
             outcome = next(piece.outcomes)
         except StopIteration as end:
             piece.ending = end.value
             running.remove(piece)
+            if table:
+                table.free(piece.place)
             over.append(piece)
             continue
-        piece.waits = isinstance(outcome, BaseNeeded)
-        if isinstance(outcome, Phase | Progress):
-            repeat = piece.part.repeat if piece.part else 0
-            outcome = replace(outcome, trial=piece.trial, repeat=repeat)
-        if not isinstance(outcome, Idle | BaseNeeded):
-            yield outcome
+        event = _taken(piece, outcome)
+        if event is not None:
+            if table:
+                table.note(piece.place, piece.trial, piece.repeat, event)
+            yield event
     return over
+
+
+def _taken(piece: Piece, outcome: Event | Idle | BaseNeeded) -> Event | None:
+    """Note in `piece` what it waits for; return its event, None if it has none now."""
+    piece.waits = isinstance(outcome, BaseNeeded)
+    match outcome:
+        case Idle(ready):
+            piece.ready = ready
+            return None
+        case Phase() | Progress():
+            return replace(outcome, trial=piece.trial, repeat=piece.repeat)
+    piece.ready = None  # the work goes on before it waits for its worker again
+    return None if isinstance(outcome, BaseNeeded) else outcome
+
+
+def _to_ask(running: list[Piece]) -> list[Piece]:
+    """Return the pieces that may have an outcome; waits until one has, or is to be asked again."""
+    blocked = any(piece.scores_base for piece in running)
+    able = [piece for piece in running if not (piece.waits and blocked)]
+    now = time.monotonic()
+    due = [piece for piece in able if piece.ready is None or now - piece.asked >= _TICK]
+    if due or not able:
+        return due
+    first = min(piece.asked for piece in able)
+    # As multiprocessing.connection.wait, which takes three times as long for 64 of them.
+    poll, places = select.poll(), {}
+    for piece in able:
+        assert piece.ready is not None
+        places[piece.ready.fileno()] = piece
+    for number in places:
+        poll.register(number, select.POLLIN)
+    return [places[number] for number, _ in poll.poll(max(0.0, 1000 * (first + _TICK - now)))]
+
+
+def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | None:
+    """Take the first place out of `free` whose worker is started or has room now.
+
+    If none has, take the first of all if the caller `waits` for it, else return None. Without a
+    `pool` every place has room.
+    """
+    able = (place for place in free if not pool or pool[place].claim())
+    place = next(able, free[0] if waits else None)
+    if place is not None:
+        free.remove(place)
+    return place
 
 
 def close_all(running: list[Piece]) -> None:

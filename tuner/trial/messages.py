@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from metrics.contract import Measure, Objective, ScoredSample
@@ -83,7 +84,12 @@ class ExtraScored:
 
 @dataclass(frozen=True)
 class Idle:
-    """One of several workers has no message at the moment; the others are read meanwhile."""
+    """One of several workers has no message at the moment; the others are read meanwhile.
+
+    It has one once `ready` can be read; without it, it is asked again and again.
+    """
+
+    ready: Connection | None = None
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,22 @@ training seed.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 
 from metrics.contract import ScoredSample
-from tuner.errors import ConfigError
-from tuner.events import COUNTED, Event, Phase
+from tuner.events import Event, Phase
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.load import recipe_train
 from tuner.space.recipes import RECIPE
-from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
-from tuner.storage.folder import RungFolder, TrialFolder
+from tuner.storage.folder import RungFolder
 from tuner.trial.alias_leak import has_alias, with_alias
 from tuner.trial.base_samples import base_samples
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import BaseNeeded, Rung, TrialWork
+from tuner.trial.shared_training import trained_before
 from tuner.trial.trial import run_trial
 from tuner.trial.workbench import Workbench
 
@@ -62,25 +60,6 @@ def recipe_suite(config: StudyConfig, name: str) -> SuiteConfig:
         suite = with_alias(suite, alias)
     size = own.size
     return suite if size is None else suite.model_copy(update={"size": size})
-
-
-def trained_before(
-    train: TrainConfig, steps: tuple[int, ...], folder: StudyFolder, store: Store
-) -> TrialFolder | None:
-    """Return the folder of a finished trial with the same training and files of all `steps`.
-
-    Returns None if there is none.
-    """
-    for row in store.trials():
-        other = folder.trial(row.number)
-        if row.state not in COUNTED or not other.train_yaml.is_file():
-            continue
-        if not all(other.rung(step).trained(train.method).is_file() for step in steps):
-            continue
-        with contextlib.suppress(ConfigError):  # the file is from an older version of tuner
-            if read_yaml(other.train_yaml) == train:
-                return other
-    return None
 
 
 def _label(suite: SuiteConfig, train: TrainConfig) -> str:

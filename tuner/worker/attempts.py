@@ -20,7 +20,8 @@ from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
-from tuner.worker.worker import Worker, WorkerLostError
+from tuner.worker.channel import WorkerLostError
+from tuner.worker.worker import Worker
 
 MOST_LOSSES = 3
 """A trial has failed after this many workers were lost in a row at one rung."""
@@ -31,10 +32,11 @@ def trial_attempts(
 ) -> Generator[Outcome, None, None]:
     """Run trial `number` with `config`; yield its events, and a Rung for each of its rungs.
 
-    If training runs out of memory, it starts again with the next smaller batch that divides the
-    old one (half of an even batch) and accumulates gradients over as many pictures a step. Raises
-    OutOfMemoryError if the batch cannot be smaller, WorkerLostError after MOST_LOSSES losses at
-    one rung, and what `tuner.trial.run_trial` raises.
+    If training runs out of memory, it goes on where there is more, on another node. If nothing has
+    more, it starts again with the next smaller batch that divides the old one (half of an even
+    batch) and accumulates gradients over as many pictures a step. Raises OutOfMemoryError if the
+    batch cannot be smaller, WorkerLostError after MOST_LOSSES losses at one rung, and what
+    `tuner.trial.run_trial` raises.
     """
     rungs = left = rung_steps(config, budget)
     losses, phase = 0, "train"
@@ -52,9 +54,11 @@ def trial_attempts(
             if not left:
                 yield Retried(number, f"{error}; the trial's rungs are complete")
                 return
+            moved = _ran_out(error, phase) and worker.outgrow()
             losses += 1
-            next_config = _next_config(config, error, phase, losses)
-            reason = f"{error}; a new one continues {_place(rungs, left)}"
+            next_config = _next_config(config, error, phase, losses, moved)
+            next_one = "a node with more memory" if moved else "a new one"
+            reason = f"{error}; {next_one} continues {_place(rungs, left)}"
             if next_config is not config:
                 # From the start, so that all rungs of the trial come from one training.
                 config, left, losses = next_config, rungs, 0
@@ -73,13 +77,21 @@ def smaller_batch(config: TrainConfig) -> TrainConfig | None:
 
 
 def _next_config(
-    config: TrainConfig, error: WorkerLostError | OutOfMemoryError, phase: str, losses: int
+    config: TrainConfig,
+    error: WorkerLostError | OutOfMemoryError,
+    phase: str,
+    losses: int,
+    moved: bool,
 ) -> TrainConfig:
     """Return what to try after `error`: `config` again, or smaller batches.
 
+    With `moved` the next worker has more memory than the last.
+
     Raises `error` if neither helps, OutOfMemoryError if the batch cannot be smaller.
     """
-    if phase == "train" and (isinstance(error, OutOfMemoryError) or error.out_of_memory):
+    if moved:
+        return config
+    if _ran_out(error, phase):
         smaller = smaller_batch(config)
         if smaller is None:
             raise OutOfMemoryError(f"even with one picture at a time ({error})") from error
@@ -87,6 +99,11 @@ def _next_config(
     if losses == MOST_LOSSES or isinstance(error, OutOfMemoryError):
         raise error
     return config
+
+
+def _ran_out(error: WorkerLostError | OutOfMemoryError, phase: str) -> bool:
+    """Return True if training needed more memory than there was."""
+    return phase == "train" and (isinstance(error, OutOfMemoryError) or error.out_of_memory)
 
 
 def _batches(config: TrainConfig) -> str:

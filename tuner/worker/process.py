@@ -68,11 +68,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Share:
-    """A worker's share of the machine: it is number `place`, counted from 0, of `among` workers."""
+class Part:
+    """A worker's part of a machine: it is number `place`, counted from 0, of `among` there."""
 
     place: int = 0
     among: int = 1
+
+
+@dataclass(frozen=True)
+class Share:
+    """A worker's share of a study: it is number `place`, counted from 0, of `among` workers.
+
+    `part` is its part of its machine; None: all workers of the study are on one machine.
+    """
+
+    place: int = 0
+    among: int = 1
+    part: Part | None = None
+
+    @property
+    def here(self) -> Part:
+        """The worker's part of its machine."""
+        return self.part or Part(self.place, self.among)
 
 
 def begin(
@@ -90,7 +107,7 @@ def begin(
     sys.unraisablehook = _end_if_left
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    _keep_to(share)
+    _keep_to(share.here)
     config = _compile_decided(config, share)
     _lock_bars_by_thread()
     try:
@@ -140,7 +157,7 @@ def open_work(
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
-    judges = judge_processes(usable_cores(), free_bytes(), share.among)
+    judges = judge_processes(usable_cores(), free_bytes(), share.here.among)
     first = share.place == 0
     bench = yield from open_bench(config, folder, data, models, first, judges)
     store = models.enter_context(Store(folder.results_db, read_only=True))
@@ -215,18 +232,18 @@ def _trace(error: Exception) -> Trace:
     return Trace("".join(traceback.format_exception(error)).rstrip())
 
 
-def _keep_to(share: Share) -> None:
+def _keep_to(part: Part) -> None:
     """Use one of several devices; without a device, use an equal share of the CPU's cores."""
     import torch
 
     count = torch.cuda.device_count()  # a query of the driver: no device is opened yet
     if count > 1:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(share, visible)
-    elif not count and share.among > 1:
+        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(part, visible)
+    elif not count and part.among > 1:
         import cv2
 
-        threads = max(1, torch.get_num_threads() // share.among)
+        threads = max(1, torch.get_num_threads() // part.among)
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
 
@@ -250,13 +267,13 @@ def _lock_bars_by_thread() -> None:
     tqdm.set_lock(threading.RLock())
 
 
-def device_of(share: Share, visible: str) -> str:
+def device_of(part: Part, visible: str) -> str:
     """Return a worker's device from CUDA's comma-separated list `visible`.
 
     If there are more workers than devices, several workers share one.
     """
     devices = [device.strip() for device in visible.split(",")]
-    return devices[share.place % len(devices)]
+    return devices[part.place % len(devices)]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

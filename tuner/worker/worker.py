@@ -9,15 +9,9 @@ and the next piece of work starts another one.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
-import signal
-import threading
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
-from pathlib import Path
 
 from tuner.data import TrainingSets
 from tuner.errors import JudgeLostError
@@ -27,22 +21,16 @@ from tuner.storage import StudyFolder
 from tuner.terminal import signals_held
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
-from tuner.worker.process import Failure, Over, Share, begin
-
-_SPAWN = multiprocessing.get_context("spawn")
+from tuner.worker.channel import Channel, Host, Message, ThisMachine, WorkerLostError
+from tuner.worker.cluster import Cluster
+from tuner.worker.process import Failure, Over, Share
+from tuner.worker.ray_host import ray_host
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
-_SHORT_TICK = 0.05
-"""The same for one of several workers, because the others may have messages."""
 _FACTOR = 10.0
-_TO_LEAVE = 2.0
-"""Seconds that a worker has to clean up before it is killed; a stop may take 10 in all."""
-
-_ONE_MESSAGE = 60.0
-"""Seconds within which a message must arrive completely once its first bytes are there."""
-
-_OOM_KILLS = Path("/proc/vmstat")
+_TO_ANSWER = 2.0
+"""Seconds that a worker has to give up its work before it is ended."""
 
 _DOING = {"load": "loading", "judges": "judging the training pictures"}
 _DOING |= {
@@ -51,18 +39,6 @@ _DOING |= {
     "sample": "sampling",
     "score": "scoring",
 }
-
-
-class WorkerLostError(Exception):
-    """The worker ended in the middle of its work; the message has the cause and the phase.
-
-    `out_of_memory` is True if the system killed the worker because memory ran out.
-    """
-
-    def __init__(self, message: str, out_of_memory: bool = False) -> None:
-        """Create the error with its message."""
-        super().__init__(message)
-        self.out_of_memory = out_of_memory
 
 
 @dataclass
@@ -88,29 +64,27 @@ class Patience:
 
 
 class Worker:
-    """A worker for the study in `folder`. Creating the object starts nothing; `close` ends it."""
+    """A worker of a study at `host`. Creating the object starts nothing; `close` ends it."""
 
     def __init__(
-        self,
-        config: StudyConfig,
-        folder: StudyFolder,
-        data: TrainingSets,
-        patience: Patience | None = None,
-        share: Share | None = None,
+        self, host: Host, patience: Patience | None = None, share: Share | None = None
     ) -> None:
         """Create a worker that is not started yet.
 
-        `data` are the study's training sets; `share` is the worker's share of the machine (None:
-        all). One of several workers yields Idle if no message arrived for a moment.
+        `share` is the worker's share of the study (None: all). One of several workers yields Idle
+        while it has no message: all are waited for together (`tuner.study.turns`).
         """
         self.share = share or Share()
-        self._arguments = (config, folder, data, self.share)
+        self._host = host
         self._patience = patience or Patience()
         self._silent = 0.0
         self._looked: float | None = None
-        self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
-        self._killed_before = 0
+        self._channel: Channel | None = None
+
+    @property
+    def node(self) -> str | None:
+        """Name of the machine that the worker runs on; None before it has started."""
+        return None if self._channel is None else self._channel.node
 
     def start(self) -> Generator[Outcome, None, None]:
         """Start the process and load all models, unless a process is alive.
@@ -118,17 +92,10 @@ class Worker:
         Yields events, and the base's Rung if the base had to be sampled. Raises what loading
         raises, WorkerLostError if the process does not survive it.
         """
-        if self._process is not None:
+        if self._channel is not None:
             return
-        self._killed_before = _oom_kills()
-        ours, theirs = _SPAWN.Pipe()
-        process = _SPAWN.Process(
-            target=begin, args=(theirs, *self._arguments), name="tuner-worker", daemon=True
-        )
         with signals_held():
-            process.start()
-            self._process, self._connection = process, ours
-        theirs.close()
+            self._channel = self._host.open(self.share)
         yield from self._outcomes("load")
 
     def do(self, work: Work) -> Generator[Outcome, None, None]:
@@ -146,19 +113,31 @@ class Worker:
         self._send(work)
         yield from self._outcomes("train")
 
+    def claim(self) -> bool:
+        """Return True if the worker is started, or its host has room for it now.
+
+        An idle worker whose room another one waits for is closed.
+        """
+        if self._channel is None:
+            return self._host.claim(self.share.place)
+        if self._host.wanted(self.share.place):
+            self.close()
+            return False
+        return True
+
+    def outgrow(self) -> bool:
+        """End the process, and start the next one with more memory; False if nothing has more."""
+        if not self._host.outgrow(self.share.place):
+            return False
+        self.close()
+        return True
+
     def close(self) -> None:
         """End the process, if one is alive; unfinished work is lost."""
-        process, connection = self._process, self._connection
-        self._process = self._connection = None
+        channel, self._channel = self._channel, None
         self._silent, self._looked = 0.0, None
-        if process is None or connection is None:
-            return
-        process.terminate()
-        process.join(_TO_LEAVE)
-        if process.exitcode is None:
-            process.kill()
-            process.join(_TO_LEAVE)
-        connection.close()  # last: a worker that finds its pipe broken would print an error
+        if channel is not None:
+            channel.close()
 
     def _outcomes(self, phase: str) -> Generator[Outcome, None, None]:
         """Yield the outcomes of the work that was sent, which begins in `phase`."""
@@ -186,84 +165,71 @@ class Worker:
         """Have a worker that waits for a word give up its work; return True if it did."""
         with contextlib.suppress(WorkerLostError):
             self._send(False)
-            return isinstance(self._receive("train", _TO_LEAVE), Over)
+            return isinstance(self._receive("train", _TO_ANSWER), Over)
         return False
 
     def _raise(self, failure: Failure) -> None:
+        channel = self._channel
+        assert channel is not None
         if failure.ends:
-            if self._process is not None:
-                self._process.join(_TO_LEAVE)  # it is closing the judges
+            channel.wait()  # it is closing the judges
             self.close()
         if isinstance(failure.error, JudgeLostError):  # its worker ended with it
-            killed = _oom_kills() > self._killed_before
             text = f"the worker ended because {failure.error}"
-            raise WorkerLostError(text, out_of_memory=killed) from failure.trace
+            raise WorkerLostError(text, channel.memory_ran_out()) from failure.trace
         raise failure.error from failure.trace
 
     def _send(self, message: object) -> None:
-        assert self._connection is not None
+        assert self._channel is not None
         try:
-            self._connection.send(message)
+            self._channel.send(message)
         except OSError as error:
             raise self._lost("waiting") from error
 
-    def _receive(self, phase: str, limit: float | None = None) -> Outcome | Over | Failure:
+    def _receive(self, phase: str, limit: float | None = None) -> Message:
         """Return the worker's next message.
 
-        Returns Idle if no message arrived for a moment and other workers may have one. Raises
-        WorkerLostError if the worker died or is silent for too long.
+        Returns Idle if none is there and other workers may have one. Raises WorkerLostError if the
+        worker died or is silent for too long.
         """
-        assert self._connection is not None
-        assert self._process is not None
+        assert self._channel is not None
         allowed = self._patience.limit(phase) if limit is None else limit
         several = self.share.among > 1 and limit is None
-        while not self._connection.poll(_SHORT_TICK if several else _TICK):
-            self._silent += self._waited()
+        tick = 0.0 if several else _TICK
+        while not self._channel.connection.poll(tick):
+            self._silent += self._waited(tick)
             if self._silent >= allowed:
                 self.close()
                 raise WorkerLostError(
                     f"the worker gave no sign of life for {allowed:.0f} s while {_DOING[phase]}"
                 )
             if several:
-                return Idle()
-        guard = threading.Timer(_ONE_MESSAGE, self._process.kill)
-        guard.start()
+                return Idle(self._channel.connection)
         try:
-            message: Outcome | Over | Failure = self._connection.recv()
+            message = self._channel.recv()
         except (EOFError, OSError) as error:
             raise self._lost(_DOING[phase]) from error
-        finally:
-            guard.cancel()
         if limit is None:
             self._patience.heard(phase, self._silent)
         self._silent, self._looked = 0.0, None
         return message
 
-    def _waited(self) -> float:
-        """Return the seconds since the last call, at most two ticks.
+    def _waited(self, first: float) -> float:
+        """Return the seconds since the last call, at most two ticks; `first` for the first call.
 
         If this process slept too (Ctrl-Z, a closed lid), the worker is not late.
         """
         now = time.monotonic()
-        since = _TICK if self._looked is None else now - self._looked
+        since = first if self._looked is None else now - self._looked
         self._looked = now
         return min(since, 2 * _TICK)
 
     def _lost(self, doing: str) -> WorkerLostError:
-        """Wait for the process to end; return the error with the cause of its end."""
-        process = self._process
-        assert process is not None
-        process.join(_TO_LEAVE)
-        code = process.exitcode
+        """Return the error with the cause of the worker's end, which is awaited."""
+        assert self._channel is not None
+        error = self._channel.lost(doing)
         self.close()
-        if code is None or code >= 0:
-            return WorkerLostError(f"the worker ended by itself (exit code {code}) while {doing}")
-        if -code == signal.SIGKILL and _oom_kills() > self._killed_before:
-            return WorkerLostError(
-                f"the worker was killed because memory ran out while {doing}", out_of_memory=True
-            )
-        name = signal.Signals(-code).name
-        return WorkerLostError(f"the worker was killed ({name}) while {doing}")
+        return error
 
 
 @contextlib.contextmanager
@@ -273,18 +239,15 @@ def open_workers(
     data: TrainingSets,
     count: int,
     patience: Patience | None = None,
+    cluster: Cluster | None = None,
 ) -> Iterator[list[Worker]]:
-    """Create `count` workers, each with its share of the machine, and close them at the end."""
+    """Create `count` workers, each with its share of the machine, and close them at the end.
+
+    With `cluster` they are on its nodes, and those for which it has room are started.
+    """
     with contextlib.ExitStack() as stack:
-        pool = [Worker(config, folder, data, patience, Share(at, count)) for at in range(count)]
+        host: Host = ThisMachine(config, folder, data)
+        if cluster is not None:
+            host = stack.enter_context(ray_host(cluster, config, folder, data))
+        pool = [Worker(host, patience, Share(at, count)) for at in range(count)]
         yield [stack.enter_context(contextlib.closing(worker)) for worker in pool]
-
-
-def _oom_kills() -> int:
-    """Return how many processes Linux has killed because memory ran out; 0 if it is not known."""
-    with contextlib.suppress(OSError, ValueError):
-        for line in _OOM_KILLS.read_text(encoding="ascii").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-    return 0

@@ -20,12 +20,13 @@ from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study import run_study
-from tuner.study.samplers import ScalarSampler, sampler_of
+from tuner.study.memory.scalar import ScalarSampler
+from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
 from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, Idle, Outcome
-from tuner.worker.process import Share, device_of
+from tuner.worker.process import Part, device_of
 
 
 @pytest.fixture
@@ -219,7 +220,7 @@ def test_trees_keep_away_from_trials_that_still_run(config: StudyConfig) -> None
     [(0, "0,1", "0"), (1, "0,1", "1"), (2, "0,1", "0"), (1, "3, 5", "5"), (1, "GPU-a", "GPU-a")],
 )
 def test_each_worker_sees_one_device(place: int, visible: str, device: str) -> None:
-    assert device_of(Share(place, 3), visible) == device
+    assert device_of(Part(place, 3), visible) == device
 
 
 def test_each_trial_has_a_bar_of_its_own() -> None:

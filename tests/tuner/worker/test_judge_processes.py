@@ -59,7 +59,7 @@ def test_a_killed_judge_process_costs_a_worker_and_changes_no_score(
         with Store(folder.results_db, read_only=True) as store:
             rows = [*store.samples(None, 0), *store.samples(0, 1)]
         scores.append([dict(row.scores) for row in rows])
-        monkeypatch.setattr("tuner.worker.worker.begin", begin_with_judges)
+        monkeypatch.setattr("tuner.worker.channel.begin", begin_with_judges)
     assert scores[0] == scores[1]
     assert [event.reason for event in events if isinstance(event, Retried)] == [
         "the worker ended because a judge process was killed (SIGKILL); "

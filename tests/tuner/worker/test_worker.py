@@ -134,6 +134,7 @@ class Script:
     def __init__(self, *parts: tuple[list[Event | Rung], Exception | None]) -> None:
         self.parts = list(parts)
         self.tried: list[tuple[tuple[int, ...], int]] = []
+        self.larger_nodes = 0
 
     def do(self, work: TrialWork) -> Generator[Event | Rung, None, None]:
         self.tried.append((work.rungs, work.config.batch_size))
@@ -142,11 +143,26 @@ class Script:
         if error:
             raise error
 
+    def outgrow(self) -> bool:
+        self.larger_nodes -= 1
+        return self.larger_nodes >= 0
+
 
 BUDGET = BudgetConfig(trials=1, rungs=(1, 2))
 TRAIN: list[Event | Rung] = [Phase("train", 0)]
 KILLED = WorkerLostError("the worker was killed")
 STARVED = WorkerLostError("the worker was killed because memory ran out", out_of_memory=True)
+
+
+def test_a_trial_that_needs_more_memory_goes_to_a_larger_node_before_its_batch_shrinks() -> None:
+    small = (TRAIN, OutOfMemoryError("out of memory"))
+    script = Script(small, ([*TRAIN, FIRST], STARVED), small, ([*TRAIN, FIRST, LAST], None))
+    script.larger_nodes = 2
+    reasons = [event.reason for event in attempted(script) if isinstance(event, Retried)]
+    assert script.tried == [((1, 2), 4), ((1, 2), 4), ((2,), 4), ((1, 2), 2)]
+    assert "a node with more memory continues from the start" in reasons[0]
+    assert "a node with more memory continues after step 1" in reasons[1]
+    assert "batches of 2" in reasons[2]
 
 
 def attempted(script: Script) -> list[Event | Rung]:
