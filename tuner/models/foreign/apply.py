@@ -170,7 +170,7 @@ def _added(added: list[Layer], strength: float) -> Iterator[None]:
                 weight.copy_(copied)
 
 
-def changes(lora: ForeignLora, base: BaseModel) -> Mapping[str, torch.Tensor]:
+def changes(base: BaseModel, lora: ForeignLora) -> Mapping[str, torch.Tensor]:
     """Return the float32 change of each layer's weight at strength 1, by kohya name.
 
     For measuring and tests: all of them are in memory at once.
