@@ -185,5 +185,7 @@ def _linear_layers(base: BaseModel, lora: LoraFile) -> Tensors:
 
 def write(path: Path, tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Path:
     """Write the file."""
-    save_file({key: value.contiguous() for key, value in tensors.items()}, path, metadata or None)
+    save_file(
+        {key: value.clone().contiguous() for key, value in tensors.items()}, path, metadata or None
+    )
     return path
