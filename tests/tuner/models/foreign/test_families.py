@@ -120,10 +120,8 @@ FLUX = {f"double_blocks.{n}.{kind}": (4, 3072) for n in range(19) for kind in ("
 SD3_BLOCKS = {f"joint_blocks.{n}.x_block.attn.qkv": (4, 1536) for n in range(24)}
 
 
-def all_files() -> dict[str, tuple[str, Callable[[], Tensors]]]:
-    """The family and the tensors of a file of each kind."""
-    sd3 = lambda: transformer("SD3Transformer2DModel", "attn", **SD3)  # noqa: E731
-    flux = lambda: transformer("FluxTransformer2DModel", "attn|proj_out", num_layers=2)  # noqa: E731
+def of_unets() -> dict[str, tuple[str, Callable[[], Tensors]]]:
+    """The family and the tensors of files for bases with a UNet."""
     return {
         "sd1, kohya": (
             "sd1",
@@ -143,17 +141,40 @@ def all_files() -> dict[str, tuple[str, Callable[[], Tensors]]]:
                 | kohya("lora_te2_", text(1280, 32))
             ),
         ),
-        "sdxl, attention to text of one layer": (
-            "sdxl",
-            lambda: {
-                k: v
-                for k, v in kohya("lora_unet_", unet(SDXL)).items()
-                if "transformer_blocks_0_attn2" in k
-            },
-        ),
+        "sdxl, few layers": ("sdxl", few_of_sdxl),
         "sdxl, diffusers": ("sdxl", lambda: dotted("unet.", unet(SDXL))),
         "sdxl, peft": ("sdxl", lambda: dotted("base_model.model.", unet(SDXL))),
         "sdxl, ComfyUI": ("sdxl", lambda: dotted("diffusion_model.", in_original(unet(SDXL)))),
+        "cascade": ("cascade", lambda: kohya("lora_prior_unet_", {"down_blocks.0.0.x": (4, 4)})),
+    }
+
+
+def few_of_sdxl() -> Tensors:
+    """The attention to the text in first layers: the names are those of 1.x."""
+    return {
+        name: tensor
+        for name, tensor in kohya("lora_unet_", unet(SDXL)).items()
+        if "transformer_blocks_0_attn2" in name
+    }
+
+
+def sd3() -> dict[str, tuple[int, int]]:
+    return transformer("SD3Transformer2DModel", "attn", **SD3)
+
+
+def flux() -> dict[str, tuple[int, int]]:
+    return transformer("FluxTransformer2DModel", "attn|proj_out", num_layers=2)
+
+
+def qwen_image() -> dict[str, tuple[int, int]]:
+    return transformer("QwenImageTransformer2DModel", "attn|mlp", num_layers=2)
+
+
+def of_transformers() -> dict[str, tuple[str, Callable[[], Tensors]]]:
+    """The family and the tensors of files for bases with a transformer."""
+    z_image = {f"layers.{number}.attention.to_q": (4, 3840) for number in range(30)}
+    wan = {"blocks.0.cross_attn.k": (4, 5120)}
+    return {
         "sd3, diffusers": ("sd3", lambda: dotted("transformer.", sd3())),
         "sd3, kohya": ("sd3", lambda: kohya("lora_unet_", SD3_BLOCKS)),
         "sd3, ComfyUI": ("sd3", lambda: dotted("diffusion_model.", SD3_BLOCKS)),
@@ -162,29 +183,13 @@ def all_files() -> dict[str, tuple[str, Callable[[], Tensors]]]:
         "flux, OneTrainer": ("flux", lambda: kohya("lora_transformer_", flux())),
         "flux, ComfyUI": ("flux", lambda: dotted("diffusion_model.", FLUX)),
         "flux, peft": ("flux", lambda: dotted("base_model.model.", flux())),
-        "qwen-image": (
-            "qwen-image",
-            lambda: dotted(
-                "transformer.",
-                transformer("QwenImageTransformer2DModel", "attn|mlp", num_layers=2),
-            ),
-        ),
-        "z-image": (
-            "z-image",
-            lambda: dotted(
-                "diffusion_model.",
-                {f"layers.{n}.attention.to_q": (4, 3840) for n in range(30)},
-            ),
-        ),
-        "wan": (
-            "video",
-            lambda: dotted("diffusion_model.", {"blocks.0.cross_attn.k": (4, 5120)}),
-        ),
-        "cascade": ("cascade", lambda: kohya("lora_prior_unet_", {"down_blocks.0.0.x": (4, 4)})),
+        "qwen-image": ("qwen-image", lambda: dotted("transformer.", qwen_image())),
+        "z-image": ("z-image", lambda: dotted("diffusion_model.", z_image)),
+        "wan": ("video", lambda: dotted("diffusion_model.", wan)),
     }
 
 
-FILES = all_files()
+FILES = of_unets() | of_transformers()
 WANTED = {
     "sd1": "Stable Diffusion 1.x",
     "sd2": "Stable Diffusion 2.x",
@@ -235,7 +240,7 @@ def test_without_other_signs_the_metadata_tell_the_family(
 
 def test_shapes_are_believed_before_metadata(tmp_path: Path) -> None:
     metadata = {"modelspec.architecture": "stable-diffusion-v1/lora"}
-    tensors = FILES["sdxl, attention to text of one layer"][1]()
+    tensors = FILES["sdxl, few layers"][1]()
     assert read_foreign(write(tmp_path / "mi.safetensors", tensors, metadata)).family == "sdxl"
 
 
