@@ -174,18 +174,6 @@ def plain_layers(model: torch.nn.Module) -> list[Any]:
     return [layer for _, layer in _lora_layers(model) if _is_plain(layer)]
 
 
-def frozen_weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Return the weights and biases that are not trained, of layers without a LoRA."""
-    within = {part for _, layer in _lora_layers(model) for part in layer.modules()}
-    return [
-        weight
-        for layer in model.modules()
-        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d) and layer not in within
-        for weight in layer.parameters(recurse=False)
-        if not weight.requires_grad
-    ]
-
-
 def targets(model: torch.nn.Module, component: Component, words: str) -> list[str]:
     """Return the dotted names of the layers that `words` name, in the form of `target_modules`."""
     pattern = re.compile(_targets(words, component))

@@ -202,6 +202,7 @@ def _refusal(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 _PARTS = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
 _OTHERS = {
+    "a part of a LoRA": ("lora_",),
     "the trained weights of a run, of which `tuner export` writes a model": (
         "unet.",
         "text_encoder.",

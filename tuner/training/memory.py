@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 
-from tuner.models import BaseModel, adapter
+from tuner.models import BaseModel
 from tuner.models.base import multiplies_bfloat16
 from tuner.models.composed import composed
 from tuner.space import TrainConfig
@@ -26,6 +26,9 @@ precision).
 
 _BYTES_PER_WEIGHT = 12
 """Gradient and AdamW's two moments, float32."""
+
+_PARTS_OF_A_LORA = ("base_layer", "lora_")
+"""Beginnings of the names that peft gives to the parts of a layer with a LoRA."""
 
 _AWAY = torch.device("cpu")
 """Device that idle models are offloaded to."""
@@ -96,7 +99,7 @@ def rounded(model: torch.nn.Module) -> Iterator[None]:
 
     Those of layers with a LoRA stay as they are, because they take part in sums.
     """
-    frozen = adapter.frozen_weights(model)
+    frozen = _frozen_weights(model)
     before = [weight.data for weight in frozen]
     try:
         for weight in frozen:
@@ -105,6 +108,18 @@ def rounded(model: torch.nn.Module) -> Iterator[None]:
     finally:
         for weight, data in zip(frozen, before, strict=True):
             weight.data = data
+
+
+def _frozen_weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
+    """Return the weights and biases that are not trained, of layers without a LoRA."""
+    return [
+        weight
+        for name, layer in model.named_modules()
+        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
+        if not any(part.startswith(_PARTS_OF_A_LORA) for part in name.split("."))
+        for weight in layer.parameters(recurse=False)
+        if not weight.requires_grad
+    ]
 
 
 @contextlib.contextmanager
