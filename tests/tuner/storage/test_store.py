@@ -87,6 +87,8 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
         rng.random(4).astype(np.float16),
         rng.normal(size=(13, 2)).astype(np.float16),
         rng.normal(size=64).astype(np.float16),
+        2,
+        rng.normal(size=128).astype(np.float16),
     )
     nobody = Features("none", somebody.thumbnail)
     samples = scored(folder, 3)
@@ -107,7 +109,8 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
     assert back is not None
     assert empty is not None
     assert (back.framing, empty.framing) == ("knee-up", "none")
-    for name in ("thumbnail", "box", "joints", "embedding"):
+    assert (back.faces, empty.faces, empty.face) == (2, None, None)
+    for name in ("thumbnail", "box", "joints", "embedding", "face"):
         assert np.array_equal(getattr(back, name), getattr(somebody, name)), name
         assert getattr(back, name).dtype == np.float16
     assert np.array_equal(empty.thumbnail, somebody.thumbnail)
@@ -123,6 +126,22 @@ def test_a_study_of_a_version_without_measures_is_read(folder: StudyFolder) -> N
     with Store(folder.results_db) as store:
         assert store.rungs(0)[0].measures == {}
         assert store.samples(0, 80)[0].features is None
+
+
+def test_a_study_of_a_version_without_faces_is_read(folder: StudyFolder) -> None:
+    thumbnail = np.zeros((8, 8, 3), np.float16)
+    known = [replace(one, features=Features("none", thumbnail)) for one in scored(folder, 1)]
+    with Store(folder.results_db) as store:
+        store.put_rung(rung(folder), known)
+    database = sqlite3.connect(folder.results_db)
+    for name in ("faces", "face"):
+        database.execute(f"alter table features drop column {name}")
+    database.commit()
+    database.close()
+    with Store(folder.results_db, read_only=True) as store:
+        features = store.samples(0, 80)[0].features
+    assert features is not None
+    assert (features.faces, features.face) == (None, None)
 
 
 def test_writing_a_rung_again_replaces_it(folder: StudyFolder) -> None:
