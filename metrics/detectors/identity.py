@@ -37,7 +37,8 @@ Points = npt.NDArray[np.float64]
 OWN = ".onnx"
 
 LEAST_SIDE = 40.0
-"""Side of the square around a face, in pixels, below which its person is not told."""
+"""Side of the square around a face, in pixels, below which its person is not told: with dlib pairs
+of one person are then as far apart as of large faces, and at 32 px farther."""
 
 _DLIB_SIDE, _DLIB_PADDING = 150, 0.25
 _DLIB_FACE: Points = np.array([(0.227, 0.2214), (0.753, 0.2212), (0.4901, 0.5156), (0.4901, 0.785)])
@@ -117,6 +118,8 @@ class SFace:
 
     def __init__(self, detector: Path, recogniser: Path) -> None:
         """Open both files. Raises ModelUnavailableError if OpenCV cannot read them."""
+        # OpenCV 5 warns at each opening that it runs on the processor.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         limits = (_YUNET_SCORE, _YUNET_OVERLAP, _YUNET_MOST)
         try:
             self._find: Any = cv2.FaceDetectorYN.create(str(detector), "", (320, 320), *limits)
@@ -171,9 +174,8 @@ def _dlib() -> Callable[[Image], Floats]:
     network: Any = dlib.face_recognition_model_v1(str(weights))
 
     def embed(crop: Image) -> Floats:
-        turned = np.ascontiguousarray(crop[:, ::-1])
-        both = [network.compute_face_descriptor(view) for view in (crop, turned)]
-        return np.asarray(np.mean(np.asarray(both, np.float64), axis=0), np.float32)
+        # The mean with the mirror image tells persons apart no better, and takes twice the time.
+        return np.asarray(network.compute_face_descriptor(crop), np.float32)
 
     return embed
 

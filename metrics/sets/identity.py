@@ -25,7 +25,7 @@ from metrics.sets.set_distance import progress
 NAME, ONE_FACE = "identity", "one_face"
 NEARER = 1.1
 """How many times as far from the photographs as these from each other the base's faces must be:
-two persons are 2.4 times as far apart as two photographs of one (benchmarks/identity.py)."""
+two persons are twice as far apart as two photographs of one (benchmarks/identity.py)."""
 UNREAD = "the faces of the samples were not looked at"
 
 

@@ -64,10 +64,11 @@ def test_the_area_counts_pairs_in_order_and_its_interval_pictures() -> None:
     value, low, high = map(float, re.findall(r"\d\.\d{4}", line))
     assert value == pytest.approx(area, abs=1e-4)
     assert low < value < high
+    assert line.endswith("| 2 of 6, 33% [10, 70] and 0 of 9, 0% [0, 30] |")
     assert "| 6 of 6, 100% [61, 100] | 6 | 9 |" in line
     hidden = {**found, paths[5]: None}
     assert "| 5 of 6, 83% [44, 97] | 4 | 6 |" in row("some", pairs, hidden)
-    assert row("none", pairs, dict.fromkeys(paths)).endswith("| 0 | 0 | - | - |")
+    assert row("none", pairs, dict.fromkeys(paths)).endswith("| 0 | 0 | - | - | - |")
 
 
 def test_without_pictures_or_a_model_nothing_is_measured(

@@ -31,15 +31,15 @@ def write_onnx(
     path: Path,
     nodes: Sequence[Node],
     shape: Sequence[int],
-    outputs: Sequence[str],
+    outputs: Mapping[str, int],
     constants: Mapping[str, np.ndarray],
 ) -> Path:
-    """Write a network whose input `x` has this shape; `outputs` name what it returns."""
+    """Write a network whose input `x` has this shape; `outputs` have their ranks."""
     graph = b"".join(_part(1, _node(node)) for node in nodes)
     graph += _part(2, b"g")
     graph += b"".join(_part(5, _tensor(name, value)) for name, value in constants.items())
     graph += _part(11, _value("x", shape))
-    graph += b"".join(_part(12, _value(name, None)) for name in outputs)
+    graph += b"".join(_part(12, _value(name, (None,) * rank)) for name, rank in outputs.items())
     opset = _part(8, _number(2, _OPSET))
     path.write_bytes(_number(1, 7) + opset + _part(7, graph))
     return path
@@ -52,7 +52,7 @@ def pooling_embedder(path: Path, side: int = 112, channels: int = 3) -> Path:
         Node("AveragePool", ("x",), ("blocks",), {"kernel_shape": step, "strides": step}),
         Node("Flatten", ("blocks",), ("vector",), {"axis": 1}),
     ]
-    return write_onnx(path, nodes, (1, channels, side, side), ["vector"], {})
+    return write_onnx(path, nodes, (1, channels, side, side), {"vector": 2}, {})
 
 
 def green_detector(path: Path) -> Path:
@@ -60,7 +60,7 @@ def green_detector(path: Path) -> Path:
 
     Its eyes, nose and mouth lie as in SFace's aligned square.
     """
-    nodes, constants, outputs = [], {}, []
+    nodes, constants, outputs = [], {}, {}
     for stride in (8, 16, 32):
         size = (stride, stride)
         pool = {"kernel_shape": size, "strides": size}
@@ -83,7 +83,7 @@ def green_detector(path: Path) -> Path:
             nodes.append(Node("Transpose", (f"c_{name}",), (f"t_{name}",), turned))
             constants[f"s_{name}"] = np.array([1, -1, width], np.int64)
             nodes.append(Node("Reshape", (f"t_{name}", f"s_{name}"), (name,)))
-            outputs.append(name)
+            outputs[name] = 3
     return write_onnx(path, nodes, (1, 3, 640, 640), outputs, constants)
 
 
@@ -124,7 +124,6 @@ def _tensor(name: str, value: np.ndarray) -> bytes:
     return dims + _number(2, kind) + _part(8, name.encode()) + _part(9, value.tobytes())
 
 
-def _value(name: str, shape: Sequence[int] | None) -> bytes:
-    dims = b"".join(_part(1, _number(1, side)) for side in shape or ())
-    tensor = _number(1, _FLOAT) + (b"" if shape is None else _part(2, dims))
-    return _part(1, name.encode()) + _part(2, _part(1, tensor))
+def _value(name: str, shape: Sequence[int | None]) -> bytes:
+    dims = b"".join(_part(1, b"" if side is None else _number(1, side)) for side in shape)
+    return _part(1, name.encode()) + _part(2, _part(1, _number(1, _FLOAT) + _part(2, dims)))

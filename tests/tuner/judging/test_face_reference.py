@@ -43,7 +43,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
     folder = tmp_path_factory.mktemp("data")
     nobody = np.linspace(60, 200, 300)[:, None, None] * np.ones((1, 300, 3))
     images = {
-        "as she is": (WOMAN, "1woman, orange suit"),
+        "as she is": (WOMAN, "a woman in an orange suit"),
         "mirrored": (WOMAN[:, ::-1], "a portrait"),
         "nobody": (nobody.astype(np.uint8), "a plain wall"),
     }

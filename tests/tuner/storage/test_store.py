@@ -128,22 +128,6 @@ def test_a_study_of_a_version_without_measures_is_read(folder: StudyFolder) -> N
         assert store.samples(0, 80)[0].features is None
 
 
-def test_a_study_of_a_version_without_faces_is_read(folder: StudyFolder) -> None:
-    thumbnail = np.zeros((8, 8, 3), np.float16)
-    known = [replace(one, features=Features("none", thumbnail)) for one in scored(folder, 1)]
-    with Store(folder.results_db) as store:
-        store.put_rung(rung(folder), known)
-    database = sqlite3.connect(folder.results_db)
-    for name in ("faces", "face"):
-        database.execute(f"alter table features drop column {name}")
-    database.commit()
-    database.close()
-    with Store(folder.results_db, read_only=True) as store:
-        features = store.samples(0, 80)[0].features
-    assert features is not None
-    assert (features.faces, features.face) == (None, None)
-
-
 def test_writing_a_rung_again_replaces_it(folder: StudyFolder) -> None:
     with Store(folder.results_db) as store:
         store.put_rung(rung(folder), scored(folder, 3))
