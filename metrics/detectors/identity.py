@@ -40,6 +40,8 @@ LEAST_SIDE = 40.0
 """Side of the square around a face, in pixels, below which its person is not told: with dlib pairs
 of one person are then as far apart as of large faces, and at 32 px farther."""
 
+_SAME = 0.25
+"""Distance of two faces, as a share of the smaller one's side, below which they are one."""
 _DLIB_SIDE, _DLIB_PADDING = 150, 0.25
 _DLIB_FACE: Points = np.array([(0.227, 0.2214), (0.753, 0.2212), (0.4901, 0.5156), (0.4901, 0.785)])
 """Left eye, right eye, nose tip and mouth on the mean face of dlib's `get_face_chip_details`."""
@@ -102,13 +104,24 @@ class AlignedFaces:
 
     def __call__(self, image: Image, faces: Sequence[Face]) -> KnownFaces:
         """Return the number of `faces`, and the vector of the largest one."""
-        face = max(faces, key=lambda face: face.side, default=None)
-        if face is None or face.side < LEAST_SIDE:
+        faces = _distinct(faces)
+        if not faces or faces[0].side < LEAST_SIDE:
             return KnownFaces(len(faces), None)
         # cv2 counts from the middle of the first pixel.
-        matrix = similarity(face.points - 0.5, self._places - 0.5)
+        matrix = similarity(faces[0].points - 0.5, self._places - 0.5)
         vector = self._embed(straightened(image, matrix, self._side))
         return KnownFaces(len(faces), vector)
+
+
+def _distinct(faces: Sequence[Face]) -> list[Face]:
+    """Return the faces, largest first, each once: two figures may be read on one person."""
+    kept: list[Face] = []
+    for face in sorted(faces, key=lambda face: face.side, reverse=True):
+        middle = face.points.mean(axis=0)
+        apart = [np.linalg.norm(middle - other.points.mean(axis=0)) for other in kept]
+        if all(way > _SAME * face.side for way in apart):
+            kept.append(face)
+    return kept
 
 
 class SFace:

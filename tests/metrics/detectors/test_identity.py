@@ -69,6 +69,7 @@ def test_the_largest_face_counts_and_a_small_one_is_not_told(tmp_path: Path) -> 
     picture[:60, :60] = person(3, 60)
     both = tell(picture, [at(0, 0, 60), at(100, 100, 112)])
     assert both.count == 2
+    assert tell(picture, [at(100, 100, 112), at(98, 103, 110), at(0, 0, 60)]).count == 2
     assert apart(both, tell(picture, [at(100, 100, 112)])) == 0.0
     assert tell(picture, []).count == 0
     tiny = tell(picture, [at(0, 0, int(LEAST_SIDE) - 1)])

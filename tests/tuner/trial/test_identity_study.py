@@ -47,7 +47,7 @@ def zidane() -> list[Pixels]:
     """The two men of ultralytics' photograph."""
     with Image.open(PHOTOGRAPHS["zidane"]) as opened:
         picture = np.asarray(opened.convert("RGB"), np.uint8)
-    return [picture[100:520, 140:560], picture[20:440, 780:1200]]
+    return [picture[100:520, 340:760], picture[20:440, 780:1200]]
 
 
 @pytest.fixture(scope="module")
