@@ -16,6 +16,8 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from metrics.sets.identity import NAME as IDENTITY, ONE_FACE
+from metrics.sets.measures import as_objective
 from tuner.errors import TunerError
 from tuner.judging.thresholds import read_thresholds
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
@@ -221,10 +223,17 @@ def _base(data: StudyData) -> dict[str, Any]:
 
 def _numbers(rung: RungRow) -> list[list[str]]:
     values = (*rung.objectives.values(), *rung.rates.values())
-    return [
+    rows = [
         [value.name, interval(value) if value.n else "-", f"{value.n} of {value.total}"]
         for value in values
     ]
+    for name in (IDENTITY, ONE_FACE):
+        if name in rung.measures and name not in rung.objectives:
+            measure = rung.measures[name]
+            known = as_objective(measure)
+            of = measure.note or "" if known is None else f"{known.n} of {known.total}"
+            rows.append([name, "-" if known is None else interval(known), of])
+    return rows
 
 
 def _base_volume(data: StudyData) -> float | None:

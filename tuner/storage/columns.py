@@ -98,6 +98,8 @@ def features_columns(cell: int, features: Features) -> Columns:
         "box": _bytes(features.box),
         "joints": _bytes(features.joints),
         "embedding": _bytes(features.embedding),
+        "faces": features.faces,
+        "face": _bytes(features.face),
     }
 
 
@@ -112,6 +114,8 @@ def read_features(row: Columns) -> Features:
         box=_halves(row["box"], ()),
         joints=_halves(row["joints"], (2,)),
         embedding=_halves(row["embedding"], ()),
+        faces=row.get("faces"),  # studies of older versions have no such columns
+        face=_halves(row.get("face"), ()),
     )
 
 

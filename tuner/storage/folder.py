@@ -157,6 +157,11 @@ class StudyFolder:
         return self.root / "embeddings" / f"{data or 'data'}.safetensors"
 
     @property
+    def faces(self) -> Path:
+        """File with the vectors of the faces of the person's photographs."""
+        return self.root / "embeddings" / "faces" / "faces.safetensors"
+
+    @property
     def kept(self) -> Path:
         """Cached latents and text embeddings of the training sets; can be deleted at any time."""
         return self.root / "kept"

@@ -58,7 +58,7 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "features": (
         _CELL | {"framing": str, "thumbnail": bytes, "box": bytes, "joints": bytes,
-                 "embedding": bytes},
+                 "embedding": bytes, "faces": int, "face": bytes},
         ("trial", "step", "cell"),
     ),
     "confirmations": (

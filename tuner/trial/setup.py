@@ -26,6 +26,7 @@ from tuner.data.picture_file import too_thin
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
 from tuner.events import BaseOpened, Event, Phase
+from tuner.judging.face_reference import face_reference
 from tuner.judging.models import study_judges
 from tuner.judging.pool import open_pool
 from tuner.models import load_base
@@ -122,6 +123,7 @@ def _loaded(
         config.suite,
         judges,
         reference=held_out_features(data.values(), judges),
+        faces=face_reference(data.values(), judges, folder.faces),
         objectives=config.objectives,
         memories=memories,
         low_rung_seeds=config.budget.low_rung_seeds,

@@ -87,6 +87,8 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
         rng.random(4).astype(np.float16),
         rng.normal(size=(13, 2)).astype(np.float16),
         rng.normal(size=64).astype(np.float16),
+        2,
+        rng.normal(size=128).astype(np.float16),
     )
     nobody = Features("none", somebody.thumbnail)
     samples = scored(folder, 3)
@@ -107,7 +109,8 @@ def test_measures_and_features_come_back_as_they_went_in(folder: StudyFolder) ->
     assert back is not None
     assert empty is not None
     assert (back.framing, empty.framing) == ("knee-up", "none")
-    for name in ("thumbnail", "box", "joints", "embedding"):
+    assert (back.faces, empty.faces, empty.face) == (2, None, None)
+    for name in ("thumbnail", "box", "joints", "embedding", "face"):
         assert np.array_equal(getattr(back, name), getattr(somebody, name)), name
         assert getattr(back, name).dtype == np.float16
     assert np.array_equal(empty.thumbnail, somebody.thumbnail)
