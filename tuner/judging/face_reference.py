@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,7 @@ def face_reference(sets: Iterable[TrainingSet], judges: Detectors, file: Path) -
     if kept is None:
         kept = _looked_at(images, judges)
         with replacing(file) as temporary:
-            parts = dict(zip((_VECTORS, _PLACES), kept, strict=True))
+            parts: dict[str, npt.NDArray[Any]] = {_VECTORS: kept[0], _PLACES: kept[1]}
             temporary.write_bytes(save(parts, {"key": key}))
     vectors, places = kept
     sexes = tuple(read_prompt(images[place].caption).sex for place in places)
