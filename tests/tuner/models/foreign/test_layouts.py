@@ -39,12 +39,14 @@ LAYOUTS = {
     "old diffusers, bare": "old diffusers",
     "ComfyUI": "comfyui",
     "OneTrainer for ComfyUI": "comfyui",
+    "OneTrainer, original": "comfyui",
     "ComfyUI, diffusers' blocks": "comfyui",
 }
 WROTE = {
     "kohya": "kohya's trainer",
     "OneTrainer": "OneTrainer",
     "OneTrainer for ComfyUI": "OneTrainer",
+    "OneTrainer, original": "OneTrainer",
     "ai-toolkit": "ai-toolkit",
 }
 
