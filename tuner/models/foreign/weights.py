@@ -179,6 +179,8 @@ class Module:
         the inputs. Raises LoraFileError for magnitudes of neither.
         """
         assert self.magnitude is not None
+        if len(shape) < 2:
+            raise LoraFileError("DoRA's magnitudes are for matrices and convolutions only")
         own = tuple(self.magnitude.shape)
         inputs = len(own) >= 2 and own[0] == 1 and own[1] == shape[1]
         # peft writes the outputs of a convolution as (1, out, 1, 1); two lengths that are the same
