@@ -27,7 +27,8 @@ from tuner.events import Event, Retried, RungScored, TrialEnded
 from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
-from tuner.worker.cluster import RayOptions, open_cluster
+from tuner.worker.nodes.address import RayOptions
+from tuner.worker.nodes.cluster import open_cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
