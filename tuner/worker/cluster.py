@@ -18,7 +18,7 @@ from queue import SimpleQueue
 from typing import Any
 from urllib.parse import urlsplit
 
-from tuner.errors import ConfigError
+from tuner.errors import ConfigError, TunerError
 from tuner.text import counted, show
 from tuner.worker.count import MOST_WORKERS, free_bytes, usable_cores
 from tuner.worker.relay import Relay
@@ -68,6 +68,10 @@ class NodeFault(Exception):
         self.missing, self.full = missing, full
 
 
+class ClusterLostError(TunerError):
+    """The connection to the cluster is gone."""
+
+
 class NodeLostError(Exception):
     """The actor or its node is gone; `out_of_memory` is True if Ray ended it for memory."""
 
@@ -95,17 +99,15 @@ class Cluster:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         gpus = self.options.gpu_share if seat.node.gpus else 0
-        return (
-            ray.remote(Relay)
-            .options(
-                num_gpus=gpus,
-                num_cpus=0 if gpus else 1,
-                max_concurrency=_THREADS,
-                max_restarts=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node.id, soft=False),
-            )
-            .remote()
+        actor = ray.remote(Relay).options(
+            num_gpus=gpus,
+            num_cpus=0 if gpus else 1,
+            max_concurrency=_THREADS,
+            max_restarts=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(seat.node.id, soft=False),
         )
+        with self._faults():
+            return actor.remote()
 
     def call(
         self,
@@ -122,7 +124,7 @@ class Cluster:
         import ray
 
         began = time.monotonic()
-        with _faults():
+        with self._faults():
             result = method.remote(*arguments)
             while not ray.wait([result], timeout=_TICK)[0]:
                 if closed.is_set():
@@ -130,6 +132,22 @@ class Cluster:
                 if limit is not None and time.monotonic() - began > limit:
                     raise TimeoutError
             return ray.get(result)
+
+    @contextlib.contextmanager
+    def _faults(self) -> Iterator[None]:
+        """Raise Ray's errors as this module's; ClusterLostError once there is no connection."""
+        import ray
+
+        try:
+            with _faults():
+                yield
+        except (ConnectionError, RuntimeError) as error:
+            if ray.is_initialized() and not isinstance(error, ConnectionError):
+                raise
+            raise ClusterLostError(
+                f"the connection to the cluster {self.options.address} is lost; when it is there "
+                "again, run the same command again, it continues where it stopped"
+            ) from error
 
     def dismiss(self, relay: Any) -> None:
         """End a relay and its worker process; it may be gone already."""
@@ -297,7 +315,7 @@ def _faults() -> Iterator[None]:
         text = " ".join(str(error).split())
         memory = "memory" in text.lower() and "oom" in text.lower()
         raise NodeLostError(_short(text), memory) from error
-    except (exceptions.RayError, ConnectionError) as error:
+    except exceptions.RayError as error:
         memory = isinstance(error, exceptions.OutOfMemoryError)
         raise NodeLostError(_short(" ".join(str(error).split())), memory) from error
 

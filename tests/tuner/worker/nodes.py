@@ -1,0 +1,119 @@
+"""A Ray cluster of several nodes on this machine, each with a cache folder of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from tuner.storage.shipped import cache_folder
+
+STORE = 100 * 2**20
+
+
+@dataclass
+class Nodes:
+    """The cluster: its head has no seat, each of its nodes has one."""
+
+    cluster: Any
+    root: Path
+    client_port: int
+    nodes: list[Any] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    @property
+    def client_address(self) -> str:
+        """Its address for a client outside of the cluster."""
+        return f"ray://127.0.0.1:{self.client_port}"
+
+    def add(self, **variables: str) -> None:
+        """Add a node with one core; environment `variables` may change what it finds there."""
+        home = self.root / f"cache{len(self.nodes)}"
+        home.mkdir()
+        models = cache_folder() / "models"
+        models.mkdir(parents=True, exist_ok=True)
+        (home / "models").symlink_to(models)
+        own = {"TUNER_HOME": str(home), "RAY_worker_niceness": "0", "OMP_NUM_THREADS": "1"}
+        variables = own | variables
+        self.nodes.append(
+            self.cluster.add_node(
+                num_cpus=1, num_gpus=0, object_store_memory=STORE, env_vars=variables
+            )
+        )
+
+    def remove(self, number: int) -> None:
+        """Have a node vanish, as a machine that is taken away."""
+        self.cluster.remove_node(self.nodes[number], allow_graceful=False)
+
+
+@contextmanager
+def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
+    """Start a head and `count` nodes, and end them."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    arguments = {
+        "num_cpus": 0,
+        "num_gpus": 0,
+        "object_store_memory": STORE,
+        "include_dashboard": False,
+        "env_vars": {"RAY_worker_niceness": "0"},
+    }
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    arguments["ray_client_server_port"] = port
+    cluster = Cluster(initialize_head=True, head_node_args=arguments | head)
+    nodes = Nodes(cluster, root, port)
+    try:
+        for _ in range(count):
+            nodes.add()
+        yield nodes
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def relays() -> list[psutil.Process]:
+    """The processes of actors with a worker."""
+    return _named("ray::Relay")
+
+
+def client_servers() -> list[psutil.Process]:
+    """The processes on the cluster that stand for clients with a `ray://` address."""
+    return _named("ray.util.client.server", "specific-server")
+
+
+def _named(*words: str) -> list[psutil.Process]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            line = " ".join(process.cmdline())
+            if all(word in line for word in words):
+                found.append(process)
+    return found
+
+
+def worker_processes() -> list[psutil.Process]:
+    """The processes that do the work: the children of relays, without resource trackers."""
+    found = []
+    for relay in relays():
+        with contextlib.suppress(psutil.Error):
+            found += [each for each in relay.children() if "spawn_main" in " ".join(each.cmdline())]
+    return found
+
+
+def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:
+    """Wait until processes have ended; return False if some have not."""
+    return not psutil.wait_procs(processes, timeout=seconds)[1]

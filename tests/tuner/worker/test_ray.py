@@ -1,0 +1,237 @@
+"""Studies on a Ray cluster of three nodes with separate caches: as here, whatever is lost."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.tuner.tiny_space import write_space
+from tests.tuner.worker.nodes import (
+    Nodes,
+    all_end,
+    client_servers,
+    relays,
+    three_nodes,
+    worker_processes,
+)
+from tuner.errors import TunerError
+from tuner.events import Event, Retried, RungScored, TrialEnded
+from tuner.space import StudyConfig, load_study
+from tuner.storage import Store, StudyFolder
+from tuner.study import run_study
+from tuner.worker.cluster import RayOptions, open_cluster
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+TRIALS = 4
+SEED = "train.seed=7"
+"""A trial that is tried again has another number; its training depends on its parameters only."""
+NEEDED = 2**28
+
+Found = dict[int, tuple[dict[str, object], list[tuple[int, list[object]]]]]
+
+
+def found(folder: StudyFolder) -> Found:
+    """The parameters of each trial, and the values of its rungs and samples."""
+    with Store(folder.results_db, read_only=True) as store:
+        trials = {}
+        for row in store.trials():
+            rungs = [
+                (
+                    rung.step,
+                    [
+                        sorted((name, each.value) for name, each in rung.objectives.items()),
+                        [dict(sample.scores) for sample in store.samples(row.number, rung.step)],
+                    ],
+                )
+                for rung in store.rungs(row.number)
+            ]
+            trials[row.number] = (dict(row.parameters), rungs)
+    return trials
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_space(tmp_path_factory.mktemp("space"))
+
+
+@pytest.fixture(scope="module")
+def config(space: Path) -> StudyConfig:
+    return load_study(space, trials=TRIALS, set_values=(SEED,))
+
+
+@pytest.fixture(scope="module")
+def local(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The study on this machine alone."""
+    folder = StudyFolder(tmp_path_factory.mktemp("local") / "faults")
+    list(run_study(config, folder, workers=3))
+    return found(folder)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    with three_nodes(tmp_path_factory.mktemp("nodes")) as cluster:
+        yield cluster
+
+
+def run_there(config: StudyConfig, folder: StudyFolder, nodes: Nodes) -> Iterator[Event]:
+    with open_cluster(RayOptions(nodes.address), 3, NEEDED) as cluster:
+        yield from run_study(config, folder, workers=3, cluster=cluster)
+
+
+def require_whole(folder: StudyFolder, local: Found) -> None:
+    """Nothing is doubled, lost, or left: the study is that of this machine alone."""
+    assert found(folder) == local
+    with Store(folder.results_db, read_only=True) as store:
+        assert {row.state for row in store.trials()} == {"complete"}
+        for row in store.trials():
+            for rung in store.rungs(row.number):
+                assert rung.lora is not None
+                assert rung.lora.is_file()
+                assert rung.grid.is_file()
+                samples = store.samples(row.number, rung.step)
+                assert samples
+                assert all(sample.path.is_file() for sample in samples)
+    assert not list(folder.root.rglob(".*.tmp*"))
+
+
+def test_three_nodes_give_the_study_of_this_machine(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    folder = StudyFolder(tmp_path / "faults")
+    events = list(run_there(config, folder, nodes))
+    assert [e.state for e in events if isinstance(e, TrialEnded)] == ["complete"] * TRIALS
+    require_whole(folder, local)
+    with Store(folder.results_db, read_only=True) as store:
+        assert all(": " in (row.device or "") for row in store.trials())
+    assert all_end(relays() + worker_processes())
+    used = [cache for cache in nodes.root.glob("cache*") if (cache / "ray" / "luggage").is_dir()]
+    assert len(used) == 3
+    left = [path.name for cache in used for path in (cache / "ray" / "studies").iterdir()]
+    assert set(left) == {"kept"}
+
+
+def lose_actor(nodes: Nodes) -> None:
+    os.kill(relays()[0].pid, signal.SIGKILL)
+
+
+def lose_worker(nodes: Nodes) -> None:
+    os.kill(worker_processes()[0].pid, signal.SIGKILL)
+
+
+def lose_node(nodes: Nodes) -> None:
+    nodes.remove(len(nodes.nodes) - 1)
+    nodes.add()
+
+
+@pytest.mark.parametrize("lose", [lose_actor, lose_worker, lose_node])
+def test_whatever_is_lost_costs_at_most_a_rung(
+    lose: Callable[[Nodes], None], config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    folder = StudyFolder(tmp_path / "faults")
+    lost, events = False, []
+    for event in run_there(config, folder, nodes):
+        events.append(event)
+        if isinstance(event, RungScored) and event.trial is not None and not lost:
+            lost = True
+            lose(nodes)
+    require_whole(folder, local)
+    retried = [event.reason for event in events if isinstance(event, Retried)]
+    assert 1 <= len(retried) <= 2
+    assert "; a new one continues " in retried[0]
+    # No rung was scored twice.
+    scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
+    assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
+    assert all_end(relays() + worker_processes())
+
+
+class Command:
+    """`tuner run` on the cluster, in a process of its own."""
+
+    def __init__(self, space: Path, studies: Path, address: str) -> None:
+        options = ["--studies", str(studies), "--ray", address, "--workers", "3", "--plain"]
+        options += ["--trials", str(TRIALS), "--set", SEED]
+        command = [sys.executable, "-m", "tuner", "run", str(space), *options]
+        self.folder = StudyFolder(studies / "faults")
+        self.process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+
+    def has_a_rung(self) -> None:
+        """Wait until a trial has its first rung."""
+        until = time.monotonic() + 600
+        while not self._rungs():
+            assert self.process.poll() is None, self.process.communicate()[1]
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+    def _rungs(self) -> bool:
+        if not self.folder.exists():
+            return False
+        with (
+            contextlib.suppress(TunerError),
+            Store(self.folder.results_db, read_only=True) as store,
+        ):
+            return bool(store.rungs_by_trial())
+        return False
+
+
+def by_parameters(trials: Found) -> list[str]:
+    """What the trials that have all their rungs found, whatever their numbers are."""
+    return sorted(str(trial) for trial in trials.values() if len(trial[1]) == 2)
+
+
+def require_finished(folder: StudyFolder, local: Found) -> None:
+    """Interrupted trials were tried again, and each was measured once."""
+    with Store(folder.results_db, read_only=True) as store:
+        states = [row.state for row in store.trials()]
+    assert states.count("complete") == TRIALS
+    assert set(states) == {"complete", "interrupted"}
+    there = found(folder)
+    for number, state in enumerate(states):
+        if state == "interrupted":
+            there.pop(number)
+    assert by_parameters(there) == by_parameters(local)
+    assert not list(folder.root.rglob(".*.tmp*"))
+
+
+def test_a_killed_controller_leaves_nothing_and_goes_on(
+    space: Path, config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    run = Command(space, tmp_path, nodes.address)
+    run.has_a_rung()
+    left = relays() + worker_processes()
+    assert left
+    run.process.kill()
+    run.process.wait()
+    assert all_end(left, 60)
+    again = Command(space, tmp_path, nodes.address)
+    _, errors = again.process.communicate()
+    assert again.process.returncode == 0, errors
+    require_finished(run.folder, local)
+    assert all_end(relays() + worker_processes())
+
+
+def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
+    space: Path, config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    run = Command(space, tmp_path, nodes.client_address)
+    run.has_a_rung()
+    for server in client_servers():
+        server.kill()
+    _, errors = run.process.communicate(timeout=300)
+    assert run.process.returncode == 1, errors
+    assert f"error: the connection to the cluster {nodes.client_address} is lost" in errors
+    assert "Traceback" not in errors
+    assert all_end(relays() + worker_processes(), 60)
+    list(run_there(config, run.folder, nodes))
+    require_finished(run.folder, local)
