@@ -91,11 +91,12 @@ def _follow(
             with session.store.together():
                 last = _keep_rung(session, trial, outcome)
                 clock.end()
-            note_rung(trial, last, session.folder.artifacts)
+            goes_on = last.step < last_step and outcome.failure is None
+            note_rung(trial, last, session.folder.artifacts, now=goes_on)
             yield _scored(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
-            if last.step < last_step and (end := early_ending(session.config, session.store, last)):
+            if goes_on and (end := early_ending(session.config, session.store, last)):
                 return end
     if last is None:
         return Ending("failed", "the trial ended before its first rung")

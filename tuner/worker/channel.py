@@ -57,8 +57,8 @@ class Channel(Protocol):
         """A connection that is readable when `recv` would not wait, for `connection.wait`."""
 
     @property
-    def node(self) -> str:
-        """Name of the machine that the worker runs on."""
+    def node(self) -> str | None:
+        """Name of the machine that the worker runs on; None until it has one."""
 
     def send(self, message: object) -> None:
         """Send a word to the worker; raises OSError if it is gone."""

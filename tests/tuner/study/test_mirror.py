@@ -91,10 +91,27 @@ def test_changes_together_are_written_at_once_and_all(
         assert "a" not in on_disk(folder)[0].user_attrs
         assert study.trials[0].user_attrs["a"] == 2
     assert (on_disk(folder)[0].user_attrs["a"], on_disk(folder)[0].user_attrs["b"]) == (2, 3)
+    with together(trial.storage, now=False):
+        trial.set_user_attr("c", 4)
+    assert "c" not in on_disk(folder)[0].user_attrs
+    trial.set_user_attr("d", 5)
+    assert study.get_trials() == on_disk(folder)
+    assert study.trials[0].user_attrs["c"] == 4
+
+
+def test_of_changes_together_none_is_written_after_an_error(
+    study: optuna.Study, config: StudyConfig, folder: StudyFolder
+) -> None:
+    trial, _ = begin(study, config)
     with contextlib.suppress(KeyboardInterrupt), together(trial.storage):
         trial.set_user_attr("c", 4)
+        study.ask()
         raise KeyboardInterrupt
-    assert on_disk(folder)[0].user_attrs["c"] == 4
+    assert study.get_trials() == on_disk(folder)
+    assert len(study.trials) == 1
+    assert "c" not in study.trials[0].user_attrs
+    complete(study, trial, (0.5, 0.5), {})
+    assert study.get_trials() == on_disk(folder)
 
 
 def test_trials_that_others_queue_while_the_study_runs_are_asked_for(

@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy
 from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.dialects import postgresql, sqlite
 
 Row = dict[str, Any]
@@ -44,28 +44,50 @@ class Changes:
             stored, kind = models.TrialValueModel.value_to_stored_repr(value)
             row = {"trial_id": trial_id, "objective": objective}
             self.values.append(row | {"value": stored, "value_type": kind})
-        utc = at.astimezone(UTC).replace(tzinfo=None)
-        self.ends.append({"ended": trial_id, "state": state, "datetime_complete": utc})
+        row = {"changed": trial_id, "state": state}
+        self.ends.append(row | {"datetime_complete": _in_utc(at)})
+
+    def is_empty(self) -> bool:
+        """Return True if there is nothing to write."""
+        return not any((self.parameters, self.user, self.system, self.values, self.ends))
 
 
-def write_changes(engine: sqlalchemy.Engine, changes: Changes) -> None:
-    """Write all changes in one transaction; nothing if there are none.
+def begin_trial(connection: sqlalchemy.Connection, study_id: int) -> FrozenTrial:
+    """Write a new running trial and return it; its number is that of trials before it."""
+    now = datetime.now()
+    connection.execute(_STUDY, {"study": study_id})  # as Optuna: no other trial gets this number
+    row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _in_utc(now)}
+    (key,) = connection.execute(_insert(models.TrialModel), row).inserted_primary_key or ()
+    number = connection.execute(_BEFORE, {"study": study_id, "own": key}).scalar_one()
+    connection.execute(_CHANGE, {"changed": key, "number": number})
+    return FrozenTrial(
+        number=number,
+        trial_id=key,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=now,
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs={},
+        intermediate_values={},
+    )
 
-    Raises sqlalchemy's error for a database that cannot be written.
-    """
+
+def write_changes(connection: sqlalchemy.Connection, changes: Changes) -> None:
+    """Write all changes; raises sqlalchemy's error for a database that cannot be written."""
+    dialect = connection.dialect.name
     tables = (
         (_insert(models.TrialParamModel), changes.parameters),
-        (_upsert(models.TrialUserAttributeModel, engine.name), _attributes(changes.user)),
-        (_upsert(models.TrialSystemAttributeModel, engine.name), _attributes(changes.system)),
+        (_upsert(models.TrialUserAttributeModel, dialect), _attributes(changes.user)),
+        (_upsert(models.TrialSystemAttributeModel, dialect), _attributes(changes.system)),
         (_insert(models.TrialValueModel), changes.values),
-        (_END, changes.ends),
+        (_CHANGE, changes.ends),
     )
-    if not any(rows for _, rows in tables):
-        return
-    with engine.begin() as connection:
-        for statement, rows in tables:
-            if rows:
-                connection.execute(statement, rows)
+    for statement, rows in tables:
+        if rows:
+            connection.execute(statement, rows)
 
 
 def _attributes(attributes: dict[tuple[int, str], str]) -> list[Row]:
@@ -88,6 +110,21 @@ def _upsert(model: type[models.BaseModel], dialect: str) -> sqlalchemy.Insert:
     return write.on_conflict_do_update(index_elements=["trial_id", "key"], set_=new)
 
 
+def _in_utc(local: datetime) -> datetime:
+    return local.astimezone(UTC).replace(tzinfo=None)
+
+
 _TRIALS = models.TrialModel.__table__
-_END = sqlalchemy.update(_TRIALS).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("ended"))
-"""Sets the columns that the rows name."""
+_CHANGE = sqlalchemy.update(_TRIALS).where(_TRIALS.c.trial_id == sqlalchemy.bindparam("changed"))
+"""Sets the columns that a row names."""
+_STUDY = (
+    sqlalchemy.select(models.StudyModel.study_id)
+    .where(models.StudyModel.study_id == sqlalchemy.bindparam("study"))
+    .with_for_update()
+)
+_BEFORE = (
+    sqlalchemy.select(sqlalchemy.func.count())
+    .select_from(_TRIALS)
+    .where(_TRIALS.c.study_id == sqlalchemy.bindparam("study"))
+    .where(_TRIALS.c.trial_id < sqlalchemy.bindparam("own"))
+)

@@ -23,7 +23,7 @@ from optuna.study import StudyDirection
 from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.study.memory.changes import Changes, write_changes
+from tuner.study.memory.changes import Changes, begin_trial, write_changes
 
 
 class Mirror(BaseStorage):
@@ -36,27 +36,55 @@ class Mirror(BaseStorage):
         """Create the mirror of the study `study_id`; its trials are read at once."""
         self.backend = backend
         self._study = study_id
-        self._changes = Changes()
-        self._waits = False
+        self._depth = 0
+        self._connection: sqlalchemy.Connection | None = None
         self._forget()
         self._read()
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Write all changes of the context in one transaction at its end, or after an error."""
-        if self._waits:
-            yield
-            return
-        self._waits = True
+    def together(self, now: bool = True) -> Iterator[None]:
+        """Write all changes of the context in one transaction at its end; none after an error.
+
+        Without `now` they are written with the next ones.
+        """
+        self._depth += 1
         try:
             yield
+            if self._depth == 1 and now:
+                self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
         finally:
-            self._waits = False
-            self._write()
+            self._depth -= 1
 
     def _forget(self) -> None:
         self._trials: dict[int, FrozenTrial] = {}
         self._distributions: dict[str, BaseDistribution] = {}
+        self._changes = Changes()
+
+    def _commit(self) -> None:
+        """Write the changes of running trials, and end the transaction."""
+        if self._connection is None and self._changes.is_empty():
+            return
+        connection = self._transaction()
+        write_changes(connection, self._changes)
+        connection.commit()
+        connection.close()
+        self._connection, self._changes = None, Changes()
+
+    def _roll_back(self) -> None:
+        """Give up what is not written: the database counts, and is read again."""
+        connection, self._connection = self._connection, None
+        self._forget()
+        if connection is not None:
+            with contextlib.suppress(sqlalchemy.exc.SQLAlchemyError):
+                connection.close()
+
+    def _transaction(self) -> sqlalchemy.Connection:
+        if self._connection is None:
+            self._connection = self.backend.engine.connect()
+        return self._connection
 
     def _read(self) -> None:
         """Read all trials if others have queued some; the trials of this process are known."""
@@ -80,25 +108,12 @@ class Mirror(BaseStorage):
             self._distributions[name] = known = distribution
         return known
 
-    def _write(self) -> None:
-        """Write the changes; after an error the database counts, and is read again."""
-        changes, self._changes = self._changes, Changes()
-        try:
-            write_changes(self.backend.engine, changes)
-        except BaseException:
-            self._forget()
-            raise
-
     def _changed(self, trial_id: int) -> FrozenTrial:
         """Return a copy of a running trial to be changed, in the place of the trial itself."""
         trial = self.get_trial(trial_id)
         self.check_trial_is_updatable(trial_id, trial.state)
         self._trials[trial_id] = changed = copy.copy(trial)
         return changed
-
-    def _done(self) -> None:
-        if not self._waits:
-            self._write()
 
     def set_trial_param(
         self,
@@ -110,59 +125,65 @@ class Mirror(BaseStorage):
         """Set a parameter of a running trial."""
         if (known := self._distributions.get(param_name)) is not None:
             check_distribution_compatibility(known, distribution)
-        distribution = self._one(param_name, distribution)
-        trial = self._changed(trial_id)
-        value = distribution.to_external_repr(param_value_internal)
-        trial.params = {**trial.params, param_name: value}
-        trial.distributions = {**trial.distributions, param_name: distribution}
-        self._changes.set_parameter(trial_id, param_name, param_value_internal, distribution)
-        self._done()
+        with self.together():
+            distribution = self._one(param_name, distribution)
+            trial = self._changed(trial_id)
+            value = distribution.to_external_repr(param_value_internal)
+            trial.params = {**trial.params, param_name: value}
+            trial.distributions = {**trial.distributions, param_name: distribution}
+            self._changes.set_parameter(trial_id, param_name, param_value_internal, distribution)
 
     def set_trial_user_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set an attribute of a running trial; what is read is what JSON makes of it."""
         text = json.dumps(value)
-        trial = self._changed(trial_id)
-        trial.user_attrs = {**trial.user_attrs, key: json.loads(text)}
-        self._changes.user[trial_id, key] = text
-        self._done()
+        with self.together():
+            trial = self._changed(trial_id)
+            trial.user_attrs = {**trial.user_attrs, key: json.loads(text)}
+            self._changes.user[trial_id, key] = text
 
     def set_trial_system_attr(self, trial_id: int, key: str, value: Any) -> None:
         """Set one of Optuna's attributes of a running trial; read as what JSON makes of it."""
         text = json.dumps(value)
-        trial = self._changed(trial_id)
-        trial.system_attrs = {**trial.system_attrs, key: json.loads(text)}
-        self._changes.system[trial_id, key] = text
-        self._done()
+        with self.together():
+            trial = self._changed(trial_id)
+            trial.system_attrs = {**trial.system_attrs, key: json.loads(text)}
+            self._changes.system[trial_id, key] = text
 
     def set_trial_intermediate_value(
         self, trial_id: int, step: int, intermediate_value: float
     ) -> None:
         """Set an intermediate value of a running trial."""
-        trial = self._changed(trial_id)
+        self._commit()  # the backend has a connection of its own
         self.backend.set_trial_intermediate_value(trial_id, step, intermediate_value)
-        trial.intermediate_values = {**trial.intermediate_values, step: intermediate_value}
+        self._trials[trial_id] = self.backend.get_trial(trial_id)
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
         """Begin a queued trial, or end a running one; False if it cannot be begun."""
         if not state.is_finished():
+            self._commit()
             begun = self.backend.set_trial_state_values(trial_id, state, values)
             self._trials[trial_id] = self.backend.get_trial(trial_id)
             return begun
-        trial = self._changed(trial_id)
-        trial.state, trial.datetime_complete = state, datetime.now()
-        if values is not None:
-            trial.values = list(values)
-        self._changes.end(trial_id, state, trial.datetime_complete, values or ())
-        self._done()
+        with self.together():
+            trial = self._changed(trial_id)
+            trial.state, trial.datetime_complete = state, datetime.now()
+            if values is not None:
+                trial.values = list(values)
+            self._changes.end(trial_id, state, trial.datetime_complete, values or ())
         return True
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
-        """Create a trial, a running one without a template; it is in the database at once."""
-        trial = self.backend._create_new_trial(study_id, template_trial)
-        # The database computes no values: what was given is what it gives back.
-        self._trials[trial._trial_id] = trial
+        """Create a trial, a running one without a template."""
+        if template_trial is None:
+            with self.together():
+                trial = begin_trial(self._transaction(), study_id)
+                self._trials[trial._trial_id] = trial
+        else:
+            self._commit()
+            trial = self.backend._create_new_trial(study_id, template_trial)
+            self._trials[trial._trial_id] = trial
         return trial._trial_id
 
     def get_trial(self, trial_id: int) -> FrozenTrial:
@@ -229,10 +250,10 @@ class Mirror(BaseStorage):
 
 
 @contextlib.contextmanager
-def together(storage: BaseStorage) -> Iterator[None]:
-    """Write all changes of the context in one transaction, if `storage` is a mirror."""
-    if isinstance(storage, Mirror):
-        with storage.together():
-            yield
-    else:
+def together(storage: BaseStorage, now: bool = True) -> Iterator[None]:
+    """Write all changes of the context in one transaction, if `storage` is a mirror.
+
+    Without `now` they are written with the next ones: a run that is killed before loses them.
+    """
+    with storage.together(now) if isinstance(storage, Mirror) else contextlib.nullcontext():
         yield

@@ -86,6 +86,11 @@ class RayChannel:
         self._thread = threading.Thread(target=self._run, name="tuner-node", daemon=True)
         self._thread.start()
 
+    @property
+    def node(self) -> str | None:
+        """Name of the node that the worker is on; None until it has a seat."""
+        return self.seat.node.host if self.seat else None
+
     def send(self, message: object) -> None:
         """Have a word sent to the worker, after the files that it needs."""
         errand, needed = self._errand, None
