@@ -43,6 +43,10 @@ class JudgeLostError(Exception):
     """A judge process that ended in the middle of its work, killed or by itself."""
 
 
+class UnusableFileError(TunerError):
+    """A LoRA or checkpoint that is broken, or does not fit the base."""
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM was received: stop in the same way as after Ctrl-C."""
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +74,7 @@ sampling, which is the suite's."""
 def sample(
     base: BaseModel,
     suite: SuiteConfig,
-    lora: Path | None,
+    lora: method.Trained | None,
     folder: RungFolder,
     seeds: int | None = None,
     into: list[Sample] | None = None,
@@ -103,7 +102,7 @@ def sample(
 
 
 def draw_cells(
-    base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
+    base: BaseModel, suite: SuiteConfig, lora: method.Trained | None, indices: Sequence[int]
 ) -> Generator[list[Image], None, None]:
     """Draw the suite's cells `indices` and yield the pictures in batches as large as memory allows.
 

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import optuna
 
 from metrics.detectors.models import ModelUnavailableError
-from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
+from tuner.errors import (
+    DivergedError,
+    OutOfMemoryError,
+    Terminated,
+    TunerError,
+    UnusableFileError,
+)
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
@@ -55,7 +61,7 @@ def one_trial(
         yield TrialStarted(trial.number, dict(trial.params))
         ending = yield from _follow(session, trial, outcomes, last_step)
     except BaseException as error:
-        reason = _reason_to_stop(error)
+        reason = reason_to_stop(error)
         # The original error is the one to show. A trial whose end could not be stored is still
         # running for Optuna, and the next run settles it.
         with contextlib.suppress(Exception):
@@ -74,9 +80,9 @@ def _follow(
 ) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
-    clock = _PhaseClock(session.store)
-    with contextlib.closing(_guarded(outcomes)) as guarded:
-        for outcome in guarded:
+    clock = PhaseClock(session.store)
+    with contextlib.closing(guarded(outcomes)) as watched:
+        for outcome in watched:
             if isinstance(outcome, Ending):
                 clock.end()
                 return outcome
@@ -89,7 +95,7 @@ def _follow(
                 continue
             last = _keep_rung(session, trial, outcome)
             clock.end()
-            yield _scored(last)
+            yield scored_event(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
             if last.step < last_step and (end := early_ending(session.config, session.store, last)):
@@ -100,7 +106,7 @@ def _follow(
     return final_ending(session.config, last)
 
 
-def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
+def guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
     """Yield a trial's outcomes; an error that its own work raised becomes its ending."""
     try:
         yield from outcomes
@@ -108,6 +114,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("pruned", f"diverged: {error}")
     except (MemoryError, OutOfMemoryError) as error:
         yield Ending("pruned", ": ".join(filter(None, ("out of memory", _first_line(error)))))
+    except UnusableFileError as error:
+        yield Ending("failed", _first_line(error))
     except (TunerError, ModelUnavailableError):
         raise
     except WorkerLostError as error:
@@ -119,7 +127,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("failed", reason, trace=traceback.format_exc())
 
 
-def _scored(row: RungRow) -> RungScored:
+def scored_event(row: RungRow) -> RungScored:
+    """Return the event of a rung that is stored."""
     numbers = (row.objectives, row.rates, row.grid, row.lora, row.measures)
     return RungScored(row.trial, row.step, *numbers)
 
@@ -156,7 +165,8 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         write_text(folder.done, f"{ending.state}\n")
 
 
-def _reason_to_stop(error: BaseException) -> str:
+def reason_to_stop(error: BaseException) -> str:
+    """Return why a trial is interrupted, for its row."""
     if isinstance(error, Terminated):
         return "terminated"
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
@@ -168,7 +178,7 @@ def _first_line(error: BaseException) -> str:
     return readable((str(error).strip().splitlines() or [""])[0][:200])
 
 
-class _PhaseClock:
+class PhaseClock:
     """Stores the seconds of each phase of a trial when the next phase begins."""
 
     def __init__(self, store: Store) -> None:

@@ -43,7 +43,20 @@ class RepeatWork:
     steps: int
 
 
-Work = TrialWork | RepeatWork
+@dataclass(frozen=True)
+class JudgeWork:
+    """A file of any trainer to sample and score as trial `number`, at `strength`.
+
+    `step` is the optimizer step that it was written at, 0 if it is not known.
+    """
+
+    number: int
+    path: Path
+    strength: float
+    step: int
+
+
+Work = TrialWork | RepeatWork | JudgeWork
 """One piece of work for a worker."""
 
 
