@@ -33,6 +33,12 @@ class TooManyFailuresError(TunerError):
     exit_code = 5
 
 
+class NoAnswerError(TunerError):
+    """No file that was judged may be taken."""
+
+    exit_code = 6
+
+
 class DiskError(TunerError):
     """Not enough disk space for the files of a study."""
 

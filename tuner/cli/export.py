@@ -56,6 +56,10 @@ def export(  # noqa: PLR0913 - one argument per option
         Literal["comfyui"] | None,
         typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
     ] = None,
+    as_it_was: Annotated[
+        bool,
+        typer.Option("--as-it-was", help="Of `tuner judge`: the file without its strength in it."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     base: MovedBase = None,
     data: MovedData = None,
@@ -71,6 +75,17 @@ def export(  # noqa: PLR0913 - one argument per option
         choice = chosen(folder) if trial is None else Choice(trial, None, ())
         if write is None:
             _say_all(choice.why)
+        from tuner.export import export_judged, judged_file
+
+        if judged_file(folder, choice.trial) is not None:
+            _refuse_trained(recipe is not None, lora_rank is not None, dora_for is not None)
+            copied = export_judged(
+                folder, choice, out, as_it_was=as_it_was, force=force, base_at=base
+            )
+            _print_written(choice, copied, write)
+            return
+        if as_it_was:
+            raise TunerError(f"trial {choice.trial} was trained here; drop --as-it-was")
         if recipe is not None:
             from tuner.export import write_recipe
 
@@ -92,6 +107,17 @@ def export(  # noqa: PLR0913 - one argument per option
             base_at=base,
         )
         _print_written(choice, report, write)
+
+
+def _refuse_trained(*given: bool) -> None:
+    """Raise ConfigError for options that only a trial that was trained here has."""
+    names = ("--recipe", "--lora-rank", "--dora-for")
+    wrong = [name for name, is_given in zip(names, given, strict=True) if is_given]
+    if wrong:
+        raise ConfigError(
+            f"the file was trained elsewhere, and {', '.join(wrong)} is for trials of `tuner run`; "
+            "drop it"
+        )
 
 
 def _print_written(choice: Choice, written: ExportReport | Written, write: Write | None) -> None:

@@ -76,7 +76,10 @@ def loaded(base: BaseModel, path: Trained | None) -> Iterator[None]:
     Raises LoraFileError or WeightsError for a file that is broken or does not fit the base.
     """
     if isinstance(path, Weighted):
-        with adapter.loaded(base, None), apply_foreign(base, read_foreign(path.path), path.strength):
+        with (
+            adapter.loaded(base, None),
+            apply_foreign(base, read_foreign(path.path), path.strength),
+        ):
             yield
     elif path is None or not dreambooth.is_whole(path):
         with adapter.loaded(base, path):

@@ -182,6 +182,7 @@ class PhaseClock:
     """Stores the seconds of each phase of a trial when the next phase begins."""
 
     def __init__(self, store: Store) -> None:
+        """Create the clock, with no phase open."""
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
 

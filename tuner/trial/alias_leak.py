@@ -7,6 +7,7 @@ count as a change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -45,9 +46,10 @@ def with_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
 
 
 def without_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
-    """Return the same suite without the alias before its prompts."""
+    """Return the same suite without the alias in its prompts."""
+    inside = re.compile(rf"(?<!\w){re.escape(alias)}(?!\w)(?:, | )?")
     prompts = tuple(
-        replace(prompt, text=prompt.text.removeprefix(f"{alias}, ")) for prompt in suite.prompts
+        replace(prompt, text=inside.sub("", prompt.text).strip(" ,")) for prompt in suite.prompts
     )
     return suite.model_copy(update={"prompts": prompts})
 

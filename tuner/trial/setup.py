@@ -108,7 +108,8 @@ def _loaded(
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer
-    base.keep_at(folder.kept)
+    if config.judged is None:
+        base.keep_at(folder.kept)
     base.compiles = config.compile == "always"  # a worker has decided before what auto means
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     pool = models.enter_context(open_pool(judges.settings, judge_processes))

@@ -101,9 +101,7 @@ def _place(rungs: Sequence[int], left: Sequence[int]) -> str:
     return f"after step {rungs[done - 1]}" if done else "from the start"
 
 
-def repeat_attempts(
-    worker: Worker, work: RepeatWork | JudgeWork
-) -> Generator[Outcome, None, None]:
+def repeat_attempts(worker: Worker, work: RepeatWork | JudgeWork) -> Generator[Outcome, None, None]:
     """Do one part of a confirmation or sample one file, and try again if the worker is lost.
 
     Raises TooManyFailuresError after MOST_LOSSES losses, OutOfMemoryError, and what

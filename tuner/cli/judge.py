@@ -1,0 +1,186 @@
+"""Command that judges LoRAs and checkpoints that exist already."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tuner.cli.errors import user_errors
+from tuner.cli.json_lines import Write
+from tuner.cli.study import Json, Plain, Studies
+from tuner.errors import NoAnswerError
+from tuner.events import Event, Phase
+from tuner.storage import StudyFolder
+from tuner.storage.folder import DEFAULT_STUDIES, study_folder
+from tuner.terminal import say
+
+if TYPE_CHECKING:
+    from tuner.cli.follow import Printing
+    from tuner.judged import Found
+    from tuner.judged.options import JudgedStudy, JudgeOptions
+
+commands = typer.Typer()
+
+Files = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILES", readable=False, help="LoRA files (.safetensors) and folders of them."
+    ),
+]
+BaseModel = Annotated[
+    str, typer.Option(help="The base: mannequin, a folder, a file or a hub id OWNER/NAME.")
+]
+
+
+@commands.command(epilog="Example: tuner judge output/ --base BASE --strengths 0.6,0.8,1.0")
+def judge(  # noqa: PLR0913 - one argument per option
+    files: Files,
+    base: BaseModel,
+    alias: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WORD",
+            help="The word before every prompt; default: the one that the files name; '' for none.",
+        ),
+    ] = None,
+    strengths: Annotated[str, typer.Option(help="Strengths to try.")] = "0.6,0.8,1.0",
+    suite: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="A shipped suite, or a YAML file with its keys."),
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(readable=False, help="A text file with a prompt on each line."),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Samples per prompt.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Size of the samples: 512, or WIDTHxHEIGHT.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The training pictures, to find copies of them.")
+    ] = None,
+    without_alias: Annotated[
+        bool,
+        typer.Option(
+            "--without-alias/--with-alias-only",
+            help="Also draw some prompts without the alias: what the file changes unasked.",
+        ),
+    ] = True,
+    as_base: Annotated[
+        bool, typer.Option("--as-base", help="The files are whole checkpoints, not LoRAs.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", readable=False, help="Another folder for the study."),
+    ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="COUNT", help="Files in parallel; as in `tuner run`.")
+    ] = "auto",
+    studies: Studies = DEFAULT_STUDIES,
+    plain: Plain = False,
+    json: Json = False,
+) -> None:
+    """Judge existing LoRAs: which file at which strength, and what it does to the base."""
+    with user_errors(json) as write:
+        from tuner.judged import JudgeOptions, find_files, judged_study
+        from tuner.judged.options import parse_strengths
+        from tuner.worker.count import worker_count
+
+        options = JudgeOptions(
+            base, alias, parse_strengths(strengths), suite, prompts, seeds, size, data,
+            without_alias, as_base,
+        )  # fmt: skip
+        if as_base:
+            options = _at_full_strength(options)
+        chosen = worker_count(workers)
+        found = find_files(files, as_base)
+        study = judged_study(options, found)
+        folder = StudyFolder(out) if out else study_folder(studies, study.config.study)
+        _tell(found, study)
+        from tuner.cli.follow import Printing
+
+        _follow(study, folder, found, options.strengths, Printing(plain, write), chosen)
+
+
+def _at_full_strength(options: JudgeOptions) -> JudgeOptions:
+    """Return the options for checkpoints, which have no strength."""
+    from dataclasses import replace
+
+    return replace(options, strengths=(1.0,))
+
+
+def _tell(found: Found, study: JudgedStudy) -> None:
+    for each in found.refused:
+        say(f"left out: {each.reason}")
+    for note in [*study.notes, *(note for file in found.files for note in file.notes)]:
+        say(note)
+
+
+def _follow(
+    study: JudgedStudy,
+    folder: StudyFolder,
+    found: Found,
+    strengths: Sequence[float],
+    printing: Printing,
+    workers: int | None,
+) -> None:
+    """Run the study to its end, show its progress, print the answer, and write the report."""
+    from tuner.cli.follow import begin_printing, watch
+    from tuner.cli.live import View, recall
+    from tuner.results import read_results
+    from tuner.results.results import is_begun
+    from tuner.study.cost import estimate
+    from tuner.worker.count import planned_workers
+
+    config, pieces = study.config, len(found.files) * len(strengths)
+    view = View(folder.name, pieces, config.objectives)
+    if is_begun(folder):
+        recall(view, read_results(folder))
+        view.trials = max(pieces, view.finished)
+    plan = planned_workers(workers, estimate(config).vram_bytes, pieces)
+    begin_printing(view, folder, config.base, printing)
+    events = _events(study, folder, found, strengths, plan.count)
+    watch(view, folder, events, printing)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the judges' warnings were printed during the run
+        _conclude(folder, found, printing)
+
+
+def _events(
+    study: JudgedStudy,
+    folder: StudyFolder,
+    found: Found,
+    strengths: Sequence[float],
+    workers: int,
+) -> Generator[Event, None, None]:
+    yield Phase("load")
+    from tuner.judged import run_judged
+
+    yield from run_judged(study.config, folder, found.files, strengths, workers)
+
+
+def _conclude(folder: StudyFolder, found: Found, printing: Printing) -> None:
+    from tuner.report import write_report
+    from tuner.report.documents import study_state
+    from tuner.report.judged import judged_document, print_judged
+    from tuner.report.summary import print_next, print_time
+    from tuner.results.judged import read_judged
+
+    judged = read_judged(folder)
+    write: Write | None = printing.write
+    if write is not None:
+        refused = [{"path": each.path, "reason": each.reason} for each in found.refused]
+        write({"event": "answer"} | judged_document(folder, judged) | {"refused": refused})
+        ended = vars(study_state(folder, judged.results)) | {"report": write_report(folder)}
+        write({"event": "study_ended"} | ended)
+    else:
+        print_judged(folder, judged, printing.plain)
+        write_report(folder)
+        print_time(judged.results)
+        print_next(folder, judged.results, DEFAULT_STUDIES)
+    if judged.winner is None:
+        raise NoAnswerError(f"no file to take: {judged.why_none}")
