@@ -21,7 +21,7 @@ from tuner.terminal import say
 if TYPE_CHECKING:
     from tuner.cli.follow import Printing
     from tuner.judged import Found
-    from tuner.judged.options import JudgedStudy, JudgeOptions
+    from tuner.judged.options import JudgedStudy
 
 commands = typer.Typer()
 
@@ -36,81 +36,81 @@ BaseModel = Annotated[
 ]
 
 
+Alias = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WORD",
+        help="The word before every prompt; default: the one that the files name; '' for none.",
+    ),
+]
+Strengths = Annotated[str, typer.Option(help="Strengths to try.")]
+Suite = Annotated[
+    str | None,
+    typer.Option(metavar="NAME|FILE", help="A shipped suite, or a YAML file with its keys."),
+]
+Prompts = Annotated[
+    Path | None, typer.Option(readable=False, help="A text file with a prompt on each line.")
+]
+Seeds = Annotated[int | None, typer.Option(min=1, max=1000, help="Samples for each prompt.")]
+Size = Annotated[str | None, typer.Option(help="Size of the samples: 512, or WIDTHxHEIGHT.")]
+Pictures = Annotated[
+    str | None, typer.Option(help="The training pictures, to find copies of them.")
+]
+WithoutAlias = Annotated[
+    bool,
+    typer.Option(
+        "--without-alias/--with-alias-only",
+        help="Also draw some prompts without the alias: what the file changes unasked.",
+    ),
+]
+AsBase = Annotated[
+    bool, typer.Option("--as-base", help="The files are whole checkpoints, not LoRAs.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", readable=False, help="Another folder for the study."),
+]
+Workers = Annotated[
+    str, typer.Option(metavar="COUNT", help="Files in parallel; as in `tuner run`.")
+]
+
+
 @commands.command(epilog="Example: tuner judge output/ --base BASE --strengths 0.6,0.8,1.0")
 def judge(  # noqa: PLR0913 - one argument per option
     files: Files,
     base: BaseModel,
-    alias: Annotated[
-        str | None,
-        typer.Option(
-            metavar="WORD",
-            help="The word before every prompt; default: the one that the files name; '' for none.",
-        ),
-    ] = None,
-    strengths: Annotated[str, typer.Option(help="Strengths to try.")] = "0.6,0.8,1.0",
-    suite: Annotated[
-        str | None,
-        typer.Option(metavar="NAME|FILE", help="A shipped suite, or a YAML file with its keys."),
-    ] = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(readable=False, help="A text file with a prompt on each line."),
-    ] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Samples per prompt.")] = None,
-    size: Annotated[
-        str | None, typer.Option(help="Size of the samples: 512, or WIDTHxHEIGHT.")
-    ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="The training pictures, to find copies of them.")
-    ] = None,
-    without_alias: Annotated[
-        bool,
-        typer.Option(
-            "--without-alias/--with-alias-only",
-            help="Also draw some prompts without the alias: what the file changes unasked.",
-        ),
-    ] = True,
-    as_base: Annotated[
-        bool, typer.Option("--as-base", help="The files are whole checkpoints, not LoRAs.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", readable=False, help="Another folder for the study."),
-    ] = None,
-    workers: Annotated[
-        str, typer.Option(metavar="COUNT", help="Files in parallel; as in `tuner run`.")
-    ] = "auto",
+    alias: Alias = None,
+    strengths: Strengths = "0.6,0.8,1.0",
+    suite: Suite = None,
+    prompts: Prompts = None,
+    seeds: Seeds = None,
+    size: Size = None,
+    data: Pictures = None,
+    without_alias: WithoutAlias = True,
+    as_base: AsBase = False,
+    out: Out = None,
+    workers: Workers = "auto",
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
     json: Json = False,
 ) -> None:
     """Judge existing LoRAs: which file at which strength, and what it does to the base."""
     with user_errors(json) as write:
+        from tuner.cli.follow import Printing
         from tuner.judged import JudgeOptions, find_files, judged_study
         from tuner.judged.options import parse_strengths
         from tuner.worker.count import worker_count
 
+        tried = (1.0,) if as_base else parse_strengths(strengths)
         options = JudgeOptions(
-            base, alias, parse_strengths(strengths), suite, prompts, seeds, size, data,
-            without_alias, as_base,
-        )  # fmt: skip
-        if as_base:
-            options = _at_full_strength(options)
+            base, alias, suite, prompts, seeds, size, data, without_alias, as_base
+        )
         chosen = worker_count(workers)
         found = find_files(files, as_base)
         study = judged_study(options, found)
         folder = StudyFolder(out) if out else study_folder(studies, study.config.study)
         _tell(found, study)
-        from tuner.cli.follow import Printing
-
-        _follow(study, folder, found, options.strengths, Printing(plain, write), chosen)
-
-
-def _at_full_strength(options: JudgeOptions) -> JudgeOptions:
-    """Return the options for checkpoints, which have no strength."""
-    from dataclasses import replace
-
-    return replace(options, strengths=(1.0,))
+        _follow(study, folder, found, tried, Printing(plain, write), chosen)
 
 
 def _tell(found: Found, study: JudgedStudy) -> None:

@@ -41,8 +41,7 @@ _FIRST_FACTOR = re.compile(r".+\.(?:hada_w1_a|lokr_w1|lokr_w1_a|diff|diff_b)")
 _DORA = ("dora_scale", "lora_magnitude_vector")
 
 
-def judged_file(folder: StudyFolder, trial: int) -> TrialFile | None:
-    """Return the file of a trial; None for a trial that was trained here."""
+def _file(folder: StudyFolder, trial: int) -> TrialFile | None:
     with Store(folder.results_db, read_only=True) as store:
         rows = [row for row in store.trials() if row.number == trial]
     return trial_file(rows[0]) if rows else None
@@ -52,7 +51,6 @@ def export_judged(
     folder: StudyFolder,
     choice: Choice,
     out: Path,
-    *,
     as_it_was: bool = False,
     force: bool = False,
     base_at: str | None = None,
@@ -63,7 +61,7 @@ def export_judged(
     checkpoint, whose strength cannot be baked in; ExportError if the copy does not draw what the
     file draws. `out` is then unchanged.
     """
-    file = judged_file(folder, choice.trial)
+    file = _file(folder, choice.trial)
     rung = last_rung(folder, choice.trial, choice.step)
     assert file is not None
     assert rung.lora is not None

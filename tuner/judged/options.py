@@ -13,7 +13,9 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError
 from tuner.judged.files import Found
 from tuner.judged.prompts import read_prompt_file
+from tuner.models.stored.hub import cached_folder
 from tuner.space import StudyConfig, space_hash
+from tuner.space.base_name import parse_base
 from tuner.space.config import MANNEQUIN
 from tuner.space.file import load_tree
 from tuner.space.load import load_values
@@ -23,7 +25,6 @@ from tuner.space.suite import SUITES
 from tuner.space.templates import shipped_spaces
 from tuner.text import show
 
-STRENGTHS = (0.6, 0.8, 1.0)
 _MOST_STRENGTH = 4.0
 _DIGITS = 6
 
@@ -39,7 +40,6 @@ class JudgeOptions:
 
     base: str
     alias: str | None = None
-    strengths: tuple[float, ...] = STRENGTHS
     suite: str | None = None
     prompts: Path | None = None
     seeds: int | None = None
@@ -79,13 +79,14 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
     options that are not allowed, with a line for each, and if the files name several aliases.
     """
     alias, notes = _alias(options, found)
-    suite, more = _suite(options, alias)
+    given, more = _given(options, alias)
+    suite = _suite(options, given, alias)
     judged = {
         "alias": alias,
         "without_alias": options.without_alias and alias is not None and not options.as_base,
         "as_base": options.as_base,
     }
-    own = {key: suite.pop(key) for key in ("steps", "guidance_scale") if key in more}
+    own = {key: given[key] for key in ("steps", "guidance_scale") if key in given}
     base = model_path(options.base, Path())
     values: dict[str, object] = {
         "study": "judge",
@@ -94,13 +95,13 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
         "judged": judged | own,
         "budget": {"trials": 1, "rungs": [1]},
         "objectives": _objectives(suite),
-        "suite": suite | own,
+        "suite": suite,
         "train": {},
     }
     origins = {("base",): "--base", ("data",): "--data", ("judged", "alias"): "--alias"}
     origins[("suite",)] = str(options.prompts or options.suite or "the suite")
     config = load_values(values, origins)
-    return JudgedStudy(config.model_copy(update={"study": _name(config, found)}), notes)
+    return JudgedStudy(config.model_copy(update={"study": _name(config, found)}), (*notes, *more))
 
 
 def _name(config: StudyConfig, found: Found) -> str:
@@ -129,33 +130,48 @@ def _alias(options: JudgeOptions, found: Found) -> tuple[str | None, tuple[str, 
     return None, ("no alias: no file names one; --alias WORD puts a word before every prompt",)
 
 
-def _suite(options: JudgeOptions, alias: str | None) -> tuple[dict[str, object], set[str]]:
-    """Return the values of `suite:`, and the settings that the user gave by a file.
+def _given(options: JudgeOptions, alias: str | None) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return the values of `suite:` that the user gave, and lines about what was left out."""
+    given: dict[str, object] = {}
+    notes: tuple[str, ...] = ()
+    if options.suite is not None:
+        given = _given_suite(options.suite)
+    if options.prompts is not None:
+        file = read_prompt_file(options.prompts, alias)
+        given |= {"name": "prompts", "prompts": list(file.prompts), **file.settings}
+        notes = file.notes
+    if options.seeds is not None:
+        given["seeds"] = options.seeds
+    if options.size is not None:
+        given["size"] = int(options.size) if options.size.isdecimal() else options.size
+    return given, notes
+
+
+def _suite(
+    options: JudgeOptions, given: Mapping[str, object], alias: str | None
+) -> dict[str, object]:
+    """Return the values of `suite:`: those that were given, and the shipped ones.
 
     Without prompts of the user it is the shipped suite, with the settings of the shipped search
     spaces: those of the mannequin, else of Stable Diffusion 1.5.
     """
     shipped = "pose" if options.base == MANNEQUIN else "pose_sd15"
     values = _mapping(load_tree(shipped_spaces()[shipped]).values.get("suite"))
-    values["size"] = native_size(model_path(options.base, Path()))
-    given: dict[str, object] = {}
-    if options.suite is not None:
-        given = _given_suite(options.suite)
-    if options.prompts is not None:
-        file = read_prompt_file(options.prompts, alias)
-        given |= {"name": "prompts", "prompts": list(file.prompts), **file.settings}
-    if options.seeds is not None:
-        given["seeds"] = options.seeds
-    if options.size is not None:
-        given["size"] = int(options.size) if options.size.isdecimal() else options.size
-    values |= given
+    values |= {"size": _native_size(options.base)} | dict(given)
     prompts = values.get("prompts")
     if not isinstance(prompts, list):
         known = SUITES.get(str(values.get("name", "persons")))
         prompts = None if known is None else [asdict(prompt) for prompt in known]
     if prompts is not None:
         values["prompts"] = [_with_alias(entry, alias) for entry in prompts]
-    return values, set(given) & {"steps", "guidance_scale"}
+    return values
+
+
+def _native_size(base: str) -> int:
+    """Return the native size of a base, of a hub id from its files in the hub's cache."""
+    parsed = parse_base(base)
+    folder = cached_folder(parsed) if parsed.kind == "hub" else None
+    return native_size(str(folder) if folder else model_path(base, Path()))
 
 
 def _given_suite(suite: str) -> dict[str, object]:

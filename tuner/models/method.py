@@ -6,7 +6,7 @@ Code that trains, samples or measures uses this module and does not need to know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from tuner.models.base import BaseModel
 from tuner.models.foreign.apply import apply_foreign
 from tuner.models.foreign.file import read_foreign
 from tuner.models.metadata import clip_skip_in
+from tuner.models.pipelines import PipelineBase, with_lora
 from tuner.space import TrainConfig
 
 
@@ -75,7 +76,11 @@ def loaded(base: BaseModel, path: Trained | None) -> Iterator[None]:
 
     Raises LoraFileError or WeightsError for a file that is broken or does not fit the base.
     """
-    if isinstance(path, Weighted):
+    if isinstance(base, PipelineBase):
+        file = path if isinstance(path, Weighted) or path is None else Weighted(path)
+        with with_lora(base, file.path, file.strength) if file else nullcontext():
+            yield
+    elif isinstance(path, Weighted):
         with (
             adapter.loaded(base, None),
             apply_foreign(base, read_foreign(path.path), path.strength),

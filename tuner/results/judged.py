@@ -72,6 +72,12 @@ def trial_file(row: TrialRow) -> TrialFile | None:
     )
 
 
+def trained_elsewhere(folder: StudyFolder, trial: int) -> bool:
+    """Return True for a trial that is an existing file."""
+    with Store(folder.results_db, read_only=True) as store:
+        return any(trial_file(row) for row in store.trials() if row.number == trial)
+
+
 def of_files(results: Results) -> bool:
     """Return True if the study judges existing files, so that its trials trained nothing."""
     return any(trial_file(trial) is not None for trial in results.trials)
