@@ -1,4 +1,4 @@
-"""The update of one layer by each method: LoRA, LoHa, LoKr, whole differences, with or without DoRA.
+"""The update of one layer by each method: LoRA, LoHa, LoKr, whole differences, each also as DoRA.
 
 The products are peft's. A strength is applied as A1111, ComfyUI and LyCORIS do: it multiplies the
 change of the weight, also that of a DoRA.
@@ -12,7 +12,7 @@ from typing import Literal
 
 import torch
 
-from tuner.models.adapter import hadamard, kronecker
+from tuner.models.adapter import hadamard, hadamard_tucker, kronecker, tucker
 from tuner.models.lora_file import LoraFileError, LoraModule
 
 Method = Literal["lora", "loha", "lokr", "full"]
@@ -32,7 +32,7 @@ NEEDED: Mapping[Method, tuple[frozenset[str], ...]] = {
             {"lokr_w2_a", "lokr_w2_b", "lokr_t2"},
         )
     ),
-    "full": (frozenset({"diff"}),),
+    "full": (frozenset({"diff"}), frozenset({"diff", "diff_b"}), frozenset({"diff_b"})),
 }
 """The tensors of a layer by method, each way in which trainers write them."""
 
@@ -42,13 +42,15 @@ class Module:
     """The tensors of one layer, by the names of NEEDED.
 
     `alpha` None: the scale is 1. `magnitude` is DoRA's as stored: (out, 1, ...) or (out,) for the
-    lengths of the outputs, (1, in, ...) for those of the inputs.
+    lengths of the outputs, (1, in, ...) for those of the inputs. `ratio` is the scale of a module
+    without a rank, as peft has it.
     """
 
     method: Method
     parts: Mapping[str, torch.Tensor]
     alpha: float | None = None
     magnitude: torch.Tensor | None = None
+    ratio: float | None = None
 
     @property
     def rank(self) -> int | None:
@@ -65,10 +67,31 @@ class Module:
         return None
 
     @property
+    def inputs(self) -> int | None:
+        """The number of inputs of the layer; None where the tensors do not tell."""
+        try:
+            match self.method:
+                case "lora":
+                    return int(self.parts["down"].shape[1])
+                case "loha":
+                    return int(self.parts["hada_w1_b"].shape[1])
+                case "lokr":
+                    first = self.parts.get("lokr_w1", self.parts.get("lokr_w1_b"))
+                    second = self.parts.get("lokr_w2", self.parts.get("lokr_w2_b"))
+                    assert first is not None
+                    assert second is not None
+                    return int(first.shape[1] * second.shape[1])
+                case "full" if "diff" in self.parts:
+                    return int(self.parts["diff"].shape[1])
+        except IndexError:  # a broken file, of which is told elsewhere
+            pass
+        return None
+
+    @property
     def scale(self) -> float:
         """Alpha divided by the rank."""
         if self.rank is None or self.alpha is None:
-            return 1.0
+            return 1.0 if self.ratio is None else self.ratio
         return self.alpha / self.rank
 
     def plain(self) -> LoraModule | None:
@@ -91,7 +114,8 @@ class Module:
         Raises LoraFileError for tensors whose shapes do not fit each other.
         """
         try:
-            return self._change().flatten(1)
+            change = self._change()
+            return change.flatten(1) if change.ndim > 1 else change
         except (RuntimeError, ValueError, IndexError) as error:
             shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in self.parts.items())
             raise LoraFileError(f"tensors do not fit each other: {shapes}") from error
@@ -101,24 +125,38 @@ class Module:
             return whole.float()
         parts = {name: part.float() for name, part in self.parts.items()}
         if self.method == "loha":
-            return hadamard(parts, self.scale)
+            return _hadamard(parts, self.scale)
         if self.method == "lokr":
-            return kronecker(parts, self.scale)
+            return _kronecker(parts, self.scale)
         without = Module("lora", self.parts, self.alpha).plain()
         assert without is not None
         return without.update()
 
-    def updated(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
-        """Return the updated `weight` (out, in, ...) in float32 and in its shape.
+    def updates(self, layer: torch.nn.Module, strength: float) -> dict[str, torch.Tensor]:
+        """Return the updated weight and bias of `layer`, those that change, in float32.
 
         Raises LoraFileError for a change or a magnitude of another shape.
         """
+        updated: dict[str, torch.Tensor] = {}
+        if self.parts.keys() - {"diff_b"}:
+            updated["weight"] = self._updated(_parameter(layer, "weight"), strength)
+        if (bias := self.parts.get("diff_b")) is not None:
+            before = _parameter(layer, "bias")
+            if bias.numel() != before.numel():
+                raise LoraFileError(
+                    f"the file changes a bias of {bias.numel()}, the base has {before.numel()}"
+                )
+            change = bias.float().to(before.device).reshape(before.shape)
+            updated["bias"] = before.float() + strength * change
+        return updated
+
+    def _updated(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
         change = self.change().to(weight.device)
         if change.shape[0] != weight.shape[0] or change.numel() != weight.numel():
             raise LoraFileError(
                 f"the file changes {tuple(change.shape)}, the base has {tuple(weight.shape)}"
             )
-        before = weight.float()
+        before = weight.detach().float()
         after = before + change.reshape(weight.shape)
         if self.magnitude is not None:
             after = after * self._lengthening(after)
@@ -153,3 +191,41 @@ class Module:
             f"DoRA's magnitudes {own} are neither one for each output nor for each input of a "
             f"layer of {tuple(shape)}"
         )
+
+
+def _parameter(layer: torch.nn.Module, name: str) -> torch.Tensor:
+    parameter = getattr(layer, name, None)
+    if not isinstance(parameter, torch.Tensor):
+        raise LoraFileError(f"the base has no {name} there")
+    return parameter
+
+
+def _hadamard(parts: Mapping[str, torch.Tensor], scale: float) -> torch.Tensor:
+    """Return the update of a LoHa, with or without the cores of convolutions."""
+    factor = torch.tensor(scale)
+    names = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+    first_up, first_down, second_up, second_down = (parts[name] for name in names)
+    product: torch.Tensor
+    if "hada_t1" not in parts:
+        product = hadamard(first_up, first_down, second_up, second_down, factor)
+    else:
+        first, second = parts["hada_t1"], parts["hada_t2"]
+        product = hadamard_tucker(
+            first, first_up, first_down, second, second_up, second_down, factor
+        )
+    return product
+
+
+def _kronecker(parts: Mapping[str, torch.Tensor], scale: float) -> torch.Tensor:
+    """Return the update of a LoKr, each factor whole or as a product."""
+    first = parts.get("lokr_w1")
+    first = parts["lokr_w1_a"] @ parts["lokr_w1_b"] if first is None else first
+    second = parts.get("lokr_w2")
+    if second is None:
+        low, high = parts["lokr_w2_a"], parts["lokr_w2_b"]
+        if (core := parts.get("lokr_t2")) is not None:
+            second = tucker(core, low, high)
+        else:
+            second = (low @ high.flatten(1)).reshape(-1, *high.shape[1:])
+    product: torch.Tensor = kronecker(first, second, scale)
+    return product
