@@ -25,6 +25,9 @@ from tuner.space.suite import SUITES
 from tuner.space.templates import shipped_spaces
 from tuner.text import show
 
+_BESIDE = ("objectives", "constraints", "judges")
+"""Keys of a search space that count, beside its suite, if --suite names it."""
+
 _MOST_STRENGTH = 4.0
 _DIGITS = 6
 
@@ -33,7 +36,8 @@ _DIGITS = 6
 class JudgeOptions:
     """Options of `tuner judge`; None: not given.
 
-    `suite` is the name of a shipped suite or a YAML file with the keys of `suite:`, `prompts` a
+    `suite` is the name of a shipped suite, a YAML file with the keys of `suite:`, or a search space
+    (whose objectives, constraints and judges count too), `prompts` a
     file of prompts, `data` a folder of the training pictures, `size` and `seeds` those of the
     suite. An empty `alias` means none.
     """
@@ -79,7 +83,8 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
     options that are not allowed, with a line for each, and if the files name several aliases.
     """
     alias, notes = _alias(options, found)
-    given, more = _given(options, alias)
+    file = {} if options.suite is None else _suite_file(options.suite)
+    given, more = _given(options, _mapping(file.get("suite")), alias)
     suite = _suite(options, given, alias)
     judged = {
         "alias": alias,
@@ -97,7 +102,7 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
         "objectives": _objectives(suite),
         "suite": suite,
         "train": {},
-    }
+    } | {key: file[key] for key in _BESIDE if key in file}
     origins = {("base",): "--base", ("data",): "--data", ("judged", "alias"): "--alias"}
     origins[("suite",)] = str(options.prompts or options.suite or "the suite")
     config = load_values(values, origins)
@@ -130,12 +135,14 @@ def _alias(options: JudgeOptions, found: Found) -> tuple[str | None, tuple[str, 
     return None, ("no alias: no file names one; --alias WORD puts a word before every prompt",)
 
 
-def _given(options: JudgeOptions, alias: str | None) -> tuple[dict[str, object], tuple[str, ...]]:
-    """Return the values of `suite:` that the user gave, and lines about what was left out."""
-    given: dict[str, object] = {}
+def _given(
+    options: JudgeOptions, given: dict[str, object], alias: str | None
+) -> tuple[dict[str, object], tuple[str, ...]]:
+    """Return the values of `suite:` that the user gave, and lines about what was left out.
+
+    `given` are those of --suite, which the other options change.
+    """
     notes: tuple[str, ...] = ()
-    if options.suite is not None:
-        given = _given_suite(options.suite)
     if options.prompts is not None:
         file = read_prompt_file(options.prompts, alias)
         given |= {"name": "prompts", "prompts": list(file.prompts), **file.settings}
@@ -174,16 +181,20 @@ def _native_size(base: str) -> int:
     return native_size(str(folder) if folder else model_path(base, Path()))
 
 
-def _given_suite(suite: str) -> dict[str, object]:
+def _suite_file(suite: str) -> dict[str, object]:
+    """Return the values of --suite: `suite`, and from a search space what stands beside it."""
     path = Path(suite)
     if suite in SUITES:
-        return {"name": suite}
+        return {"suite": {"name": suite}}
     if path.suffix not in (".yaml", ".yml"):
         raise ConfigError(
             f"--suite {suite}, allowed: {', '.join(SUITES)}, or a YAML file with the keys of suite:"
         )
-    tree = load_tree(path)
-    return {"name": path.stem} | _mapping(tree.values.get("suite", tree.values))
+    values = load_tree(path).values
+    own = _mapping(values.get("suite", values))
+    return {key: values[key] for key in _BESIDE if key in values} | {
+        "suite": {"name": path.stem} | own
+    }
 
 
 def _mapping(values: object) -> dict[str, object]:

@@ -93,7 +93,8 @@ def planned_trials(
     as_base: bool = False,
 ) -> list[Planned]:
     """Return every file at every strength, with the numbers of `rows` for those that are there."""
-    numbers = {(row.sha256, row.strength): row.number for row in map(trial_file, rows) if row}
+    known = [(row.number, file) for row in rows if (file := trial_file(row)) is not None]
+    numbers = {(file.sha256, file.strength): number for number, file in known}
     free = max((row.number for row in rows), default=-1) + 1
     plan = []
     for file in files:

@@ -133,7 +133,12 @@ class Columns:
 
 def judged_columns(judged: JudgedResults) -> Columns:
     """Return the columns for everything that was measured on any row."""
-    known = {name for row in judged.rows for name in row.measures}
+    known = {
+        name
+        for row in judged.rows
+        for name, measure in row.measures.items()
+        if measure.value is not None
+    }
     return Columns(
         tuple(judged.results.study.objectives), tuple(name for name in _SHOWN if name in known)
     )

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, replace
 
 from tuner.events import Event, Phase, Progress
-from tuner.storage.fresh_rows import FreshSample
+from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
 
@@ -43,7 +43,7 @@ def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
     """
     over = []
     for piece in list(running):
-        if piece.waits and any(other.scores_base for other in running):
+        if piece.waits and any(_gives_base(other, piece) for other in running):
             continue
         try:
             outcome = next(piece.outcomes)
@@ -59,6 +59,12 @@ def one_turn(running: list[Piece]) -> Generator[Event, None, list[Piece]]:
         if not isinstance(outcome, Idle | BaseNeeded):
             yield outcome
     return over
+
+
+def _gives_base(other: Piece, piece: Piece) -> bool:
+    """Return True if `other` is making the scores of the base that `piece` waits for."""
+    confirms = piece.part is not None and piece.part != BASE
+    return other.scores_base or (confirms and other.part == BASE)
 
 
 def close_all(running: list[Piece]) -> None:
