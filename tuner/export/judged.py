@@ -68,6 +68,10 @@ def export_judged(
     if out.suffix != ".safetensors":
         raise TunerError(f"{out} must end in .safetensors")
     refuse_existing(out, force)
+    if rung.lora.name == "model_index.json":
+        raise TunerError(
+            f"{file.name} is a whole folder, which is yours already: {rung.lora.parent}"
+        )
     if as_it_was or file.as_base or file.strength == 1:
         with replacing(out) as temporary:
             shutil.copyfile(rung.lora, temporary)

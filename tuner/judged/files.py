@@ -5,19 +5,21 @@ What cannot be read is left out with its reason, and the others go on.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from tuner.data import forbidden_words
 from tuner.errors import ConfigError, UnusableFileError
 from tuner.models.foreign.file import lora_paths, read_foreign
 from tuner.storage import StudyFolder, replacing
+from tuner.storage.content import content_digest
 from tuner.text import show
 
 _ENDING = ".safetensors"
 _ADAPTER = "adapter_model.safetensors"
+_INDEX = "model_index.json"
 _DIGITS = 16
 
 
@@ -65,8 +67,8 @@ class Found:
 def find_files(places: Sequence[Path], as_base: bool = False) -> Found:
     """Return the files that `places` name: files, folders of them, folders of peft's adapters.
 
-    With `as_base` they are whole checkpoints. Of files with the same content the first counts.
-    Raises ConfigError for a place that is not there, and if nothing can be judged.
+    With `as_base` they are whole checkpoints, files or folders in diffusers' layout. Of
+    files with the same content the first counts. Raises ConfigError for a place that is not there, and if nothing can be judged.
     """
     paths = [path for place in places for path in _paths(place, as_base)]
     files: dict[str, JudgedFile] = {}
@@ -92,17 +94,18 @@ def find_files(places: Sequence[Path], as_base: bool = False) -> Found:
 def keep_file(file: JudgedFile, folder: StudyFolder) -> Path:
     """Return the file's place in the study, where it stays when the trainer's folder is gone.
 
-    It is a hard link, which takes no space, or a copy where the file system has none. Raises
-    UnusableFileError if the file was changed since it was read.
+    It is a hard link, which takes no space, or a copy where the file system has none. Of a folder
+    it is the file that stands for it: a checkpoint's index, an adapter's weights.
     """
     kept = folder.judged_file(file.sha256)
-    if file.path.is_dir():
-        source, kept = file.path / _ADAPTER, kept.with_suffix("") / _ADAPTER
-        _keep(file.path / "adapter_config.json", kept.with_name("adapter_config.json"))
-    else:
-        source = file.path
-    _keep(source, kept)
-    return kept
+    if not file.path.is_dir():
+        _keep(file.path, kept)
+        return kept
+    for source in sorted(file.path.rglob("*")):
+        if source.is_file():
+            _keep(source, kept.with_suffix("") / source.relative_to(file.path))
+    named = _INDEX if (file.path / _INDEX).is_file() else _ADAPTER
+    return kept.with_suffix("") / named
 
 
 def _keep(source: Path, kept: Path) -> None:
@@ -123,12 +126,20 @@ def _paths(place: Path, as_base: bool) -> list[Path]:
     if not place.is_dir():
         return [place]
     if as_base:
-        return sorted(place.rglob(f"*{_ENDING}"))
+        whole = [place] if (place / _INDEX).is_file() else []
+        return whole or sorted(
+            [path.parent for path in place.glob(f"*/{_INDEX}")] + [*place.glob(f"*{_ENDING}")]
+        )
     return [place] if (place / _ADAPTER).is_file() else lora_paths(place)
 
 
 def _lora(path: Path) -> JudgedFile:
     lora = read_foreign(path)
+    if words := forbidden_words(", ".join(lora.triggers)):
+        raise UnusableFileError(
+            f"{path.name}: its words to prompt with name a child or an age under 18 "
+            f"({', '.join(words)}); allowed: adults"
+        )
     return JudgedFile(
         path,
         path.name if path.is_dir() else path.stem,
@@ -143,11 +154,13 @@ def _lora(path: Path) -> JudgedFile:
 
 
 def _checkpoint(path: Path) -> JudgedFile:
-    if path.suffix != _ENDING:
+    if path.suffix != _ENDING and not path.is_dir():
         raise UnusableFileError(f"{path.name}: found {show(path.suffix)}, allowed: {_ENDING}")
-    with path.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
-    return JudgedFile(path, path.stem, sha256[:_DIGITS], path.stem)
+    digest = content_digest(path)
+    if digest is None:
+        raise UnusableFileError(f"{path.name} cannot be read")
+    name = path.name if path.is_dir() else path.stem
+    return JudgedFile(path, name, digest[:_DIGITS], name)
 
 
 def _named_apart(files: Iterable[JudgedFile]) -> list[JudgedFile]:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 import transformers.utils.logging as transformers_logging
 from diffusers import DiffusionPipeline
+from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
 from metrics.contract import Image
 from tuner.errors import ConfigError, DivergedError, MissingModelError
@@ -40,6 +41,8 @@ LARGEST_BATCH = 4
 _OWN = "StableDiffusionPipeline"
 _INDEX = "model_index.json"
 _ADAPTER = "judged"
+
+_TEXT_TO_IMAGE = frozenset(AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
 
 _FAMILIES = {
     "StableDiffusionXL": "sdxl",
@@ -164,7 +167,8 @@ def _require_prompts(base: str, pipeline: Any) -> None:
         and parameter.kind is not inspect.Parameter.VAR_KEYWORD
         and name != "prompt"
     ]
-    if "prompt" not in parameters or needed:
+    changes_pictures = "image" in parameters and type(pipeline) not in _TEXT_TO_IMAGE
+    if "prompt" not in parameters or needed or changes_pictures:
         raise ConfigError(f"base {base} is a {kind}, allowed: one that draws from a prompt alone")
     if not hasattr(pipeline, "load_lora_weights"):
         raise ConfigError(f"base {base} is a {kind}, for which diffusers loads no LoRA")

@@ -51,8 +51,9 @@ def draw_file(
 
 def _opened(bench: Workbench, work: JudgeWork) -> BaseModel:
     """Return the checkpoint of `work`, which is not kept after its use."""
+    whole = work.path.parent if work.path.name == "model_index.json" else work.path
     try:
-        base = load_base(str(work.path), str(bench.base.device))
+        base = load_base(str(whole), str(bench.base.device))
     except (ConfigError, MissingModelError) as error:
         raise UnusableFileError(str(error)) from error
     base.clip_skip = bench.base.clip_skip

@@ -167,3 +167,26 @@ def test_the_command_answers_confirms_and_exports(world: Path, tmp_path: Path) -
     half, whole = (read_file(tmp_path / f"{name}.safetensors") for name in ("half", "whole"))
     for name, module in whole.modules.items():
         torch.testing.assert_close(half.modules[name].update(), module.update() / 2)
+
+
+def test_whole_checkpoints_are_judged_against_the_base(world: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(world / "tiny", tmp_path / "other")
+    weights = next((other / "unet").glob("*.safetensors"))
+    changed = {name: tensor * 1.05 for name, tensor in load_file(weights).items()}
+    save_file(changed, weights, {"format": "pt"})
+    found = find_files([other], as_base=True)
+    assert [file.name for file in found.files] == ["other"]
+    options = JudgeOptions(str(world / "tiny"), suite=str(world / "suite.yaml"), as_base=True)
+    study, folder = judged_study(options, found), StudyFolder(tmp_path / "study")
+    list(run_judged(study.config, folder, found.files, (1.0,)))
+    [row] = read_judged(folder).rows
+    assert row.state != "failed", row.reason
+    assert row.file.as_base
+    assert (row.measures["effect"].value or 0.0) > 0
+
+
+def test_a_file_whose_words_name_a_child_is_left_out(world: Path, tmp_path: Path) -> None:
+    told = {"modelspec.trigger_phrase": "little girl"}
+    write_loras(tmp_path / "run", str(world / "tiny"), {"bad": 1}, told)
+    with pytest.raises(ConfigError, match="name a child"):
+        find_files([tmp_path / "run"])
