@@ -128,20 +128,31 @@ def _follow(
     printing: Printing,
     workers: int | None,
 ) -> None:
-    """Run the study to its end, show its progress, print the answer, and write the report."""
+    """Run the study to its end, show its progress, print the answer, and write the report.
+
+    Raises MissingModelError for a judge's model that is not here and cannot be downloaded.
+    """
     from tuner.cli.follow import begin_printing, watch
     from tuner.cli.live import View, recall
+    from tuner.judged.plan import left_to_judge
     from tuner.results import read_results
     from tuner.results.results import is_begun
+    from tuner.study.check_judges import judge_line, person_line
     from tuner.study.cost import estimate
     from tuner.worker.count import planned_workers
 
-    config, pieces = study.config, len(found.files) * len(strengths)
-    view = View(folder.name, pieces, config.objectives)
-    if is_begun(folder):
-        recall(view, read_results(folder))
-        view.trials = max(pieces, view.finished)
-    plan = planned_workers(workers, estimate(config).vram_bytes, pieces)
+    config = study.config
+    view = View(folder.name, 0, config.objectives)
+    results = read_results(folder) if is_begun(folder) else None
+    if results is not None:
+        recall(view, results)
+    left = left_to_judge(() if results is None else results.trials, found.files, strengths)
+    view.trials = view.finished + len(left)
+    plan = planned_workers(workers, estimate(config).vram_bytes, len(left))
+    if left:
+        judge_line(config)
+        person_line(config)
+        say(plan.line)
     begin_printing(view, folder, config.base, printing)
     events = _events(study, folder, found, strengths, plan.count)
     watch(view, folder, events, printing)

@@ -68,7 +68,8 @@ def find_files(places: Sequence[Path], as_base: bool = False) -> Found:
     """Return the files that `places` name: files, folders of them, folders of peft's adapters.
 
     With `as_base` they are whole checkpoints, files or folders in diffusers' layout. Of
-    files with the same content the first counts. Raises ConfigError for a place that is not there, and if nothing can be judged.
+    files with the same content the first counts. Raises ConfigError for a place that is not there,
+    and if nothing can be judged.
     """
     paths = [path for place in places for path in _paths(place, as_base)]
     files: dict[str, JudgedFile] = {}

@@ -10,13 +10,13 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from tuner.errors import UnusableFileError
 from tuner.events import COUNTED, Event, TrialEnded, TrialStarted
 from tuner.judged.files import JudgedFile, keep_file
-from tuner.results.judged import FILE, STRENGTH, TrialFile, trial_file
+from tuner.judged.plan import Planned, planned_trials
+from tuner.results.judged import FILE, STRENGTH
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder, locked, replacing
 from tuner.storage.files import sweep, write_text
@@ -32,30 +32,6 @@ from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outco
 from tuner.worker import open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
 from tuner.worker.worker import Patience
-
-
-@dataclass(frozen=True)
-class Planned:
-    """A trial of the study: a file at a strength, under the number of the trial."""
-
-    number: int
-    file: JudgedFile
-    strength: float
-    as_base: bool = False
-
-    @property
-    def parameters(self) -> dict[str, object]:
-        """Return the parameters of its row: the file and the strength, and what tells the file."""
-        facts = TrialFile(
-            self.file.name,
-            self.strength,
-            self.file.sha256,
-            self.file.run,
-            self.file.step,
-            self.file.epoch,
-            self.as_base,
-        )
-        return facts.parameters()
 
 
 def run_judged(
@@ -84,26 +60,6 @@ def run_judged(
             runs = [partial(repeat_attempts, worker) for worker in pool]
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
             yield from _all(config, folder, waiting, runs, base, clock)
-
-
-def planned_trials(
-    rows: Sequence[TrialRow],
-    files: Sequence[JudgedFile],
-    strengths: Sequence[float],
-    as_base: bool = False,
-) -> list[Planned]:
-    """Return every file at every strength, with the numbers of `rows` for those that are there."""
-    known = [(row.number, file) for row in rows if (file := trial_file(row)) is not None]
-    numbers = {(file.sha256, file.strength): number for number, file in known}
-    free = max((row.number for row in rows), default=-1) + 1
-    plan = []
-    for file in files:
-        for strength in strengths:
-            number = numbers.get((file.sha256, strength))
-            if number is None:
-                number, free = free, free + 1
-            plan.append(Planned(number, file, strength, as_base))
-    return plan
 
 
 @contextlib.contextmanager
