@@ -13,7 +13,7 @@ from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError
 from tuner.judged.files import Found
 from tuner.judged.prompts import read_prompt_file
-from tuner.models.stored.hub import cached_folder
+from tuner.models.stored.hub import settings_folder
 from tuner.space import StudyConfig, space_hash
 from tuner.space.base_name import parse_base
 from tuner.space.config import MANNEQUIN
@@ -175,9 +175,9 @@ def _suite(
 
 
 def _native_size(base: str) -> int:
-    """Return the native size of a base, of a hub id from its files in the hub's cache."""
+    """Return the native size of a base, of a hub id from its small files, which are fetched."""
     parsed = parse_base(base)
-    folder = cached_folder(parsed) if parsed.kind == "hub" else None
+    folder = settings_folder(parsed) if parsed.kind == "hub" else None
     return native_size(str(folder) if folder else model_path(base, Path()))
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import diffusers.utils.logging as diffusers_logging
-import huggingface_hub
 import numpy as np
 import torch
 import transformers.utils.logging as transformers_logging
@@ -30,7 +29,7 @@ from tuner.models.foreign.file import read_foreign
 from tuner.models.lora_file import LoraFileError
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.noise import cell_generator
-from tuner.models.stored.hub import cached_folder, is_offline, not_cached
+from tuner.models.stored.hub import is_offline, settings_folder
 from tuner.space import SuiteConfig
 from tuner.space.base_name import parse_base
 from tuner.space.sizes import native_size
@@ -90,26 +89,16 @@ class PipelineBase(BaseModel):
 def is_stable_diffusion(base: str) -> bool:
     """Return True for a base that tuner opens by itself: Stable Diffusion 1.x and 2.x.
 
-    Single files count as such. Raises MissingModelError for a hub id that cannot be asked, and
-    ConfigError for a folder whose model_index.json is broken.
+    Single files count as such, and so does what is no base at all. Raises ConfigError for a folder
+    whose model_index.json is broken.
     """
     parsed = parse_base(base)
     if parsed.kind in ("mannequin", "file"):
         return True
-    folder = parsed.path or cached_folder(parsed)
-    if folder is None:
-        if is_offline():
-            raise not_cached(base)
-        try:
-            index = huggingface_hub.hf_hub_download(
-                str(parsed.hub_id), _INDEX, revision=parsed.revision
-            )
-        except Exception:  # load_base tells what is wrong with it
-            return True
-        folder = Path(index).parent
-    path = folder / _INDEX
-    if not path.is_file():
-        return True
+    folder = parsed.path or settings_folder(parsed)
+    path = None if folder is None else folder / _INDEX
+    if path is None or not path.is_file():
+        return True  # load_base tells what is wrong with it
     try:
         kind = json.loads(path.read_text("utf-8-sig"))["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
