@@ -75,10 +75,10 @@ def _require_family(base: BaseModel, lora: ForeignLora) -> None:
     own = base_family(base)
     other = own != "unknown" and lora.family != "unknown" and lora.family != own
     if lora.family not in OWN or other:
-        is_a = f"is a {WORDS[own]}" if own != "unknown" else "is none"
+        is_a = f"a {WORDS[own]}" if own != "unknown" else "none"
         raise LoraFileError(
-            f"{lora.path.name} is a LoRA for {WORDS[lora.family]}: base {base.name} {is_a}; give "
-            "the base that it was trained on with --base"
+            f"{lora.path.name}: this LoRA is for {WORDS[lora.family]}, and base {base.name} is "
+            f"{is_a}; give the base that it was trained on with --base"
         )
 
 
@@ -160,9 +160,9 @@ def _added(added: list[Layer], strength: float) -> Iterator[None]:
         with torch.no_grad():
             for _, layer, module in added:
                 for name, values in module.updates(layer, strength).items():
-                    weight = layer.get_parameter(name)
-                    before.append((weight, weight.detach().to("cpu", copy=True)))
-                    weight.copy_(values)
+                    own = layer.get_parameter(name)
+                    before.append((own, own.detach().to("cpu", copy=True)))
+                    own.copy_(values)
         yield
     finally:
         with torch.no_grad():
@@ -170,7 +170,7 @@ def _added(added: list[Layer], strength: float) -> Iterator[None]:
                 weight.copy_(copied)
 
 
-def changes(lora: ForeignLora, base: BaseModel) -> Mapping[str, torch.Tensor]:
+def changes(base: BaseModel, lora: ForeignLora) -> Mapping[str, torch.Tensor]:
     """Return the float32 change of each layer's weight at strength 1, by kohya name.
 
     For measuring and tests: all of them are in memory at once.

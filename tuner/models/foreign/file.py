@@ -189,7 +189,7 @@ def _check(path: Path, name: str, tensor: torch.Tensor) -> None:
 
 def _module(path: Path, name: str, layer: _Layer) -> Module:
     there = frozenset(layer.parts)
-    method = next(
+    method: Method = next(
         (method for start, method in _METHODS if any(part.startswith(start) for part in there)),
         "lora",
     )

@@ -1,7 +1,7 @@
 """The update of one layer by each method: LoRA, LoHa, LoKr, whole differences, each also as DoRA.
 
-The products are peft's. A strength is applied as A1111, ComfyUI and LyCORIS do: it multiplies the
-change of the weight, also that of a DoRA.
+The products are peft's. A strength is applied as A1111 and ComfyUI do: it multiplies the change of
+the weight, also that of a DoRA.
 """
 
 from __future__ import annotations
