@@ -3,7 +3,8 @@
     python benchmarks/judge.py [--studies FOLDER] [--workers 1]
 
 A run is trained much too long, with eight rungs. Its rungs are written as a trainer would leave
-them: by the project's own export in kohya's and in diffusers' names, and the same as peft's
+them: by the project's own export in kohya's and in diffusers' names (without its comparison of
+pictures: those of the last rungs are so far gone that rounding changes them), and the same as peft's
 adapters and as LoCon (with convolutions, of zeros here, since the run trained none). Each of the
 four folders is judged at the strength 1: the order of the files must be that of the study's own
 rungs, and the file that is chosen the one that the study chooses. The chosen file is then judged
@@ -33,14 +34,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tuner.cli.live import View, show
-from tuner.export.lora import export
+from tuner.export.lora import Names, write_lora
 from tuner.judged import JudgeOptions, find_files, judged_study, run_judged
 from tuner.models import load_base, read_file
 from tuner.models.lora_file import LoraFile, LoraModule, layers, write_file
 from tuner.models.metadata import network_arguments
 from tuner.report.judged import answer_lines, curve_lines, row_name, signed
 from tuner.results import read_results
-from tuner.results.confirmation import Choice, candidates
+from tuner.results.confirmation import candidates
 from tuner.results.judged import JudgedResults, read_judged
 from tuner.results.results import strength
 from tuner.space import load_study
@@ -92,13 +93,15 @@ def write_layouts(study: StudyFolder, into: Path) -> None:
     base = load_base("mannequin", "cpu")
     for rung in rungs:
         name = f"over-step{rung.step:08d}"
-        for layout in ("kohya", "diffusers"):
+        assert rung.lora is not None
+        lora = read_file(rung.lora)
+        names: tuple[Names, ...] = ("kohya", "diffusers")
+        for layout in names:
             path = into / layout / f"{name}.safetensors"
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                export(study, 0, path, layout, choice=Choice(0, rung.step, ()))  # type: ignore[arg-type]
+write_lora(path, lora, base, layout)
         _write_peft(into / "diffusers" / f"{name}.safetensors", into / "peft" / name)
-        lora = read_file(into / "kohya" / f"{name}.safetensors")
         _write_locon(lora, base.pipeline.unet, into / "locon" / f"{name}.safetensors")
 
 
