@@ -4,8 +4,8 @@
 
 A run is trained much too long, with eight rungs. Its rungs are written as a trainer would leave
 them: by the project's own export in kohya's and in diffusers' names (without its comparison of
-pictures: those of the last rungs are so far gone that rounding changes them), and the same as peft's
-adapters and as LoCon (with convolutions, of zeros here, since the run trained none). Each of the
+pictures: those of the last rungs are so far gone that rounding changes them), and the same as
+peft's adapters and as LoCon (with convolutions, of zeros, since the run trained none). Each of the
 four folders is judged at the strength 1: the order of the files must be that of the study's own
 rungs, and the file that is chosen the one that the study chooses. The chosen file is then judged
 from 0.5 to 1.5. At last ten files are judged at two strengths, as a command of its own, which is
@@ -100,7 +100,7 @@ def write_layouts(study: StudyFolder, into: Path) -> None:
             path = into / layout / f"{name}.safetensors"
             if not path.is_file():
                 path.parent.mkdir(parents=True, exist_ok=True)
-write_lora(path, lora, base, layout)
+                write_lora(path, lora, base, layout)
         _write_peft(into / "diffusers" / f"{name}.safetensors", into / "peft" / name)
         _write_locon(lora, base.pipeline.unet, into / "locon" / f"{name}.safetensors")
 
