@@ -22,6 +22,7 @@ from tuner.errors import TunerError
 from tuner.judging.thresholds import read_thresholds
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
 from tuner.report.findings import QUESTIONS
+from tuner.report.judged_page import judged_facts, judged_values
 from tuner.report.pictures import Shown, Wall, as_json, judges, key, pictures
 from tuner.report.verdicts import COLUMNS, RULE, cells, verdict_rows
 from tuner.results import read_series, read_study_data
@@ -76,6 +77,7 @@ def render_page(data: StudyData, answer: Answer, pictures: Wall) -> str:
         key=key,
         **_measured(data),
         **_verdicts(data),
+        **judged_values(data),
     )
 
 
@@ -190,7 +192,7 @@ def _facts(data: StudyData, answer: Answer, pictures: Wall) -> dict[str, Any]:
         "cells": cells,
         "judges": order,
         "rows": [key(who) for who in pictures.wall],
-    }
+    } | judged_facts(data)
 
 
 def _trial(data: StudyData, row: TrialRow) -> dict[str, Any]:

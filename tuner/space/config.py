@@ -14,7 +14,7 @@ from metrics.contract import DLIB, OBJECTIVES, SET_OBJECTIVES, SFACE, Domain
 from tuner.space.parameters import Parameter, Value, extremes
 from tuner.space.problems import WORDS
 from tuner.space.recipes import Hypothesis, Recipe
-from tuner.space.suite import SuiteConfig
+from tuner.space.suite import JudgedConfig, SuiteConfig
 from tuner.space.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 from tuner.storage import shipped
 
@@ -175,6 +175,9 @@ class StudyConfig(StrictModel):
     base_prediction: Literal["epsilon", "v", "v_ztsnr"] | None = Field(
         default=None, description="null (read from the base), epsilon, v, v_ztsnr"
     )
+    judged: JudgedConfig | None = Field(
+        default=None, description=f"null or {{{', '.join(JudgedConfig.model_fields)}}}"
+    )
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
         f"({', '.join(shipped.DATA_VARIANTS)}), a folder, or {{name: folder, ...}}",
@@ -221,7 +224,11 @@ class StudyConfig(StrictModel):
 
     @field_validator("data")
     @classmethod
-    def _data_names(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+    def _data_names(
+        cls, value: str | dict[str, str], others: ValidationInfo
+    ) -> str | dict[str, str]:
+        if not value and others.data.get("judged") is not None:
+            return {}
         names = [value] if isinstance(value, str) else [*value, *value.values()]
         if not names or not all(names):
             raise ValueError("no folder")

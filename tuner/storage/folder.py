@@ -130,6 +130,10 @@ class StudyFolder:
         """Report, a single file."""
         return self.root / "report.html"
 
+    def judged_file(self, sha256: str) -> Path:
+        """Return the place of a file that is judged, by the hash of its content."""
+        return self.root / "files" / f"{sha256}.safetensors"
+
     @property
     def lock(self) -> Path:
         """Lock file of the process that runs the study."""

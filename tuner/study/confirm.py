@@ -17,6 +17,7 @@ from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerErro
 from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.results import read_results
 from tuner.results.confirmation import candidates, finished, part_count, planned_samples
+from tuner.results.judged import trial_file
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
 from tuner.space import StudyConfig
 from tuner.space.config import BudgetConfig, rung_steps
@@ -32,7 +33,7 @@ from tuner.study.memory.workers import WorkerTable
 from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial import RepeatWork, Rung
-from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
 from tuner.worker.nodes.cluster import Cluster, shares
@@ -76,6 +77,8 @@ def run_confirm(
     config = load_recorded(folder, base=options.base, data=options.data, needs=("base", "data"))
     if config.recipes:
         raise ConfigError(f"{folder.root} compares recipes and has no winner: `tuner verdicts`")
+    if config.judged is not None:
+        options = replace(options, repeats=0)  # nothing was trained here
     data = read_data(config)
     with (
         locked(folder.lock),
@@ -171,7 +174,7 @@ def measure(  # noqa: PLR0913 - what is measured, where, and when
                 if place is None:
                     break
                 number, part = waiting.pop(0)
-                work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
+                work = _work(store, folder, part, plan[0].seeds, budget)
                 outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
                 begun.append(Piece(place, outcomes, part.trial, part))
             busy = len(begun)
@@ -225,6 +228,20 @@ def _measured(
         ) from error
     store.put_fresh(row, scored)
     return row
+
+
+def _work(
+    store: Store, folder: StudyFolder, part: FreshSample, seeds: int, budget: BudgetConfig
+) -> RepeatWork:
+    """Return the work on a part: a trial is trained again, a file that existed is only sampled."""
+    files = {row.number: file for row in store.trials() if (file := trial_file(row)) is not None}
+    if part.trial is None or part.trial not in files:
+        return RepeatWork(part, seeds, *_training(folder, part, budget))
+    file = files[part.trial]
+    paths = [rung.lora for rung in store.rungs(part.trial) if rung.step == part.step]
+    assert paths[0] is not None
+    judged = JudgeWork(part.trial, paths[0], file.strength, part.step, file.as_base)
+    return RepeatWork(part, seeds, None, 0, judged)
 
 
 def _training(

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import optuna
 
 from metrics.detectors.models import ModelUnavailableError
-from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
+from tuner.errors import (
+    DivergedError,
+    OutOfMemoryError,
+    Terminated,
+    TunerError,
+    UnusableFileError,
+)
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
@@ -55,7 +61,7 @@ def one_trial(
         yield TrialStarted(trial.number, dict(trial.params))
         ending = yield from _follow(session, trial, outcomes, last_step)
     except BaseException as error:
-        reason = _reason_to_stop(error)
+        reason = reason_to_stop(error)
         # The original error is the one to show. A trial whose end could not be stored is still
         # running for Optuna, and the next run settles it.
         with contextlib.suppress(Exception):
@@ -75,10 +81,10 @@ def _follow(
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
     with (
-        contextlib.closing(_PhaseClock(session.store)) as clock,
-        contextlib.closing(_guarded(outcomes)) as guarded,
+        contextlib.closing(PhaseClock(session.store)) as clock,
+        contextlib.closing(guarded(outcomes)) as watched,
     ):
-        for outcome in guarded:
+        for outcome in watched:
             if isinstance(outcome, Ending):
                 return outcome
             if isinstance(outcome, ExtraScored):
@@ -93,7 +99,7 @@ def _follow(
                 clock.end()
             goes_on = last.step < last_step and outcome.failure is None
             note_rung(trial, last, session.folder.artifacts, now=goes_on)
-            yield _scored(last)
+            yield scored_event(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
             if goes_on and (end := early_ending(session.config, session.store, last)):
@@ -103,7 +109,7 @@ def _follow(
     return final_ending(session.config, last)
 
 
-def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
+def guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
     """Yield a trial's outcomes; an error that its own work raised becomes its ending."""
     try:
         yield from outcomes
@@ -111,6 +117,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("pruned", f"diverged: {error}")
     except (MemoryError, OutOfMemoryError) as error:
         yield Ending("pruned", ": ".join(filter(None, ("out of memory", _first_line(error)))))
+    except UnusableFileError as error:
+        yield Ending("failed", _first_line(error))
     except (TunerError, ModelUnavailableError):
         raise
     except WorkerLostError as error:
@@ -122,7 +130,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("failed", reason, trace=traceback.format_exc())
 
 
-def _scored(row: RungRow) -> RungScored:
+def scored_event(row: RungRow) -> RungScored:
+    """Return the event of a rung that is stored."""
     numbers = (row.objectives, row.rates, row.grid, row.lora, row.measures)
     return RungScored(row.trial, row.step, *numbers)
 
@@ -158,7 +167,8 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         write_text(folder.done, f"{ending.state}\n")
 
 
-def _reason_to_stop(error: BaseException) -> str:
+def reason_to_stop(error: BaseException) -> str:
+    """Return why a trial is interrupted, for its row."""
     if isinstance(error, Terminated):
         return "terminated"
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
@@ -170,10 +180,11 @@ def _first_line(error: BaseException) -> str:
     return readable((str(error).strip().splitlines() or [""])[0][:200])
 
 
-class _PhaseClock:
+class PhaseClock:
     """Measures the phases of a trial, and stores their seconds with its rungs."""
 
     def __init__(self, store: Store) -> None:
+        """Create the clock, with no phase open."""
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
         self._over: list[tuple[int | None, str, str, float]] = []

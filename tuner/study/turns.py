@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 
 from tuner.events import Event, Phase, Progress
-from tuner.storage.fresh_rows import FreshSample
+from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study.memory.workers import WorkerTable
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
@@ -95,8 +95,7 @@ def _taken(piece: Piece, outcome: Event | Idle | BaseNeeded) -> Event | None:
 
 def _to_ask(running: list[Piece]) -> list[Piece]:
     """Return the pieces that may have an outcome; waits until one has, or is to be asked again."""
-    blocked = any(piece.scores_base for piece in running)
-    able = [piece for piece in running if not (piece.waits and blocked)]
+    able = [piece for piece in running if not _waits(piece, running)]
     now = time.monotonic()
     due = [piece for piece in able if piece.ready is None or now - piece.asked >= _TICK]
     if due or not able:
@@ -110,6 +109,17 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     for number in places:
         poll.register(number, select.POLLIN)
     return [places[number] for number, _ in poll.poll(max(0.0, 1000 * (first + _TICK - now)))]
+
+
+def _waits(piece: Piece, running: list[Piece]) -> bool:
+    """Return True while another piece is making the scores of the base that `piece` waits for."""
+    return piece.waits and any(_gives_base(other, piece) for other in running)
+
+
+def _gives_base(other: Piece, piece: Piece) -> bool:
+    """Return True if `other` is making the scores of the base that `piece` may need."""
+    confirms = piece.part is not None and piece.part != BASE
+    return other.scores_base or (confirms and other.part == BASE)
 
 
 def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | None:

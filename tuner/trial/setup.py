@@ -29,8 +29,9 @@ from tuner.events import BaseOpened, Event, Phase
 from tuner.judging.face_reference import face_reference
 from tuner.judging.models import study_judges
 from tuner.judging.pool import open_pool
-from tuner.models import load_base
+from tuner.models import BaseModel, load_base
 from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.pipelines import is_stable_diffusion, load_pipeline
 from tuner.models.stored.layout import require_layers
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
@@ -103,14 +104,7 @@ def _loaded(
 ) -> Generator[Event, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
-    base = load_base(config.base, prediction=config.base_prediction)
-    yield BaseOpened(base.name, str(base.prediction))
-    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
-    match config.train.get("clip_skip"):
-        case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
-            base.clip_skip = layer
-    base.keep_at(folder.kept)
-    base.compiles = config.compile == "always"  # a worker has decided before what auto means
+    base = yield from _opened_base(config, folder)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     pool = models.enter_context(open_pool(judges.settings, judge_processes))
     memories = {
@@ -129,6 +123,27 @@ def _loaded(
         low_rung_seeds=config.budget.low_rung_seeds,
         pool=pool,
     )
+
+
+def _opened_base(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, BaseModel]:
+    """Return the study's base; only a study of existing files may have one of another family."""
+    judged = config.judged
+    if judged is not None and not is_stable_diffusion(config.base):
+        opened = load_pipeline(
+            config.base, steps=judged.steps, guidance_scale=judged.guidance_scale
+        )
+        yield BaseOpened(opened.name, opened.settings)
+        return opened
+    base = load_base(config.base, prediction=config.base_prediction)
+    yield BaseOpened(base.name, str(base.prediction))
+    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
+    match config.train.get("clip_skip"):
+        case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
+            base.clip_skip = layer
+    if judged is None:
+        base.keep_at(folder.kept)
+    base.compiles = config.compile == "always"  # a worker has decided before what auto means
+    return base
 
 
 def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:

@@ -27,7 +27,7 @@ from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import BaseNeeded, Outcome, Work
+from tuner.trial.messages import BaseNeeded, JudgeWork, Outcome, Work
 from tuner.worker.compiling import compile_plan
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
 
@@ -154,6 +154,7 @@ def open_work(
     """
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
+    from tuner.trial.judged import run_judged
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
@@ -176,6 +177,9 @@ def open_work(
                 yield from run(work)
             case RepeatWork():
                 yield from run_repeat(bench, folder, work)
+            case JudgeWork():
+                assert config.judged is not None
+                yield from run_judged(bench, config.judged, work, folder.trial(work.number))
 
     return do
 

@@ -1,7 +1,7 @@
 """The worker's side of a Ray node: an actor that starts a worker process and hands on its messages.
 
-The actor speaks with the study's process (`tuner.worker.nodes.channel`) by calls, because the client
-of `ray://` addresses has no streams. Its worker process has a study folder of its own in
+The actor speaks with the study's process (`tuner.worker.nodes.channel`) by calls, because the
+client of `ray://` addresses has no streams. Its worker process has a study folder of its own in
 this node's cache folder, and ends with the actor. With a shared disk it has the study's own.
 """
 
