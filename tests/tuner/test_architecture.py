@@ -16,8 +16,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 MAY_IMPORT = {
-    "cli": "report export judged study results worker trial judging training mannequin models space "
-    "data storage",
+    "cli": "report export judged study results worker trial judging training mannequin models "
+    "space data storage",
     "report": "study results judging space storage",
     "export": "study results trial models space data storage",
     "judged": "study results worker trial models space data storage",

@@ -31,7 +31,8 @@ class PlainAttention:
         """Return the layer's output (batch, places, channels)."""
         if attention_mask is not None or not _is_plain(attn):
             about = (encoder_hidden_states, attention_mask, *others)
-            return self._other(attn, hidden_states, *about, **named)
+            other: torch.Tensor = self._other(attn, hidden_states, *about, **named)
+            return other
         seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query, key, value = attn.to_q(hidden_states), attn.to_k(seen), attn.to_v(seen)
         query, key, value = (attn.head_to_batch_dim(each) for each in (query, key, value))
