@@ -114,8 +114,9 @@ def page(pairs: Mapping[Path, Sequence[Pair]], model: str, sides: Sequence[int] 
         spent = (time.process_time() - start) / len(pictures)
         lines = [row(name(folder), each, found) for folder, each in pairs.items()]
         lines += [row("all", every, found)] if len(pairs) > 1 else []
-        identity.LEAST_SIDE = 0.0  # what it is set by
+        usual, identity.LEAST_SIDE = identity.LEAST_SIDE, 0.0  # these sizes are what sets it
         sizes = [row(f"{side} px", every, shrunk(images, side, judges)) for side in sides]
+        identity.LEAST_SIDE = usual
     head = "# How well faces tell persons apart\n\n"
     head += f"Made by `python benchmarks/identity.py FOLDER... --model {name(Path(model))}`.\n\n"
     cost = f"\nProcessor time of a picture, finding its figures included: {1000 * spent:.0f} ms.\n"
