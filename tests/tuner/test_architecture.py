@@ -50,11 +50,7 @@ METRICS = {
 ONLY_IN = {
     "optuna": {"tuner.study", "tuner.study.memory", "tuner.report.dashboard"},
     "peft": {"tuner.models.adapter"},
-    "ray": {
-        "tuner.worker.nodes.cluster",
-        "tuner.worker.nodes.address",
-        "tuner.worker.nodes.errors",
-    },
+    "ray": {"tuner.worker.nodes"},
     "sqlite_utils": {"tuner.storage.store"},
     "typer": {"tuner.cli"},
 }

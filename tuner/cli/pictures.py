@@ -123,23 +123,11 @@ def score(  # noqa: PLR0913 - one argument per option
         optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
         say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
         thresholds = _own_thresholds() if domain == "photographic" else None
-        chosen = (
-            found_pictures.names_sex,
-            gender_model,
-            person_model,
-            domain,
-            optional,
-            thresholds,
-        )
-        opened, order = score_folder.open_judges(*chosen), JudgeOrder(*chosen)
-        count = len(found_pictures.prompted)
-        with (
-            plain_warnings(),
-            opened as judges,
-            _pool(judges, order, jobs, count, cluster) as pool,
-        ):
+        count, named = len(found_pictures.prompted), (gender_model, person_model)
+        order = JudgeOrder(found_pictures.names_sex, *named, domain, optional, thresholds)
+        with plain_warnings(), _judges(order, jobs, count, cluster) as (judges, pool):
             judged = score_folder.judge(found_pictures, judges, pool)
-            scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
+            scored = list(tracked(judged, count, "pictures judged"))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
             score_report.print_scores(found_pictures, scored, trust)
         score_report.write_rows(found_pictures, scored, files, trust)
@@ -148,25 +136,25 @@ def score(  # noqa: PLR0913 - one argument per option
 
 
 @contextlib.contextmanager
-def _pool(
-    judges: Detectors, order: JudgeOrder, jobs: int | None, count: int, ray: RayOptions | None
-) -> Iterator[JudgePool | None]:
-    """Yield the processes that judge `count` pictures, here or on the nodes of a cluster."""
+def _judges(
+    order: JudgeOrder, jobs: int | None, count: int, ray: RayOptions | None
+) -> Iterator[tuple[Detectors, JudgePool | None]]:
+    """Open the judges, and processes that judge `count` pictures, here or on a cluster's nodes."""
+    from tuner.judging import open_judges
     from tuner.judging.pool import open_pool
     from tuner.worker.count import JUDGE_BYTES, auto_jobs
     from tuner.worker.nodes.cluster import open_cluster
     from tuner.worker.nodes.judges import open_node_pool
 
-    if ray is None:
-        with open_pool(judges.settings, jobs or auto_jobs(count)) as pool:
-            yield pool
-        return
-    with (
-        open_cluster(ray, min(jobs or count, count), JUDGE_BYTES) as cluster,
-        open_node_pool(cluster, order, judges.settings) as nodes,
-    ):
+    with contextlib.ExitStack() as stack:
+        judges = stack.enter_context(open_judges(*vars(order).values()))
+        if ray is None:
+            jobs = jobs or auto_jobs(count)
+            yield judges, stack.enter_context(open_pool(judges.settings, jobs))
+            return
+        cluster = stack.enter_context(open_cluster(ray, min(jobs or count, count), JUDGE_BYTES))
         say(cluster.line)
-        yield nodes
+        yield judges, stack.enter_context(open_node_pool(cluster, order, judges.settings))
 
 
 def _own_thresholds() -> Mapping[str, float] | None:

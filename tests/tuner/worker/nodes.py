@@ -51,6 +51,41 @@ class Nodes:
             )
         )
 
+    def relays(self) -> list[psutil.Process]:
+        """The processes of its actors that have a worker."""
+        return self._processes("ray::Relay")
+
+    def judges(self) -> list[psutil.Process]:
+        """The processes of its actors that judge pictures."""
+        return self._processes("ray::JudgeRelay")
+
+    def client_servers(self) -> list[psutil.Process]:
+        """Its processes that stand for clients with a `ray://` address."""
+        return self._processes("ray.util.client.server", "specific-server")
+
+    def _processes(self, *words: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                line = " ".join(process.cmdline())
+                if all(word in line for word in words):
+                    home = process.environ().get("TUNER_HOME", "")
+                    found += [process] if Path(home).is_relative_to(self.root) else []
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that do the work: the children of relays, without resource trackers."""
+        found = []
+        for relay in self.relays():
+            with contextlib.suppress(psutil.Error):
+                children = relay.children()
+                found += [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        return found
+
+    def all_end(self, seconds: float = 20.0) -> bool:
+        """Wait until its actors and their workers have ended; return False if some have not."""
+        return all_end(self.relays() + self.workers() + self.judges(), seconds)
+
     def remove(self, number: int) -> None:
         """Have a node vanish, as a machine that is taken away."""
         self.cluster.remove_node(self.nodes[number], allow_graceful=False)
@@ -68,7 +103,7 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
         "num_gpus": 0,
         "object_store_memory": STORE,
         "include_dashboard": False,
-        "env_vars": {"RAY_worker_niceness": "0"},
+        "env_vars": {"RAY_worker_niceness": "0", "TUNER_HOME": str(root / "head")},
     }
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -83,35 +118,6 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     finally:
         ray.shutdown()
         cluster.shutdown()
-
-
-def relays() -> list[psutil.Process]:
-    """The processes of actors with a worker."""
-    return _named("ray::Relay")
-
-
-def client_servers() -> list[psutil.Process]:
-    """The processes on the cluster that stand for clients with a `ray://` address."""
-    return _named("ray.util.client.server", "specific-server")
-
-
-def _named(*words: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            line = " ".join(process.cmdline())
-            if all(word in line for word in words):
-                found.append(process)
-    return found
-
-
-def worker_processes() -> list[psutil.Process]:
-    """The processes that do the work: the children of relays, without resource trackers."""
-    found = []
-    for relay in relays():
-        with contextlib.suppress(psutil.Error):
-            found += [each for each in relay.children() if "spawn_main" in " ".join(each.cmdline())]
-    return found
 
 
 def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:

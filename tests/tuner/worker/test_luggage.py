@@ -16,7 +16,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.extract import apply_extract, extract
 from tuner.storage.rows import NO_PIXELS, RungRow
 from tuner.study.record import read_data
-from tuner.worker import luggage
+from tuner.worker.nodes import luggage
 from tuner.worker.nodes.delivery import no_room, other_versions
 from tuner.worker.nodes.luggage import Item, collect, laid_out, missing, parts, write_part
 from tuner.worker.nodes.names import Names, pack, unpack

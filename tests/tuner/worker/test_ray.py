@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -14,16 +15,9 @@ from pathlib import Path
 import pytest
 
 from tests.tuner.tiny_space import write_space
-from tests.tuner.worker.nodes import (
-    Nodes,
-    all_end,
-    client_servers,
-    relays,
-    three_nodes,
-    worker_processes,
-)
+from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
 from tuner.errors import TunerError
-from tuner.events import Event, Retried, RungScored, TrialEnded
+from tuner.events import Event, Retried, RungScored, TrialEnded, Warned
 from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
@@ -114,7 +108,7 @@ def test_three_nodes_give_the_study_of_this_machine(
     require_whole(folder, local)
     with Store(folder.results_db, read_only=True) as store:
         assert all(": " in (row.device or "") for row in store.trials())
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
     used = [cache for cache in nodes.root.glob("cache*") if (cache / "ray" / "luggage").is_dir()]
     assert len(used) == 3
     left = [path.name for cache in used for path in (cache / "ray" / "studies").iterdir()]
@@ -122,11 +116,11 @@ def test_three_nodes_give_the_study_of_this_machine(
 
 
 def lose_actor(nodes: Nodes) -> None:
-    os.kill(relays()[0].pid, signal.SIGKILL)
+    os.kill(nodes.relays()[0].pid, signal.SIGKILL)
 
 
 def lose_worker(nodes: Nodes) -> None:
-    os.kill(worker_processes()[0].pid, signal.SIGKILL)
+    os.kill(nodes.workers()[0].pid, signal.SIGKILL)
 
 
 def lose_node(nodes: Nodes) -> None:
@@ -152,7 +146,57 @@ def test_whatever_is_lost_costs_at_most_a_rung(
     # No rung was scored twice.
     scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
     assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
+
+
+def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "torch-2.0.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.0.0\n")
+    path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", ""), *sys.path])
+    nodes.add(PYTHONPATH=path)
+    folder = StudyFolder(tmp_path / "faults")
+    events = []
+    with open_cluster(RayOptions(nodes.address), 4, NEEDED) as cluster:
+        events += run_study(config, folder, workers=4, cluster=cluster)
+    nodes.remove(len(nodes.nodes) - 1)
+    nodes.nodes.pop()
+    require_whole(folder, local)
+    here = importlib.metadata.version("torch")
+    lines = [event.text for event in events if isinstance(event, Warned)]
+    assert len([text for text in lines if f"torch 2.0.0 there and {here} here" in text]) == 1
+    assert not [event for event in events if isinstance(event, Retried)]
+
+
+def test_with_a_shared_disk_nothing_is_sent(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    folder = StudyFolder(tmp_path / "faults")
+    sent = {path for path in nodes.root.glob("cache*/ray/luggage/*/*")}
+    for path in sent:
+        path.unlink()
+    with open_cluster(RayOptions(nodes.address, shared=True), 3, NEEDED) as cluster:
+        list(run_study(config, folder, workers=3, cluster=cluster))
+    require_whole(folder, local)
+    assert not list(nodes.root.glob("cache*/ray/luggage/*/*"))
+    assert not (folder.root / "results.db-wal").exists()
+
+
+def test_pictures_are_judged_on_the_nodes_as_here(
+    space: Path, nodes: Nodes, tmp_path: Path
+) -> None:
+    options = ["--gender-model", str(space.parent / "clip"), "--photographic", "--json"]
+    command = [sys.executable, "-m", "tuner", "score", str(space.parent / "data"), *options]
+    tables = []
+    for name, more in (("here", ["--jobs", "1"]), ("there", ["--ray", nodes.address])):
+        table = tmp_path / f"{name}.json"
+        done = subprocess.run([*command, str(table), *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        tables.append(table.read_text())
+    assert tables[0] == tables[1]
+    assert nodes.all_end()
 
 
 class Command:
@@ -210,7 +254,7 @@ def test_a_killed_controller_leaves_nothing_and_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.address)
     run.has_a_rung()
-    left = relays() + worker_processes()
+    left = nodes.relays() + nodes.workers()
     assert left
     run.process.kill()
     run.process.wait()
@@ -219,7 +263,7 @@ def test_a_killed_controller_leaves_nothing_and_goes_on(
     _, errors = again.process.communicate()
     assert again.process.returncode == 0, errors
     require_finished(run.folder, local)
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
 
 
 def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
@@ -227,12 +271,12 @@ def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.client_address)
     run.has_a_rung()
-    for server in client_servers():
+    for server in nodes.client_servers():
         server.kill()
     _, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 1, errors
     assert f"error: the connection to the cluster {nodes.client_address} is lost" in errors
     assert "Traceback" not in errors
-    assert all_end(relays() + worker_processes(), 60)
+    assert nodes.all_end(60)
     list(run_there(config, run.folder, nodes))
     require_finished(run.folder, local)

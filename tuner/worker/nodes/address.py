@@ -74,12 +74,14 @@ def _require(options: RayOptions) -> None:
 def _connect(address: str) -> None:
     """Connect to the cluster at `address`; raises ConfigError if Ray cannot."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent about anybody's use
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address == "local":
+        # Ray's setting for systems with single machines: all its servers are bound to 127.0.0.1.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        os.environ.setdefault("RAY_worker_niceness", "0")  # else beside other programs it starves
     import ray
 
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
-        os.environ.setdefault("RAY_worker_niceness", "0")  # else beside other programs it starves
         options |= {
             "num_cpus": usable_cores(),
             "_memory": free_bytes(),

@@ -16,7 +16,13 @@ from typing import Any
 from tuner.text import counted
 from tuner.worker.count import MOST_WORKERS
 from tuner.worker.nodes.address import RayOptions, connect
-from tuner.worker.nodes.errors import Closed, ClusterLostError, translated
+from tuner.worker.nodes.errors import (
+    Closed,
+    ClusterLostError,
+    NodeFault,
+    NodeLostError,
+    translated,
+)
 from tuner.worker.nodes.relay import Relay
 from tuner.worker.nodes.seats import Node, Seat, Seats, node_seats
 
@@ -89,8 +95,12 @@ class Cluster:
         try:
             with translated():
                 yield
-        except (ConnectionError, RuntimeError) as error:
-            if ray.is_initialized() and not isinstance(error, ConnectionError):
+        except (Closed, NodeFault, NodeLostError, TimeoutError):
+            raise
+        except Exception as error:
+            # A client has many errors for a connection that is gone, those of gRPC among them.
+            client = self.options.address.startswith("ray://")
+            if ray.is_initialized() and not client and not isinstance(error, ConnectionError):
                 raise
             raise ClusterLostError(
                 f"the connection to the cluster {self.options.address} is lost; when it is there "

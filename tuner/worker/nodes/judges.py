@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -21,7 +21,7 @@ from tuner.worker.nodes.cluster import Cluster
 from tuner.worker.nodes.delivery import RefusedError, Way
 from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
 from tuner.worker.nodes.luggage import Luggage, Tree, collect_models, laid_out, luggage_folder
-from tuner.worker.nodes.names import Names, pack, unpack
+from tuner.worker.nodes.names import Name, Names, pack, unpack
 from tuner.worker.nodes.relay import Relay
 
 _MODELS = ("gender_model", "person_model", "copy_model", *OPTIONAL_MODELS)
@@ -51,7 +51,7 @@ class JudgeRelay(Relay):
         from tuner.judging.pool import use_one_core
 
         own = Path(tempfile.mkdtemp(prefix="tuner-judges-"))
-        known = {}
+        known: dict[str, Name] = {}
         for tree in trees:
             known |= laid_out(tree, luggage_folder(), own)
         self._own = own
@@ -60,7 +60,7 @@ class JudgeRelay(Relay):
         use_one_core()
         warned: list[str] = []
         with own_warnings(warned.append):
-            self._judges = self._opened.enter_context(open_judges(**arguments))
+            self._judges = self._opened.enter_context(open_judges(*arguments))
         if (found := chosen_models(self._judges.settings)) != list(models):
             lacks = ", ".join(sorted({*models} - {*found})) or "none"
             return f"it lacks the judges' models that are used here ({lacks}); {' '.join(warned)}"
@@ -88,10 +88,9 @@ class NodePool(JudgePool):
         """Begin without judges: each of the cluster's seats gets its own with its first picture."""
         self.count = max(1, cluster.seats.total())
         self._cluster, self._models, self._closed = cluster, models, threading.Event()
-        fields = {name: value for name, value in asdict(order).items() if name != "names_sex"}
         named = [order.gender_model, order.person_model, *order.optional.values()]
         self._luggage: Luggage = collect_models(named)
-        arguments = {"needs_gender": order.names_sex} | fields
+        arguments = tuple(vars(order).values())
         self._order = pack(arguments, Names(Path("/no/study"), self._luggage.known))
         self._warned: deque[str] = deque()
         self._threads = ThreadPoolExecutor(self.count, "tuner-judge")

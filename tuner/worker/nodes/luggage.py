@@ -87,7 +87,9 @@ def collect(config: StudyConfig, sets: TrainingSets) -> Luggage:
             known[path] = (_PICTURES, name)
         trees.append(Tree(_PICTURES, tuple(items.values())))
     models = collect_models(_models(config))
-    return Luggage((*trees, *models.trees), known | models.known, sources | models.sources)
+    return Luggage(
+        (*trees, *models.trees), {**known, **models.known}, {**sources, **models.sources}
+    )
 
 
 def collect_models(names: Iterable[str | None]) -> Luggage:
