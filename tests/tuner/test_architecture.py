@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "export": "study results trial models space data storage",
     "study": "results worker trial judging mannequin models space data storage",
     "results": "space storage",
-    "worker": "trial space data storage",
+    "worker": "trial judging space data storage",
     "trial": "judging training models space data storage",
     "judging": "mannequin models space data storage",
     "training": "models space data storage",
@@ -49,6 +49,7 @@ METRICS = {
 ONLY_IN = {
     "optuna": {"tuner.study", "tuner.study.memory", "tuner.report.dashboard"},
     "peft": {"tuner.models.adapter"},
+    "ray": {"tuner.worker.nodes"},
     "sqlite_utils": {"tuner.storage.store"},
     "typer": {"tuner.cli"},
 }

@@ -9,7 +9,7 @@ import typer
 from tuner.errors import ConfigError
 
 if TYPE_CHECKING:
-    from tuner.worker.cluster import RayOptions
+    from tuner.worker.nodes.address import RayOptions
 
 Ray = Annotated[
     str | None,
@@ -41,7 +41,7 @@ def ray_options(address: str | None, shared: bool, gpu_share: float = 1.0) -> Ra
 
     Raises ConfigError for a share that is none, and for `--shared` without `--ray`.
     """
-    from tuner.worker.cluster import RayOptions
+    from tuner.worker.nodes.address import RayOptions
 
     if not 0 < gpu_share <= 1:
         raise ConfigError(

@@ -37,7 +37,8 @@ from tuner.worker.count import MOST_WORKERS, Workers, planned_workers
 
 if TYPE_CHECKING:
     from tuner.study.confirm import ConfirmOptions
-    from tuner.worker.cluster import Cluster, RayOptions
+    from tuner.worker.nodes.address import RayOptions
+    from tuner.worker.nodes.cluster import Cluster
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Hands:
         if self.ray is None:
             yield planned_workers(self.workers, self.needed_bytes, pieces), None
             return
-        from tuner.worker.cluster import open_cluster
+        from tuner.worker.nodes.cluster import open_cluster
 
         most = min(self.workers or MOST_WORKERS, max(1, pieces))
         with open_cluster(self.ray, most, self.needed_bytes) as cluster:

@@ -5,16 +5,24 @@ As in app.py, slow imports are inside the command that needs them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuner.cli.cluster import Ray, ray_options
 from tuner.cli.errors import user_errors
 from tuner.storage.files import check_outputs
 from tuner.storage.folder import DEFAULT_STUDIES, existing_study
 from tuner.terminal import plain_warnings, say, tracked
+
+if TYPE_CHECKING:
+    from metrics.detectors import Detectors
+    from tuner.judging.pool import JudgePool
+    from tuner.worker.nodes.address import RayOptions
+    from tuner.worker.nodes.judges import JudgeOrder
 
 pictures = typer.Typer()
 
@@ -97,6 +105,7 @@ def score(  # noqa: PLR0913 - one argument per option
     ] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Search subfolders too.")] = False,
     jobs: Jobs = None,
+    ray: Ray = None,
 ) -> None:
     """Judge pictures from anywhere, with 95 % intervals; the folder is only read."""
     with user_errors(json == STDOUT) as write:
@@ -104,9 +113,9 @@ def score(  # noqa: PLR0913 - one argument per option
         from tuner.judging.calibration import known_calibrations
         from tuner.judging.models import model_names
         from tuner.judging.picture_domain import picture_domain
-        from tuner.judging.pool import open_pool
-        from tuner.worker.count import auto_jobs
+        from tuner.worker.nodes.judges import JudgeOrder
 
+        cluster = ray_options(ray, shared=False)
         files = (csv, None if write else json)
         check_outputs(*files)
         found_pictures = score_folder.find_pictures(path, prompt, recursive)
@@ -114,18 +123,38 @@ def score(  # noqa: PLR0913 - one argument per option
         optional = {"pose_model": pose_model, "parser_model": parser_model, "vlm": vlm}
         say(f"pictures to judge: {len(found_pictures.prompted)}, {line}; the models load first")
         thresholds = _own_thresholds() if domain == "photographic" else None
-        opened = score_folder.open_judges(
-            found_pictures.names_sex, gender_model, person_model, domain, optional, thresholds
-        )
-        jobs = jobs or auto_jobs(len(found_pictures.prompted))
-        with plain_warnings(), opened as judges, open_pool(judges.settings, jobs) as pool:
+        count, named = len(found_pictures.prompted), (gender_model, person_model)
+        order = JudgeOrder(found_pictures.names_sex, *named, domain, optional, thresholds)
+        with plain_warnings(), _judges(order, jobs, count, cluster) as (judges, pool):
             judged = score_folder.judge(found_pictures, judges, pool)
-            scored = list(tracked(judged, len(found_pictures.prompted), "pictures judged"))
+            scored = list(tracked(judged, count, "pictures judged"))
             trust = Trust(known_calibrations(), None, model_names(judges.settings))
             score_report.print_scores(found_pictures, scored, trust)
         score_report.write_rows(found_pictures, scored, files, trust)
         if write:
             write(score_report.score_document(found_pictures, scored, trust))
+
+
+@contextlib.contextmanager
+def _judges(
+    order: JudgeOrder, jobs: int | None, count: int, ray: RayOptions | None
+) -> Iterator[tuple[Detectors, JudgePool | None]]:
+    """Open the judges, and processes that judge `count` pictures, here or on a cluster's nodes."""
+    from tuner.judging import open_judges
+    from tuner.judging.pool import open_pool
+    from tuner.worker.count import JUDGE_BYTES, auto_jobs
+    from tuner.worker.nodes.cluster import open_cluster
+    from tuner.worker.nodes.judges import open_node_pool
+
+    with contextlib.ExitStack() as stack:
+        judges = stack.enter_context(open_judges(*vars(order).values()))
+        if ray is None:
+            jobs = jobs or auto_jobs(count)
+            yield judges, stack.enter_context(open_pool(judges.settings, jobs))
+            return
+        cluster = stack.enter_context(open_cluster(ray, min(jobs or count, count), JUDGE_BYTES))
+        say(cluster.line)
+        yield judges, stack.enter_context(open_node_pool(cluster, order, judges.settings))
 
 
 def _own_thresholds() -> Mapping[str, float] | None:

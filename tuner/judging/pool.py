@@ -188,7 +188,7 @@ def serve(connection: Connection, settings: JudgeSettings) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal: the parent ends this process
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    _use_one_core()
+    use_one_core()
     warned: list[str] = []
     with (
         contextlib.suppress(EOFError, OSError),
@@ -207,7 +207,8 @@ def serve(connection: Connection, settings: JudgeSettings) -> None:
             warned.clear()
 
 
-def _use_one_core() -> None:
+def use_one_core() -> None:
+    """Leave the other cores to other processes that judge."""
     import cv2
     import torch
 

@@ -30,13 +30,14 @@ def open_session(
     folder: StudyFolder,
     data: Mapping[str, str],
     server: Address | None = None,
+    shared: bool = False,
 ) -> Iterator[Session]:
     """Hold the study's lock and open both databases; begin a study that was not begun.
 
     `data` has the hash of each training set by name; `server` keeps Optuna's study in place of
-    optuna.db. Each database appears whole, so that a run
-    that is killed here can be repeated. Raises ConfigError, before anything is written, if the
-    folder holds another study, or lost a part of this one.
+    optuna.db. With `shared` other machines read results.db on a shared disk. Each database appears
+    whole, so that a run that is killed here can be repeated. Raises ConfigError, before anything is
+    written, if the folder holds another study, or lost a part of this one.
     """
     folder.create()
     with contextlib.ExitStack() as stack:
@@ -56,7 +57,8 @@ def open_session(
             remove_log(folder.results_db)
             with replacing(folder.results_db) as part, Store(part) as store:
                 record_study(config, folder, store, data)
-        stack.enter_context(write_ahead(folder.results_db))
+        if not shared:  # the write-ahead log needs the memory of one machine
+            stack.enter_context(write_ahead(folder.results_db))
         store = stack.enter_context(Store(folder.results_db))
         record_study(config, folder, store, data)
         yield Session(config, folder, memory, store)

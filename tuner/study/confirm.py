@@ -35,7 +35,7 @@ from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.cluster import Cluster
+from tuner.worker.nodes.cluster import Cluster, shares
 
 RunRepeat = Callable[[RepeatWork], Generator[Outcome, None, None]]
 """Measures one LoRA of a confirmation; yields events and one scored rung."""
@@ -79,7 +79,7 @@ def run_confirm(
     data = read_data(config)
     with (
         locked(folder.lock),
-        write_ahead(folder.results_db),
+        contextlib.nullcontext() if shares(cluster) else write_ahead(folder.results_db),
         Store(folder.results_db) as store,
     ):
         if row := store.study():

@@ -30,7 +30,7 @@ from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial.messages import Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts, trial_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.cluster import Cluster
+from tuner.worker.nodes.cluster import Cluster, shares
 from tuner.worker.worker import Patience
 
 RunTrial = Callable[[int, TrainConfig], Iterator[Outcome]]
@@ -61,7 +61,7 @@ def run_study(  # noqa: PLR0913 - what is run, and where
     """
     data = read_data(config)
     with (
-        open_session(config, folder, data_hashes(data), server) as session,
+        open_session(config, folder, data_hashes(data), server, shared=shares(cluster)) as session,
         open_workers(config, folder, data, workers, patience, cluster) as pool,
         contextlib.closing(WorkerTable(folder, pool)) as table,
     ):

@@ -1,6 +1,6 @@
 """How the study's process speaks with one worker process: words to it, messages from it, its end.
 
-`ThisMachine` spawns the process here and speaks with it over a pipe. `tuner.worker.ray_channel`
+`ThisMachine` spawns the process here and speaks with it over a pipe. `tuner.worker.nodes.channel`
 has the same for a node of a Ray cluster.
 """
 

@@ -22,9 +22,9 @@ from tuner.terminal import signals_held
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
 from tuner.worker.channel import Channel, Host, Message, ThisMachine, WorkerLostError
-from tuner.worker.cluster import Cluster
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.host import ray_host
 from tuner.worker.process import Failure, Over, Share
-from tuner.worker.ray_host import ray_host
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""

@@ -90,6 +90,11 @@ def relays() -> list[psutil.Process]:
     return _named("ray::Relay")
 
 
+def judge_relays() -> list[psutil.Process]:
+    """The processes of actors that judge pictures."""
+    return _named("ray::JudgeRelay")
+
+
 def client_servers() -> list[psutil.Process]:
     """The processes on the cluster that stand for clients with a `ray://` address."""
     return _named("ray.util.client.server", "specific-server")

@@ -16,11 +16,11 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.extract import apply_extract, extract
 from tuner.storage.rows import NO_PIXELS, RungRow
 from tuner.study.record import read_data
-from tuner.worker import luggage
-from tuner.worker.delivery import no_room, other_versions
-from tuner.worker.luggage import Item, collect, laid_out, missing, parts, write_part
-from tuner.worker.names import Names, pack, unpack
-from tuner.worker.parcel import Arrival, Sent, batches, changed, read_parts
+from tuner.worker.nodes import luggage
+from tuner.worker.nodes.delivery import no_room, other_versions
+from tuner.worker.nodes.luggage import Item, collect, laid_out, missing, parts, write_part
+from tuner.worker.nodes.names import Names, pack, unpack
+from tuner.worker.nodes.parcel import Arrival, Sent, batches, changed, read_parts
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def test_only_new_files_of_a_study_folder_travel(tmp_path: Path) -> None:
 def test_files_are_in_place_only_when_all_have_arrived(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.worker.parcel.PART_BYTES", 4)
+    monkeypatch.setattr("tuner.worker.nodes.parcel.PART_BYTES", 4)
     source, folder = tmp_path / "source", StudyFolder(tmp_path / "study")
     names = {"trials/0000/lora.safetensors": b"0123456789", "base/a.png": b"", "base/b.png": b"xy"}
     for name, content in names.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import os
 import signal
 import subprocess
@@ -18,16 +19,18 @@ from tests.tuner.worker.nodes import (
     Nodes,
     all_end,
     client_servers,
+    judge_relays,
     relays,
     three_nodes,
     worker_processes,
 )
 from tuner.errors import TunerError
-from tuner.events import Event, Retried, RungScored, TrialEnded
+from tuner.events import Event, Retried, RungScored, TrialEnded, Warned
 from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
-from tuner.worker.cluster import RayOptions, open_cluster
+from tuner.worker.nodes.address import RayOptions
+from tuner.worker.nodes.cluster import open_cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -152,6 +155,56 @@ def test_whatever_is_lost_costs_at_most_a_rung(
     scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
     assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
     assert all_end(relays() + worker_processes())
+
+
+def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    other = tmp_path / "other" / "torch-2.0.0.dist-info"
+    other.mkdir(parents=True)
+    (other / "METADATA").write_text("Metadata-Version: 2.1\nName: torch\nVersion: 2.0.0\n")
+    path = os.pathsep.join([str(other.parent), os.environ.get("PYTHONPATH", ""), *sys.path])
+    nodes.add(PYTHONPATH=path)
+    folder = StudyFolder(tmp_path / "faults")
+    events = []
+    with open_cluster(RayOptions(nodes.address), 4, NEEDED) as cluster:
+        events += run_study(config, folder, workers=4, cluster=cluster)
+    nodes.remove(len(nodes.nodes) - 1)
+    nodes.nodes.pop()
+    require_whole(folder, local)
+    here = importlib.metadata.version("torch")
+    lines = [event.text for event in events if isinstance(event, Warned)]
+    assert len([text for text in lines if f"torch 2.0.0 there and {here} here" in text]) == 1
+    assert not [event for event in events if isinstance(event, Retried)]
+
+
+def test_with_a_shared_disk_nothing_is_sent(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    folder = StudyFolder(tmp_path / "faults")
+    sent = {path for path in nodes.root.glob("cache*/ray/luggage/*/*")}
+    for path in sent:
+        path.unlink()
+    with open_cluster(RayOptions(nodes.address, shared=True), 3, NEEDED) as cluster:
+        list(run_study(config, folder, workers=3, cluster=cluster))
+    require_whole(folder, local)
+    assert not list(nodes.root.glob("cache*/ray/luggage/*/*"))
+    assert not (folder.root / "results.db-wal").exists()
+
+
+def test_pictures_are_judged_on_the_nodes_as_here(
+    space: Path, nodes: Nodes, tmp_path: Path
+) -> None:
+    options = ["--gender-model", str(space.parent / "clip"), "--photographic", "--json"]
+    command = [sys.executable, "-m", "tuner", "score", str(space.parent / "data"), *options]
+    tables = []
+    for name, more in (("here", ["--jobs", "1"]), ("there", ["--ray", nodes.address])):
+        table = tmp_path / f"{name}.json"
+        done = subprocess.run([*command, str(table), *more], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        tables.append(table.read_text())
+    assert tables[0] == tables[1]
+    assert all_end(relays() + judge_relays())
 
 
 class Command:

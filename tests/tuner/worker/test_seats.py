@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from tuner.worker.seats import Node, Seats, node_seats
+from tuner.worker.nodes.seats import Node, Seats, node_seats
 
 A, B, C = Node("a", "a", 1), Node("b", "b", 2), Node("c", "c", 1)
 
@@ -75,6 +75,16 @@ def test_a_lost_node_has_no_seats_and_its_workers_wait_for_others() -> None:
     made.leave(1 - lost)
     assert not made.claim(3)  # who waits goes first
     assert made.wait(2, 0, 0.0) is not None
+
+
+def test_a_node_that_is_gone_is_not_taken_for_a_living_one() -> None:
+    made = seats(A)
+    made.drop(A)
+    made.update([A, C])
+    assert made.total() == 1
+    seat = made.wait(0, 0, 0.0)
+    assert seat is not None
+    assert seat.node == C
 
 
 def test_a_refused_node_is_used_no_more() -> None:

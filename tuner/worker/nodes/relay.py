@@ -1,6 +1,6 @@
 """The worker's side of a Ray node: an actor that starts a worker process and hands on its messages.
 
-The actor speaks with the study's process (`tuner.worker.ray_channel`) by method calls, because the
+The actor speaks with the study's process (`tuner.worker.nodes.channel`) by calls, because the
 client of `ray://` addresses has no streams. Its worker process has a study folder of its own in
 this node's cache folder, and ends with the actor. With a shared disk it has the study's own.
 """
@@ -36,9 +36,9 @@ from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Outcome
 from tuner.worker.channel import LocalChannel, ThisMachine
 from tuner.worker.count import usable_cores
-from tuner.worker.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
-from tuner.worker.names import Names, pack, unpack
-from tuner.worker.parcel import Arrival, Sent, State, changed, read_parts
+from tuner.worker.nodes.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
+from tuner.worker.nodes.names import Name, Names, pack, unpack
+from tuner.worker.nodes.parcel import Arrival, Sent, State, changed, read_parts
 from tuner.worker.process import Failure, Over, Share
 
 DOING = "{doing}"
@@ -142,7 +142,7 @@ class Relay:
         _sweep(root)
         self._own = Path(tempfile.mkdtemp(prefix=f"{load.study}-", dir=root))
         (self._own / _OWNER).write_text(_owner_text(), encoding="utf-8")
-        known = {}
+        known: dict[str, Name] = {}
         for tree in load.trees:
             known |= laid_out(tree, luggage_folder(), self._own / "luggage")
         self._folder = StudyFolder(self._own / "studies" / load.study)

@@ -21,7 +21,7 @@ from tuner.errors import TunerError
 from tuner.space import StudyConfig
 from tuner.storage import replacing
 from tuner.storage.shipped import cache_folder
-from tuner.worker.names import Name
+from tuner.worker.nodes.names import Name
 
 PART_BYTES = 16 * 2**20
 """Bytes of a file that travel at once."""
@@ -86,11 +86,24 @@ def collect(config: StudyConfig, sets: TrainingSets) -> Luggage:
             sources[image.sha256] = image.path
             known[path] = (_PICTURES, name)
         trees.append(Tree(_PICTURES, tuple(items.values())))
-    for model in _models(config):
-        tree, files = _model_tree(model)
-        trees.append(tree)
-        sources |= files
-        known[str(model)] = (tree.name, model.name if model.is_file() else "")
+    models = collect_models(_models(config))
+    return Luggage(
+        (*trees, *models.trees), {**known, **models.known}, {**sources, **models.sources}
+    )
+
+
+def collect_models(names: Iterable[str | None]) -> Luggage:
+    """Return the luggage of the models among `names` that are files or folders of this machine."""
+    trees: list[Tree] = []
+    known: dict[str, Name] = {}
+    sources: dict[str, Path] = {}
+    for name in dict.fromkeys(names):
+        if name and os.path.isabs(name) and os.path.exists(name):
+            model = Path(name)
+            tree, files = _model_tree(model)
+            trees.append(tree)
+            sources |= files
+            known[name] = (tree.name, model.name if model.is_file() else "")
     return Luggage(tuple(trees), known, sources)
 
 
@@ -114,13 +127,13 @@ def _pictures(sets: TrainingSets) -> Iterator[TrainingImage]:
             yield from (*images.regularisation.images, *images.regularisation.held_out)
 
 
-def _models(config: StudyConfig) -> list[Path]:
-    """Return the bases and the judges' models that are files or folders of this machine."""
+def _models(config: StudyConfig) -> list[str | None]:
+    """Return the bases and the judges' models of a study."""
     judges = ("gender_model", "person_model", "copy_model", *OPTIONAL_MODELS)
-    named = [config.base, *config.also_sample_on]
-    named += [getattr(config.judges, name) for name in judges]
-    paths = dict.fromkeys(Path(name) for name in named if name and os.path.isabs(name))
-    return [path for path in paths if path.exists()]
+    return [
+        *(config.base, *config.also_sample_on),
+        *(getattr(config.judges, name) for name in judges),
+    ]
 
 
 def _model_tree(model: Path) -> tuple[Tree, dict[str, Path]]:

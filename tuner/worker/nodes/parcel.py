@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tuner.errors import TunerError
 from tuner.storage import StudyFolder
-from tuner.worker.luggage import PART_BYTES
+from tuner.worker.nodes.luggage import PART_BYTES
 
 State = tuple[int, int]
 """Size of a file in bytes and time of its last change in nanoseconds."""

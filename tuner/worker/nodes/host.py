@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from tuner.data import TrainingSets
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
-from tuner.worker.cluster import Cluster
-from tuner.worker.delivery import Errand
-from tuner.worker.luggage import Luggage, collect
+from tuner.worker.nodes.channel import RayChannel
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.delivery import Errand
+from tuner.worker.nodes.luggage import Luggage, collect
 from tuner.worker.process import Share
-from tuner.worker.ray_channel import RayChannel
 
 _TO_END = 8.0
 """Seconds that all workers together have to end; a stop may take 10 in all."""

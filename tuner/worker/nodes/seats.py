@@ -58,11 +58,19 @@ class Seats:
     _taken: dict[int, Seat] = field(default_factory=dict)
     _waiting: dict[int, int] = field(default_factory=dict)
     _urgent: set[int] = field(default_factory=set)
+    _gone: set[str] = field(default_factory=set)
 
     def update(self, nodes: Iterable[Node]) -> None:
         """Replace the living nodes."""
         with self.changed:
-            self._nodes = {node.id: node for node in nodes}
+            self._nodes = {node.id: node for node in nodes if node.id not in self._gone}
+            self.changed.notify_all()
+
+    def drop(self, node: Node) -> None:
+        """Forget a node that is gone; it may count as living for a while."""
+        with self.changed:
+            self._gone.add(node.id)
+            self._nodes.pop(node.id, None)
             self.changed.notify_all()
 
     def refuse(self, node: Node, reason: str) -> bool:

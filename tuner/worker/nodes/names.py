@@ -18,7 +18,7 @@ from tuner.errors import TunerError
 _STUDY = "study"
 
 Name = tuple[str, str]
-"""A file or folder that both machines know: its parcel of luggage (tuner.worker.luggage.Tree) or
+"""A file or folder that both machines know: its tree of luggage (tuner.worker.nodes.luggage) or
 `study`, and its path in there."""
 
 

@@ -13,14 +13,15 @@ from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.storage.extract import extract
 from tuner.text import byte_size
-from tuner.worker.cluster import Cluster, NodeFault
-from tuner.worker.luggage import Luggage, parts, without_listing
-from tuner.worker.names import Names, pack
-from tuner.worker.parcel import Arrival, Sent, State, batches, read_parts, state
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.errors import NodeFault
+from tuner.worker.nodes.luggage import Luggage, parts, without_listing
+from tuner.worker.nodes.names import Names, pack
+from tuner.worker.nodes.parcel import Arrival, Sent, State, batches, read_parts, state
+from tuner.worker.nodes.relay import Load, versions
+from tuner.worker.nodes.seats import Seat
+from tuner.worker.nodes.study_files import Needed, read_by_all
 from tuner.worker.process import Share
-from tuner.worker.relay import Load, versions
-from tuner.worker.seats import Seat
-from tuner.worker.study_files import Needed, read_by_all
 
 _SPARE = 2**29
 """Bytes that a node's disk has to have free beside the luggage, for the files of a trial."""
@@ -52,34 +53,72 @@ class Errand:
 
 
 @dataclass
-class Delivery:
-    """The way to one relay and back; `alive` is called while files travel.
-
-    `sent` has the states of the files of the study folder that the node has.
-    """
+class Way:
+    """The way to one relay; `alive` is called while files travel."""
 
     cluster: Cluster
-    errand: Errand
+    luggage: Luggage
     relay: Any
     closed: threading.Event
     alive: Callable[[], None]
-    sent: dict[str, State] = field(default_factory=dict)
-    _database: bytes | None = None
 
     def call(self, method: Any, *arguments: object, limit: float | None = None) -> Any:
         """Call a method of the relay; see `Cluster.call`."""
         return self.cluster.call(method, arguments, self.closed, limit)
 
+    def greet(self, seat: Seat) -> None:
+        """Send the luggage that the node lacks; raises RefusedError for one that cannot work."""
+        hello = self._hello()
+        if refusal := other_versions(hello["versions"], versions()):
+            raise RefusedError(refusal)
+        self.cluster.seats.note_memory(seat.node, hello["memory"])
+        if self.luggage.trees:
+            self._send_luggage(seat, hello)
+
+    def _hello(self) -> dict[str, Any]:
+        try:
+            hello: dict[str, Any] = self.call(self.relay.hello, limit=_START_SECONDS)
+        except TimeoutError as error:
+            raise RefusedError(f"it started no worker in {_START_SECONDS:.0f} s") from error
+        except NodeFault as fault:
+            if fault.missing is None:
+                raise
+            raise RefusedError(
+                f"the package {fault.missing} is not installed there; install tuner as here"
+            ) from fault
+        return hello
+
+    def _send_luggage(self, seat: Seat, hello: dict[str, Any]) -> None:
+        luggage = self.luggage
+        items = luggage.items
+        # What another worker on the node is sent now need not go twice.
+        with self.cluster.sending(seat.node, self.closed):
+            absent = self.call(self.relay.missing, list(items.values()))
+            needed = sum(items[sha256].size for sha256 in absent)
+            if refusal := no_room(hello["folder"], hello["free"], needed):
+                raise RefusedError(refusal)
+            for sha256 in absent:
+                for offset, part in parts(items[sha256], luggage.sources[sha256]):
+                    self.call(self.relay.luggage, items[sha256], offset, part)
+                    self.alive()
+
+
+@dataclass
+class Delivery(Way):
+    """The way to the relay of a worker, and back.
+
+    `sent` has the states of the files of the study folder that the node has.
+    """
+
+    errand: Errand
+    sent: dict[str, State] = field(default_factory=dict)
+    _database: bytes | None = None
+
     def start(self, seat: Seat, share: Share) -> None:
         """Have the relay start its worker; raises RefusedError for a node that cannot work."""
         errand = self.errand
         try:
-            hello = self._hello()
-            if refusal := other_versions(hello["versions"], versions()):
-                raise RefusedError(refusal)
-            self.cluster.seats.note_memory(seat.node, hello["memory"])
-            if not errand.shared:
-                self._send_luggage(seat, hello)
+            self.greet(seat)
             share = replace(share, among=max(1, self.cluster.seats.total()), part=seat.part)
             order = (errand.config, without_listing(errand.data), share)
             load = Load(
@@ -97,33 +136,6 @@ class Delivery:
             if fault.full:
                 raise RefusedError("its disk is full; free some") from fault
             raise
-
-    def _hello(self) -> dict[str, Any]:
-        try:
-            hello: dict[str, Any] = self.call(self.relay.hello, limit=_START_SECONDS)
-        except TimeoutError as error:
-            raise RefusedError(f"it started no worker in {_START_SECONDS:.0f} s") from error
-        except NodeFault as fault:
-            if fault.missing is None:
-                raise
-            raise RefusedError(
-                f"the package {fault.missing} is not installed there; install tuner as here"
-            ) from fault
-        return hello
-
-    def _send_luggage(self, seat: Seat, hello: dict[str, Any]) -> None:
-        luggage = self.errand.luggage
-        items = luggage.items
-        # What another worker on the node is sent now need not go twice.
-        with self.cluster.sending(seat.node, self.closed):
-            absent = self.call(self.relay.missing, list(items.values()))
-            needed = sum(items[sha256].size for sha256 in absent)
-            if refusal := no_room(hello["folder"], hello["free"], needed):
-                raise RefusedError(refusal)
-            for sha256 in absent:
-                for offset, part in parts(items[sha256], luggage.sources[sha256]):
-                    self.call(self.relay.luggage, items[sha256], offset, part)
-                    self.alive()
 
     def send(self, needed: Needed) -> bytes | None:
         """Send the files that the worker lacks; return the rows if it has others, else None."""

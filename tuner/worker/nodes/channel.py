@@ -20,14 +20,15 @@ from tuner.errors import TunerError
 from tuner.events import Warned
 from tuner.trial.messages import BaseNeeded, Idle, Work
 from tuner.worker.channel import Message, WorkerLostError
-from tuner.worker.cluster import Closed, Cluster, NodeFault, NodeLostError
-from tuner.worker.delivery import Delivery, Errand, RefusedError, Signs
-from tuner.worker.names import pack, unpack
-from tuner.worker.parcel import Arrival
+from tuner.worker.nodes.cluster import Cluster
+from tuner.worker.nodes.delivery import Delivery, Errand, RefusedError, Signs
+from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
+from tuner.worker.nodes.names import pack, unpack
+from tuner.worker.nodes.parcel import Arrival
+from tuner.worker.nodes.relay import DOING, Taken
+from tuner.worker.nodes.seats import Seat
+from tuner.worker.nodes.study_files import Needed, read_by_all, read_for
 from tuner.worker.process import Failure, Share, Trace
-from tuner.worker.relay import DOING, Taken
-from tuner.worker.seats import Seat
-from tuner.worker.study_files import Needed, read_by_all, read_for
 
 _TICK = 0.2
 _SEAT_SECONDS = 3600.0
@@ -169,6 +170,8 @@ class RayChannel:
         except Closed:
             pass
         except NodeLostError as error:
+            if error.node_gone and self.seat is not None:
+                self._cluster.seats.drop(self.seat.node)
             text = f"the worker{self._where()} was lost while {DOING} ({error})"
             self._put(_End(text, error.out_of_memory))
         except (NodeFault, TimeoutError) as error:
@@ -184,11 +187,18 @@ class RayChannel:
         while True:
             self.seat = seat = self._wait_for_seat()
             relay = self._cluster.relay(seat)
-            delivery = Delivery(self._cluster, self._errand, relay, self._closed, self._alive)
+            luggage = self._errand.luggage
+            way = (self._cluster, luggage, relay, self._closed, self._alive)
+            delivery = Delivery(*way, errand=self._errand)
             self._delivery = delivery
             try:
                 delivery.start(seat, self._share)
                 return delivery
+            except NodeLostError as error:
+                if not error.node_gone:
+                    raise
+                self._cluster.seats.drop(seat.node)  # no work is lost: try another node
+                self._leave()
             except RefusedError as refusal:
                 self._leave()
                 if self._cluster.seats.refuse(seat.node, str(refusal)):
