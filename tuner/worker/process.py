@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
@@ -232,8 +232,7 @@ def _send_all(
             try:
                 outcome = next(outcomes)
             except StopIteration as end:
-                result: Result = end.value
-                return result
+                return cast(Result, end.value)
             if isinstance(outcome, Progress) and outcome.done < outcome.total:
                 if time.monotonic() - reported < pause:
                     continue
