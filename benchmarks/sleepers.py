@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.contract import Features, Objective, ScoredSample
+from metrics.contract import Features, Objective
 from tuner.events import BaseOpened, Phase, Progress
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
-from tuner.storage.packed import pack
+from tuner.storage.packed import Packed, pack
 from tuner.storage.rows import RungRow
 from tuner.trial import Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, Outcome
@@ -59,7 +59,7 @@ class Recorded:
     """A trial of the published study: its rungs and their samples, by step."""
 
     rungs: dict[int, RungRow]
-    samples: dict[int, list[ScoredSample]]
+    samples: dict[int, Packed]
 
 
 @dataclass
@@ -221,10 +221,8 @@ class Sleeper:
         os.link(self.folder.root / "grid.png", files.grid)
         row = trial.rungs[recorded]
         drawn = {name: self._drawn(each) for name, each in row.objectives.items()}
-        samples = [
-            replace(each, sample=replace(each.sample, path=files.sample(at)))
-            for at, each in enumerate(trial.samples[recorded])
-        ]
+        samples = trial.samples[recorded]
+        samples = replace(samples, paths=[files.sample(at) for at in range(len(samples))])
         lora = files.lora if step else None
         measured = (drawn, row.rates, row.measures, row.seeds)
         return Rung(step, lora, samples, *measured, device="none")

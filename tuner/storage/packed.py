@@ -39,6 +39,10 @@ class Packed(Sequence[ScoredSample]):
     tables: dict[str, Table]
     _samples: list[ScoredSample] | None = field(default=None, repr=False, compare=False)
 
+    def __reduce__(self) -> tuple[type[Packed], tuple[list[Path], dict[str, Table]]]:
+        """Travel without what was read again."""
+        return Packed, (self.paths, self.tables)
+
     def __len__(self) -> int:
         """Count the samples."""
         return len(self.paths)

@@ -14,9 +14,7 @@ from tuner.study.memory.workers import WorkerTable
 from tuner.study.stopping import Ending
 from tuner.trial.messages import BaseNeeded, Idle
 from tuner.worker import Worker
-
-_TICK = 0.5
-"""Seconds after which a piece without a message is asked again: its worker may be silent."""
+from tuner.worker.worker import ASK_AGAIN
 
 _GATHER = 0.0008
 """Seconds for each worker that messages are gathered before they are read: 51 ms with 64."""
@@ -101,7 +99,7 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     blocked = any(piece.scores_base for piece in running)
     able = [piece for piece in running if not (piece.waits and blocked)]
     now = time.monotonic()
-    due = [piece for piece in able if piece.ready is None or now - piece.asked >= _TICK]
+    due = [piece for piece in able if piece.ready is None or now - piece.asked >= ASK_AGAIN]
     if due or not able:
         return due
     # What arrives meanwhile is read together, which costs less than one message at a time.
@@ -116,7 +114,7 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
         poll.register(number, select.POLLIN)
     return [
         places[number]
-        for number, _ in poll.poll(max(0.0, 1000 * (first + _TICK - time.monotonic())))
+        for number, _ in poll.poll(max(0.0, 1000 * (first + ASK_AGAIN - time.monotonic())))
     ]
 
 

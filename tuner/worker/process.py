@@ -41,7 +41,7 @@ _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """Errors after which the process can do other work. Not OutOfMemoryError: after it, memory may be
 fragmented or still held, and a fresh process has all of it."""
 
-REPORTS_A_SECOND = 20
+REPORTS_A_SECOND = 10
 """Reports of progress that the study's process reads of all its workers together."""
 
 Result = TypeVar("Result")
