@@ -19,15 +19,16 @@ from pathlib import Path
 
 import numpy as np
 
-from metrics.contract import Features, Objective, ScoredSample
+from metrics.contract import Features, Objective
 from tuner.events import BaseOpened, Phase, Progress
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
-from tuner.storage.rows import RungRow, without_pixels
+from tuner.storage.packed import Packed, pack
+from tuner.storage.rows import RungRow
 from tuner.trial import Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, Outcome
 from tuner.worker.channel import Channel, LocalChannel
-from tuner.worker.process import Share, answer
+from tuner.worker.process import REPORTS_A_SECOND, Share, answer
 
 PUBLISHED = Path(__file__).parents[1] / "studies" / "pose" / "published" / "results.db"
 GRID = PUBLISHED.parent / "grids" / "0000.jpg"
@@ -58,7 +59,7 @@ class Recorded:
     """A trial of the published study: its rungs and their samples, by step."""
 
     rungs: dict[int, RungRow]
-    samples: dict[int, list[ScoredSample]]
+    samples: dict[int, Packed]
 
 
 @dataclass
@@ -128,9 +129,10 @@ def sleep_and_answer(
     """Answer as the workers of a study until all connections end, then send a Waits for each."""
     recorded, base = read_recorded()
     ledger = [Waits() for _ in connections]
+    pause = len(connections) / REPORTS_A_SECOND
     threads = []
     for place, (connection, waits) in enumerate(zip(connections, ledger, strict=True)):
-        sleeper = Sleeper(place, folder, seconds, recorded, base, waits)
+        sleeper = Sleeper(place, folder, seconds, recorded, base, waits, pause)
         thread = threading.Thread(target=sleeper.serve, args=(connection,))
         threads.append(thread)
     results.send(None)
@@ -151,6 +153,7 @@ class Sleeper:
     recorded: Sequence[Recorded]
     base: Recorded
     waits: Waits
+    pause: float
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -160,12 +163,12 @@ class Sleeper:
         """Load, then do the work that arrives, as `tuner.worker.process.serve`."""
         timed = Timed(connection, self.waits)
         with contextlib.suppress(EOFError, OSError):
-            answer(timed, self.load())  # type: ignore[arg-type]
+            answer(timed, self.load(), self.pause)  # type: ignore[arg-type]
             while True:
                 work = timed.recv()
                 assert isinstance(work, TrialWork)
                 self.waits.began = self.waits.began or time.monotonic()
-                answer(timed, self.trial(work))  # type: ignore[arg-type]
+                answer(timed, self.trial(work), self.pause)  # type: ignore[arg-type]
                 self.waits.ended, self.waits.trials = time.monotonic(), self.waits.trials + 1
 
     def load(self) -> Generator[Outcome, None, None]:
@@ -218,10 +221,8 @@ class Sleeper:
         os.link(self.folder.root / "grid.png", files.grid)
         row = trial.rungs[recorded]
         drawn = {name: self._drawn(each) for name, each in row.objectives.items()}
-        samples = [
-            replace(each, sample=replace(each.sample, path=files.sample(at)))
-            for at, each in enumerate(trial.samples[recorded])
-        ]
+        samples = trial.samples[recorded]
+        samples = replace(samples, paths=[files.sample(at) for at in range(len(samples))])
         lora = files.lora if step else None
         measured = (drawn, row.rates, row.measures, row.seeds)
         return Rung(step, lora, samples, *measured, device="none")
@@ -247,7 +248,7 @@ def read_recorded() -> tuple[list[Recorded], Recorded]:
 def _recorded(store: Store, number: int | None, random: np.random.Generator) -> Recorded:
     rungs = {row.step: row for row in store.rungs(number)}
     samples = {
-        step: without_pixels(
+        step: pack(
             replace(row.scored(), features=_features(random)) for row in store.samples(number, step)
         )
         for step in rungs

@@ -4,43 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from tuner.text import readable
-
-
-class Written(Mapping[str, Any]):
-    """An object of JSON as its text, which is read only if a value of it is asked for.
-
-    A worker sends the evidence of its scores so: the study's process only stores it.
-    """
-
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        """Keep the text, which `json_text` wrote."""
-        self.text = text
-
-    def __getitem__(self, name: str) -> Any:
-        """Return a value of the object."""
-        return json.loads(self.text)[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """Return the names of its values."""
-        return iter(json.loads(self.text))
-
-    def __len__(self) -> int:
-        """Count its values."""
-        return len(json.loads(self.text))
-
-    def __reduce__(self) -> tuple[type[Written], tuple[str]]:
-        """Travel as the text alone."""
-        return Written, (self.text,)
 
 
 def json_text(value: object, indent: int | None = None, ascii_only: bool = False) -> str:
@@ -49,8 +19,6 @@ def json_text(value: object, indent: int | None = None, ascii_only: bool = False
     Numbers that are not finite become null, because JSON has none. `indent` spaces for each level;
     None: all on one line. With `ascii_only` other letters are written as numbers.
     """
-    if isinstance(value, Written) and not indent and not ascii_only:
-        return value.text
     if indent is None and not ascii_only and (text := _quickly(value)) is not None:
         return text
     return json.dumps(_plain(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)

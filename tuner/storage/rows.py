@@ -10,11 +10,9 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from metrics.contract import (
     Features,
@@ -26,11 +24,8 @@ from metrics.contract import (
     Score,
     ScoredSample,
 )
-from tuner.storage.columns import BASE_NUMBER, Columns, relative, trial_number
-from tuner.storage.json_text import Written, json_text
-
-NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
-"""Placeholder picture of a sample whose pixels are not in memory."""
+from tuner.storage.columns import BASE_NUMBER, NO_PIXELS, Columns, relative, trial_number
+from tuner.storage.json_text import json_text
 
 
 @dataclass(frozen=True)
@@ -185,25 +180,6 @@ class SampleRow:
         """
         sample = Sample(self.prompt, self.seed, image, self.path)
         return ScoredSample(sample, self.scores, self.features)
-
-
-def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
-    """Return the samples without their pictures, which are on the disk, to save memory.
-
-    The evidence of their scores is JSON text: whoever stores it has nothing left to do.
-    """
-    return [
-        replace(
-            item,
-            sample=replace(item.sample, image=NO_PIXELS),
-            scores={name: _with_text(score) for name, score in item.scores.items()},
-        )
-        for item in scored
-    ]
-
-
-def _with_text(score: Score) -> Score:
-    return replace(score, evidence=Written(json_text(score.evidence)))
 
 
 def _objectives_text(objectives: Mapping[str, Objective]) -> str:

@@ -8,7 +8,6 @@ suites: on another base, at another size, or with the trial's alias.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -107,23 +106,23 @@ def complete(database: sqlite_utils.Database, known: set[str]) -> None:
 def insert(
     database: sqlite_utils.Database,
     table: str,
-    rows: Sequence[Mapping[str, Any]],
+    names: Sequence[str],
+    values: Sequence[tuple[Any, ...]],
     replacing: bool = False,
 ) -> None:
-    """Insert rows of the same columns with one statement.
+    """Insert the values of rows with the columns `names` with one statement.
 
     With `replacing` a row that is there keeps the columns that the new one does not have.
     sqlite_utils would look at the tables for each call, and make a statement for each few rows.
     """
-    if not rows:
+    if not values:
         return
-    names, keys = list(rows[0]), TABLES[table][1]
+    keys = TABLES[table][1]
     statement = f"insert into {table} ({', '.join(names)}) values ({', '.join('?' for _ in names)})"
     if replacing:
         changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
         statement += f" on conflict ({', '.join(keys)}) do update set {changes}"
-    values = operator.itemgetter(*names)
-    database.conn.executemany(statement, map(values, rows))
+    database.conn.executemany(statement, values)
 
 
 def update(

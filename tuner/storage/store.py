@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import sqlite_utils
@@ -19,7 +18,6 @@ import sqlite_utils
 from metrics.contract import Measure, Score, ScoredSample
 from tuner.storage.columns import (
     Columns,
-    cell_columns,
     read_features,
     read_measure,
     read_score,
@@ -31,6 +29,7 @@ from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.json_text import json_text
 from tuner.storage.lock import runner
+from tuner.storage.packed import pack
 from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow
 from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete, insert, update
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
@@ -93,7 +92,7 @@ class Store:
         row: Columns = {"number": number, "state": "running", "reason": None, "seconds": None}
         row |= {"parameters": json_text(parameters), "retry_of": retry_of, "begun": utc_now()}
         with self.together():
-            insert(self._db, "trials", [row], replacing=True)
+            insert(self._db, "trials", tuple(row), [tuple(row.values())], replacing=True)
 
     def end_trial(
         self, number: int, state: str, reason: str | None = None, seconds: float | None = None
@@ -142,25 +141,26 @@ class Store:
     ) -> None:
         key = {name: row[name] for name in _KEY if name in row}
         where = " and ".join(f"{name} = ?" for name in key)
-        rows = {
-            "rungs": [row],
-            "measures": [key | asdict(measure) for measure in measures.values()],
-        } | cell_columns(scored, self._root, cells)
+        values = [(*key.values(), *vars(measure).values()) for measure in measures.values()]
+        tables = pack(scored).rows(self._root, cells, key)
+        tables["rungs"] = tuple(row), [tuple(row.values())]
+        tables["measures"] = (*key, *Measure.__dataclass_fields__), values
         with self.together():
             for name in OF_A_RUNG:
                 self._db.execute(f"delete from {prefix + name} where {where}", list(key.values()))
-                insert(self._db, prefix + name, [key | columns for columns in rows[name]])
+                insert(self._db, prefix + name, *tables[name])
 
     def add_phase(self, trial: int | None, phase: str, begun: str, seconds: float) -> None:
         """Write a phase that ended, with its start (UTC); `trial` is None for work on the base."""
         row = {"trial": trial_number(trial), "phase": phase, "begun": begun, "seconds": seconds}
         with self.together():
-            insert(self._db, "events", [row])
+            insert(self._db, "events", tuple(row), [tuple(row.values())])
 
     def put_run(self, run: RunRow) -> None:
         """Write or replace the time of a run of the study or of its confirmation."""
+        row = vars(run)
         with self.together():
-            insert(self._db, "runs", [asdict(run)], replacing=True)
+            insert(self._db, "runs", tuple(row), [tuple(row.values())], replacing=True)
 
     def runs(self) -> list[RunRow]:
         """Return the runs of the study and of its confirmation, in order."""

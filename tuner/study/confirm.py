@@ -209,7 +209,7 @@ def _measured(
     trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     grid = folder.fresh_rung(trial, step, repeat).grid
     row = FreshRow(RungRow(trial, step, {}, {}, None, grid), repeat, work.training_seed, work.seeds)
-    scored: list[ScoredSample] = []
+    scored: Sequence[ScoredSample] = []
     try:
         with contextlib.closing(run(work)) as outcomes:
             for outcome in outcomes:

@@ -77,7 +77,7 @@ class Rung:
 
     step: int
     lora: Path | None
-    scored: list[ScoredSample]
+    scored: Sequence[ScoredSample]
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.storage.fresh_rows import BASE
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training import Checkpoint, train
 from tuner.trial.judged import draw_file
 from tuner.trial.keep import write_pictures
@@ -47,7 +47,7 @@ def run_repeat(
             yield BaseNeeded()
             base = _base_on_fresh_noise(folder)
         scores = summarise(bench, scored, base)
-    yield Rung(step, lora, without_pixels(scored), scores.objectives, scores.rates, scores.measures)
+    yield Rung(step, lora, pack(scored), scores.objectives, scores.rates, scores.measures)
 
 
 def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:

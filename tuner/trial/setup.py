@@ -38,7 +38,7 @@ from tuner.space.config import OF_BASE
 from tuner.space.parameters import Fixed
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training.optimizers import require
 from tuner.trial.base_samples import base_samples
 from tuner.trial.copies import remembered
@@ -188,7 +188,7 @@ def base_scored(
     copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
     more = {measure.name: measure for measure in [*copied, ground_measure(samples)]}
     measures = {**scores.measures, **more}
-    yield Rung(0, None, without_pixels(kept), scores.objectives, scores.rates, measures)
+    yield Rung(0, None, pack(kept), scores.objectives, scores.rates, measures)
     return kept
 
 

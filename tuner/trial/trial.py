@@ -16,7 +16,7 @@ from tuner.space import TrainConfig
 from tuner.space.train_config import to_yaml
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training import Checkpoint, loss_measures, train
 from tuner.trial.alias_leak import has_alias, leak_measures
 from tuner.trial.collapse import hard_failure
@@ -117,7 +117,7 @@ def scored_rung(
     return Rung(
         step,
         trained,
-        without_pixels(scored),
+        pack(scored),
         scores.objectives,
         scores.rates,
         {**scores.measures, **{measure.name: measure for measure in measured}},

@@ -6,23 +6,25 @@ Importing this module loads no network; `begin`, which runs only in the worker, 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError, portable
-from tuner.events import Warned
+from tuner.events import Progress, Warned
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """Errors after which the process can do other work. Not OutOfMemoryError: after it, memory may be
 fragmented or still held, and a fresh process has all of it."""
+
+REPORTS_A_SECOND = 10
+"""Reports of progress that the study's process reads of all its workers together."""
 
 Result = TypeVar("Result")
 DoWork = Callable[[Work], Generator[Outcome, None, None]]
@@ -135,9 +140,10 @@ def serve(
     What is made once for a study from its base, the first of its workers makes.
     """
     with contextlib.ExitStack() as models:
-        do = answer(connection, open_work(config, folder, data, models, share))
+        pause = share.among / REPORTS_A_SECOND
+        do = answer(connection, open_work(config, folder, data, models, share), pause)
         while do is not None:
-            answer(connection, do(connection.recv()))
+            answer(connection, do(connection.recv()), pause)
 
 
 def open_work(
@@ -199,19 +205,21 @@ def _run_searched(
     yield from sample_extras(bench, extras, work.number, work.config, (last, files.rung(last)))
 
 
-def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+def answer(
+    connection: Connection, outcomes: Generator[Outcome, None, Result], pause: float = 0.0
+) -> Result | None:
     """Send what `outcomes` yields and then Over or Failure; return what `outcomes` returns.
 
     After a Rung or BaseNeeded the other side sends True to continue or False to give up. Returns
-    None if it
-    gives up, and after an error that leaves the process usable. After any other error its Failure
-    is sent and SystemExit raised.
+    None if it gives up, and after an error that leaves the process usable; after any other its
+    Failure is sent and SystemExit raised. Progress is sent once in `pause` seconds.
     """
     try:
-        result = _send_all(connection, outcomes)
+        result = _send_all(connection, outcomes, pause)
     except Exception as error:
         harmless = isinstance(error, _HARMLESS)
-        connection.send(Failure(portable(error), _trace(error), ends=not harmless))
+        trace = Trace("".join(traceback.format_exception(error)).rstrip())
+        connection.send(Failure(portable(error), trace, ends=not harmless))
         if not harmless:
             raise SystemExit(1) from error
         return None
@@ -219,21 +227,23 @@ def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -
     return result
 
 
-def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+def _send_all(
+    connection: Connection, outcomes: Generator[Outcome, None, Result], pause: float
+) -> Result | None:
+    reported = -math.inf
     with contextlib.closing(outcomes):
         while True:
             try:
                 outcome = next(outcomes)
             except StopIteration as end:
-                result: Result = end.value
-                return result
+                return cast(Result, end.value)
+            if isinstance(outcome, Progress) and outcome.done < outcome.total:
+                if time.monotonic() - reported < pause:
+                    continue
+                reported = time.monotonic()
             connection.send(outcome)
             if isinstance(outcome, Rung | BaseNeeded) and not connection.recv():
                 return None
-
-
-def _trace(error: Exception) -> Trace:
-    return Trace("".join(traceback.format_exception(error)).rstrip())
 
 
 def _keep_to(part: Part) -> None:

@@ -28,6 +28,8 @@ from tuner.worker.process import Failure, Over, Share
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
+ASK_AGAIN = 2.0
+"""The same for one of several workers, which are waited for together."""
 _FACTOR = 10.0
 _TO_ANSWER = 2.0
 """Seconds that a worker has to give up its work before it is ended."""
@@ -215,14 +217,14 @@ class Worker:
         return message
 
     def _waited(self, first: float) -> float:
-        """Return the seconds since the last call, at most two ticks; `first` for the first call.
+        """Return the seconds since the last call, at most two looks; `first` for the first call.
 
         If this process slept too (Ctrl-Z, a closed lid), the worker is not late.
         """
         now = time.monotonic()
         since = first if self._looked is None else now - self._looked
         self._looked = now
-        return min(since, 2 * _TICK)
+        return min(since, 2 * (_TICK if first else ASK_AGAIN))
 
     def _lost(self, doing: str) -> WorkerLostError:
         """Return the error with the cause of the worker's end, which is awaited."""

@@ -67,7 +67,7 @@ def test_the_rungs_of_a_step_come_by_trial_with_their_seeds_and_cells(folder: St
     with Store(folder.results_db) as store:
         found = store.rungs_at(80)
         cells = [one.cell for one in store.samples(0, 80)]
-        with pytest.raises(ValueError, match="zip"):
+        with pytest.raises(ValueError, match="1 cells for 2 samples"):
             store.put_rung(few, scored(folder), [3])
     assert [(one.trial, one.seeds) for one in found] == [(0, 1), (2, None)]
     assert (found[0].objectives, found[0].rates) == (few.objectives, few.rates)

@@ -28,7 +28,7 @@ def listening(connection: Connection, asked: list[float]) -> Outcomes:
 
 
 def test_only_who_has_a_message_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_TICK", 30.0)
+    monkeypatch.setattr(turns, "ASK_AGAIN", 30.0)
     pipes = [multiprocessing.Pipe() for _ in range(3)]
     asked: list[list[float]] = [[] for _ in pipes]
     running = [
@@ -56,7 +56,7 @@ def test_only_who_has_a_message_is_asked(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_who_is_silent_is_asked_again_while_others_speak(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "_TICK", 0.05)
+    monkeypatch.setattr(turns, "ASK_AGAIN", 0.05)
     (silent, _kept), (spoken, theirs) = multiprocessing.Pipe(), multiprocessing.Pipe()
     asked: list[list[float]] = [[], []]
     running = [Piece(0, listening(silent, asked[0]), 0), Piece(1, listening(spoken, asked[1]), 1)]
