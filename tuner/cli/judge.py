@@ -177,8 +177,8 @@ def _events(
 def _conclude(folder: StudyFolder, found: Found, printing: Printing) -> None:
     from tuner.report import write_report
     from tuner.report.documents import study_state
-    from tuner.report.judged import judged_document, print_judged
-    from tuner.report.summary import print_next, print_time
+    from tuner.report.judged import judged_document
+    from tuner.report.summary import print_judged_study, print_next, print_time
     from tuner.results.judged import read_judged
 
     judged = read_judged(folder)
@@ -189,7 +189,7 @@ def _conclude(folder: StudyFolder, found: Found, printing: Printing) -> None:
         ended = vars(study_state(folder, judged.results)) | {"report": write_report(folder)}
         write({"event": "study_ended"} | ended)
     else:
-        print_judged(folder, judged, printing.plain)
+        print_judged_study(folder, judged.results, printing.plain)
         write_report(folder)
         print_time(judged.results)
         print_next(folder, judged.results, DEFAULT_STUDIES)

@@ -20,6 +20,7 @@ from tuner.space.config import MANNEQUIN
 from tuner.space.file import load_tree
 from tuner.space.load import load_values
 from tuner.space.paths import data_path, model_path
+from tuner.space.problems import KeyPath
 from tuner.space.sizes import native_size
 from tuner.space.suite import SUITES
 from tuner.space.templates import shipped_spaces
@@ -103,7 +104,11 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
         "suite": suite,
         "train": {},
     } | {key: file[key] for key in _BESIDE if key in file}
-    origins = {("base",): "--base", ("data",): "--data", ("judged", "alias"): "--alias"}
+    origins: dict[KeyPath, str] = {
+        ("base",): "--base",
+        ("data",): "--data",
+        ("judged", "alias"): "--alias",
+    }
     origins[("suite",)] = str(options.prompts or options.suite or "the suite")
     config = load_values(values, origins)
     return JudgedStudy(config.model_copy(update={"study": _name(config, found)}), (*notes, *more))

@@ -42,8 +42,8 @@ def planned_trials(
     as_base: bool = False,
 ) -> list[Planned]:
     """Return every file at every strength, with the numbers of `rows` for those that are there."""
-    known = [(row.number, file) for row in rows if (file := trial_file(row)) is not None]
-    numbers = {(file.sha256, file.strength): number for number, file in known}
+    known = [(row.number, facts) for row in rows if (facts := trial_file(row)) is not None]
+    numbers = {(facts.sha256, facts.strength): number for number, facts in known}
     free = max((row.number for row in rows), default=-1) + 1
     plan = []
     for file in files:

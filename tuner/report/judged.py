@@ -22,6 +22,7 @@ _SHOWN = ("effect", DRIFT, "identity", "copies", "likeness")
 """Measures with a column of their own, where any row has them."""
 
 _MOST_NAMED = 5
+_NAME_WIDTH = 40
 
 Document = dict[str, object]
 """Names and values for programs, as in tuner/report/documents.py."""
@@ -148,8 +149,10 @@ def judged_table(judged: JudgedResults, plain: bool = False) -> Table:
     """Return a row for each file and strength, and the base's row below."""
     columns = judged_columns(judged)
     table = Table(title="files", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    longest = max((len(row.file.name) for row in judged.rows), default=0)
     for name in columns.titles:
-        table.add_column(name)
+        width = min(longest, _NAME_WIDTH) if name == "file" else None
+        table.add_column(name, min_width=width, overflow="fold")
     for row in judged.rows:
         table.add_row(*row_cells(row, judged, columns))
     if judged.base is not None:

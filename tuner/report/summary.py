@@ -36,8 +36,7 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     print(state_line(study_state(folder, results)))
     print_time(results)
     if of_files(results):
-        print_judged(folder, read_judged(folder), plain)
-        print_confirmation(folder, results)
+        print_judged_study(folder, results, plain)
         return
     print_front(folder, results, marks, plain)
     print_confirmation(folder, results)
@@ -48,6 +47,13 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     print_extras(folder, results, plain)
     print_rungs(results)
     console().print(trials_table(results, plain, marks))
+
+
+def print_judged_study(folder: StudyFolder, results: Results, plain: bool = False) -> None:
+    """Print what a study of existing files found, and its confirmation if one was begun."""
+    print_judged(folder, read_judged(folder), plain)
+    if read_confirmation(folder, results) is not None:
+        print_confirmation(folder, results)
 
 
 def state_line(now: StudyState) -> str:

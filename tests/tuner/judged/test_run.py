@@ -24,6 +24,8 @@ from tuner.results import read_results
 from tuner.results.judged import read_judged, trial_file
 from tuner.storage import Store, StudyFolder
 
+pytestmark = pytest.mark.slow
+
 STRENGTHS = (0.5, 1.0)
 
 
@@ -190,3 +192,21 @@ def test_a_file_whose_words_name_a_child_is_left_out(world: Path, tmp_path: Path
     write_loras(tmp_path / "run", str(world / "tiny"), {"bad": 1}, told)
     with pytest.raises(ConfigError, match="name a child"):
         find_files([tmp_path / "run"])
+
+
+def test_what_it_changes_without_the_alias_is_measured_on_the_same_noise(
+    world: Path, tmp_path: Path
+) -> None:
+    named = {"modelspec.trigger_phrase": "mi_cv"}
+    write_loras(tmp_path / "run", str(world / "tiny"), {"me": 4}, named)
+    found = find_files([tmp_path / "run"])
+    options = JudgeOptions(str(world / "tiny"), suite=str(world / "suite.yaml"))
+    study, folder = judged_study(options, found), StudyFolder(tmp_path / "study")
+    assert "mi_cv" in study.notes[0]
+    list(run_judged(study.config, folder, found.files, (1.0,)))
+    [row] = read_judged(folder).rows
+    leak, effect = row.measures["alias_leak"], row.measures["alias_effect"]
+    assert leak.value is not None
+    assert effect.value is not None
+    assert 0 < leak.value < 1
+    assert leak.n == effect.n == 2  # a third of the suite's six cells
