@@ -44,6 +44,13 @@ def as_text(size: tuple[int, int]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
+_UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
+    RecursionError,
+)
+"""What a file that is no configuration of a model can raise."""
+
+
 def native_size(base: str) -> int:
     """Return the side in pixels of the square pictures that a base was trained on.
 
@@ -61,7 +68,7 @@ def native_size(base: str) -> int:
         vae = json.loads(read_text(folder / "vae" / "config.json"))
         factor: int = 2 ** (len(vae.get("block_out_channels", _VAE_LEVELS)) - 1)
         size = int(latent["sample_size"]) * factor
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+    except _UNREADABLE:
         return STABLE_DIFFUSION_SIZE
     return size if 16 <= size <= 4096 else STABLE_DIFFUSION_SIZE
 

@@ -57,7 +57,9 @@ def begin_trial(connection: sqlalchemy.Connection, study_id: int) -> FrozenTrial
     now = datetime.now()
     connection.execute(_STUDY, {"study": study_id})  # as Optuna: no other trial gets this number
     row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _in_utc(now)}
-    (key,) = connection.execute(_insert(models.TrialModel), row).inserted_primary_key or ()
+    added = connection.execute(_insert(models.TrialModel), row).inserted_primary_key
+    assert added is not None
+    key = added[0]
     number = connection.execute(_BEFORE, {"study": study_id, "own": key}).scalar_one()
     connection.execute(_CHANGE, {"changed": key, "number": number})
     return FrozenTrial(
@@ -105,9 +107,15 @@ def _insert(model: type[models.BaseModel]) -> sqlalchemy.Insert:
 @functools.cache
 def _upsert(model: type[models.BaseModel], dialect: str) -> sqlalchemy.Insert:
     """Return the statement that writes an attribute, or replaces the one of that key."""
-    write = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect](model.__table__)
-    new = {"value_json": write.excluded.value_json}
-    return write.on_conflict_do_update(index_elements=["trial_id", "key"], set_=new)
+    key = ["trial_id", "key"]
+    if dialect == "sqlite":
+        light = sqlite.insert(model.__table__)
+        changed = {"value_json": light.excluded.value_json}
+        return light.on_conflict_do_update(index_elements=key, set_=changed)
+    write = postgresql.insert(model.__table__)
+    return write.on_conflict_do_update(
+        index_elements=key, set_={"value_json": write.excluded.value_json}
+    )
 
 
 def _in_utc(local: datetime) -> datetime:
