@@ -28,7 +28,8 @@ from tuner.storage.rows import RungRow
 from tuner.trial import Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, Outcome
 from tuner.worker.channel import Channel, LocalChannel
-from tuner.worker.process import REPORTS_A_SECOND, Share, answer
+from tuner.worker.process import REPORTS_A_SECOND, answer
+from tuner.worker.share import Share
 
 PUBLISHED = Path(__file__).parents[1] / "studies" / "pose" / "published" / "results.db"
 GRID = PUBLISHED.parent / "grids" / "0000.jpg"

@@ -36,7 +36,7 @@ from tuner.study.hours import RunClock
 from tuner.study.study import search, take_up
 from tuner.worker import trial_attempts
 from tuner.worker.attempts import base_scores
-from tuner.worker.process import Share
+from tuner.worker.share import Share
 from tuner.worker.worker import Worker
 
 SPACE = Path(__file__).parents[1] / "search_spaces" / "pose.yaml"

@@ -1,7 +1,6 @@
-"""Every path and file name below `<studies>/<name>/`.
+"""Every path and file name below `<studies>/<name>/`; no other module builds one.
 
-Other modules take their paths from here and never build one. Databases keep paths relative to the
-study folder, so that a study can be moved.
+Databases keep paths relative to the study folder, so that a study can be moved.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from tuner.errors import ConfigError
 from tuner.text import readable
 
 DEFAULT_STUDIES = Path("studies")
-"""Folder of the studies unless the user gives another one."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RUNG = "rung_"
 

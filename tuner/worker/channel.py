@@ -21,7 +21,8 @@ from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial.messages import Outcome
 from tuner.worker.guard import Guard
-from tuner.worker.process import Failure, Over, Share, begin
+from tuner.worker.process import Failure, Over, begin
+from tuner.worker.share import Share
 
 _SPAWN = multiprocessing.get_context("spawn")
 

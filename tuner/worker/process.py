@@ -32,6 +32,7 @@ from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, JudgeWork, Outcome, Work
 from tuner.worker.compiling import compile_plan
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
+from tuner.worker.share import Share, keep_to
 
 if TYPE_CHECKING:
     from tuner.trial import Workbench
@@ -72,31 +73,6 @@ class Failure:
     ends: bool
 
 
-@dataclass(frozen=True)
-class Part:
-    """A worker's part of a machine: it is number `place`, counted from 0, of `among` there."""
-
-    place: int = 0
-    among: int = 1
-
-
-@dataclass(frozen=True)
-class Share:
-    """A worker's share of a study: it is number `place`, counted from 0, of `among` workers.
-
-    `part` is its part of its machine; None: all workers of the study are on one machine.
-    """
-
-    place: int = 0
-    among: int = 1
-    part: Part | None = None
-
-    @property
-    def here(self) -> Part:
-        """The worker's part of its machine."""
-        return self.part or Part(self.place, self.among)
-
-
 def begin(
     connection: Connection,
     config: StudyConfig,
@@ -112,7 +88,7 @@ def begin(
     sys.unraisablehook = _end_if_left
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    _keep_to(share.here)
+    keep_to(share.here)
     config = _compile_decided(config, share)
     _lock_bars_by_thread()
     try:
@@ -246,22 +222,6 @@ def _send_all(
                 return None
 
 
-def _keep_to(part: Part) -> None:
-    """Use one of several devices; without a device, use an equal share of the CPU's cores."""
-    import torch
-
-    count = torch.cuda.device_count()  # a query of the driver: no device is opened yet
-    if count > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(part, visible)
-    elif not count and part.among > 1:
-        import cv2
-
-        threads = max(1, torch.get_num_threads() // part.among)
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
-
-
 def _compile_decided(config: StudyConfig, share: Share) -> StudyConfig:
     """Return the study with `always` or `never` in the place of `compile: auto`."""
     import torch
@@ -279,15 +239,6 @@ def _lock_bars_by_thread() -> None:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     tqdm.set_lock(threading.RLock())
-
-
-def device_of(part: Part, visible: str) -> str:
-    """Return a worker's device from CUDA's comma-separated list `visible`.
-
-    If there are more workers than devices, several workers share one.
-    """
-    devices = [device.strip() for device in visible.split(",")]
-    return devices[part.place % len(devices)]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -24,7 +24,8 @@ from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
 from tuner.worker.channel import Channel, Host, Message, ThisMachine, WorkerLostError
 from tuner.worker.nodes.cluster import Cluster
 from tuner.worker.nodes.host import ray_host
-from tuner.worker.process import Failure, Over, Share
+from tuner.worker.process import Failure, Over
+from tuner.worker.share import Share
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""

@@ -26,7 +26,7 @@ from tuner.study.study import RunTrial, search
 from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, Idle, Outcome
-from tuner.worker.process import Part, device_of
+from tuner.worker.share import Part, device_of
 
 
 @pytest.fixture

@@ -28,7 +28,8 @@ from tuner.worker.nodes.parcel import Arrival
 from tuner.worker.nodes.relay import DOING, Taken
 from tuner.worker.nodes.seats import Seat
 from tuner.worker.nodes.study_files import Needed, read_by_all, read_for
-from tuner.worker.process import Failure, Share, Trace
+from tuner.worker.process import Failure, Trace
+from tuner.worker.share import Share
 
 _TICK = 0.2
 _SEAT_SECONDS = 3600.0
