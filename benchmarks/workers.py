@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             trials = count * options.trials
             runs.append(pool.submit(measure, count, trials, options.seconds).result())
         print(runs[-1], file=sys.stderr, flush=True)
+    runs.sort(key=lambda run: run.workers)
     seconds = {"seconds_a_trial": options.seconds, "runs": [asdict(run) for run in runs]}
     write_result("workers", seconds)
     write_text(options.results / "workers.md", page(runs, options.seconds))
