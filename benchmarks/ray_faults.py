@@ -31,20 +31,13 @@ import numpy as np
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
-from tests.tuner.worker.nodes import (  # noqa: E402 - the tests' cluster, from a checkout
-    Nodes,
-    all_end,
-    client_servers,
-    relays,
-    three_nodes,
-    worker_processes,
-)
+from tests.tuner.worker.nodes import Nodes, three_nodes  # noqa: E402 - from a checkout
 from tuner.storage import Store, StudyFolder  # noqa: E402
 
 RESULT = HERE / "results" / "ray_faults"
 KINDS = ("actor", "node", "connection", "controller")
 PHASES = ("train", "sample", "score")
-TRIALS = 3
+TRIALS = 2
 SPACE = f"""
 study: faults
 base: mannequin
@@ -111,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for number, moment in enumerate(moments(options.seed, options.moments)):
                 outcomes.append(faulted(moment, space, root / str(number), nodes, alone))
                 print(json.dumps(asdict(outcomes[-1])), flush=True)
-    write(outcomes, options)
+                write(outcomes, options)
 
 
 def moments(seed: int, count: int) -> list[Moment]:
@@ -139,7 +132,7 @@ class Run:
 def command(space: Path, studies: Path, address: str | None, run: Run) -> Iterator[dict[str, Any]]:
     """Run the study and yield its events; the end has the exit code."""
     line = [sys.executable, "-m", "tuner", "run", str(space), "--studies", str(studies)]
-    line += ["--workers", "3", "--json", *(["--ray", address] if address else [])]
+    line += ["--workers", "2", "--json", *(["--ray", address] if address else [])]
     run.process = subprocess.Popen(
         line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=HERE.parent
     )
@@ -175,7 +168,7 @@ def faulted(
         if outcome.runs > 3:
             raise SystemExit(f"{moment}: the study does not end: {event}")
     outcome.seconds = round(time.monotonic() - began, 1)
-    compare(outcome, StudyFolder(studies / "faults"), alone)
+    compare(outcome, StudyFolder(studies / "faults"), nodes, alone)
     assert waits <= 0, "the study was over before the moment"
     return outcome
 
@@ -185,18 +178,18 @@ def lose(kind: str, run: Run, nodes: Nodes) -> None:
     assert run.process is not None
     match kind:
         case "actor":
-            relays()[0].kill()
+            nodes.relays()[0].kill()
         case "node":
-            nodes.remove(len(nodes.nodes) - 1)
+            nodes.remove(nodes.busy())
             nodes.add()
         case "connection":
-            for server in client_servers():
-                server.kill()
+            (server,) = nodes.client_servers()
+            server.kill()
         case "controller":
             run.process.kill()
 
 
-def compare(outcome: Outcome, folder: StudyFolder, alone: dict[str, str]) -> None:
+def compare(outcome: Outcome, folder: StudyFolder, nodes: Nodes, alone: dict[str, str]) -> None:
     """Note what is lost, doubled or left in comparison with the study without Ray."""
     with Store(folder.results_db, read_only=True) as store:
         states = [row.state for row in store.trials()]
@@ -204,8 +197,8 @@ def compare(outcome: Outcome, folder: StudyFolder, alone: dict[str, str]) -> Non
     outcome.interrupted = states.count("interrupted")
     outcome.lost = sum(there.get(key) != value for key, value in alone.items())
     outcome.doubled = states.count("complete") - len(alone)
-    if not all_end(relays() + worker_processes(), 30):
-        outcome.left += len(relays() + worker_processes())
+    if not nodes.all_end(30):
+        outcome.left += len(nodes.relays() + nodes.workers())
     outcome.left += len(list(folder.root.rglob(".*.tmp*")))
 
 

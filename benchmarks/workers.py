@@ -136,9 +136,9 @@ def page(runs: Sequence[Run], seconds: float) -> str:
         f"Made by `python benchmarks/workers.py`: the workers sleep for trials of {seconds:g} s "
         f"({1 - SPREAD:g} to {1 + SPREAD:g} times that) and send what workers send, with the "
         f"samples and scores of the published study `pose`; {last.trials // last.workers} trials a "
-        "worker, of which few are stopped early (`keep: 0.9`). The controller is that of `tuner run`, with both databases on this disk. Idle: "
-        "the mean share of a worker's time in which it waits for the controller, from its first "
-        "trial to its last.",
+        "worker, of which few are stopped early (`keep: 0.9`). The controller is that of `tuner "
+        "run`, with both databases on this disk. Idle: the mean share of a worker's time in which "
+        "it waits for the controller, from its first trial to its last.",
         "",
         f"With {last.workers} workers they are idle for {last.idle:.1%} of their time (allowed: "
         f"{MOST_IDLE:.0%}), and the controller needs {last.core:.1%} of one core (allowed: "

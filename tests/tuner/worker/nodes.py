@@ -26,6 +26,7 @@ class Nodes:
     root: Path
     client_port: int
     nodes: list[Any] = field(default_factory=list)
+    homes: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -38,8 +39,9 @@ class Nodes:
 
     def add(self, **variables: str) -> None:
         """Add a node with one core; environment `variables` may change what it finds there."""
-        home = self.root / f"cache{len(self.nodes)}"
+        home = self.root / f"cache{len(list(self.root.glob('cache*')))}"
         home.mkdir()
+        self.homes.append(home)
         models = cache_folder() / "models"
         models.mkdir(parents=True, exist_ok=True)
         (home / "models").symlink_to(models)
@@ -51,9 +53,48 @@ class Nodes:
             )
         )
 
+    def relays(self) -> list[psutil.Process]:
+        """The processes of its actors that have a worker."""
+        return self._processes("ray::Relay")
+
+    def judges(self) -> list[psutil.Process]:
+        """The processes of its actors that judge pictures."""
+        return self._processes("ray::JudgeRelay")
+
+    def client_servers(self) -> list[psutil.Process]:
+        """Its processes that stand for clients with a `ray://` address."""
+        return [each for each in _named("specific-server") if self.address in _line(each)]
+
+    def _processes(self, *words: str) -> list[psutil.Process]:
+        found = []
+        for process in _named(*words):
+            with contextlib.suppress(psutil.Error):
+                home = process.environ().get("TUNER_HOME", "")
+                found += [process] if Path(home).is_relative_to(self.root) else []
+        return found
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that do the work: the children of relays, without resource trackers."""
+        found = []
+        for relay in self.relays():
+            with contextlib.suppress(psutil.Error):
+                children = relay.children()
+                found += [each for each in children if "spawn_main" in " ".join(each.cmdline())]
+        return found
+
+    def all_end(self, seconds: float = 20.0) -> bool:
+        """Wait until its actors and their workers have ended; return False if some have not."""
+        return all_end(self.relays() + self.workers() + self.judges(), seconds)
+
     def remove(self, number: int) -> None:
         """Have a node vanish, as a machine that is taken away."""
-        self.cluster.remove_node(self.nodes[number], allow_graceful=False)
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+        self.homes.pop(number)
+
+    def busy(self) -> int:
+        """The number of a node with a worker."""
+        home = self.relays()[0].environ()["TUNER_HOME"]
+        return self.homes.index(Path(home))
 
 
 @contextmanager
@@ -63,12 +104,13 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = "120"
     arguments = {
         "num_cpus": 0,
         "num_gpus": 0,
         "object_store_memory": STORE,
         "include_dashboard": False,
-        "env_vars": {"RAY_worker_niceness": "0"},
+        "env_vars": {"RAY_worker_niceness": "0", "TUNER_HOME": str(root / "head")},
     }
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -85,38 +127,14 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
         cluster.shutdown()
 
 
-def relays() -> list[psutil.Process]:
-    """The processes of actors with a worker."""
-    return _named("ray::Relay")
-
-
-def judge_relays() -> list[psutil.Process]:
-    """The processes of actors that judge pictures."""
-    return _named("ray::JudgeRelay")
-
-
-def client_servers() -> list[psutil.Process]:
-    """The processes on the cluster that stand for clients with a `ray://` address."""
-    return _named("ray.util.client.server", "specific-server")
+def _line(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
 
 
 def _named(*words: str) -> list[psutil.Process]:
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            line = " ".join(process.cmdline())
-            if all(word in line for word in words):
-                found.append(process)
-    return found
-
-
-def worker_processes() -> list[psutil.Process]:
-    """The processes that do the work: the children of relays, without resource trackers."""
-    found = []
-    for relay in relays():
-        with contextlib.suppress(psutil.Error):
-            found += [each for each in relay.children() if "spawn_main" in " ".join(each.cmdline())]
-    return found
+    return [each for each in psutil.process_iter() if all(word in _line(each) for word in words)]
 
 
 def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:

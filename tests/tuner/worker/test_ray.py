@@ -15,15 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.tuner.tiny_space import write_space
-from tests.tuner.worker.nodes import (
-    Nodes,
-    all_end,
-    client_servers,
-    judge_relays,
-    relays,
-    three_nodes,
-    worker_processes,
-)
+from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
 from tuner.errors import TunerError
 from tuner.events import Event, Retried, RungScored, TrialEnded, Warned
 from tuner.space import StudyConfig, load_study
@@ -116,7 +108,7 @@ def test_three_nodes_give_the_study_of_this_machine(
     require_whole(folder, local)
     with Store(folder.results_db, read_only=True) as store:
         assert all(": " in (row.device or "") for row in store.trials())
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
     used = [cache for cache in nodes.root.glob("cache*") if (cache / "ray" / "luggage").is_dir()]
     assert len(used) == 3
     left = [path.name for cache in used for path in (cache / "ray" / "studies").iterdir()]
@@ -124,15 +116,15 @@ def test_three_nodes_give_the_study_of_this_machine(
 
 
 def lose_actor(nodes: Nodes) -> None:
-    os.kill(relays()[0].pid, signal.SIGKILL)
+    os.kill(nodes.relays()[0].pid, signal.SIGKILL)
 
 
 def lose_worker(nodes: Nodes) -> None:
-    os.kill(worker_processes()[0].pid, signal.SIGKILL)
+    os.kill(nodes.workers()[0].pid, signal.SIGKILL)
 
 
 def lose_node(nodes: Nodes) -> None:
-    nodes.remove(len(nodes.nodes) - 1)
+    nodes.remove(nodes.busy())
     nodes.add()
 
 
@@ -154,7 +146,7 @@ def test_whatever_is_lost_costs_at_most_a_rung(
     # No rung was scored twice.
     scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
     assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
 
 
 def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
@@ -170,7 +162,6 @@ def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
     with open_cluster(RayOptions(nodes.address), 4, NEEDED) as cluster:
         events += run_study(config, folder, workers=4, cluster=cluster)
     nodes.remove(len(nodes.nodes) - 1)
-    nodes.nodes.pop()
     require_whole(folder, local)
     here = importlib.metadata.version("torch")
     lines = [event.text for event in events if isinstance(event, Warned)]
@@ -204,7 +195,7 @@ def test_pictures_are_judged_on_the_nodes_as_here(
         assert done.returncode == 0, done.stderr
         tables.append(table.read_text())
     assert tables[0] == tables[1]
-    assert all_end(relays() + judge_relays())
+    assert nodes.all_end()
 
 
 class Command:
@@ -262,7 +253,7 @@ def test_a_killed_controller_leaves_nothing_and_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.address)
     run.has_a_rung()
-    left = relays() + worker_processes()
+    left = nodes.relays() + nodes.workers()
     assert left
     run.process.kill()
     run.process.wait()
@@ -271,7 +262,7 @@ def test_a_killed_controller_leaves_nothing_and_goes_on(
     _, errors = again.process.communicate()
     assert again.process.returncode == 0, errors
     require_finished(run.folder, local)
-    assert all_end(relays() + worker_processes())
+    assert nodes.all_end()
 
 
 def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
@@ -279,12 +270,12 @@ def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.client_address)
     run.has_a_rung()
-    for server in client_servers():
-        server.kill()
+    (server,) = nodes.client_servers()
+    server.kill()
     _, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 1, errors
     assert f"error: the connection to the cluster {nodes.client_address} is lost" in errors
     assert "Traceback" not in errors
-    assert all_end(relays() + worker_processes(), 60)
+    assert nodes.all_end(60)
     list(run_there(config, run.folder, nodes))
     require_finished(run.folder, local)
