@@ -180,11 +180,11 @@ def lose(kind: str, run: Run, nodes: Nodes) -> None:
         case "actor":
             nodes.relays()[0].kill()
         case "node":
-            nodes.remove(len(nodes.nodes) - 1)
+            nodes.remove(nodes.busy())
             nodes.add()
         case "connection":
-            for server in nodes.client_servers():
-                server.kill()
+            (server,) = nodes.client_servers()
+            server.kill()
         case "controller":
             run.process.kill()
 

@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             trials = count * options.trials
             runs.append(pool.submit(measure, count, trials, options.seconds).result())
         print(runs[-1], file=sys.stderr, flush=True)
+    runs.sort(key=lambda run: run.workers)
     seconds = {"seconds_a_trial": options.seconds, "runs": [asdict(run) for run in runs]}
     write_result("workers", seconds)
     write_text(options.results / "workers.md", page(runs, options.seconds))
@@ -135,9 +136,9 @@ def page(runs: Sequence[Run], seconds: float) -> str:
         f"Made by `python benchmarks/workers.py`: the workers sleep for trials of {seconds:g} s "
         f"({1 - SPREAD:g} to {1 + SPREAD:g} times that) and send what workers send, with the "
         f"samples and scores of the published study `pose`; {last.trials // last.workers} trials a "
-        "worker. The controller is that of `tuner run`, with both databases on this disk. Idle: "
-        "the mean share of a worker's time in which it waits for the controller, from its first "
-        "trial to its last.",
+        "worker, of which few are stopped early (`keep: 0.9`). The controller is that of `tuner "
+        "run`, with both databases on this disk. Idle: the mean share of a worker's time in which "
+        "it waits for the controller, from its first trial to its last.",
         "",
         f"With {last.workers} workers they are idle for {last.idle:.1%} of their time (allowed: "
         f"{MOST_IDLE:.0%}), and the controller needs {last.core:.1%} of one core (allowed: "

@@ -26,6 +26,7 @@ class Nodes:
     root: Path
     client_port: int
     nodes: list[Any] = field(default_factory=list)
+    homes: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -38,8 +39,9 @@ class Nodes:
 
     def add(self, **variables: str) -> None:
         """Add a node with one core; environment `variables` may change what it finds there."""
-        home = self.root / f"cache{len(self.nodes)}"
+        home = self.root / f"cache{len(list(self.root.glob('cache*')))}"
         home.mkdir()
+        self.homes.append(home)
         models = cache_folder() / "models"
         models.mkdir(parents=True, exist_ok=True)
         (home / "models").symlink_to(models)
@@ -61,16 +63,14 @@ class Nodes:
 
     def client_servers(self) -> list[psutil.Process]:
         """Its processes that stand for clients with a `ray://` address."""
-        return self._processes("ray.util.client.server", "specific-server")
+        return [each for each in _named("specific-server") if self.address in _line(each)]
 
     def _processes(self, *words: str) -> list[psutil.Process]:
         found = []
-        for process in psutil.process_iter():
+        for process in _named(*words):
             with contextlib.suppress(psutil.Error):
-                line = " ".join(process.cmdline())
-                if all(word in line for word in words):
-                    home = process.environ().get("TUNER_HOME", "")
-                    found += [process] if Path(home).is_relative_to(self.root) else []
+                home = process.environ().get("TUNER_HOME", "")
+                found += [process] if Path(home).is_relative_to(self.root) else []
         return found
 
     def workers(self) -> list[psutil.Process]:
@@ -88,7 +88,13 @@ class Nodes:
 
     def remove(self, number: int) -> None:
         """Have a node vanish, as a machine that is taken away."""
-        self.cluster.remove_node(self.nodes[number], allow_graceful=False)
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+        self.homes.pop(number)
+
+    def busy(self) -> int:
+        """The number of a node with a worker."""
+        home = self.relays()[0].environ()["TUNER_HOME"]
+        return self.homes.index(Path(home))
 
 
 @contextmanager
@@ -98,6 +104,7 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_CLIENT_SERVER_CHECK_CHANNEL_TIMEOUT_S"] = "120"
     arguments = {
         "num_cpus": 0,
         "num_gpus": 0,
@@ -118,6 +125,16 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+def _line(process: psutil.Process) -> str:
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def _named(*words: str) -> list[psutil.Process]:
+    return [each for each in psutil.process_iter() if all(word in _line(each) for word in words)]
 
 
 def all_end(processes: list[psutil.Process], seconds: float = 20.0) -> bool:

@@ -124,7 +124,7 @@ def lose_worker(nodes: Nodes) -> None:
 
 
 def lose_node(nodes: Nodes) -> None:
-    nodes.remove(len(nodes.nodes) - 1)
+    nodes.remove(nodes.busy())
     nodes.add()
 
 
@@ -162,7 +162,6 @@ def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
     with open_cluster(RayOptions(nodes.address), 4, NEEDED) as cluster:
         events += run_study(config, folder, workers=4, cluster=cluster)
     nodes.remove(len(nodes.nodes) - 1)
-    nodes.nodes.pop()
     require_whole(folder, local)
     here = importlib.metadata.version("torch")
     lines = [event.text for event in events if isinstance(event, Warned)]
@@ -271,8 +270,8 @@ def test_a_lost_connection_ends_the_run_in_one_line_and_it_goes_on(
 ) -> None:
     run = Command(space, tmp_path, nodes.client_address)
     run.has_a_rung()
-    for server in nodes.client_servers():
-        server.kill()
+    (server,) = nodes.client_servers()
+    server.kill()
     _, errors = run.process.communicate(timeout=300)
     assert run.process.returncode == 1, errors
     assert f"error: the connection to the cluster {nodes.client_address} is lost" in errors

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tuner.worker.nodes import three_nodes
 from tuner.cli.cluster import ray_options
 from tuner.errors import ConfigError
 from tuner.worker.nodes.address import RayOptions, connect
@@ -43,6 +44,40 @@ def test_a_cluster_of_this_machine_is_bound_to_127_0_0_1_and_ends() -> None:
     assert line.startswith("Ray: 1 node, ")
     assert count > 3
     assert (public, left) == ([], [])
+
+
+WATCHING = """
+import sys, time
+from tuner.errors import TunerError
+from tuner.worker.nodes.address import RayOptions
+from tuner.worker.nodes.cluster import open_cluster
+
+try:
+    with open_cluster(RayOptions(sys.argv[1]), 2, 2**28) as cluster:
+        print(cluster.line, flush=True)
+        while True:
+            time.sleep(0.2)
+            cluster.require()
+except TunerError as error:
+    print(error, flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_head_that_is_gone_is_one_line_before_ray_ends_the_process(tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    with three_nodes(tmp_path, count=1) as nodes:
+        command = [sys.executable, "-c", WATCHING, nodes.address]
+        run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert run.stdout is not None
+        lines = iter(run.stdout)
+        assert next(lines).startswith("Ray: 2 nodes, 1 worker")
+        (server,) = nodes.cluster.head_node.all_processes["gcs_server"]
+        server.process.kill()
+        said = next(lines)
+        assert said.startswith(f"the connection to the cluster {nodes.address} is lost; when")
+        run.kill()
+        run.wait()
 
 
 @pytest.mark.parametrize(

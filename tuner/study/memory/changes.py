@@ -57,9 +57,9 @@ def begin_trial(connection: sqlalchemy.Connection, study_id: int) -> FrozenTrial
     now = datetime.now()
     connection.execute(_STUDY, {"study": study_id})  # as Optuna: no other trial gets this number
     row = {"study_id": study_id, "state": TrialState.RUNNING, "datetime_start": _in_utc(now)}
-    added = connection.execute(_insert(models.TrialModel), row).inserted_primary_key
-    assert added is not None
-    key = added[0]
+    written = connection.execute(_insert(models.TrialModel), row).inserted_primary_key
+    assert written is not None
+    key = written[0]
     number = connection.execute(_BEFORE, {"study": study_id, "own": key}).scalar_one()
     connection.execute(_CHANGE, {"changed": key, "number": number})
     return FrozenTrial(
@@ -107,15 +107,13 @@ def _insert(model: type[models.BaseModel]) -> sqlalchemy.Insert:
 @functools.cache
 def _upsert(model: type[models.BaseModel], dialect: str) -> sqlalchemy.Insert:
     """Return the statement that writes an attribute, or replaces the one of that key."""
-    key = ["trial_id", "key"]
-    if dialect == "sqlite":
-        light = sqlite.insert(model.__table__)
-        changed = {"value_json": light.excluded.value_json}
-        return light.on_conflict_do_update(index_elements=key, set_=changed)
-    write = postgresql.insert(model.__table__)
-    return write.on_conflict_do_update(
-        index_elements=key, set_={"value_json": write.excluded.value_json}
+    kinds = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+    write: Any = kinds[dialect](model.__table__)  # both have what follows, and no common type
+    new = {"value_json": write.excluded.value_json}
+    found: sqlalchemy.Insert = write.on_conflict_do_update(
+        index_elements=["trial_id", "key"], set_=new
     )
+    return found
 
 
 def _in_utc(local: datetime) -> datetime:

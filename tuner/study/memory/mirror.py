@@ -201,7 +201,8 @@ class Mirror(BaseStorage):
         """Return the trials by number, with those that other programs have queued by now."""
         if study_id != self._study:
             return self.backend.get_all_trials(study_id, deepcopy, states)
-        self._read()
+        if not self._trials or states is None or TrialState.WAITING in states:
+            self._read()  # what others queue waits
         chosen = [each for each in self._trials.values() if states is None or each.state in states]
         chosen.sort(key=lambda trial: trial.number)
         return copy.deepcopy(chosen) if deepcopy else chosen

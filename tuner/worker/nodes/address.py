@@ -47,6 +47,25 @@ def connect(options: RayOptions) -> None:
         _connect(options.address)
 
 
+def head_address(address: str) -> tuple[str, int] | None:
+    """Return host and port of the head of the connected cluster; None for a client's connection."""
+    if address.startswith("ray://"):
+        return None
+    import ray
+
+    host, _, port = str(ray.get_runtime_context().gcs_address).rpartition(":")
+    return (host.strip("[]"), int(port)) if port.isdecimal() else None
+
+
+def answers(place: tuple[str, int]) -> bool:
+    """Return True if something listens at `place`, a host and a port."""
+    try:
+        socket.create_connection(place, timeout=_REACH).close()
+    except OSError:
+        return False
+    return True
+
+
 def _require(options: RayOptions) -> None:
     if importlib.util.find_spec("ray") is None:
         raise ConfigError(
@@ -93,7 +112,8 @@ def _connect(address: str) -> None:
         ray.init(address, **options)
     except Exception as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
-        reason = " ".join(lines[:3]) or type(error).__name__
+        told = lines[-1:] if any("Traceback" in line for line in lines) else lines[:3]
+        reason = " ".join(told).strip() or type(error).__name__
         if address == "auto" and isinstance(error, ConnectionError):
             reason = "no cluster runs on this machine"
         raise ConfigError(f"--ray {address}: {reason}; {HOW}") from error

@@ -224,6 +224,7 @@ class RayChannel:
                 raise TunerError(f"no node of the cluster can work for this study: {reasons}")
             if time.monotonic() - began > _SEAT_SECONDS:
                 raise TimeoutError("no node of the cluster was free for an hour")
+            self._cluster.require()
             self._tell_notes()
             self._alive()
         raise Closed

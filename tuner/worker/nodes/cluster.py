@@ -15,7 +15,7 @@ from typing import Any
 
 from tuner.text import counted
 from tuner.worker.count import MOST_WORKERS
-from tuner.worker.nodes.address import RayOptions, connect
+from tuner.worker.nodes.address import RayOptions, answers, connect, head_address
 from tuner.worker.nodes.errors import (
     Closed,
     ClusterLostError,
@@ -28,6 +28,8 @@ from tuner.worker.nodes.seats import Node, Seat, Seats, node_seats
 
 _LOOK = 1.0
 """Seconds between two looks at the cluster's nodes."""
+_HEAD_SECONDS = 25.0
+"""Seconds for which the cluster's head may be away. After a minute Ray ends this process."""
 _TICK = 0.2
 _TO_CLOSE = 5.0
 """Seconds within which a relay has to end its worker before it is killed."""
@@ -43,6 +45,7 @@ class Cluster:
     seats: Seats
     needed_bytes: int
     notes: SimpleQueue[str] = field(default_factory=SimpleQueue)
+    lost: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
     _locks: dict[str, threading.Lock] = field(default_factory=dict)
     _known: dict[str, Node] = field(default_factory=dict)
@@ -73,19 +76,33 @@ class Cluster:
         """Call a method of a relay and return its result.
 
         Raises Closed once `closed` is set, TimeoutError after `limit` seconds, NodeFault for an
-        error there, NodeLostError if the actor or its node is gone.
+        error there, NodeLostError if the actor or its node is gone, ClusterLostError once there is
+        no connection to the cluster.
         """
         import ray
 
+        self.require()
         began = time.monotonic()
         with self._faults():
             result = method.remote(*arguments)
             while not ray.wait([result], timeout=_TICK)[0]:
                 if closed.is_set():
                     raise Closed
+                self.require()
                 if limit is not None and time.monotonic() - began > limit:
                     raise TimeoutError
             return ray.get(result)
+
+    def require(self) -> None:
+        """Raise ClusterLostError if the cluster is lost."""
+        if self.lost.is_set():
+            raise self._lost_error()
+
+    def _lost_error(self) -> ClusterLostError:
+        return ClusterLostError(
+            f"the connection to the cluster {self.options.address} is lost; when it is there "
+            "again, run the same command again, it continues where it stopped"
+        )
 
     @contextlib.contextmanager
     def _faults(self) -> Iterator[None]:
@@ -95,22 +112,21 @@ class Cluster:
         try:
             with translated():
                 yield
-        except (Closed, NodeFault, NodeLostError, TimeoutError):
+        except (Closed, NodeFault, NodeLostError, ClusterLostError, TimeoutError):
             raise
         except Exception as error:
             # A client has many errors for a connection that is gone, those of gRPC among them.
             client = self.options.address.startswith("ray://")
             if ray.is_initialized() and not client and not isinstance(error, ConnectionError):
                 raise
-            raise ClusterLostError(
-                f"the connection to the cluster {self.options.address} is lost; when it is there "
-                "again, run the same command again, it continues where it stopped"
-            ) from error
+            raise self._lost_error() from error
 
     def dismiss(self, relay: Any) -> None:
         """End a relay and its worker process; it may be gone already."""
         import ray
 
+        if self.lost.is_set():  # it ends with the connection
+            return
         with contextlib.suppress(Exception):
             ray.get(relay.close.remote(), timeout=_TO_CLOSE)
         with contextlib.suppress(Exception):
@@ -165,11 +181,23 @@ class Cluster:
             with contextlib.suppress(Exception):  # the connection is gone: the workers tell it
                 self.look()
 
+    def watch_head(self) -> None:
+        """Note when the cluster's head has been away for too long: calls of Ray wait for it."""
+        head, seen = head_address(self.options.address), time.monotonic()
+        while head is not None and not self._ended.wait(_LOOK):
+            if answers(head):
+                seen = time.monotonic()
+            elif time.monotonic() - seen > _HEAD_SECONDS:
+                self.lost.set()
+                return
+
     def close(self) -> None:
         """End the connection, and a cluster that was started for it."""
         import ray
 
         self._ended.set()
+        if self.lost.is_set():  # Ray would wait for the head, and then end this process
+            return
         with contextlib.suppress(Exception):
             ray.shutdown()
 
@@ -190,7 +218,8 @@ def open_cluster(options: RayOptions, workers: int | None, needed_bytes: int) ->
     cluster = Cluster(options, Seats(workers or MOST_WORKERS), needed_bytes)
     try:
         cluster.look()
-        threading.Thread(target=cluster.watch, name="tuner-cluster", daemon=True).start()
+        for watch in (cluster.watch, cluster.watch_head):
+            threading.Thread(target=watch, name="tuner-cluster", daemon=True).start()
         yield cluster
     finally:
         cluster.close()
