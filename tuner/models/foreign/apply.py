@@ -35,7 +35,10 @@ def apply_foreign(base: BaseModel, lora: ForeignLora, strength: float = 1.0) -> 
     the base is then unchanged.
     """
     beside, added = fitting(base, lora)
-    with applied(base, beside if beside.modules else None, strength), _added(added, strength):
+    with (
+        applied(base, beside if beside.modules else None, strength),
+        _added(lora, added, strength),
+    ):
         yield
 
 
@@ -43,7 +46,7 @@ def fitting(base: BaseModel, lora: ForeignLora) -> tuple[LoraFile, list[Layer]]:
     """Return what of `lora` goes beside the weights of `base`, and what is added to them.
 
     Nothing is changed. Raises LoraFileError, with the base that it wants, for a LoRA that does not
-    fit.
+    fit; shapes of what is added are checked when it is.
     """
     _require_family(base, lora)
     found, strangers = _layers(base, lora)
@@ -55,14 +58,11 @@ def fitting(base: BaseModel, lora: ForeignLora) -> tuple[LoraFile, list[Layer]]:
     beside: dict[str, LoraModule] = {}
     added: list[Layer] = []
     for name, layer, module in found:
-        try:
-            if (plain := module.plain()) is None:
-                module.updates(layer, 0.0)  # raises for another shape
-                added.append((name, layer, module))
-            else:
+        if (plain := module.plain()) is None:
+            added.append((name, layer, module))
+        else:
+            with _naming(lora, name):
                 beside[name] = _shaped(plain, layer)
-        except LoraFileError as error:
-            raise LoraFileError(f"{lora.path.name}: {name}: {error}{_wanted(lora)}") from error
     return LoraFile(beside), added
 
 
@@ -93,7 +93,9 @@ def _layers(base: BaseModel, lora: ForeignLora) -> tuple[list[Layer], list[str]]
     places: dict[str, tuple[str, torch.nn.Module]] = {}
     for component, model in models(base).items():
         for kohya, dotted in layers(component, model).items():
-            place = kohya, model.get_submodule(dotted)
+            layer = model.get_submodule(dotted)
+            # A layer of peft, if another adapter is attached: its own weight lies deeper.
+            place = kohya, getattr(layer, "get_base_layer", lambda own=layer: own)()
             places[kohya] = place
             if component == "unet" and (original := _original(base, dotted)):
                 places.setdefault(original, place)
@@ -137,6 +139,8 @@ def _shaped(module: LoraModule, layer: torch.nn.Module) -> LoraModule:
     Trainers write a convolution of one pixel as a matrix and the other way round, as the bases of
     Stable Diffusion 1.x and 2.x have it.
     """
+    if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+        raise LoraFileError(f"a LoRA of a {type(layer).__name__} is not read")
     weight = _weight(layer)
     down, up = module.down.flatten(1), module.up.flatten(1)
     matrix = weight.flatten(1)
@@ -153,14 +157,29 @@ def _shaped(module: LoraModule, layer: torch.nn.Module) -> LoraModule:
 
 
 @contextmanager
-def _added(added: list[Layer], strength: float) -> Iterator[None]:
+def _naming(lora: ForeignLora, name: str) -> Iterator[None]:
+    """Name the file and the layer in an error, and the base that the LoRA wants."""
+    try:
+        yield
+    except LoraFileError as error:
+        raise LoraFileError(f"{lora.path.name}: {name}: {error}{_wanted(lora)}") from error
+
+
+def _updates(lora: ForeignLora, place: Layer, strength: float) -> dict[str, torch.Tensor]:
+    name, layer, module = place
+    with _naming(lora, name):
+        return module.updates(layer, strength)
+
+
+@contextmanager
+def _added(lora: ForeignLora, added: list[Layer], strength: float) -> Iterator[None]:
     """Add the changes to the weights for a while; their copies lie in main memory until then."""
     before: list[tuple[torch.Tensor, torch.Tensor]] = []
     try:
         with torch.no_grad():
-            for _, layer, module in added:
-                for name, values in module.updates(layer, strength).items():
-                    own = layer.get_parameter(name)
+            for place in added:
+                for name, values in _updates(lora, place, strength).items():
+                    own = place[1].get_parameter(name)
                     before.append((own, own.detach().to("cpu", copy=True)))
                     own.copy_(values)
         yield
@@ -177,9 +196,9 @@ def changes(base: BaseModel, lora: ForeignLora) -> Mapping[str, torch.Tensor]:
     """
     beside, added = fitting(base, lora)
     plain = {name: module.update() for name, module in beside.modules.items()}
-    others = {
-        name: (module.updates(layer, 1.0)["weight"] - _weight(layer).float()).flatten(1)
-        for name, layer, module in added
-        if "weight" in module.updates(layer, 1.0)
-    }
+    others: dict[str, torch.Tensor] = {}
+    for name, layer, module in added:
+        updated = _updates(lora, (name, layer, module), 1.0)
+        if "weight" in updated:
+            others[name] = (updated["weight"] - _weight(layer).float()).flatten(1)
     return plain | others

@@ -21,7 +21,7 @@ WORDS: Mapping[Family, str] = {
     "flux": "Flux",
     "qwen-image": "Qwen-Image",
     "z-image": "Z-Image or Lumina",
-    "video": "a video model such as Wan",
+    "video": "a base with the blocks of Wan or Anima",
     "cascade": "Stable Cascade",
     "unknown": "a base that its names do not tell",
 }
@@ -45,7 +45,7 @@ _NAMES: tuple[tuple[str, Family], ...] = (
 _JOINT = re.compile(r"lora_(?:unet|transformer)_transformer_blocks_(\d+)_.*")
 _TEXT_INPUT = re.compile(r"lora_unet_(?!transformer_blocks).*_attn2_to_[kv]")
 _UNET = re.compile(r"lora_unet_(down|up|mid|input|output|middle)_blocks?_.*")
-_QWEN_BLOCKS, _FLUX_BLOCKS = 38, 19
+_QWEN_BLOCKS = 38
 """Stable Diffusion 3.5 has up to 38 joint blocks, Qwen-Image 60, Flux 19."""
 _WIDE = 3072
 """Width of the blocks of Flux and Qwen-Image."""
@@ -100,8 +100,8 @@ def _joint(modules: Mapping[str, Module]) -> Family | None:
     if max(blocks) >= _QWEN_BLOCKS:
         return "qwen-image"
     wide = any(module.inputs == _WIDE for name, module in modules.items() if _JOINT.fullmatch(name))
-    if wide:
-        return "flux" if max(blocks) < _FLUX_BLOCKS else "qwen-image"
+    if wide:  # the first blocks alone may be Flux's or Qwen-Image's
+        return None
     return "sd3" if any("_attn_add_" in name or "_attn_to_" in name for name in modules) else None
 
 

@@ -196,6 +196,10 @@ def _module(path: Path, name: str, layer: _Layer) -> Module:
     if there not in NEEDED[method]:
         has = " and ".join(sorted(there)) or "alpha"
         raise LoraFileError(f"{path.name}: {name} has only {has}, which is no whole {method}")
+    least = 1 if method == "full" else 2
+    if flat := sorted(part for part, tensor in layer.parts.items() if tensor.ndim < least):
+        shape = tuple(layer.parts[flat[0]].shape)
+        raise LoraFileError(f"{path.name}: {name} has {flat[0]} of shape {shape}, no matrix")
     magnitude = layer.magnitude
     if magnitude is not None and layer.outputs:
         dimensions = layer.parts["down"].ndim if "down" in layer.parts else 2

@@ -22,7 +22,7 @@ _ENDINGS: tuple[tuple[str, str], ...] = (
     (r"\.lora_([AB])(?:\.\w+)?\.weight", "peft"),
     (r"\.lora_(magnitude_vector)(?:\.\w+)?(?:\.weight)?", "peft"),
     (r"\.lora(?:_linear_layer)?\.(down|up)\.weight", "old diffusers"),
-    (r"_lora\.(down|up)\.weight", "old diffusers"),
+    (r"_lora(\d?)\.(down|up)\.weight", "old diffusers"),
     (r"\.(hada_(?:w[12]_[ab]|t[12]))", ""),
     (r"\.(lokr_(?:w[12](?:_[ab])?|t2))", ""),
     (r"\.(alpha|dora_scale|magnitude|diff|diff_b|w_norm|b_norm)", ""),
@@ -60,8 +60,13 @@ _STARTS: tuple[tuple[str, str, Layout], ...] = (
     ("clip_h.transformer.", "te", "comfyui"),
     ("clip_g.transformer.", "te2", "comfyui"),
 )
-_BARE = ("down_blocks.", "mid_block.", "up_blocks.")
-"""Blocks of a UNet without anything before them, as diffusers wrote them in 2023."""
+_BARE: tuple[tuple[tuple[str, ...], str, Layout], ...] = (
+    (("down_blocks.", "mid_block.", "up_blocks."), "unet", "diffusers"),
+    (("input_blocks.", "middle_block.", "output_blocks."), "unet", "comfyui"),
+    (("transformer_blocks.", "single_transformer_blocks."), "transformer", "diffusers"),
+    (("double_blocks.", "single_blocks.", "joint_blocks.", "layers."), "unet", "comfyui"),
+)
+"""Blocks without anything before them: diffusers wrote them so in 2023, OneTrainer does today."""
 
 _TEXT_PATH = re.compile(
     r"(?:text_model[._])?(?:encoder[._]layers|embeddings|final_layer_norm)[._].+"
@@ -103,7 +108,8 @@ def parse_key(key: str) -> Key | None:
     """Return what `key` means; None for a key that is no part of a LoRA."""
     for ending, style in _ENDINGS:
         if match := re.search(rf"{ending}$", key):
-            return _key(key[: match.start()], match[1], style)
+            *number, part = match.groups()
+            return _key(key[: match.start()] + "".join(number), part, style)
     return None
 
 
@@ -122,8 +128,8 @@ def other_method(key: str) -> str:
 
 def _key(path: str, part: str, style: str) -> Key | None:
     found = next((each for each in _STARTS if path.startswith(each[0])), None)
-    if found is None and path.startswith(_BARE):
-        found = "", "unet", "diffusers"
+    if found is None:
+        found = next((("", *each[1:]) for each in _BARE if path.startswith(each[0])), None)
     if found is None:
         return None
     start, component, layout = found

@@ -7,13 +7,14 @@ the weight, also that of a DoRA.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 
 from tuner.models.adapter import hadamard, hadamard_tucker, kronecker, tucker
 from tuner.models.lora_file import LoraFileError, LoraModule
+from tuner.models.memory_errors import is_out_of_memory
 
 Method = Literal["lora", "loha", "lokr", "full"]
 
@@ -117,6 +118,8 @@ class Module:
             change = self._change()
             return change.flatten(1) if change.ndim > 1 else change
         except (RuntimeError, ValueError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             shapes = ", ".join(f"{name} {tuple(part.shape)}" for name, part in self.parts.items())
             raise LoraFileError(f"tensors do not fit each other: {shapes}") from error
 
@@ -151,7 +154,8 @@ class Module:
         return updated
 
     def _updated(self, weight: torch.Tensor, strength: float) -> torch.Tensor:
-        change = self.change().to(weight.device)
+        near = {name: part.to(weight.device) for name, part in self.parts.items()}
+        change = replace(self, parts=near).change()  # products are fast where the weight is
         if change.shape[0] != weight.shape[0] or change.numel() != weight.numel():
             raise LoraFileError(
                 f"the file changes {tuple(change.shape)}, the base has {tuple(weight.shape)}"
@@ -179,6 +183,8 @@ class Module:
         the inputs. Raises LoraFileError for magnitudes of neither.
         """
         assert self.magnitude is not None
+        if len(shape) < 2:
+            raise LoraFileError("DoRA's magnitudes are for matrices and convolutions only")
         own = tuple(self.magnitude.shape)
         inputs = len(own) >= 2 and own[0] == 1 and own[1] == shape[1]
         # peft writes the outputs of a convolution as (1, out, 1, 1); two lengths that are the same

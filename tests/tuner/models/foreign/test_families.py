@@ -198,7 +198,7 @@ WANTED = {
     "flux": "Flux",
     "qwen-image": "Qwen-Image",
     "z-image": "Z-Image",
-    "video": "video model",
+    "video": "Wan or Anima",
     "cascade": "Stable Cascade",
 }
 

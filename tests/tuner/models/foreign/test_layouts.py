@@ -39,12 +39,14 @@ LAYOUTS = {
     "old diffusers, bare": "old diffusers",
     "ComfyUI": "comfyui",
     "OneTrainer for ComfyUI": "comfyui",
+    "OneTrainer, original": "comfyui",
     "ComfyUI, diffusers' blocks": "comfyui",
 }
 WROTE = {
     "kohya": "kohya's trainer",
     "OneTrainer": "OneTrainer",
     "OneTrainer for ComfyUI": "OneTrainer",
+    "OneTrainer, original": "OneTrainer",
     "ai-toolkit": "ai-toolkit",
 }
 
@@ -147,6 +149,31 @@ def test_the_base_is_itself_again_after_an_error(base: BaseModel, tmp_path: Path
     assert adapter.active(base) == ()
 
 
+def test_other_adapters_rest_meanwhile(base: BaseModel, tmp_path: Path) -> None:
+    lora, tensors, metadata = written(base, "kohya")
+    whole = {f"{name}.diff": each.update() for name, each in list(lora.modules.items())[:3]}
+    shapes = {name: layer_shape(base, name) for name in lora.modules}
+    whole = {key: each.reshape(shapes[key.removesuffix(".diff")]) for key, each in whole.items()}
+    for number, made in enumerate((tensors, whole)):
+        read = read_foreign(write(tmp_path / f"{number}.safetensors", made, metadata))
+        with apply_foreign(base, read):
+            expected = predicted(base)
+        with adapter.applied(base, lora):
+            under = predicted(base)
+            with apply_foreign(base, read):
+                torch.testing.assert_close(predicted(base), expected)
+            assert torch.equal(predicted(base), under)
+
+
+def layer_shape(base: BaseModel, name: str) -> torch.Size:
+    for component, model in adapter.models(base).items():
+        if (dotted := adapter.layers(component, model).get(name)) is not None:
+            weight = model.get_submodule(dotted).weight
+            assert isinstance(weight, torch.Tensor)
+            return weight.shape
+    raise KeyError(name)
+
+
 @pytest.mark.parametrize("names", ["kohya", "diffusers"])
 def test_the_projects_own_exports_read_back(base: BaseModel, tmp_path: Path, names: str) -> None:
     lora = random_lora(base, "attention+feed_forward+convolutions")
@@ -215,6 +242,18 @@ def test_what_peft_saves_predicts_what_peft_does(
     assert bits(base) == before
     alone = read_foreign(tmp_path / "mi" / "unet" / "adapter_model.safetensors")
     torch.testing.assert_close(changes(base, alone), changes(base, read))
+
+
+def test_a_peft_folder_of_unet_and_text_encoder(base: BaseModel, tmp_path: Path) -> None:
+    other = load_base(base.name, "cpu")
+    for part, target in (("unet", "to_v"), ("text_encoder", "fc1")):
+        config = LoraConfig(r=2, lora_alpha=8, target_modules=[target], init_lora_weights=False)
+        get_peft_model(getattr(other.pipeline, part), config).save_pretrained(str(tmp_path / part))
+    read = read_foreign(tmp_path)
+    assert {name[:8] for name in read.modules} == {"lora_une", "lora_te_"}
+    assert read.alphas == (8.0,)
+    with apply_foreign(base, read):
+        torch.testing.assert_close(predicted(base), predicted(other), atol=1e-5, rtol=1e-4)
 
 
 def test_ranks_and_alphas_of_single_layers(base: BaseModel, tmp_path: Path) -> None:

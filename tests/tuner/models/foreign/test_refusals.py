@@ -34,6 +34,10 @@ BROKEN: dict[str, tuple[Tensors, str]] = {
         {**HALVES, DOWN.replace("lora_unet_", "lycoris_"): torch.ones(2, 32)},
         "names the layer of .* twice",
     ),
+    "numbers": (
+        {f"{LINEAR}.lokr_w1": torch.tensor(1.0), f"{LINEAR}.lokr_w2": ONE},
+        r"has lokr_w1 of shape \(\), no matrix",
+    ),
     "OFT": ({f"{LINEAR}.oft_blocks": torch.ones(2, 4, 4)}, "OFT or BOFT, which is not read"),
     "LoRA with OFT": ({**HALVES, "lora_unet_x.oft_blocks": ONE}, "1 of 3 tensors are OFT or BOFT"),
     "GLoRA": ({f"{LINEAR}.a1.weight": ONE, f"{LINEAR}.b1.weight": ONE}, "GLoRA, which"),
@@ -119,6 +123,14 @@ def test_layers_that_the_base_does_not_have_are_counted(base: BaseModel, tmp_pat
     read = read_foreign(write(tmp_path / "mi.safetensors", tensors | stranger, metadata))
     words = r"1 of \d+ modules are not in base .*first: lora_unet_down_blocks_7_resnets_0_conv1"
     with pytest.raises(LoraFileError, match=words), apply_foreign(base, read):
+        pass
+
+
+def test_a_lora_of_a_norm_is_refused(base: BaseModel, tmp_path: Path) -> None:
+    name = "lora_unet_down_blocks_0_resnets_0_norm1"
+    tensors = {f"{name}.lora_down.weight": ONE, f"{name}.lora_up.weight": ONE}
+    read = read_foreign(write(tmp_path / "mi.safetensors", tensors, {}))
+    with pytest.raises(LoraFileError, match="a LoRA of a GroupNorm"), apply_foreign(base, read):
         pass
 
 

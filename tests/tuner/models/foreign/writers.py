@@ -124,6 +124,9 @@ def written(base: BaseModel, trainer: str) -> tuple[LoraFile, Tensors, dict[str,
         endings = ("_lora.down.weight", "_lora.up.weight")
         return lora, tensors_of(base, lora, name, endings, alpha=False), {}
     lora = random_lora(base, EVERYTHING)
+    if trainer == "OneTrainer, original":  # it has no names for text encoders there
+        unet = {name: each for name, each in lora.modules.items() if "lora_unet" in name}
+        lora = LoraFile(unet)
     header = HEADERS.get(trainer, {})
     if trainer == "diffusers":
         tensors = tensors_of(base, lora, DIFFUSERS, AB, alpha=False)
@@ -144,6 +147,7 @@ def names_of(base: BaseModel, trainer: str) -> tuple[Name, tuple[str, str]]:
         "diffusers, alpha beside": (DIFFUSERS, AB),
         "ComfyUI": (in_original(base, comfyui, "clip_l.transformer.", "."), DOWN_UP),
         "OneTrainer for ComfyUI": (in_original(base, comfyui, clip, "."), AB),
+        "OneTrainer, original": (in_original(base, "", "", "."), AB),
         "ComfyUI, diffusers' blocks": (after(comfyui, clip), AB),
     }
     return names.get(trainer, (flat("lora_unet_", "lora_te_"), DOWN_UP))
@@ -152,13 +156,20 @@ def names_of(base: BaseModel, trainer: str) -> tuple[Name, tuple[str, str]]:
 HEADERS = {
     "kohya": {"ss_sd_scripts_commit_hash": "0", "ss_network_module": "networks.lora"},
     "OneTrainer": {"ot_branch": "master", "ot_revision": "0"},
+    "OneTrainer, original": {"ot_branch": "master", "ot_revision": "0"},
     "OneTrainer for ComfyUI": {"ot_branch": "master", "ot_revision": "0"},
     "ai-toolkit": {"software": json.dumps({"name": "ai-toolkit"})},
 }
 TRAINERS = (
     *("kohya", "OneTrainer", "ai-toolkit", "kohya, te1", "kohya, original blocks", "lycoris"),
     *("diffusers", "diffusers, alpha beside", "diffusers, down and up", "old diffusers"),
-    *("old diffusers, bare", "ComfyUI", "OneTrainer for ComfyUI", "ComfyUI, diffusers' blocks"),
+    *(
+        "old diffusers, bare",
+        "ComfyUI",
+        "OneTrainer for ComfyUI",
+        "OneTrainer, original",
+        "ComfyUI, diffusers' blocks",
+    ),
 )
 
 
