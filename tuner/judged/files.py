@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tuner.data import forbidden_words
 from tuner.errors import ConfigError, UnusableFileError
-from tuner.models.foreign.file import lora_paths, read_foreign
 from tuner.storage import StudyFolder, replacing
 from tuner.storage.content import content_digest
 from tuner.text import show
@@ -131,10 +130,14 @@ def _paths(place: Path, as_base: bool) -> list[Path]:
         return whole or sorted(
             [path.parent for path in place.glob(f"*/{_INDEX}")] + [*place.glob(f"*{_ENDING}")]
         )
+    from tuner.models.foreign.file import lora_paths  # slow: it loads torch
+
     return [place] if (place / _ADAPTER).is_file() else lora_paths(place)
 
 
 def _lora(path: Path) -> JudgedFile:
+    from tuner.models.foreign.file import read_foreign  # slow: it loads torch
+
     lora = read_foreign(path)
     if words := forbidden_words(", ".join(lora.triggers)):
         raise UnusableFileError(

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from metrics.contract import OBJECTIVES, Prompt
+from tuner.data import forbidden_words
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import ConfigError
 from tuner.judged.files import Found
@@ -31,6 +32,7 @@ _BESIDE = ("objectives", "constraints", "judges")
 
 _MOST_STRENGTH = 4.0
 _DIGITS = 6
+_GUESSED_FROM = "ss_output_name"
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,10 @@ def judged_study(options: JudgeOptions, found: Found) -> JudgedStudy:
     options that are not allowed, with a line for each, and if the files name several aliases.
     """
     alias, notes = _alias(options, found)
+    if alias is not None and (words := forbidden_words(alias)):
+        raise ConfigError(
+            f"alias {alias}: names a child or an age under 18 ({', '.join(words)}); allowed: adults"
+        )
     file = {} if options.suite is None else _suite_file(options.suite)
     given, more = _given(options, _mapping(file.get("suite")), alias)
     suite = _suite(options, given, alias)
@@ -128,6 +134,8 @@ def _alias(options: JudgeOptions, found: Found) -> tuple[str | None, tuple[str, 
     if options.as_base:
         return None, ()
     named = {file.alias: file for file in reversed(found.files) if file.alias is not None}
+    if len(named) > 1:  # a name of a file is only a guess
+        named = {word: file for word, file in named.items() if file.alias_from != _GUESSED_FROM}
     if len(named) > 1:
         each = ", ".join(f"{file.name} {show(alias)}" for alias, file in named.items())
         raise ConfigError(

@@ -20,6 +20,8 @@ _TRANSFORMER_SIDE, _VAE_LEVELS = 128, (1, 2, 4, 4)
 """Side of the latents, and channels of the VAE's levels, where no configuration has them: the
 defaults of the pipelines of Flux, Z-Image and Qwen-Image, 1024 px."""
 
+_UNREADABLE = (OSError, ValueError, RecursionError)
+
 SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
 _SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
 _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
@@ -44,13 +46,6 @@ def as_text(size: tuple[int, int]) -> str:
     return str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
 
 
-_UNREADABLE = (
-    *(OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError),
-    RecursionError,
-)
-"""What a file that is no configuration of a model can raise."""
-
-
 def native_size(base: str) -> int:
     """Return the side in pixels of the square pictures that a base was trained on.
 
@@ -68,7 +63,7 @@ def native_size(base: str) -> int:
         vae = json.loads(read_text(folder / "vae" / "config.json"))
         factor: int = 2 ** (len(vae.get("block_out_channels", _VAE_LEVELS)) - 1)
         size = int(latent["sample_size"]) * factor
-    except _UNREADABLE:
+    except (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError):
         return STABLE_DIFFUSION_SIZE
     return size if 16 <= size <= 4096 else STABLE_DIFFUSION_SIZE
 

@@ -12,6 +12,7 @@ from tuner.judged.files import Found, JudgedFile
 from tuner.judged.options import JudgeOptions, judged_study, parse_strengths
 from tuner.judged.prompts import read_prompt_file
 from tuner.space.load import load_recorded, load_study
+from tuner.space.suite import JudgedConfig
 from tuner.space.write import to_yaml
 from tuner.storage import StudyFolder
 
@@ -37,6 +38,8 @@ def test_an_option_counts_more_than_the_files_and_two_aliases_are_refused() -> N
     assert study.config.suite.prompts[0].text == "ohwx, 1girl"
     with pytest.raises(ConfigError, match="several aliases"):
         judged_study(JudgeOptions("mannequin"), found(first, other))
+    guesses = [replace(file, alias_from="ss_output_name") for file in (first, other)]
+    assert judged_study(JudgeOptions("mannequin"), found(*guesses)).config.judged == JudgedConfig()
     plain = judged_study(JudgeOptions("mannequin", alias=""), found(first, other))
     assert plain.config.suite.prompts[0].text == "1girl"
 
