@@ -59,6 +59,12 @@ SECTIONS = (
         "what to try.",
     ),
     Section(
+        "workers",
+        "How many workers does one process keep busy?",
+        "`tuner run` is one process, which asks Optuna, follows all workers and stores what they "
+        "measure, on one machine or [on many](machines.md).",
+    ),
+    Section(
         "estimates",
         "Does `tuner check` tell the time?",
         "It times a training step and a denoising step on the machine before it counts.",
@@ -111,7 +117,8 @@ def _lines(results: Path) -> Iterator[str]:
 def below_its_title(text: str) -> str:
     """Return a result without its title, other headings one level deeper, for the page in docs/."""
     _, _, rest = text.partition("\n")
-    rest = rest.replace("](search.png)", "](../benchmarks/results/search.png)")
+    for picture in ("search.png", "workers.png"):
+        rest = rest.replace(f"]({picture})", f"](../benchmarks/results/{picture})")
     lines = [f"#{line}" if line.startswith("## ") else line for line in rest.strip().splitlines()]
     return "\n".join([*lines, ""])
 

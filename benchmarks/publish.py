@@ -3,11 +3,11 @@
     python benchmarks/publish.py STUDY TARGET
 
 These are study.yaml and report.html, results.db without the features from which measures were
-computed, a small grid of each trial's last rung and of the base, and the LoRA that `tuner export`
-takes. A study of recipes has no winner, and many runs that differ only in the training seed: its
-verdicts and their values are written instead of a LoRA, the verdicts also between the marks of the
-README.md above the target. Its grids are those of the first seed, and its results.db has no
-evidence of the judges.
+computed (vectors of faces are among them), a small grid of each trial's last rung and of the base,
+and the LoRA that `tuner export` takes. A study of recipes has no winner, and many runs that differ
+only in the training seed: its verdicts and their values are written instead of a LoRA, the verdicts
+also between the marks of the README.md above the target. Its grids are those of the first seed, and
+its results.db has no evidence of the judges.
 """
 
 from __future__ import annotations
@@ -71,7 +71,8 @@ def _slim(database: Path, without_evidence: bool) -> None:
     with sqlite3.connect(database) as connection:
         if without_evidence:
             connection.execute("update scores set evidence = '{}'")
-        for table in ("features", "fresh_features"):
+        # Features hold the faces of a real person: they must not leave the user's machine.
+        for table in ("features", "fresh_features", "extra_features"):
             if connection.execute("select 1 from sqlite_master where name = ?", [table]).fetchone():
                 connection.execute(f"delete from {table}")
     connection.execute("vacuum")

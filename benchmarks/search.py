@@ -164,7 +164,9 @@ def cache_key(table: Path, settings: str) -> str:
 
     `settings` are the space, the scale and what methods are told, as text.
     """
-    code = [HERE / f"search_{name}.py" for name in ("methods", "process", "replay", "surrogate")]
+    code = [
+        HERE / f"search_{name}.py" for name in ("hub", "methods", "process", "replay", "surrogate")
+    ]
     code += [ROOT / "tuner" / "study" / f"{name}.py" for name in ("samplers", "stopping")]
     code += [ROOT / "tuner" / "study" / "optuna_study.py", ROOT / "tuner" / "results" / "course.py"]
     whole = b"".join(path.read_bytes() for path in [table, *code])

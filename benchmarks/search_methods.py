@@ -6,22 +6,21 @@ A method is what a user could write into a space: sampler, rungs, given recipes,
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
-import optuna
-from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
+from optuna.samplers import BaseSampler, GPSampler, TPESampler
+from search_hub import Build, hub_samplers, seed_of
 from search_process import ProcessSampler
 from search_surrogate import Floats
 
 from tuner.space import StudyConfig
 from tuner.space.config import Sampler
 from tuner.space.parameters import Choices, FloatRange, Parameter, Prior, Value
-from tuner.study.samplers import StrengthSampler, sampler_of, startup_trials
+from tuner.study.memory.scalar import Scalar, ScalarSampler, strengths
+from tuner.study.samplers import sampler_of, startup_trials
 
 Arm = Literal["plain", "start_from", "good prior", "useless prior", "wrong prior"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
@@ -77,10 +76,6 @@ class Telling:
     worst: float
 
 
-Build = Callable[[StudyConfig, int, int], BaseSampler]
-"""Makes the sampler for the trial after `before` others, as `sampler_of` does."""
-
-
 def telling(config: StudyConfig, starts: tuple[Mapping[str, Value], ...], best: float) -> Telling:
     """Return what methods can be told; the worst rate is the end that is farthest from `best`."""
     rates = config.train[TOLD]
@@ -131,51 +126,7 @@ def sampler_for(method: Method, config: StudyConfig, starts: int, before: int) -
     return sampler_of(config, starts, before)
 
 
-class Scalarised(BaseSampler):
-    """A sampler of Optuna for one objective, on one number made of a study's several.
-
-    `scalar` takes the values of the finished trials (trials, objectives) and returns a number each.
-    What a trial breaks is subtracted: how far it is over its limits or behind others.
-    """
-
-    def __init__(self, inner: BaseSampler, scalar: Callable[[Floats], Floats]) -> None:
-        self._inner, self._scalar = inner, scalar
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        self._one = self._reduced(study)
-        self._trial = self._one.ask()._cached_frozen_trial  # the inner sampler may write into it
-        return self._inner.infer_relative_search_space(self._one, self._trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        return self._inner.sample_relative(self._one, self._trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        return self._inner.sample_independent(self._one, self._trial, name, distribution)
-
-    def _reduced(self, study: optuna.Study) -> optuna.Study:
-        done = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        one = optuna.create_study(direction="maximize", sampler=RandomSampler())
-        if done:
-            numbers = self._scalar(np.array([trial.values for trial in done]))
-            for trial, number in zip(done, numbers, strict=True):
-                broken = sum(max(0.0, by) for by in trial.constraints.values())
-                one.add_trial(
-                    create_trial(
-                        value=float(number) - broken,
-                        params=trial.params,
-                        distributions=trial.distributions,
-                    )
-                )
-        return one
-
-
-def weighed(seed: int) -> Callable[[Floats], Floats]:
+def weighed(seed: int) -> Scalar:
     """Return ParEGO's number (Knowles 2006): the worst objective under weights drawn anew."""
     weights = np.random.default_rng(seed).dirichlet(np.ones(4))
 
@@ -186,40 +137,36 @@ def weighed(seed: int) -> Callable[[Floats], Floats]:
     return scalar
 
 
-def _seed(config: StudyConfig, before: int) -> int:
-    return (config.seed * 10_007 + before) % 2**32
-
-
 def _tpe(**changes: Any) -> Build:
     def build(config: StudyConfig, starts: int, before: int) -> BaseSampler:
         own = {"multivariate": True, "n_startup_trials": startup_trials(config, starts)} | changes
-        return TPESampler(seed=_seed(config, before), constant_liar=False, **own)
+        return TPESampler(seed=seed_of(config, before), constant_liar=False, **own)
 
     return build
 
 
 def _on_strength(inner: Build) -> Build:
-    return lambda *about: StrengthSampler(inner(*about))
+    return lambda *about: ScalarSampler(inner(*about), strengths)
 
 
 def _on_weights(inner: Build) -> Build:
-    return lambda config, starts, before: Scalarised(
-        inner(config, starts, before), weighed(_seed(config, before))
+    return lambda config, starts, before: ScalarSampler(
+        inner(config, starts, before), weighed(seed_of(config, before))
     )
 
 
 def _process(config: StudyConfig, starts: int, before: int) -> BaseSampler:
-    return ProcessSampler(_seed(config, before), startup_trials(config, starts))
+    return ProcessSampler(seed_of(config, before), startup_trials(config, starts))
 
 
 def _early(config: StudyConfig, starts: int, before: int) -> BaseSampler:
     """Learn after eight trials, whatever the budget."""
-    return ProcessSampler(_seed(config, before), starts + 8)
+    return ProcessSampler(seed_of(config, before), starts + 8)
 
 
 def _gp(config: StudyConfig, starts: int, before: int) -> BaseSampler:
     startup = startup_trials(config, starts)
-    return GPSampler(seed=_seed(config, before), n_startup_trials=startup)
+    return GPSampler(seed=seed_of(config, before), n_startup_trials=startup)
 
 
 def _quarter(count: int) -> int:
@@ -235,4 +182,5 @@ VARIANTS: Mapping[str, Build] = {
     "process on strength, 8 startup": _on_strength(_early),
     "process on weights": _on_weights(_process),
     "gp on strength": _on_strength(_gp),
+    **hub_samplers(),
 }

@@ -23,7 +23,7 @@ from tuner.results.course import hypervolumes
 from tuner.results.results import strength
 from tuner.space import StudyConfig
 from tuner.space.parameters import Value
-from tuner.storage.rows import RungRow, TrialRow
+from tuner.storage.rows import RungRow
 from tuner.study.optuna_study import complete
 from tuner.study.samplers import chosen_values, start_parameters, suggest
 from tuner.study.stopping import Ending, early_ending, final_ending
@@ -69,8 +69,8 @@ class Memory:
     def rungs(self, trial: None) -> list[RungRow]:
         return [self.base]
 
-    def trials(self) -> list[TrialRow]:
-        return []
+    def states(self) -> dict[int, str]:
+        return {}
 
     def rungs_at(self, step: int) -> list[RungRow]:
         return [row for row in self.rows if row.step == step]

@@ -130,7 +130,8 @@ def training(stack: contextlib.ExitStack, precision: str, compiled: bool, size: 
     torch.manual_seed(0)  # the same pictures of noise in all arms
     run = Run(base, accelerator, config, [(noise_batches(base, config), 1.0)], steps=1000)
     trainer = Trainer(base, accelerator, run)
-    stack.enter_context(computed(run.trained.unet, trainer.places, checkpointing=False))
+    kind = "bf16" if precision == "bfloat16" else "no"
+    stack.enter_context(computed(run.trained.unet, trainer.places, False, kind))
 
     def step() -> float:
         trainer.step(0)

@@ -50,7 +50,7 @@ from tuner.trial import Rung, TrialWork
 from tuner.worker import Worker
 from tuner.worker.attempts import base_scores
 from tuner.worker.channel import ThisMachine
-from tuner.worker.process import Share
+from tuner.worker.share import Share
 
 HERE = Path(__file__).parent
 SPACE = HERE.parent / "search_spaces" / "pose.yaml"

@@ -54,7 +54,7 @@ def largest_difference(precision: str, task: Task, train: TrainConfig, data: Tra
     with torch.no_grad():
         for weight, own in zip(parts.weights, run.weights, strict=True):
             weight.copy_(own)
-    with computed(run.trained.unet, trainer.places, checkpointing=False):
+    with computed(run.trained.unet, trainer.places, False, trainer.precision):
         differences = [
             difference(trainer, step, twin[0][0], parts, task) for step in range(STEPS_COMPARED)
         ]

@@ -27,13 +27,16 @@ Halves = npt.NDArray[np.float16]
 OBJECTIVES = ("pose", "gender", "clothing", "quality")
 """The default objectives of a study; metrics/objectives.py computes them."""
 
-SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity")
+SET_OBJECTIVES = ("layout", "framing", "prompt_fit", "likeness", "diversity", "identity")
 """The measures of a set of samples that lie in [0, 1], where 1 is good, so that a study can use
 them as objectives; metrics/sets/measures.py computes them."""
 
 
 OPTIONAL_MODELS = ("pose_model", "parser_model", "vlm")
 """The fields of JudgeSettings whose judges are used only where a model is named."""
+
+DLIB, SFACE = "dlib", "sface"
+"""The words for networks that tell faces apart; any other is an `.onnx` file of the user's own."""
 
 NO_TRAITS = "the prompt names no trait that is asked about"
 """The reason of a prompt-fit score without a value; such a sample is not counted at all."""
@@ -96,7 +99,9 @@ class Features:
     `box` (4,): left, top, right, bottom of the main figure; `joints` (13, 2): x and y of
     `sets.features.JOINTS`, outside 0 to 1 where they lie outside the frame; both as shares of the
     picture, None where no figure is read. `embedding` (d,): open_clip's unit vector of the figure's
-    crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1.
+    crop, None without a figure or a model. `thumbnail` (8, 8, 3): RGB, 0 to 1. `faces` counts the
+    faces, None where none were looked for; `face` (d,) is the vector of the largest one
+    (metrics.detectors.identity), None where there is none or it is too small.
     """
 
     framing: FramingClass
@@ -104,6 +109,8 @@ class Features:
     box: Halves | None = None
     joints: Halves | None = None
     embedding: Halves | None = None
+    faces: int | None = None
+    face: Halves | None = None
 
 
 @dataclass(frozen=True)
@@ -185,6 +192,9 @@ class JudgeSettings:
     `pose_model` is a second network for poses: a ViTPose of transformers (hub id or folder), or a
     `.pt` file of ultralytics; `parser_model` is a human parser, `vlm` a vision-language model, both
     of transformers. A judge whose model is None is left out.
+
+    `identity_model` tells faces of different persons apart, on photographs, in one of the forms of
+    metrics.detectors.identity; None: faces are neither counted nor compared.
     """
 
     gender_model: str | None = "ViT-L-14/openai"
@@ -196,5 +206,6 @@ class JudgeSettings:
     pose_model: str | None = None
     parser_model: str | None = None
     vlm: str | None = None
+    identity_model: str | None = None
     domain: Domain = "photographic"
     thresholds: Mapping[str, float] = field(default_factory=dict)

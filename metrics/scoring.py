@@ -22,6 +22,7 @@ from metrics.judges import (
     sharpness,
 )
 from metrics.judges.optional import parsed_clothes, second_pose, vlm
+from metrics.known_faces import read_faces, with_faces
 from metrics.sets.features import read_features
 from metrics.version import judge_version
 
@@ -69,9 +70,10 @@ def _score_sample(sample: Sample, detectors: Detectors) -> ScoredSample:
         judge.name: replace(judge.score(sample, evidence), version=judge_version(judge, domain))
         for judge in judges_for(evidence.settings)
     }
-    return ScoredSample(sample, scores, read_features(sample, evidence))
+    features = with_faces(read_features(sample, evidence), read_faces(sample, evidence))
+    return ScoredSample(sample, scores, features)
 
 
 def with_features(sample: Sample, detectors: Detectors) -> ScoredSample:
-    """Return the sample with its features and no scores: a member of a reference."""
+    """Return the sample with its features and no scores, faces left out: one of a reference."""
     return ScoredSample(sample, {}, read_features(sample, Evidence(sample, detectors)))

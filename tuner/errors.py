@@ -33,6 +33,12 @@ class TooManyFailuresError(TunerError):
     exit_code = 5
 
 
+class NoAnswerError(TunerError):
+    """No file that was judged may be taken."""
+
+    exit_code = 6
+
+
 class DiskError(TunerError):
     """Not enough disk space for the files of a study."""
 
@@ -41,6 +47,10 @@ class DiskError(TunerError):
 
 class JudgeLostError(Exception):
     """A judge process that ended in the middle of its work, killed or by itself."""
+
+
+class UnusableFileError(TunerError):
+    """A LoRA or checkpoint that is broken, or does not fit the base."""
 
 
 class Terminated(KeyboardInterrupt):

@@ -8,6 +8,7 @@ except those that the user named.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import platformdirs
 
-from metrics.detectors.weights import BUNDLES, TaskBundle
+from metrics.detectors.weights import BUNDLES, DLIB_FACES, WEIGHT_FILES, TaskBundle, WeightFile
 
 _CONNECT_SECONDS = 3.0
 _WHEEL_SECONDS = 600.0
@@ -87,7 +88,62 @@ def fetch(name: str) -> Path:
     )
 
 
-def _download(url: str, model: TaskBundle) -> bytes:
+def available_file(name: str) -> Path | None:
+    """Return a file of `WEIGHT_FILES` if `fetch_file` would return at once, else None.
+
+    Uses no network. A file that the user named is taken as it is.
+    """
+    model = WEIGHT_FILES[name]
+    chosen = os.environ.get(model.variable)
+    if chosen:
+        path = Path(os.path.expanduser(chosen))
+        return path if path.is_file() else None
+    cached = cache_folder() / model.file
+    if not cached.is_file() or cached.stat().st_size != model.size:
+        return None
+    with cached.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return cached if digest == model.sha256 else None
+
+
+def fetch_file(name: str) -> Path:
+    """Return the path of a file by name (a key of `WEIGHT_FILES`), downloading it on first use.
+
+    Raises ModelUnavailableError when the file that the user named is not there, and when the
+    download cannot be reached or has another size or digest.
+    """
+    model, path = WEIGHT_FILES[name], available_file(name)
+    if path is not None:
+        return path
+    if os.environ.get(model.variable):
+        raise ModelUnavailableError(
+            f"{model.variable}={os.environ[model.variable]}: no such file; name {model.file} or "
+            "unset the variable"
+        )
+    target = cache_folder() / model.file
+    try:
+        _write(target, _download(model.url, model))
+    except (OSError, ValueError) as error:
+        raise ModelUnavailableError(
+            f"{model.file} is missing and could not be fetched (download: {_one_line(error)}); "
+            f"put it at {target}, or set {model.variable} to its path"
+        ) from error
+    return target
+
+
+def dlib_weights() -> Path | None:
+    """Return dlib's file of weights; None without the packages of `tuner[identity]`.
+
+    Neither package is imported: the one of the weights needs setuptools, which may be missing.
+    """
+    spec = importlib.util.find_spec(str(DLIB_FACES.package))
+    places = list(spec.submodule_search_locations or []) if spec is not None else []
+    files = [Path(place, DLIB_FACES.files[0]) for place in places]
+    found = next((file for file in files if file.is_file()), None)
+    return found if importlib.util.find_spec("dlib") is not None else None
+
+
+def _download(url: str, model: TaskBundle | WeightFile) -> bytes:
     with urllib.request.urlopen(url, timeout=_CONNECT_SECONDS) as answer:
         content: bytes = answer.read(model.size + 1)
     _verify(content, model.size, str(model.sha256), model.file)

@@ -147,6 +147,44 @@ FACE_BUNDLES = ("face_detector", "face_attributes")
 """Bundles that are read on photographs only; without them the other judges still work."""
 
 
+_OPENCV_ZOO = (
+    "https://github.com/opencv/opencv_zoo/raw/47534e27c9851bb1128ccc0102f1145e27f23f98/models"
+)
+
+
+@dataclass(frozen=True)
+class WeightFile:
+    """One file of weights that is downloaded and used as it is."""
+
+    file: str
+    variable: str
+    url: str
+    size: int
+    sha256: str
+    licence: str
+
+
+WEIGHT_FILES: Mapping[str, WeightFile] = {
+    "yunet": WeightFile(
+        file="face_detection_yunet_2023mar.onnx",
+        variable="TUNER_YUNET",
+        url=f"{_OPENCV_ZOO}/face_detection_yunet/face_detection_yunet_2023mar.onnx",
+        size=232_589,
+        sha256="8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        licence="MIT",
+    ),
+    "sface": WeightFile(
+        file="face_recognition_sface_2021dec.onnx",
+        variable="TUNER_SFACE",
+        url=f"{_OPENCV_ZOO}/face_recognition_sface/face_recognition_sface_2021dec.onnx",
+        size=38_696_353,
+        sha256="0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+        licence="Apache-2.0",
+    ),
+}
+"""OpenCV's networks that find and tell apart faces, fetched only where they are named."""
+
+
 @dataclass(frozen=True)
 class LibraryModel:
     """Weights that a library has in its wheel (`package`) or fetches from a hub (`hub`).
@@ -179,3 +217,12 @@ LIBRARY_MODELS: tuple[LibraryModel, ...] = (
         package="nudenet",
     ),
 )
+
+DLIB_FACES = LibraryModel(
+    name="dlib's ResNet of faces",
+    size=22_466_066,
+    licence="public domain (CC0-1.0)",
+    files=("models/dlib_face_recognition_resnet_model_v1.dat",),
+    package="face_recognition_models",
+)
+"""The network behind `identity`; with the library dlib it comes with `tuner[identity]`."""

@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from metrics.contract import Measure, ScoredSample
 from metrics.intervals import Floats
 from metrics.sets.pairing import (
     MIN_FIGURES,
-    Pairing,
     drawn_measure,
     embedding,
     no_measure,
     pair_with_base,
+    reference_distances,
 )
-from metrics.sets.set_distance import between, distances, draw_weights, progress, within
+from metrics.sets.set_distance import progress
 
 NAME = "likeness"
 
@@ -48,33 +47,12 @@ def likeness(
         return no_measure(NAME, pairing, why)
     wanted = np.array([str(sex) for sex in sexes if sex in targets])
     named = {str(sex): target for sex, target in targets.items()}
-    far, near, home = _distances(pairing, wanted, named)
+    far, near, home = reference_distances(pairing, wanted, named)
     if float(np.quantile(far[1:] - home[1:], 0.025)) <= 0:
         return no_measure(NAME, pairing, "the base looks like the reference already")
     if not len(pairing.samples):
         return drawn_measure(NAME, pairing, np.zeros(1))
     return drawn_measure(NAME, pairing, progress(far, near, home))
-
-
-def _distances(
-    pairing: Pairing, wanted: npt.NDArray[np.str_], targets: dict[str, Floats]
-) -> tuple[Floats, Floats, Floats]:
-    """Return for each draw the base's distance to the reference, the samples', and its own.
-
-    Each sex counts by the weight of its base figures in the draw.
-    """
-    rng = np.random.default_rng(0)
-    weights = pairing.weights(rng)
-    far, near, home = (np.zeros(len(weights.base)) for _ in range(3))
-    for sex, target in targets.items():
-        of_base, of_samples = (wanted == sex)[pairing.has_base], (wanted == sex)[pairing.has_sample]
-        columns = draw_weights(len(target), rng)
-        far += between(distances(pairing.base[of_base], target), weights.base[:, of_base], columns)
-        home += weights.base[:, of_base].sum(axis=1) * within(distances(target, target), columns)
-        if len(pairing.samples):
-            to_target = distances(pairing.samples[of_samples], target)
-            near += between(to_target, weights.samples[:, of_samples], columns)
-    return far, near, home
 
 
 def _by_sex(reference: Sequence[ScoredSample]) -> dict[str | None, Floats]:

@@ -13,13 +13,18 @@ from metrics.contract import Measure, Objective, ScoredSample
 from metrics.objectives import objective
 from metrics.sets.diversity import diversity
 from metrics.sets.effect import effect
+from metrics.sets.identity import FaceReference, identity, one_face
 from metrics.sets.layout import layout
 from metrics.sets.likeness import likeness
 
-NAMES = ("layout", "framing", "diversity", "prompt_fit", "likeness", "effect")
+NAMES = (
+    *("layout", "framing", "diversity", "prompt_fit", "likeness", "identity", "one_face"),
+    "effect",
+)
 
 _NO_BASE = "there is no base to compare with"
 _NO_REFERENCE = "there is no reference: no held-out pictures, no other base"
+_NO_PHOTOGRAPHS = "there are no photographs of the person to compare with"
 _NO_PROMPT = {
     "framing": "no prompt asks for a framing",
     "prompt_fit": "no prompt names a trait that is asked about",
@@ -30,16 +35,24 @@ def measures(
     scored: Sequence[ScoredSample],
     base: Sequence[ScoredSample] | None,
     reference: Sequence[ScoredSample] = (),
+    faces: FaceReference | None = None,
 ) -> dict[str, Measure]:
     """Return every measure of NAMES; a measure without a value gives the cause in its note.
 
     `base` is the same suite without LoRA, in the same order, or None; `reference` is what layout
-    and likeness are compared with: held-out pictures, or another base on the same suite. A measure
-    that no figure of `scored` supports is 0; one that base, suite or reference do not allow has no
-    value. Raises ValueError where base and suite differ.
+    and likeness are compared with: held-out pictures, or another base on the same suite; `faces`
+    are those of the person's photographs, for identity. A measure that no figure of `scored`
+    supports is 0; one that base, suite or reference do not allow has no value. Raises ValueError
+    where base and suite differ.
     """
+    found = {
+        "identity": _identity(scored, base, faces),
+        "one_face": one_face(scored, None if faces is None else faces.note),
+    }
     return {
-        name: _share(name, scored, base)
+        name: found[name]
+        if name in found
+        else _share(name, scored, base)
         if name in _NO_PROMPT
         else _by_base(name, scored, base, reference)
         for name in NAMES
@@ -53,6 +66,18 @@ def as_objective(measure: Measure) -> Objective | None:
     return Objective(
         measure.name, measure.value, measure.low, measure.high, measure.n, measure.total
     )
+
+
+def _identity(
+    scored: Sequence[ScoredSample],
+    base: Sequence[ScoredSample] | None,
+    faces: FaceReference | None,
+) -> Measure:
+    if faces is None:
+        return _none("identity", _NO_PHOTOGRAPHS, len(scored))
+    if base is None and faces.note is None:
+        return _none("identity", _NO_BASE, len(scored))
+    return identity(scored, base or scored, faces)
 
 
 def _by_base(

@@ -6,10 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from metrics.contract import Measure, ScoredSample
 from metrics.intervals import Floats, central
-from metrics.sets.set_distance import Booleans, draw_weights, restrict_weights
+from metrics.sets.set_distance import (
+    Booleans,
+    between,
+    distances,
+    draw_weights,
+    restrict_weights,
+    within,
+)
 
 Vector = Callable[[ScoredSample], Floats | None]
 
@@ -92,6 +100,28 @@ def embedding(item: ScoredSample) -> Floats | None:
     if features is None or features.embedding is None:
         return None
     return features.embedding.astype(np.float64)
+
+
+def reference_distances(
+    pairing: Pairing, wanted: npt.NDArray[np.str_], targets: dict[str, Floats]
+) -> tuple[Floats, Floats, Floats]:
+    """Return for each draw the base's distance to the reference, the samples', and its own.
+
+    `wanted` has the sex of each cell, `targets` the reference's vectors by sex. Each sex counts
+    by the weight of its base figures in the draw.
+    """
+    rng = np.random.default_rng(0)
+    weights = pairing.weights(rng)
+    far, near, home = (np.zeros(len(weights.base)) for _ in range(3))
+    for sex, target in targets.items():
+        of_base, of_samples = (wanted == sex)[pairing.has_base], (wanted == sex)[pairing.has_sample]
+        columns = draw_weights(len(target), rng)
+        far += between(distances(pairing.base[of_base], target), weights.base[:, of_base], columns)
+        home += weights.base[:, of_base].sum(axis=1) * within(distances(target, target), columns)
+        if len(pairing.samples):
+            to_target = distances(pairing.samples[of_samples], target)
+            near += between(to_target, weights.samples[:, of_samples], columns)
+    return far, near, home
 
 
 def drawn_measure(name: str, pairing: Pairing, draws: Floats) -> Measure:

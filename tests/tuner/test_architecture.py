@@ -16,10 +16,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 MAY_IMPORT = {
-    "cli": "report export study results worker trial judging training mannequin models space data "
-    "storage",
+    "cli": "report export judged study results worker trial judging training mannequin models "
+    "space data storage",
     "report": "study results judging space storage",
     "export": "study results trial models space data storage",
+    "judged": "study results worker trial models space data storage",
     "study": "results worker trial judging mannequin models space data storage",
     "results": "space storage",
     "worker": "trial judging space data storage",
@@ -47,7 +48,7 @@ METRICS = {
 """The rooms of `metrics`; its modules at the top are between them, so that circles are refused."""
 
 ONLY_IN = {
-    "optuna": {"tuner.study", "tuner.report.dashboard"},
+    "optuna": {"tuner.study", "tuner.study.memory", "tuner.report.dashboard"},
     "peft": {"tuner.models.adapter"},
     "ray": {"tuner.worker.nodes"},
     "sqlite_utils": {"tuner.storage.store"},

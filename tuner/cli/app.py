@@ -21,6 +21,7 @@ from tuner import __version__
 from tuner.cli.data import data as data_verbs
 from tuner.cli.errors import for_user, user_errors
 from tuner.cli.export import commands as export_commands
+from tuner.cli.judge import commands as judge_commands
 from tuner.cli.pictures import pictures
 from tuner.cli.results import commands as results_commands
 from tuner.cli.study import commands as study_commands
@@ -104,7 +105,10 @@ def build_mannequin(
         build(out=out, fast=fast, seed=seed)
 
 
-for commands in (study_commands, results_commands, export_commands, pictures, data_verbs, files):
+for commands in (
+    *(study_commands, judge_commands, results_commands, export_commands),
+    *(pictures, data_verbs, files),
+):
     app.add_typer(commands)
 
 

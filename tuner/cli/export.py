@@ -31,32 +31,44 @@ Out = Annotated[
 ]
 
 
+Trial = Annotated[
+    int | None,
+    typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),
+]
+Format = Annotated[
+    Literal["kohya", "diffusers"],
+    typer.Option(
+        "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers alone."
+    ),
+]
+LoraRank = Annotated[
+    int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
+]
+Recipe = Annotated[
+    Literal["kohya", "ai-toolkit", "onetrainer"] | None,
+    typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
+]
+DoraProgram = Annotated[
+    Literal["comfyui"] | None,
+    typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
+]
+AsItWas = Annotated[
+    bool, typer.Option("--as-it-was", help="Of `tuner judge`: the file without its strength in it.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")]
+
+
 @commands.command(epilog="Example: tuner export pose -o pose.safetensors")
 def export(  # noqa: PLR0913 - one argument per option
     study: Study,
     out: Out,
-    trial: Annotated[
-        int | None,
-        typer.Option(min=0, help="The trial; default: the confirmed one, else the strongest."),
-    ] = None,
-    names: Annotated[
-        Literal["kohya", "diffusers"],
-        typer.Option(
-            "--format", help="kohya: for ComfyUI, A1111 and Forge; diffusers: for diffusers alone."
-        ),
-    ] = "kohya",
-    lora_rank: Annotated[
-        int | None, typer.Option(min=1, max=256, help="DreamBooth's model as a LoRA of this rank.")
-    ] = None,
-    recipe: Annotated[
-        Literal["kohya", "ai-toolkit", "onetrainer"] | None,
-        typer.Option(help="Write the trial's settings for this trainer, not its LoRA."),
-    ] = None,
-    dora_for: Annotated[
-        Literal["comfyui"] | None,
-        typer.Option(help="Write a DoRA with the scales that ComfyUI and Forge need."),
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
+    trial: Trial = None,
+    names: Format = "kohya",
+    lora_rank: LoraRank = None,
+    recipe: Recipe = None,
+    dora_for: DoraProgram = None,
+    as_it_was: AsItWas = False,
+    force: Force = False,
     base: MovedBase = None,
     data: MovedData = None,
     studies: Studies = DEFAULT_STUDIES,
@@ -67,31 +79,50 @@ def export(  # noqa: PLR0913 - one argument per option
         _check_out(out, force, is_file=recipe is not None)
         folder = existing_study(studies, study)
         from tuner.results.confirmation import Choice, chosen
+        from tuner.results.judged import trained_elsewhere
 
         choice = chosen(folder) if trial is None else Choice(trial, None, ())
         if write is None:
             _say_all(choice.why)
-        if recipe is not None:
+        written: ExportReport | Written
+        if trained_elsewhere(folder, choice.trial):
+            from tuner.export import export_judged
+
+            _refuse_trained(recipe is not None, lora_rank is not None, dora_for is not None)
+            written = export_judged(folder, choice, out, as_it_was, force, base)
+        elif as_it_was:
+            raise TunerError(f"trial {choice.trial} was trained here; drop --as-it-was")
+        elif recipe is not None:
             from tuner.export import write_recipe
 
             written = write_recipe(
                 folder, choice, recipe, out, force=force, base_at=base, data_at=data or ()
             )
-            _print_written(choice, written, write)
-            return
-        from tuner.export import export_trial
+        else:
+            from tuner.export import export_trial
 
-        report = export_trial(
-            folder,
-            choice,
-            out,
-            names,
-            force=force,
-            lora_rank=lora_rank,
-            dora_for=dora_for,
-            base_at=base,
+            written = export_trial(
+                folder,
+                choice,
+                out,
+                names,
+                force=force,
+                lora_rank=lora_rank,
+                dora_for=dora_for,
+                base_at=base,
+            )
+        _print_written(choice, written, write)
+
+
+def _refuse_trained(*given: bool) -> None:
+    """Raise ConfigError for options that only a trial that was trained here has."""
+    names = ("--recipe", "--lora-rank", "--dora-for")
+    wrong = [name for name, is_given in zip(names, given, strict=True) if is_given]
+    if wrong:
+        raise ConfigError(
+            f"the file was trained elsewhere, and {', '.join(wrong)} is for trials of `tuner run`; "
+            "drop it"
         )
-        _print_written(choice, report, write)
 
 
 def _print_written(choice: Choice, written: ExportReport | Written, write: Write | None) -> None:

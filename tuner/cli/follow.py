@@ -102,11 +102,11 @@ def follow(
     with hands.engaged(pieces) as (plan, cluster):
         if left > 0:
             say(plan.line)
-        _begin(view, folder, config.base, printing)
+        begin_printing(view, folder, config.base, printing)
         events = _study_events(config, folder, plan.count, server, cluster)
         for log in printing.logs:
             events = log(events)
-        _watch(view, folder, events, printing)
+        watch(view, folder, events, printing)
     _conclude(folder, True, printing)
 
 
@@ -130,19 +130,20 @@ def follow_confirm(
     recall(view, results)
     with hands.engaged(pieces) as (plan, cluster):
         say(plan.line)
-        _begin(view, folder, results.study.base, printing)
-        _watch(view, folder, _confirm_events(folder, options, plan.count, cluster), printing)
+        begin_printing(view, folder, results.study.base, printing)
+        watch(view, folder, _confirm_events(folder, options, plan.count, cluster), printing)
     _conclude(folder, False, printing)
 
 
-def _begin(view: View, folder: StudyFolder, base: str, printing: Printing) -> None:
+def begin_printing(view: View, folder: StudyFolder, base: str, printing: Printing) -> None:
+    """Print the event that the study begins, for programs."""
     if printing.write:
         begun = {"study": view.study, "folder": folder.root, "base": base, "budget": view.trials}
         more = {"finished": view.finished, "objectives": view.objectives}
         printing.write({"event": "study_begun"} | begun | more)
 
 
-def _watch(
+def watch(
     view: View, folder: StudyFolder, events: Generator[Event, None, None], printing: Printing
 ) -> None:
     """Show `events` to their end; after an error print the results so far and how to continue."""

@@ -190,9 +190,12 @@ def init(
         say(f"next: tuner check {paths[0]}")
 
 
-@commands.command(epilog="Example: tuner status pose")
+@commands.command(epilog="Example: tuner status pose --watch")
 def status(
     study: Annotated[str | None, typer.Argument(metavar="[STUDY]", help="One study.")] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show what its workers do, until Ctrl-C.")
+    ] = False,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
     json: Json = False,
@@ -203,11 +206,21 @@ def status(
         from tuner.report.documents import status_document
         from tuner.results import read_results
 
+        if watch and (json or not study):
+            raise ConfigError(
+                "--watch shows one study to people: name the study (`tuner status pose --watch`); "
+                "a program reads `running` in `tuner status STUDY --json`"
+            )
         if not study:
             _print_states(studies, write)
             return
         folder = existing_study(studies, study)
-        if write:
+        if watch:
+            from tuner.report.watch import watch as watch_study
+
+            read_results(folder)  # or it says that no study was begun there
+            watch_study(folder, plain)
+        elif write:
             write(status_document(folder, read_results(folder)))
         else:
             print_status(folder, plain)

@@ -58,7 +58,7 @@ def stored_cells(folder: StudyFolder, rung: RungRow, base: str) -> dict[int, Ima
 
 
 def reference(
-    base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], file: Path
+    base: BaseModel, suite: SuiteConfig, stored: Mapping[int, Image], file: method.Trained
 ) -> dict[int, Image]:
     """Draw the cells of `stored` anew with the study's own `file`, in the precision of the base.
 

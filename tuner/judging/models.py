@@ -14,10 +14,11 @@ from types import MappingProxyType
 import huggingface_hub
 from safetensors import SafetensorError, safe_open
 
-from metrics.contract import OPTIONAL_MODELS, Domain, JudgeSettings
+from metrics.contract import DLIB, OPTIONAL_MODELS, Domain, JudgeSettings
+from metrics.detectors.models import dlib_weights
 from tuner.errors import ConfigError, MissingModelError
 from tuner.space import StudyConfig
-from tuner.space.config import FACE, MANNEQUIN, JudgeConfig
+from tuner.space.config import FACE, MANNEQUIN, NO_IDENTITY, JudgeConfig
 from tuner.storage import shipped
 
 CONFIG_FILE, WEIGHTS_FILE = "open_clip_config.json", "open_clip_model.safetensors"
@@ -49,8 +50,8 @@ def judge_settings(
 
     The gender model `face` becomes None: on photographs the face is read in any case. A path that
     begins with `~` is expanded. A judge whose model is None does not judge; `optional` has the
-    models of OPTIONAL_MODELS by name. Raises ConfigError for the mannequin's models on photographs
-    and for `face` on drawings.
+    models of OPTIONAL_MODELS and that of `identity_model` by name. Raises ConfigError for the
+    mannequin's models on photographs and for `face` on drawings.
     """
     for key, model in (("gender", gender_model), ("person", person_model)):
         if model == MANNEQUIN and domain == "photographic":
@@ -69,6 +70,7 @@ def judge_settings(
         pose_model=_expanded(optional.get("pose_model")),
         parser_model=_expanded(optional.get("parser_model")),
         vlm=_expanded(optional.get("vlm")),
+        identity_model=_expanded(optional.get("identity_model")),
         domain=domain,
     )
 
@@ -76,6 +78,17 @@ def judge_settings(
 def optional_models(chosen: JudgeConfig) -> dict[str, str | None]:
     """Return the models of a search space for the judges of OPTIONAL_MODELS, by name."""
     return {name: getattr(chosen, name) for name in OPTIONAL_MODELS}
+
+
+def identity_model(chosen: str | None, domain: Domain) -> str | None:
+    """Return the model that tells faces apart; None on drawings, and where none is wanted or here.
+
+    `chosen` is that of a search space: `none` for no model, None for dlib where its packages are
+    installed.
+    """
+    if domain == "drawn" or chosen == NO_IDENTITY:
+        return None
+    return chosen or (DLIB if dlib_weights() is not None else None)
 
 
 def place_of(name: str, model: str) -> str:
@@ -160,7 +173,8 @@ def study_judges(config: StudyConfig) -> JudgeSettings:
         chosen.domain_for(config.base),
         optional_models(chosen),
     )
-    return replace(settings, sex_threshold=chosen.sex_threshold)
+    faces = identity_model(chosen.identity_model, settings.domain)
+    return replace(settings, sex_threshold=chosen.sex_threshold, identity_model=_expanded(faces))
 
 
 def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
@@ -171,7 +185,8 @@ def model_names(settings: JudgeSettings) -> Mapping[str, str | None]:
     """
     every = asdict(settings)
     models = {name: every[name] for name in ("gender_model", "person_model", "copy_model")}
-    models |= {name: every[name] for name in OPTIONAL_MODELS if every[name] is not None}
+    optional = (*OPTIONAL_MODELS, "identity_model")
+    models |= {name: every[name] for name in optional if every[name] is not None}
     return {name: None if model is None else _with_digest(model) for name, model in models.items()}
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from peft import LoraConfig, inject_adapter_in_model
+from peft.tuners.loha import layer as loha
+from peft.tuners.lokr import layer as lokr
 from peft.tuners.lora import Linear, LoraLayer
 
 from tuner.models.base import BaseModel
@@ -47,6 +49,10 @@ _TARGETS: Mapping[str, Mapping[Component, str]] = {
 The convolutions are those of the residual blocks and samplers, as kohya's `conv_dim`, and the
 projections into and out of the transformers.
 """
+
+hadamard, hadamard_tucker = loha.make_weight, loha.make_weight_cp
+kronecker, tucker = lokr.make_kron, lokr.make_weight_cp
+"""peft's products of the tensors of LoHa and LoKr."""
 
 
 def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, Any]]:
@@ -138,12 +144,25 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
     Rank and alpha are the file's. The adapters that were active before are active again afterwards,
     even after an error. Raises LoraFileError for a file that is broken or does not fit the base.
     """
+    with applied(base, None if path is None else read_file(path)):
+        yield
+
+
+@contextmanager
+def applied(base: BaseModel, lora: LoraFile | None, strength: float = 1.0) -> Iterator[None]:
+    """Make a LoRA in memory the only active one for a while, as `loaded` does for a file.
+
+    `strength` multiplies what it adds to each layer; it must be 1 for a DoRA.
+    """
     before = active(base)
     name = f"file{len(before)}"
     try:
         activate(base, [])
-        if path is not None:
-            _attach_file(base, read_file(path), name)
+        if lora is not None:
+            _attach_file(base, lora, name)
+            for _, layer in (each for part in models(base).values() for each in _lora_layers(part)):
+                if strength != 1 and name in layer.lora_A:
+                    layer.set_scale(name, strength)
         yield
     finally:
         detach(base, name)

@@ -9,8 +9,15 @@ from pathlib import Path
 
 import huggingface_hub
 
-from metrics.detectors.models import available, cache_folder as judges_cache
-from metrics.detectors.weights import BUNDLES, LIBRARY_MODELS, LibraryModel, TaskBundle
+from metrics.detectors.models import available, available_file, cache_folder as judges_cache
+from metrics.detectors.weights import (
+    BUNDLES,
+    DLIB_FACES,
+    LIBRARY_MODELS,
+    WEIGHT_FILES,
+    LibraryModel,
+    TaskBundle,
+)
 from tuner.storage import shipped
 from tuner.text import byte_size
 
@@ -71,11 +78,14 @@ def model_files() -> list[ModelFile]:
     clip, nudenet = LIBRARY_MODELS
     return [
         *models,
-        _packaged(nudenet, "judges of explicit parts"),
+        _packaged(nudenet, "judges of explicit parts", "nudenet"),
         _bundle("pose_landmarker", "judges of pose, limbs and clothing"),
         _bundle("hand_landmarker", "judges of limbs"),
         _bundle("face_detector", "faces on photographs: sex and apparent age"),
         _bundle("face_attributes", "sex and apparent age of faces on photographs"),
+        _packaged(DLIB_FACES, "the measure identity", "'tuner[identity]'"),
+        _file("yunet", "the measure identity, if judges.identity_model is sface"),
+        _file("sface", "the measure identity, if judges.identity_model is sface"),
         _from_hub(clip, "gender judge", "or name a folder with --gender-model"),
         _from_hub(STABLE_DIFFUSION, "base", "or name a folder or .safetensors file with --base"),
         _from_hub(BLIP, "`tuner data prepare --captions blip`", "or name a folder with --blip"),
@@ -125,11 +135,25 @@ def _bundle(name: str, used_for: str) -> ModelFile:
     )
 
 
-def _packaged(model: LibraryModel, used_for: str) -> ModelFile:
+def _file(name: str, used_for: str) -> ModelFile:
+    model, path = WEIGHT_FILES[name], available_file(name)
+    place = judges_cache() / model.file
+    return ModelFile(
+        model.file,
+        used_for,
+        model.size if path is None else path.stat().st_size,
+        model.licence,
+        model.url,
+        path,
+        f"put it at {place}, or set {model.variable} to its path",
+    )
+
+
+def _packaged(model: LibraryModel, used_for: str, install: str) -> ModelFile:
     assert model.package is not None
     # Located without an import: the package would load onnxruntime.
     spec = importlib.util.find_spec(model.package)
-    path = Path(spec.origin).with_name(model.files[0]) if spec and spec.origin else None
+    path = Path(spec.origin).parent / model.files[0] if spec and spec.origin else None
     here = path if path is not None and path.is_file() else None
     return ModelFile(
         model.name,
@@ -138,7 +162,7 @@ def _packaged(model: LibraryModel, used_for: str) -> ModelFile:
         model.licence,
         f"in the wheel of {model.package}",
         here,
-        "nothing to do" if here else f"pip install {model.package}, from a wheel on the disk",
+        "nothing to do" if here else f"pip install {install}, from a wheel on the disk",
     )
 
 

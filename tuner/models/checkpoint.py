@@ -14,6 +14,7 @@ from typing import Any
 from safetensors import SafetensorError
 
 from tuner.errors import ConfigError, MissingModelError
+from tuner.models.foreign.names import is_lora
 from tuner.models.stored import original_names as original
 from tuner.models.stored.architecture import Shapes
 from tuner.models.stored.layout import (
@@ -178,6 +179,8 @@ def opening(file: SingleFile) -> dict[str, Any]:
 def _refusal(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return why a file is no base, None for a base."""
     whole = "tuner trains Stable Diffusion 1.x and 2.x, and needs the whole checkpoint"
+    if is_lora(shapes):
+        return "is a LoRA, no base: `tuner judge` takes it without --as-base, and --base its base"
     if _XL in shapes:
         return f"is a Stable Diffusion XL; {whole}"
     if _FIRST in shapes:
@@ -199,7 +202,11 @@ def _refusal(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
 
 _PARTS = {"VAE": "first_stage_model.", "text encoder": "cond_stage_model."}
 _OTHERS = {
-    "a LoRA": ("lora_", "unet.", "text_encoder."),
+    "a part of a LoRA": ("lora_",),
+    "the trained weights of a run, of which `tuner export` writes a model": (
+        "unet.",
+        "text_encoder.",
+    ),
     "a part of a diffusers folder": ("down_blocks.", "encoder.", "text_model."),
     "a VAE": ("decoder.", "first_stage_model."),
 }

@@ -22,10 +22,10 @@ def compiled(base: BaseModel) -> Iterator[None]:
     Diffusion. After 8 of them torch runs others uncompiled (`recompile_limit`). If the compiler
     fails, a warning says why, `base.compiles` becomes false, and the same call is made without it.
     """
-    unet: Any = base.pipeline.unet
     if not base.compiles:
         yield
         return
+    unet: Any = base.pipeline.unet
     if base.compiled_unet is None:
         base.compiled_unet = _guarded(base, unet)
     # The attribute that `Module.compile` sets, of which no copy is made with the module.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,30 +14,71 @@ import torch
 from tuner.models.adapter import plain_layers
 
 
+@dataclass(frozen=True)
+class _Alike:
+    """Layers of the same shape, rank and scale; their frozen weights (layers, out, in), float32."""
+
+    layers: Sequence[Any]
+    adapter: str
+    frozen: torch.Tensor
+    scale: float
+
+
 @contextmanager
 def composed(model: torch.nn.Module) -> Iterator[None]:
     """Add the active LoRA to the weights of each linear layer of `model` first, for a while.
 
     A layer then is one product with W + s B A, and its backward pass one more for the change of
-    that matrix, instead of many small ones: on a CPU a step with rank 16 takes an eighth less. Only
-    plain LoRAs are composed; layers with dropout or DoRA, and convolutions, stay as they are. The
-    result is the same but for rounding: the sum is made in float32, autocast rounds it.
+    that matrix, instead of many small ones; the sums of layers of the same shape are one product
+    too. On a CPU a step with rank 16 takes an eighth less. Only plain LoRAs are composed; layers
+    with dropout or DoRA, and convolutions, stay as they are. The result is the same but for
+    rounding: the sum is made in float32 once for each call of `model`, and rounded to autocast's
+    precision.
+    The frozen weights of these layers are kept a second time.
     """
-    layers = plain_layers(model)
-    for layer in layers:
-        layer.forward = partial(_composed_forward, layer)
+    groups = _groups(plain_layers(model))
+    weights: dict[Any, torch.Tensor] = {}
+    hook = model.register_forward_pre_hook(lambda *_: weights.update(_sums(groups)))
+    for group in groups:
+        for layer in group.layers:
+            layer.forward = partial(_forward, layer, weights)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.forward  # the class's own is there again
+        hook.remove()
+        for group in groups:
+            for layer in group.layers:
+                del layer.forward  # the class's own is there again
 
 
-def _composed_forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    (name,) = layer.active_adapters
-    frozen = layer.get_base_layer()
-    down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-    with torch.autocast(x.device.type, enabled=False):  # a small step is lost in bfloat16
-        whole = frozen.weight.to(up.dtype)
-        weight = torch.addmm(whole, up, down, alpha=layer.scaling[name])
-    return torch.nn.functional.linear(x, weight, frozen.bias)
+def _groups(layers: Sequence[Any]) -> list[_Alike]:
+    alike = defaultdict(list)
+    for layer in layers:
+        (name,) = layer.active_adapters
+        shape = layer.get_base_layer().weight.shape
+        alike[name, shape, layer.r[name], layer.scaling[name]].append(layer)
+    return [
+        _Alike(own, name, torch.stack([_frozen(layer) for layer in own]), scale)
+        for (name, _, _, scale), own in alike.items()
+    ]
+
+
+def _frozen(layer: Any) -> torch.Tensor:
+    weight: torch.Tensor = layer.get_base_layer().weight.detach().float()
+    return weight
+
+
+def _sums(groups: Sequence[_Alike]) -> Iterator[tuple[Any, torch.Tensor]]:
+    """Yield each layer with its weight and LoRA added up, in the precision of products now."""
+    for group in groups:
+        kind = group.frozen.device.type
+        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
+        with torch.autocast(kind, enabled=False):  # a small step is lost in bfloat16
+            down = torch.stack([layer.lora_A[group.adapter].weight for layer in group.layers])
+            up = torch.stack([layer.lora_B[group.adapter].weight for layer in group.layers])
+            whole = torch.baddbmm(group.frozen, up, down, alpha=group.scale).to(half)
+        yield from zip(group.layers, whole.unbind(), strict=True)
+
+
+def _forward(layer: Any, weights: dict[Any, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.linear(x, weights[layer], layer.get_base_layer().bias)

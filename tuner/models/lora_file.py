@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
-from tuner.errors import TunerError
+from tuner.errors import UnusableFileError
 from tuner.models.metadata import adapter_settings
 from tuner.storage import replacing
 from tuner.text import show
@@ -37,7 +37,7 @@ _PEFT_METADATA = "lora_adapter_metadata"
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32)
 
 
-class LoraFileError(TunerError):
+class LoraFileError(UnusableFileError):
     """A LoRA file that is missing, broken, or made for another model."""
 
 

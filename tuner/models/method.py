@@ -6,7 +6,7 @@ Code that trains, samples or measures uses this module and does not need to know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,23 @@ from safetensors import SafetensorError, safe_open
 
 from tuner.models import adapter, dreambooth
 from tuner.models.base import BaseModel
+from tuner.models.foreign.apply import apply_foreign
+from tuner.models.foreign.file import read_foreign
 from tuner.models.metadata import clip_skip_in
+from tuner.models.pipelines import PipelineBase, with_lora
 from tuner.space import TrainConfig
+
+
+@dataclass(frozen=True)
+class Weighted:
+    """The file of any trainer, and the strength at which it is put on a base."""
+
+    path: Path
+    strength: float = 1.0
+
+
+Trained = Path | Weighted
+"""What changes a base: a file that tuner wrote, or one of any trainer with its strength."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +71,22 @@ def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
 
 
 @contextmanager
-def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
+def loaded(base: BaseModel, path: Trained | None) -> Iterator[None]:
     """Apply the file at `path` to the base for a while; None: the base alone.
 
     Raises LoraFileError or WeightsError for a file that is broken or does not fit the base.
     """
-    if path is None or not dreambooth.is_whole(path):
+    if isinstance(base, PipelineBase):
+        file = path if isinstance(path, Weighted) or path is None else Weighted(path)
+        with with_lora(base, file.path, file.strength) if file else nullcontext():
+            yield
+    elif isinstance(path, Weighted):
+        with (
+            adapter.loaded(base, None),
+            apply_foreign(base, read_foreign(path.path), path.strength),
+        ):
+            yield
+    elif path is None or not dreambooth.is_whole(path):
         with adapter.loaded(base, path):
             yield
     else:
@@ -69,15 +94,16 @@ def loaded(base: BaseModel, path: Path | None) -> Iterator[None]:
             yield
 
 
-def clip_skip(base: BaseModel, path: Path | None) -> int:
+def clip_skip(base: BaseModel, path: Trained | None) -> int:
     """Return the layer of the text encoder, from the last (1), for prompts of the file at `path`.
 
     Without a file it is the base's setting.
     """
     if path is None:
         return base.clip_skip
+    file = path.path if isinstance(path, Weighted) else path
     try:
-        with safe_open(path, framework="pt") as opened:
+        with safe_open(file, framework="pt") as opened:
             return clip_skip_in(opened.metadata() or {})
     except (SafetensorError, OSError):
         return 1  # loading the file reports what is wrong

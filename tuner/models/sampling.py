@@ -9,10 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import (
     DDIMScheduler,
@@ -31,6 +29,8 @@ from tuner.models import method
 from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.compiled import compiled
 from tuner.models.memory_errors import is_out_of_memory
+from tuner.models.noise import cell_generator
+from tuner.models.pipelines import LARGEST_BATCH, PipelineBase, draw as draw_with_pipeline
 from tuner.models.text_encoder import chunks_of, states, tokenized
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
@@ -75,7 +75,7 @@ sampling, which is the suite's."""
 def sample(
     base: BaseModel,
     suite: SuiteConfig,
-    lora: Path | None,
+    lora: method.Trained | None,
     folder: RungFolder,
     seeds: int | None = None,
     into: list[Sample] | None = None,
@@ -103,7 +103,7 @@ def sample(
 
 
 def draw_cells(
-    base: BaseModel, suite: SuiteConfig, lora: Path | None, indices: Sequence[int]
+    base: BaseModel, suite: SuiteConfig, lora: method.Trained | None, indices: Sequence[int]
 ) -> Generator[list[Image], None, None]:
     """Draw the suite's cells `indices` and yield the pictures in batches as large as memory allows.
 
@@ -118,7 +118,7 @@ def draw_cells(
     with method.loaded(base, lora), fast:
         while drawn < len(indices):
             try:
-                images = draw(base.pipeline, suite, indices[drawn : drawn + batch], clip_skip)
+                images = _drawn(base, suite, indices[drawn : drawn + batch], clip_skip)
             except Exception as error:
                 if batch == 1 or not is_out_of_memory(error):
                     raise
@@ -126,6 +126,14 @@ def draw_cells(
                 continue
             drawn += len(images)
             yield images
+
+
+def _drawn(
+    base: BaseModel, suite: SuiteConfig, indices: Sequence[int], clip_skip: int
+) -> list[Image]:
+    if isinstance(base, PipelineBase):
+        return draw_with_pipeline(base, suite, indices)
+    return draw(base.pipeline, suite, indices, clip_skip)
 
 
 def draw(
@@ -156,7 +164,7 @@ def draw(
             prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
             negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
             latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
-            generator=[_generator(suite, index, 1) for index in indices],
+            generator=[cell_generator(suite, index, 1) for index in indices],
             width=width,
             height=height,
             num_inference_steps=suite.steps,
@@ -201,21 +209,14 @@ def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> 
     width, height = suite.image_size
     factor = int(pipeline.vae_scale_factor)
     shape = (int(pipeline.unet.config.in_channels), height // factor, width // factor)
-    generator = _generator(suite, index)
+    generator = cell_generator(suite, index)
     return torch.randn(shape, generator=generator).to(pipeline.unet.dtype)
-
-
-def _generator(suite: SuiteConfig, index: int, *more: int) -> torch.Generator:
-    """Return random numbers that depend on the cell's prompt and seed alone; another `more` gives
-    others, such as the noise that `euler_a` adds at every step."""
-    _, seed = suite.cells()[index]
-    entropy = [index // suite.seeds, seed, *more]
-    mixed = np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(mixed >> 1))
 
 
 def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
     """Return how many pictures of `size` (width, height) fit in memory at a time, at least 1."""
+    if isinstance(base, PipelineBase):
+        return LARGEST_BATCH
     factor = int(base.pipeline.vae_scale_factor)
     places = (size[0] // factor) * (size[1] // factor)
     channels = int(base.pipeline.unet.config.block_out_channels[0])

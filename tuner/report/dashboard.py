@@ -27,7 +27,8 @@ from tuner.errors import ConfigError, DiskError, TunerError
 from tuner.judging.calibration import ABOUT, MARK, marked, study_marks
 from tuner.report.tables import measured
 from tuner.results import read_results
-from tuner.results.results import Results
+from tuner.results.judged import of_files
+from tuner.results.results import Results, is_begun
 from tuner.storage import Store, StudyFolder, replacing
 from tuner.storage.address import Address
 from tuner.storage.rows import RungRow, TrialRow
@@ -138,6 +139,10 @@ def serve_dashboard(
         raise ConfigError(
             f"the dashboard has no password, and on {host} everyone who reaches this machine "
             "could change or delete the study; add --expose if you want that"
+        )
+    if is_begun(folder) and of_files(read_results(folder)):
+        raise ConfigError(
+            f"{folder.root} judges existing files and has no optuna.db; its report.html shows them"
         )
     if server is None:
         _refuse_unusable(folder)

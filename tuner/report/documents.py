@@ -10,11 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tuner.judging.calibration import study_marks
+from tuner.report.judged import judged_document
 from tuner.results import read_confirmation
 from tuner.results.confirmation import Confirmation, gain_lines, newer_lines, winner_lines
 from tuner.results.course import agreements
 from tuner.results.extras import extra_tables
+from tuner.results.judged import of_files, read_judged
 from tuner.results.results import Result, Results, front, of_recipes
+from tuner.results.running import read_running
 from tuner.storage import StudyFolder
 from tuner.storage.lock import runner
 
@@ -56,6 +59,7 @@ def status_document(folder: StudyFolder, results: Results) -> Document:
         vars(trial) | {"rungs": results.rungs.get(trial.number, ())} for trial in results.trials
     ]
     return vars(study_state(folder, results)) | {
+        "running": running_document(folder),
         "objectives": study.objectives,
         "constraints": study.constraints,
         "base": study.base,
@@ -66,7 +70,16 @@ def status_document(folder: StudyFolder, results: Results) -> Document:
         "confirmation": confirmation_document(folder, results),
         "agreements": agreements(results.trials, results.rungs, study.objectives),
         "extras": extra_tables(folder, results),
+        "judged": judged_document(folder, read_judged(folder)) if of_files(results) else None,
     }
+
+
+def running_document(folder: StudyFolder) -> Document | None:
+    """Return what the workers of a running study do; None if it is not running."""
+    running = read_running(folder)
+    if running is None:
+        return None
+    return vars(running) | {"trials": running.trials, "idle": running.idle}
 
 
 def front_document(folder: StudyFolder, results: Results) -> Document:

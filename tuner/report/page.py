@@ -16,10 +16,13 @@ import jinja2
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from metrics.sets.identity import NAME as IDENTITY, ONE_FACE
+from metrics.sets.measures import as_objective
 from tuner.errors import TunerError
 from tuner.judging.thresholds import read_thresholds
 from tuner.report.charts import STATES, course_figure, effect_points, finished, front_points
 from tuner.report.findings import QUESTIONS
+from tuner.report.judged_page import judged_facts, judged_values
 from tuner.report.pictures import Shown, Wall, as_json, judges, key, pictures
 from tuner.report.verdicts import COLUMNS, RULE, cells, verdict_rows
 from tuner.results import read_series, read_study_data
@@ -74,6 +77,7 @@ def render_page(data: StudyData, answer: Answer, pictures: Wall) -> str:
         key=key,
         **_measured(data),
         **_verdicts(data),
+        **judged_values(data),
     )
 
 
@@ -188,7 +192,7 @@ def _facts(data: StudyData, answer: Answer, pictures: Wall) -> dict[str, Any]:
         "cells": cells,
         "judges": order,
         "rows": [key(who) for who in pictures.wall],
-    }
+    } | judged_facts(data)
 
 
 def _trial(data: StudyData, row: TrialRow) -> dict[str, Any]:
@@ -221,10 +225,17 @@ def _base(data: StudyData) -> dict[str, Any]:
 
 def _numbers(rung: RungRow) -> list[list[str]]:
     values = (*rung.objectives.values(), *rung.rates.values())
-    return [
+    rows = [
         [value.name, interval(value) if value.n else "-", f"{value.n} of {value.total}"]
         for value in values
     ]
+    for name in (IDENTITY, ONE_FACE):
+        if name in rung.measures and name not in rung.objectives:
+            measure = rung.measures[name]
+            known = as_objective(measure)
+            of = measure.note or "" if known is None else f"{known.n} of {known.total}"
+            rows.append([name, "-" if known is None else interval(known), of])
+    return rows
 
 
 def _base_volume(data: StudyData) -> float | None:

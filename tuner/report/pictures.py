@@ -9,6 +9,7 @@ from typing import Any
 
 from tuner.report.findings import QUESTIONS, READ, Drawing, Finding, Point, drawing, findings
 from tuner.report.thumbnails import Thumbnail, thumbnails
+from tuner.results.judged import of_files
 from tuner.results.study_data import StudyData, TrialKey
 from tuner.storage.rows import SampleRow
 
@@ -161,8 +162,15 @@ def as_json(sample: Shown, order: Sequence[str], with_picture: bool) -> dict[str
 
 
 def _wall(data: StudyData, chosen: int | None) -> list[TrialKey]:
-    """Return the base, the chosen trial, and the strongest others of the front."""
+    """Return the base, the chosen trial, and the strongest others of the front.
+
+    In a study of existing files they are the base and the files, in their order.
+    """
     rows: list[TrialKey] = [None] if None in data.samples else []
+    if of_files(data.results):  # all of them: a slider chooses the strength
+        cells = max((len(of) for of in data.samples.values()), default=1)
+        judged = [who for who in data.samples if who is not None]
+        return rows + judged[: max(1, MOST_PICTURES // max(1, cells) - 1)]
     first = [] if chosen is None else [chosen]
     return rows + [*first, *(trial for trial in data.front if trial != chosen)][:MOST_ROWS]
 

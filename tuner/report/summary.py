@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tuner.judging.calibration import ABOUT, study_marks
 from tuner.report.documents import StudyState, study_state
+from tuner.report.judged import print_judged
 from tuner.report.tables import (
     front_table,
     measure_notes,
@@ -17,6 +18,7 @@ from tuner.report.tables import (
 from tuner.results import read_confirmation, read_results
 from tuner.results.confirmation import gain_lines, newer_lines, unconfirmed_line, winner_lines
 from tuner.results.course import agreements, rung_lines
+from tuner.results.judged import of_files, read_judged
 from tuner.results.results import Results, front, of_recipes
 from tuner.space.config import MANNEQUIN
 from tuner.storage import StudyFolder
@@ -33,6 +35,9 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     results, marks = read_results(folder), study_marks(folder)
     print(state_line(study_state(folder, results)))
     print_time(results)
+    if of_files(results):
+        print_judged_study(folder, results, plain)
+        return
     print_front(folder, results, marks, plain)
     print_confirmation(folder, results)
     for table in measures_tables(results, plain):
@@ -42,6 +47,13 @@ def print_status(folder: StudyFolder, plain: bool = False) -> None:
     print_extras(folder, results, plain)
     print_rungs(results)
     console().print(trials_table(results, plain, marks))
+
+
+def print_judged_study(folder: StudyFolder, results: Results, plain: bool = False) -> None:
+    """Print what a study of existing files found, and its confirmation if one was begun."""
+    print_judged(folder, read_judged(folder), plain)
+    if read_confirmation(folder, results) is not None:
+        print_confirmation(folder, results)
 
 
 def state_line(now: StudyState) -> str:
@@ -113,7 +125,8 @@ def print_next(folder: StudyFolder, results: Results, default: Path) -> None:
     if folder.report.is_file():
         print(f"report: {folder.report}")
     print("next:")
-    print(f"  tuner dashboard {name}")
+    if not of_files(results):
+        print(f"  tuner dashboard {name}")
     if of_recipes(results):
         print(f"  tuner verdicts {name}")
         return

@@ -76,7 +76,15 @@ def measures_tables(results: Results, plain: bool = False) -> list[Table]:
     """
     shown = [result.rung for result in front(results)]
     shown += [results.base] if results.base else []
-    names = list(dict.fromkeys(name for rung in shown for name in rung.measures))
+    # What nothing shown has a number of would widen the table; `measure_notes` says why.
+    names = list(
+        dict.fromkeys(
+            name
+            for rung in shown
+            for name, measure in rung.measures.items()
+            if measure.value is not None
+        )
+    )
     parts = {
         "measures": [name for name in names if name in SET_MEASURES],
         "over-fitting": [name for name in names if name not in SET_MEASURES],

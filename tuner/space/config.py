@@ -10,11 +10,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator
 
-from metrics.contract import OBJECTIVES, SET_OBJECTIVES, Domain
+from metrics.contract import DLIB, OBJECTIVES, SET_OBJECTIVES, SFACE, Domain
 from tuner.space.parameters import Parameter, Value, extremes
 from tuner.space.problems import WORDS
 from tuner.space.recipes import Hypothesis, Recipe
-from tuner.space.suite import SuiteConfig
+from tuner.space.suite import JudgedConfig, SuiteConfig
 from tuner.space.train_config import NAME, NAME_RULE, StrictModel, TrainConfig
 from tuner.storage import shipped
 
@@ -22,6 +22,10 @@ MANNEQUIN = "mannequin"
 FACE = "face"
 """Gender model of studies that have no open_clip model: the face alone is read."""
 """The word for the shipped base, data set and judge."""
+
+NO_IDENTITY = "none"
+IDENTITY_WORDS = (DLIB, SFACE, NO_IDENTITY)
+"""The words of `identity_model` that name no file; with `none` faces are not looked at."""
 
 ORIGINALS, OF_BASE = "originals", "base"
 """The words of `regularisation` that name no folder: the whole pictures of the crops, and pictures
@@ -91,7 +95,9 @@ class JudgeConfig(StrictModel):
     `copy_model` finds copies of training images, in the notation of metrics.detectors.embedding;
     None means the gender model. `pose_model` (a ViTPose, or a `.pt` file of ultralytics),
     `parser_model` (a human parser) and `vlm` (a vision-language model) are hub ids or folders, each
-    for a judge of its own, which is left out if it is None. `sex_threshold` is the probability of a
+    for a judge of its own, which is left out if it is None. `identity_model` (`dlib`, `sface` or an
+    `.onnx` file) tells faces apart for the measure `identity`; `none` leaves it out, None means
+    dlib where its packages are installed. `sex_threshold` is the probability of a
     woman from which a picture counts as one of a woman, as `tuner selfcheck` measures it; None: one
     half. `domain` is the kind of pictures that the base draws; None means drawn for the mannequin,
     else photographic.
@@ -113,12 +119,24 @@ class JudgeConfig(StrictModel):
         default=None, min_length=1, description="null, OWNER/NAME or a folder"
     )
     vlm: str | None = Field(default=None, min_length=1, description="null, OWNER/NAME or a folder")
+    identity_model: str | None = Field(
+        default=None,
+        description="null, dlib, sface, none or an .onnx file",
+        json_schema_extra={WORDS: [*IDENTITY_WORDS]},
+    )
     sex_threshold: float | None = Field(
         default=None, gt=0, lt=1, description="null (one half) or a number between 0 and 1"
     )
     domain: Domain | None = Field(
         default=None, description="null (told by the base), drawn, photographic"
     )
+
+    @field_validator("identity_model")
+    @classmethod
+    def _known_identity(cls, value: str | None) -> str | None:
+        if value is not None and value not in IDENTITY_WORDS and not value.endswith(".onnx"):
+            raise ValueError("not a model of faces")
+        return value
 
     def domain_for(self, base: str) -> Domain:
         """Return the kind of pictures that `base` draws."""
@@ -156,6 +174,9 @@ class StudyConfig(StrictModel):
     )
     base_prediction: Literal["epsilon", "v", "v_ztsnr"] | None = Field(
         default=None, description="null (read from the base), epsilon, v, v_ztsnr"
+    )
+    judged: JudgedConfig | None = Field(
+        default=None, description=f"null or {{{', '.join(JudgedConfig.model_fields)}}}"
     )
     data: str | dict[str, str] = Field(
         description="mannequin, mannequin:VARIANT "
@@ -203,7 +224,11 @@ class StudyConfig(StrictModel):
 
     @field_validator("data")
     @classmethod
-    def _data_names(cls, value: str | dict[str, str]) -> str | dict[str, str]:
+    def _data_names(
+        cls, value: str | dict[str, str], others: ValidationInfo
+    ) -> str | dict[str, str]:
+        if not value and others.data.get("judged") is not None:
+            return {}
         names = [value] if isinstance(value, str) else [*value, *value.values()]
         if not names or not all(names):
             raise ValueError("no folder")

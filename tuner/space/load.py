@@ -71,7 +71,18 @@ def load_study(
     folder = StudyFolder(Path(path).parent)
     if Path(path).name == folder.study_yaml.name and folder.exists():
         find_again(tree.values, folder.root)
-    return _load(tree, options, [assignment(text) for text in set_values])
+    config = _load(tree, options, [assignment(text) for text in set_values])
+    if config.judged is not None:
+        raise ConfigError(
+            f"{path} is of a study of existing files, which trains nothing; `tuner judge` with the "
+            "same files goes on with it"
+        )
+    return config
+
+
+def load_values(values: Mapping[str, object], origins: Mapping[KeyPath, str]) -> StudyConfig:
+    """Return the study of plain values; `origins` has their places by key path, for ConfigError."""
+    return _load(Tree(dict(values), dict(origins)), [], [])
 
 
 def load_recorded(

@@ -13,7 +13,7 @@ from pathlib import Path
 from metrics.contract import OPTIONAL_MODELS
 from tuner.errors import TunerError
 from tuner.space.base_name import base_path, is_address, is_hub_word, parse_base
-from tuner.space.config import FACE
+from tuner.space.config import FACE, IDENTITY_WORDS
 from tuner.storage import StudyFolder
 from tuner.storage.content import content_digest
 
@@ -42,7 +42,7 @@ def by_content(values: dict[str, object]) -> None:
 
 
 def _change(values: dict[str, object], model: _Change, person: _Change, data: _Change) -> None:
-    """Change the names of bases and models, of the person detector, and of data, in place."""
+    """Change the names of bases and models, of files of models, and of data, in place."""
     _each(values, {"base": model, "data": data})
     if values.get("regularisation") not in ("originals", "base"):
         _each(values, {"regularisation": data})
@@ -54,7 +54,10 @@ def _change(values: dict[str, object], model: _Change, person: _Change, data: _C
         values["data"] = _each({**sets}, dict.fromkeys(sets, data))
     if isinstance(judges := values.get("judges"), dict):
         own = ("gender_model", "copy_model", *OPTIONAL_MODELS)
-        values["judges"] = _each({**judges}, {**dict.fromkeys(own, model), "person_model": person})
+        changes = {**dict.fromkeys(own, model), "person_model": person}
+        if judges.get("identity_model") not in IDENTITY_WORDS:
+            changes["identity_model"] = person
+        values["judges"] = _each({**judges}, changes)
 
 
 def _each(values: dict[str, object], changes: dict[str, _Change]) -> dict[str, object]:

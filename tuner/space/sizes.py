@@ -16,6 +16,12 @@ from tuner.text import show
 STABLE_DIFFUSION_SIZE = 512
 """Native size in pixels of Stable Diffusion 1.5, and of a base whose size is unknown."""
 
+_TRANSFORMER_SIDE, _VAE_LEVELS = 128, (1, 2, 4, 4)
+"""Side of the latents, and channels of the VAE's levels, where no configuration has them: the
+defaults of the pipelines of Flux, Z-Image and Qwen-Image, 1024 px."""
+
+_UNREADABLE = (OSError, ValueError, RecursionError)
+
 SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
 _SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
 _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
@@ -50,11 +56,14 @@ def native_size(base: str) -> int:
         return shipped.NATIVE_SIZE
     try:
         folder = Path(base.removesuffix(".safetensors"))
-        latent = json.loads(read_text(folder / "unet" / "config.json"))
+        if (transformer := folder / "transformer" / "config.json").is_file():
+            latent = {"sample_size": _TRANSFORMER_SIDE} | json.loads(read_text(transformer))
+        else:
+            latent = json.loads(read_text(folder / "unet" / "config.json"))
         vae = json.loads(read_text(folder / "vae" / "config.json"))
-        factor: int = 2 ** (len(vae["block_out_channels"]) - 1)
+        factor: int = 2 ** (len(vae.get("block_out_channels", _VAE_LEVELS)) - 1)
         size = int(latent["sample_size"]) * factor
-    except (OSError, ValueError, KeyError, TypeError, ArithmeticError, RecursionError):
+    except (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError):
         return STABLE_DIFFUSION_SIZE
     return size if 16 <= size <= 4096 else STABLE_DIFFUSION_SIZE
 

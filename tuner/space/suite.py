@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from metrics.contract import Prompt, Sex
+from tuner.data import forbidden_words
 from tuner.space.sizes import SIZE_RULE, as_text, parse_size
 from tuner.space.train_config import NAME, NAME_RULE, StrictModel
 from tuner.text import show
@@ -175,3 +176,30 @@ class SuiteConfig(StrictModel):
         """Return the places in `cells` of each prompt's first `seeds` seeds (None: all)."""
         kept = self.seeds if seeds is None else seeds
         return [place for place in range(self.samples) if place % self.seeds < kept]
+
+
+class JudgedConfig(StrictModel):
+    """Settings of a study of existing files, which `tuner judge` writes; no search space has them.
+
+    Its suite has the `alias` before each prompt already. With `without_alias` some prompts are
+    drawn without it too. With `as_base` the files are whole checkpoints. `steps` and
+    `guidance_scale` replace the own defaults of a base that is no Stable Diffusion 1.x or 2.x, for
+    which those of the suite do not count.
+    """
+
+    alias: str | None = Field(default=None, min_length=1, description="null or a word")
+    without_alias: bool = Field(default=False, description="true, false")
+    as_base: bool = Field(default=False, description="true, false")
+    steps: int | None = Field(
+        default=None, ge=1, le=1000, description="null or a whole number from 1 to 1000"
+    )
+    guidance_scale: float | None = Field(
+        default=None, ge=0, le=50, description="null or a number in [0, 50]"
+    )
+
+    @field_validator("alias")
+    @classmethod
+    def _names_no_child(cls, value: str | None) -> str | None:
+        if value is not None and forbidden_words(value):
+            raise ValueError("the alias names a child")
+        return value

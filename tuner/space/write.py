@@ -122,7 +122,8 @@ def plain_values(config: StudyConfig) -> dict[str, Any]:
         "judges",
         "storage",
     )
-    return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config)
+    judged = {} if config.judged is None else {"judged": plain["judged"]}
+    return {key: plain[key] for key in (*first, *then)} | _plain_recipes(config) | judged
 
 
 def _plain_recipes(config: StudyConfig) -> dict[str, Any]:

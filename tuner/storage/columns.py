@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from metrics.contract import Features, Halves, Measure, Sample, Score, ScoredSample
+from metrics.contract import Features, Halves, Image, Measure, Sample, Score
 from tuner.storage.json_text import json_text
 
 Columns = dict[str, Any]
 
+
+NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
+"""Placeholder picture of a sample whose pixels are not in memory."""
 
 BASE_NUMBER = -1
 """Trial number of the base without LoRA: NULL cannot be part of a key."""
@@ -27,35 +29,9 @@ def trial_number(trial: int | None) -> int:
     return BASE_NUMBER if trial is None else trial
 
 
-def cell_columns(
-    scored: Sequence[ScoredSample], root: Path, cells: Sequence[int] | None = None
-) -> dict[str, list[Columns]]:
-    """Return the rows of samples, their features and their scores, by table.
-
-    `cells` are the samples' cells in the suite (None: all cells in order).
-    """
-    items = list(zip(range(len(scored)) if cells is None else cells, scored, strict=True))
-    return {
-        "samples": [sample_columns(cell, item.sample, root) for cell, item in items],
-        "features": [
-            features_columns(cell, item.features)
-            for cell, item in items
-            if item.features is not None
-        ],
-        "scores": [
-            score_columns(cell, score) for cell, item in items for score in item.scores.values()
-        ],
-    }
-
-
-def sample_columns(cell: int, sample: Sample, root: Path) -> Columns:
-    """Return the columns of a sample that is stored below `root`.
-
-    Raises ValueError for a sample without a file.
-    """
-    prompt, path = sample.prompt, sample.path
-    if path is None:
-        raise ValueError(f"the sample of cell {cell} was not written to the study folder")
+def sample_columns(cell: int, sample: Sample) -> Columns:
+    """Return the columns of a sample, but for the path of its file."""
+    prompt = sample.prompt
     return {
         "cell": cell,
         "prompt": prompt.text,
@@ -63,7 +39,6 @@ def sample_columns(cell: int, sample: Sample, root: Path) -> Columns:
         "framing": prompt.framing,
         "names_clothes": int(prompt.names_clothes),
         "seed": sample.seed,
-        "path": relative(path, root),
     }
 
 
@@ -95,6 +70,8 @@ def features_columns(cell: int, features: Features) -> Columns:
         "box": _bytes(features.box),
         "joints": _bytes(features.joints),
         "embedding": _bytes(features.embedding),
+        "faces": features.faces,
+        "face": _bytes(features.face),
     }
 
 
@@ -109,6 +86,8 @@ def read_features(row: Columns) -> Features:
         box=_halves(row["box"], ()),
         joints=_halves(row["joints"], (2,)),
         embedding=_halves(row["embedding"], ()),
+        faces=row.get("faces"),  # studies of older versions have no such columns
+        face=_halves(row.get("face"), ()),
     )
 
 

@@ -54,8 +54,10 @@ def refuse_other_kinds(path: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove temporary files that a killed process left anywhere below `folder`."""
-    for temporary in folder.rglob(".*.tmp*"):
-        temporary.unlink(missing_ok=True)
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if name.startswith(".") and ".tmp" in name:
+                Path(place, name).unlink(missing_ok=True)
 
 
 def read_text(path: Path) -> str:

@@ -1,7 +1,6 @@
-"""Every path and file name below `<studies>/<name>/`.
+"""Every path and file name below `<studies>/<name>/`; no other module builds one.
 
-Other modules take their paths from here and never build one. Databases keep paths relative to the
-study folder, so that a study can be moved.
+Databases keep paths relative to the study folder, so that a study can be moved.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from tuner.errors import ConfigError
 from tuner.text import readable
 
 DEFAULT_STUDIES = Path("studies")
-"""Folder of the studies unless the user gives another one."""
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _RUNG = "rung_"
 
@@ -130,10 +127,19 @@ class StudyFolder:
         """Report, a single file."""
         return self.root / "report.html"
 
+    def judged_file(self, sha256: str) -> Path:
+        """Return the place of a file that is judged, by the hash of its content."""
+        return self.root / "files" / f"{sha256}.safetensors"
+
     @property
     def lock(self) -> Path:
         """Lock file of the process that runs the study."""
         return self.root / "run.lock"
+
+    @property
+    def running(self) -> Path:
+        """What the workers of the running study do (`tuner.results.running`)."""
+        return self.root / "running.json"
 
     @property
     def base(self) -> Path:
@@ -150,6 +156,11 @@ class StudyFolder:
         `data` is its name in `train.data`, None for the only one.
         """
         return self.root / "embeddings" / f"{data or 'data'}.safetensors"
+
+    @property
+    def faces(self) -> Path:
+        """File with the vectors of the faces of the person's photographs."""
+        return self.root / "embeddings" / "faces" / "faces.safetensors"
 
     @property
     def kept(self) -> Path:

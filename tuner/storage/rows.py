@@ -7,13 +7,12 @@ the data classes.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-
-import numpy as np
 
 from metrics.contract import (
     Features,
@@ -25,11 +24,8 @@ from metrics.contract import (
     Score,
     ScoredSample,
 )
-from tuner.storage.columns import BASE_NUMBER, Columns, relative, trial_number
+from tuner.storage.columns import BASE_NUMBER, NO_PIXELS, Columns, relative, trial_number
 from tuner.storage.json_text import json_text
-
-NO_PIXELS: Image = np.zeros((1, 1, 3), np.uint8)
-"""Placeholder picture of a sample whose pixels are not in memory."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +145,7 @@ class RungRow:
             objectives=_objectives(row["objectives"]),
             rates=_objectives(row["rates"]),
             lora=root / row["lora"] if row["lora"] else None,
-            grid=root / row["grid"],
+            grid=root / row["grid"] if row["grid"] else root,
             measures=measures,
             seeds=row.get("seeds"),
         )
@@ -186,17 +182,17 @@ class SampleRow:
         return ScoredSample(sample, self.scores, self.features)
 
 
-def without_pixels(scored: Iterable[ScoredSample]) -> list[ScoredSample]:
-    """Return the samples without their pictures, which are on the disk, to save memory."""
-    return [replace(item, sample=replace(item.sample, image=NO_PIXELS)) for item in scored]
-
-
 def _objectives_text(objectives: Mapping[str, Objective]) -> str:
     return json_text(objectives)
 
 
 def _objectives(text: str) -> dict[str, Objective]:
     """Return the objectives in a JSON text; null is NaN, which JSON does not have."""
+    return dict(_read_objectives(text))
+
+
+@functools.lru_cache(maxsize=4096)  # at each rung those of all trials at it are compared
+def _read_objectives(text: str) -> dict[str, Objective]:
     numbers = ("value", "low", "high")
     return {
         name: Objective(**known | {key: math.nan for key in numbers if known[key] is None})

@@ -1,4 +1,4 @@
-"""The tables of results.db: the type of each column, and the primary keys.
+"""The tables of results.db: the type of each column, the primary keys, and how rows are written.
 
 The tables `fresh_*` hold the measurements of a confirmation, with the columns of the tables that
 they are named after: `repeat` 0 is the trial's own LoRA, 1 and above are trainings of its
@@ -8,6 +8,7 @@ suites: on another base, at another size, or with the trial's alias.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ TABLES: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "features": (
         _CELL | {"framing": str, "thumbnail": bytes, "box": bytes, "joints": bytes,
-                 "embedding": bytes},
+                 "embedding": bytes, "faces": int, "face": bytes},
         ("trial", "step", "cell"),
     ),
     "confirmations": (
@@ -100,3 +101,33 @@ def complete(database: sqlite_utils.Database, known: set[str]) -> None:
             known.add(name)
         for column in columns.keys() - table.columns_dict:
             table.add_column(column, columns[column])
+
+
+def insert(
+    database: sqlite_utils.Database,
+    table: str,
+    names: Sequence[str],
+    values: Sequence[tuple[Any, ...]],
+    replacing: bool = False,
+) -> None:
+    """Insert the values of rows with the columns `names` with one statement.
+
+    With `replacing` a row that is there keeps the columns that the new one does not have.
+    sqlite_utils would look at the tables for each call, and make a statement for each few rows.
+    """
+    if not values:
+        return
+    keys = TABLES[table][1]
+    statement = f"insert into {table} ({', '.join(names)}) values ({', '.join('?' for _ in names)})"
+    if replacing:
+        changes = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
+        statement += f" on conflict ({', '.join(keys)}) do update set {changes}"
+    database.conn.executemany(statement, values)
+
+
+def update(
+    database: sqlite_utils.Database, table: str, number: int, changes: Mapping[str, Any]
+) -> None:
+    """Change columns of the row with that number."""
+    columns = ", ".join(f"{name} = ?" for name in changes)
+    database.execute(f"update {table} set {columns} where number = ?", [*changes.values(), number])

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import sqlite_utils
@@ -19,7 +18,6 @@ import sqlite_utils
 from metrics.contract import Measure, Score, ScoredSample
 from tuner.storage.columns import (
     Columns,
-    cell_columns,
     read_features,
     read_measure,
     read_score,
@@ -31,8 +29,9 @@ from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.json_text import json_text
 from tuner.storage.lock import runner
+from tuner.storage.packed import pack
 from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow
-from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete
+from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete, insert, update
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
 
 _KEY = ("trial", "step", "repeat", "base", "size", "alias")
@@ -80,7 +79,7 @@ class Store:
     def put_study(self, study: StudyRow) -> None:
         """Write or replace the study's row, the only one of its table; its start time stays."""
         row = study.columns()
-        with self._writing():
+        with self.together():
             for old in self._table("studies").rows:
                 row["begun"] = old["begun"]
             self._table("studies").delete_where()
@@ -90,30 +89,23 @@ class Store:
         self, number: int, parameters: Mapping[str, object], retry_of: int | None = None
     ) -> None:
         """Write the row of a trial that begins."""
-        row: Columns = {
-            "number": number,
-            "state": "running",
-            "reason": None,
-            "parameters": json_text(parameters),
-            "retry_of": retry_of,
-            "begun": utc_now(),
-            "seconds": None,
-        }
-        with self._writing():
-            self._table("trials").upsert(row, pk="number")
+        row: Columns = {"number": number, "state": "running", "reason": None, "seconds": None}
+        row |= {"parameters": json_text(parameters), "retry_of": retry_of, "begun": utc_now()}
+        with self.together():
+            insert(self._db, "trials", tuple(row), [tuple(row.values())], replacing=True)
 
     def end_trial(
         self, number: int, state: str, reason: str | None = None, seconds: float | None = None
     ) -> None:
         """Write the end of a trial; a second call replaces it, and known seconds stay."""
         row = {"state": state, "reason": reason} | ({} if seconds is None else {"seconds": seconds})
-        with self._writing():
-            self._table("trials").update(number, row)
+        with self.together():
+            update(self._db, "trials", number, row)
 
     def put_device(self, number: int, device: str) -> None:
         """Write the name of the device that a trial runs on."""
-        with self._writing():
-            self._table("trials").update(number, {"device": device})
+        with self.together():
+            update(self._db, "trials", number, {"device": device})
 
     def put_rung(
         self, rung: RungRow, scored: Sequence[ScoredSample], cells: Sequence[int] | None = None
@@ -127,7 +119,7 @@ class Store:
 
     def put_plan(self, plan: Sequence[PlanRow]) -> None:
         """Write the candidates to confirm; replaces an earlier plan."""
-        with self._writing():
+        with self.together():
             self._table("confirmations").delete_where()
             self._table("confirmations").insert_all([row.columns() for row in plan])
 
@@ -149,26 +141,26 @@ class Store:
     ) -> None:
         key = {name: row[name] for name in _KEY if name in row}
         where = " and ".join(f"{name} = ?" for name in key)
-        rows = {
-            "rungs": [row],
-            "measures": [key | asdict(measure) for measure in measures.values()],
-        } | cell_columns(scored, self._root, cells)
-        with self._writing():
+        values = [(*key.values(), *vars(measure).values()) for measure in measures.values()]
+        tables = pack(scored).rows(self._root, cells, key)
+        tables["rungs"] = tuple(row), [tuple(row.values())]
+        tables["measures"] = (*key, *Measure.__dataclass_fields__), values
+        with self.together():
             for name in OF_A_RUNG:
-                table = self._table(prefix + name)
-                table.delete_where(where, list(key.values()))
-                table.insert_all([key | columns for columns in rows[name]])
+                self._db.execute(f"delete from {prefix + name} where {where}", list(key.values()))
+                insert(self._db, prefix + name, *tables[name])
 
     def add_phase(self, trial: int | None, phase: str, begun: str, seconds: float) -> None:
         """Write a phase that ended, with its start (UTC); `trial` is None for work on the base."""
         row = {"trial": trial_number(trial), "phase": phase, "begun": begun, "seconds": seconds}
-        with self._writing():
-            self._table("events").insert(row)
+        with self.together():
+            insert(self._db, "events", tuple(row), [tuple(row.values())])
 
     def put_run(self, run: RunRow) -> None:
         """Write or replace the time of a run of the study or of its confirmation."""
-        with self._writing():
-            self._table("runs").upsert(asdict(run), pk="number")
+        row = vars(run)
+        with self.together():
+            insert(self._db, "runs", tuple(row), [tuple(row.values())], replacing=True)
 
     def runs(self) -> list[RunRow]:
         """Return the runs of the study and of its confirmation, in order."""
@@ -183,14 +175,19 @@ class Store:
         """Return all trials by number."""
         return [TrialRow.read(row) for row in self._rows("trials", order_by="number")]
 
+    def states(self) -> dict[int, str]:
+        """Return the state of each trial by number."""
+        return {row["number"]: row["state"] for row in self._rows("trials", select="number, state")}
+
     def rungs(self, trial: int | None) -> list[RungRow]:
         """Return the rungs of a trial (None: of the base) by step."""
         rows = self._measured("", "trial = ?", [trial_number(trial)])
         return [RungRow.read(row, measures, self._root) for row, measures in rows]
 
     def rungs_at(self, step: int) -> list[RungRow]:
-        """Return the rungs of all trials at a step, by trial, without their measures."""
-        rows = self._rows("rungs", "step = ? and trial >= 0", [step], order_by="trial")
+        """Return the rungs of all trials at a step, by trial, without their measures and files."""
+        columns = "trial, step, objectives, rates, seeds, '' as grid"
+        rows = self._rows("rungs", "step = ? and trial >= 0", [step], "trial", select=columns)
         return [RungRow.read(row, {}, self._root) for row in rows]
 
     def plan(self) -> list[PlanRow]:
@@ -279,16 +276,18 @@ class Store:
         args: Sequence[object] = (),
         order_by: str | None = None,
         limit: int | None = None,
+        select: str = "*",
     ) -> list[Columns]:
         if table not in self._known:
             return []
         with self._database_errors():
-            rows = self._table(table).rows_where(where, list(args), order_by, limit=limit)
+            rows = self._table(table).rows_where(where, list(args), order_by, select, limit)
             # Older versions have fewer columns, later ones may have more.
             return [{name: row.get(name) for name in TABLES[table][0]} for row in rows]
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def together(self) -> Iterator[None]:
+        """Write all of the context in one transaction, or nothing after an error."""
         with self._database_errors(), self._db.atomic():
             yield
 

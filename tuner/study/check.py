@@ -23,7 +23,7 @@ from tuner.space.sizes import native_size
 from tuner.storage import shipped
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
-from tuner.study.check_judges import judge_line, optional_line, person_line
+from tuner.study.check_judges import identity_line, judge_line, optional_line, person_line
 from tuner.study.cost import StudyCost, estimate
 from tuner.study.timed import TimedUnits, timed_units
 from tuner.text import byte_size, counted, duration
@@ -78,7 +78,7 @@ def check_study(
     data_lines = _lines(parts, errors)
     lines += data_lines
     parts = [partial(_optimizer_line, config, elsewhere)]
-    parts += [partial(judge_line, config), partial(person_line, config)]
+    parts += [partial(line, config) for line in (judge_line, person_line, identity_line)]
     named = [name for name in OPTIONAL_MODELS if getattr(config.judges, name) is not None]
     parts += [partial(optional_line, config, name) for name in named]
     parts.append(partial(_disk_line, cost, studies))

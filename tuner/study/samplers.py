@@ -10,13 +10,10 @@ import math
 import warnings
 from collections.abc import Iterable, Mapping
 from random import Random
-from typing import Any
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
-from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy import stats
 
 from tuner.space import StudyConfig, TrainConfig
@@ -34,6 +31,7 @@ from tuner.space.parameters import (
     is_bound,
 )
 from tuner.space.recipes import RECIPE, TRAINING_SEED, next_run
+from tuner.study.memory.scalar import ScalarSampler, strengths
 
 _SEED_STRIDE = 10_007
 _LARGEST_POPULATION = 50
@@ -47,9 +45,6 @@ _LAST_SEED = 999_999
 PRIOR_TRIALS = 4
 """Trials that are drawn from a prior before a sampler takes over: a good prior is then in what it
 learns from, and a wrong one costs no more than these (benchmarks/search.py)."""
-
-_LEARNED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
-"""States of the trials that a sampler learns from or keeps away from."""
 
 _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
@@ -78,7 +73,7 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
                     n_startup_trials=startup,
                     constant_liar=beside,
                 )
-                return StrengthSampler(parzen) if name == "tpe_strength" else parzen
+                return ScalarSampler(parzen, strengths) if name == "tpe_strength" else parzen
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=startup)
             case "nsga2":
@@ -87,65 +82,6 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
             case "random" | "grid":
                 # Optuna's own grid sampler stops the study, which works only inside `optimize`.
                 return RandomSampler(seed=seed)
-
-
-class StrengthSampler(BaseSampler):
-    """A sampler for one objective that sees the strengths of a study with several.
-
-    The strength of a trial is the geometric mean of its objectives, less what it breaks: how far it
-    is over its limits, or behind others. That of a pruned trial is -1.
-    """
-
-    def __init__(self, inner: BaseSampler) -> None:
-        """Sample with `inner`; a sampler is made for one trial."""
-        self._inner = inner
-
-    def infer_relative_search_space(
-        self, study: optuna.Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        """Return the parameters that are chosen together."""
-        self._single = _on_strength(study, trial)
-        number = self._single.ask().number
-        self._trial = self._single.trials[number]  # the inner sampler writes into it
-        return self._inner.infer_relative_search_space(self._single, self._trial)
-
-    def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        """Return their values."""
-        return self._inner.sample_relative(self._single, self._trial, search_space)
-
-    def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, name: str, distribution: BaseDistribution
-    ) -> Any:
-        """Return the value of a parameter that is chosen by itself."""
-        return self._inner.sample_independent(self._single, self._trial, name, distribution)
-
-
-def _on_strength(study: optuna.Study, asked: FrozenTrial) -> optuna.Study:
-    """Return a study of one objective with the trials of `study` but the `asked` one."""
-    single = optuna.create_study(direction="maximize", sampler=RandomSampler())
-    for trial in study.get_trials(deepcopy=False, states=_LEARNED):
-        running = trial.state == TrialState.RUNNING
-        if trial.number != asked.number:
-            single.add_trial(
-                create_trial(
-                    state=trial.state if running else TrialState.COMPLETE,
-                    value=None if running else _strength(trial),
-                    params=trial.params,
-                    distributions=trial.distributions,
-                )
-            )
-    return single
-
-
-def _strength(trial: FrozenTrial) -> float:
-    if trial.state == TrialState.PRUNED:
-        return -1.0
-    mean = math.prod(max(value, 0.0) for value in trial.values) ** (1 / len(trial.values))
-    # Optuna names the values of `set_constraints` for the dashboard by their place: 0, 1, ...
-    broken = [by for name, by in trial.constraints.items() if not name.isdecimal()]
-    return mean - sum(max(by, 0.0) for by in broken)
 
 
 def startup_trials(config: StudyConfig, starts: int) -> int:

@@ -95,8 +95,21 @@ def place(mine: Standing, others: Sequence[Standing], keep: float, keep_from: in
         return None
     # 0.29 * 100 is 28.999... in floating point and has to give 29.
     goes_on = max(1, math.floor(keep * count + 1e-9))
-    first, *rest = sort_keys([mine, *others])
-    return Place(1 + sum(key < first for key in rest), count, goes_on)
+    return Place(1 + _ahead(mine, others), count, goes_on)
+
+
+def _ahead(mine: Standing, others: Sequence[Standing]) -> int:
+    """Return how many of `others` come before a trial, as `sort_keys` orders them."""
+    if mine.over > 0:
+        return sum(other.over < mine.over for other in others)
+    sound = [mine, *(other for other in others if other.over <= 0)]
+    before = 0
+    for members in fronts(np.array([each.values for each in sound], np.float64)):
+        if 0 in members:  # only trials of its own front differ in their crowding
+            first, *rest = sort_keys([sound[member] for member in sorted(members)])
+            return before + sum(key < first for key in rest)
+        before += len(members)
+    raise AssertionError("a trial is in one of the fronts")
 
 
 def places(standings: Sequence[Standing]) -> list[int]:
@@ -181,7 +194,7 @@ def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | N
 
 def _rivals(store: Store, rung: RungRow) -> list[RungRow]:
     """Return the other trials at the rung's step that were sampled on the same cells."""
-    out = {trial.number for trial in store.trials() if trial.state in _NO_RIVALS} | {rung.trial}
+    out = {number for number, state in store.states().items() if state in _NO_RIVALS} | {rung.trial}
     return [
         row for row in store.rungs_at(rung.step) if row.trial not in out and row.seeds == rung.seeds
     ]

@@ -22,10 +22,10 @@ from tuner.storage.fresh_rows import BASE
 from tuner.study.begin import open_session
 from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, fresh_base, measure, planned
 from tuner.study.hours import RunClock, no_time_left
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.one_trial import Session, one_trial
-from tuner.study.optuna_study import ask, ended, reasons, remaining, settle_dead
+from tuner.study.optuna_study import begin, ended, reasons, remaining, settle_dead
 from tuner.study.record import data_hashes, read_data
-from tuner.study.samplers import suggest
 from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial.messages import Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts, trial_attempts
@@ -63,6 +63,7 @@ def run_study(  # noqa: PLR0913 - what is run, and where
     with (
         open_session(config, folder, data_hashes(data), server, shared=shares(cluster)) as session,
         open_workers(config, folder, data, workers, patience, cluster) as pool,
+        contextlib.closing(WorkerTable(folder, pool)) as table,
     ):
         yield from take_up(session)
         store, clock = session.store, RunClock(session.store)
@@ -73,13 +74,21 @@ def run_study(  # noqa: PLR0913 - what is run, and where
             runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
             early = [fresh_base(run, folder, store, config, confirm) for run in repeats if confirm]
             running = yield from search(
-                session, *runs, base=running[0].outcomes, early=early, clock=clock, pool=pool
+                session,
+                *runs,
+                base=running[0].outcomes,
+                early=early,
+                clock=clock,
+                pool=pool,
+                table=table,
             )
         if confirm:
             with contextlib.suppress(NothingToConfirmError):
                 plan = planned(store, folder, config, confirm)
                 store.put_plan(plan)
-                yield from measure(repeats, folder, plan, config.budget, clock, running, pool)
+                yield from measure(
+                    repeats, folder, plan, config.budget, clock, running, pool, table
+                )
         close_all(running)
 
 
@@ -110,6 +119,7 @@ def search(
     early: Sequence[Outcomes] = (),
     clock: RunClock | None = None,
     pool: Sequence[Worker] = (),
+    table: WorkerTable | None = None,
 ) -> Generator[Event, None, list[Piece]]:
     """Run trials until the budget is spent, one trial at a time with each of `runs`.
 
@@ -117,15 +127,17 @@ def search(
 
     The first of `runs` does `base` before: the others train meanwhile, and wait before they score.
     The first that has no trial left does its part of `early`, work on the base; if that is not over
-    with the last trial, it is returned. `clock` measures the run; None: it begins now.
+    with the last trial, it is returned. `clock` measures the run; None: it begins now. `table`
+    shows what the workers do.
     """
     clock = clock or RunClock(session.store)
-    failures, free, spare = 0, list(range(len(runs))), list(early)
+    failures, free, spare, more = 0, list(range(len(runs))), list(early), True
     first = Piece(free.pop(0), base, None) if base is not None else None
     running = [first] if first else []
     try:
         while True:
-            while free and _goes_on(session, clock, _trials(running)):
+            # Asked once for each place: the answer changes when a piece ends.
+            while free and more and (more := _goes_on(session, clock, _trials(running))):
                 place = take_place(free, pool, waits=not running)
                 if place is None:
                     break
@@ -136,8 +148,9 @@ def search(
             if all(piece.trial is None and piece is not first for piece in running):
                 return running
             busy = len(running)
-            for piece in (yield from one_turn(running)):
+            for piece in (yield from one_turn(running, table)):
                 free.append(piece.place)
+                more = True
                 failures = _failures_in_a_row(session, piece, failures)
             clock.tick(busy)
     except BaseException:
@@ -177,8 +190,7 @@ def _goes_on(session: Session, clock: RunClock, running: int) -> bool:
 
 
 def _begun(session: Session, place: int, run: RunTrial, beside: bool) -> Piece:
-    trial = ask(session.memory, session.config, beside)
-    train = suggest(trial, session.config)
+    trial, train = begin(session.memory, session.config, beside)
     last_step = rung_steps(train, session.config.budget)[-1]
     outcomes = one_trial(session, trial, run(trial.number, train), last_step)
     return Piece(place, outcomes, trial.number)

@@ -79,7 +79,9 @@ def _climb(
         since, reported = time.monotonic(), step
         with (
             parked(trainer.base, trainer.idle),
-            computed(trainer.run.trained.unet, trainer.places, trainer.checkpointing),
+            computed(
+                trainer.run.trained.unet, trainer.places, trainer.checkpointing, trainer.precision
+            ),
             compiled(trainer.base),
         ):
             while step < rung:
@@ -123,6 +125,11 @@ class Trainer:
         encoder_is_base = self.run.trained.text_encoder is pipeline.text_encoder
         encodes = encoder_is_base and any(batches.needs_encoder for batches in sources)
         self.idle = [pipeline.vae, *([] if encodes else [pipeline.text_encoder])]
+
+    @property
+    def precision(self) -> str:
+        """Precision of products, in the words of accelerate: bf16, fp16 or no."""
+        return str(self.accelerator.mixed_precision)
 
     def _needs_checkpointing(self) -> bool:
         setting = self.run.config.gradient_checkpointing
@@ -199,11 +206,10 @@ class Trainer:
             raise DivergedError(f"weights are not finite at step {step}")
         path = folder.rung(step).trained(run.config.method)
         own, *prior = (batches.pictures for batches, _ in run.batches)
-        precision = self.accelerator.mixed_precision
         metadata = training_metadata(self.base, run.config, step)
         longest = max(batches.longest for batches, _ in run.batches)
         chunks = longest // int(self.base.pipeline.tokenizer.model_max_length)
-        metadata |= run_metadata(run.config, step, own, sum(prior), precision, chunks)
+        metadata |= run_metadata(run.config, step, own, sum(prior), self.precision, chunks)
         run.trained.save(path, metadata)
         if run.config.method != "lora" and self.last_file is not None:
             self.last_file.unlink(missing_ok=True)  # 2 GB each, for Stable Diffusion

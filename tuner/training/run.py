@@ -195,5 +195,6 @@ def clip(weights: Sequence[torch.nn.Parameter]) -> None:
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
     factor = (_MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0)
+    torch._foreach_mul_(gradients, factor)
     for gradient in gradients:
-        gradient.copy_(torch.where(norm.isfinite(), gradient * factor, 0.0))
+        gradient.masked_fill_(~norm.isfinite(), 0.0)

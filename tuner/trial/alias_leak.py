@@ -7,10 +7,10 @@ count as a change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from metrics.contract import Image, Measure, Sample, ScoredSample
 from metrics.intervals import mean_interval
 from tuner.models import BaseModel
+from tuner.models.method import Trained
 from tuner.models.sampling import draw_cells
 from tuner.space import SuiteConfig
 from tuner.space.config import MANNEQUIN
@@ -44,6 +45,15 @@ def with_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
     return suite.model_copy(update={"prompts": prompts})
 
 
+def without_alias(suite: SuiteConfig, alias: str) -> SuiteConfig:
+    """Return the same suite without the alias in its prompts."""
+    inside = re.compile(rf"(?<!\w){re.escape(alias)}(?!\w)(?:, | )?")
+    prompts = tuple(
+        replace(prompt, text=inside.sub("", prompt.text).strip(" ,")) for prompt in suite.prompts
+    )
+    return suite.model_copy(update={"prompts": prompts})
+
+
 def has_alias(suite: SuiteConfig, alias: str) -> bool:
     """Return True if every prompt of the suite begins with the alias."""
     return all(prompt.text.startswith(f"{alias}, ") for prompt in suite.prompts)
@@ -53,7 +63,7 @@ def leak_measures(
     base: BaseModel,
     suite: SuiteConfig,
     alias: str,
-    lora: Path | None,
+    lora: Trained | None,
     samples: tuple[Sequence[Sample], Sequence[ScoredSample]],
 ) -> list[Measure]:
     """Return the distances of the LoRA's pictures from the base's, of the same prompt and noise.
@@ -83,6 +93,36 @@ def leak_measures(
     return [_mean("alias_leak", leak), _mean("alias_effect", effect)]
 
 
+def drift_measures(
+    base: BaseModel,
+    suite: SuiteConfig,
+    alias: str,
+    lora: Trained,
+    samples: tuple[Sequence[Sample], Sequence[ScoredSample]],
+) -> list[Measure]:
+    """Return the measures of `leak_measures` for a `suite` that has the alias before every prompt.
+
+    Here the cells without the alias are drawn beside the suite, and `samples` have it.
+    """
+    drawn, base_drawn = samples
+    chosen = [index for index in cells(suite) if not _pixelated(base, base_drawn[index])]
+    if not chosen:
+        return []
+    plain = without_alias(suite, alias)
+    of_base = _kept.setdefault(base, {})
+    if (plain, alias) not in of_base:
+        of_base[plain, alias] = _drawn(base, plain, None, cells(suite))
+    before = dict(zip(cells(suite), of_base[plain, alias], strict=True))
+    after = _drawn(base, plain, lora, chosen)
+    leak = [
+        picture_distance(image, before[index]) for index, image in zip(chosen, after, strict=True)
+    ]
+    effect = [
+        picture_distance(drawn[index].image, base_drawn[index].sample.image) for index in chosen
+    ]
+    return [_mean("alias_leak", leak), _mean("alias_effect", effect)]
+
+
 def picture_distance(image: Image, other: Image) -> float:
     """Return the root mean square difference of two pictures of the same size, 0 (equal) to 1."""
     gap = image.astype(np.float64) - other.astype(np.float64)
@@ -90,7 +130,7 @@ def picture_distance(image: Image, other: Image) -> float:
 
 
 def _drawn(
-    base: BaseModel, suite: SuiteConfig, lora: Path | None, chosen: Sequence[int]
+    base: BaseModel, suite: SuiteConfig, lora: Trained | None, chosen: Sequence[int]
 ) -> list[Image]:
     with closing(draw_cells(base, suite, lora, chosen)) as batches:
         return [image for batch in batches for image in batch]

@@ -23,7 +23,8 @@ from tuner.space.suite import TRAIN_SIZE
 from tuner.storage import Store, StudyFolder
 from tuner.storage.extra_rows import Extra, ExtraRow
 from tuner.storage.folder import RungFolder
-from tuner.storage.rows import RungRow, without_pixels
+from tuner.storage.packed import pack
+from tuner.storage.rows import RungRow
 from tuner.trial.alias_leak import with_alias
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import ExtraScored
@@ -141,7 +142,7 @@ def _compared(
     scores = summarise(bench, scored, scored if trained is None else before)
     grid = folder.extra(extra.folder_name).grid
     rung = RungRow(number, step, scores.objectives, scores.rates, trained, grid, scores.measures)
-    yield ExtraScored(ExtraRow(extra, rung), without_pixels(scored))
+    yield ExtraScored(ExtraRow(extra, rung), pack(scored))
 
 
 def _sampled(

@@ -1,10 +1,12 @@
-"""Write the pictures of a rung and their grid; flagged pictures are pixelated.
+"""Write the pictures of a rung and their grid, and find files that are kept; flagged pictures are
+pixelated.
 
 Pictures are written after they were scored, so that a flagged one is never on the disk.
 """
 
 from __future__ import annotations
 
+import contextlib
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,9 +17,13 @@ from PIL import Image as Pictures, ImageDraw, ImageFont
 
 from metrics.contract import Sample, Score, ScoredSample
 from tuner.data.picture_file import pixelated
+from tuner.errors import ConfigError
+from tuner.events import COUNTED
+from tuner.space import TrainConfig
 from tuner.space.config import MANNEQUIN
-from tuner.storage import replacing
-from tuner.storage.folder import RungFolder
+from tuner.space.train_config import read_yaml
+from tuner.storage import Store, StudyFolder, replacing
+from tuner.storage.folder import RungFolder, TrialFolder
 
 _FLAGS = ("no_explicit_parts", "cloth_share")
 _CELL_MIN, _CELL_MAX = 128, 256
@@ -111,3 +117,22 @@ def _write_label(picture: Pictures.Image, text: str, top: int, height: int) -> N
     ImageDraw.Draw(picture).multiline_text(
         (_GAP * 2, top + _GAP), "\n".join(shown), font=font, fill=_INK, spacing=4
     )
+
+
+def trained_before(
+    train: TrainConfig, steps: tuple[int, ...], folder: StudyFolder, store: Store
+) -> TrialFolder | None:
+    """Return the folder of a finished trial with the same training and files of all `steps`.
+
+    Returns None if there is none.
+    """
+    for row in store.trials():
+        other = folder.trial(row.number)
+        if row.state not in COUNTED or not other.train_yaml.is_file():
+            continue
+        if not all(other.rung(step).trained(train.method).is_file() for step in steps):
+            continue
+        with contextlib.suppress(ConfigError):  # the file is from an older version of tuner
+            if read_yaml(other.train_yaml) == train:
+                return other
+    return None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from metrics.contract import Measure, Objective, ScoredSample
@@ -30,20 +31,37 @@ class TrialWork:
 
 
 @dataclass(frozen=True)
+class JudgeWork:
+    """A file of any trainer to sample and score as trial `number`, at `strength`.
+
+    `step` is the optimizer step that it was written at, 0 if it is not known. With `as_base` it is
+    a whole checkpoint.
+    """
+
+    number: int
+    path: Path
+    strength: float
+    step: int
+    as_base: bool = False
+
+
+@dataclass(frozen=True)
 class RepeatWork:
     """A part of a confirmation: the LoRA of `part` on fresh noise, `seeds` seeds of each prompt.
 
     `training_seed` is the seed of its training, None for the base. `steps` is the planned length
-    of the trial, on which its schedules and stages depend.
+    of the trial, on which its schedules and stages depend. `judged` is the file of a trial that
+    trained nothing.
     """
 
     part: FreshSample
     seeds: int
     training_seed: int | None
     steps: int
+    judged: JudgeWork | None = None
 
 
-Work = TrialWork | RepeatWork
+Work = TrialWork | RepeatWork | JudgeWork
 """One piece of work for a worker."""
 
 
@@ -59,7 +77,7 @@ class Rung:
 
     step: int
     lora: Path | None
-    scored: list[ScoredSample]
+    scored: Sequence[ScoredSample]
     objectives: Mapping[str, Objective]
     rates: Mapping[str, Objective]
     measures: Mapping[str, Measure] = field(default_factory=dict)
@@ -83,7 +101,12 @@ class ExtraScored:
 
 @dataclass(frozen=True)
 class Idle:
-    """One of several workers has no message at the moment; the others are read meanwhile."""
+    """One of several workers has no message at the moment; the others are read meanwhile.
+
+    It has one once `ready` can be read; without it, it is asked again and again.
+    """
+
+    ready: Connection | None = None
 
 
 @dataclass(frozen=True)

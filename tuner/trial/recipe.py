@@ -20,9 +20,8 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.trial.alias_leak import has_alias, with_alias
 from tuner.trial.base_samples import base_samples
-from tuner.trial.keep import write_pictures
+from tuner.trial.keep import trained_before, write_pictures
 from tuner.trial.messages import BaseNeeded, Rung, TrialWork
-from tuner.trial.shared_training import trained_before
 from tuner.trial.trial import run_trial
 from tuner.trial.workbench import Workbench
 

@@ -17,8 +17,9 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
 from tuner.storage.fresh_rows import BASE
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training import Checkpoint, train
+from tuner.trial.judged import draw_file
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import BaseNeeded, RepeatWork, Rung
 from tuner.trial.scoring import draw_suite
@@ -39,14 +40,14 @@ def run_repeat(
     with naming_memory_errors():
         lora = yield from _lora(bench, folder, work)
         scored = yield from _scored(
-            bench, trial, lora, folder.fresh_rung(trial, step, work.part.repeat)
+            bench, work, lora, folder.fresh_rung(trial, step, work.part.repeat)
         )
         base = scored
         if work.part != BASE:
             yield BaseNeeded()
             base = _base_on_fresh_noise(folder)
         scores = summarise(bench, scored, base)
-    yield Rung(step, lora, without_pixels(scored), scores.objectives, scores.rates, scores.measures)
+    yield Rung(step, lora, pack(scored), scores.objectives, scores.rates, scores.measures)
 
 
 def _base_on_fresh_noise(folder: StudyFolder) -> list[ScoredSample]:
@@ -61,6 +62,8 @@ def _lora(
     trial, step, repeat = work.part.trial, work.part.step, work.part.repeat
     if trial is None:
         return None
+    if work.judged is not None:
+        return work.judged.path
     config = read_yaml(folder.trial(trial).train_yaml)
     if repeat == 0:
         return folder.trial(trial).rung(step).trained(config.method)
@@ -92,9 +95,13 @@ def _trained(
 
 
 def _scored(
-    bench: Workbench, trial: int | None, lora: Path | None, folder: RungFolder
+    bench: Workbench, work: RepeatWork, lora: Path | None, folder: RungFolder
 ) -> Generator[Event, None, list[ScoredSample]]:
+    trial = work.part.trial
     yield Phase("sample", trial)
-    drawn = yield from draw_suite(bench, bench.suite, lora, folder)
+    if work.judged is not None:
+        drawn = yield from draw_file(bench, work.judged, folder)
+    else:
+        drawn = yield from draw_suite(bench, bench.suite, lora, folder)
     yield Phase("score", trial)
     return write_pictures(drawn.scored(), folder, bench.base.name)

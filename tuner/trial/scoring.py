@@ -6,7 +6,6 @@ from collections.abc import Generator
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import metrics
@@ -14,6 +13,7 @@ from metrics.contract import Sample, ScoredSample
 from tuner.events import Progress
 from tuner.judging.pool import JudgePool, cancel
 from tuner.models import BaseModel, sample
+from tuner.models.method import Trained
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 from tuner.trial.workbench import Workbench
@@ -56,7 +56,7 @@ class Drawn:
 def draw_suite(
     bench: Workbench,
     suite: SuiteConfig,
-    lora: Path | None,
+    lora: Trained | None,
     folder: RungFolder,
     seeds: int | None = None,
     base: BaseModel | None = None,

@@ -26,17 +26,19 @@ from tuner.data.picture_file import too_thin
 from tuner.data.prompt_words import read_prompt
 from tuner.errors import TunerError
 from tuner.events import BaseOpened, Event, Phase
+from tuner.judging.face_reference import face_reference
 from tuner.judging.models import study_judges
 from tuner.judging.pool import open_pool
-from tuner.models import load_base
+from tuner.models import BaseModel, load_base
 from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.pipelines import is_stable_diffusion, load_pipeline
 from tuner.models.stored.layout import require_layers
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
 from tuner.space.parameters import Fixed
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training.optimizers import require
 from tuner.trial.base_samples import base_samples
 from tuner.trial.copies import remembered
@@ -102,14 +104,7 @@ def _loaded(
 ) -> Generator[Event, None, Workbench]:
     yield Phase("load")
     require(config.tried("optimizer"))
-    base = load_base(config.base, prediction=config.base_prediction)
-    yield BaseOpened(base.name, str(base.prediction))
-    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
-    match config.train.get("clip_skip"):
-        case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
-            base.clip_skip = layer
-    base.keep_at(folder.kept)
-    base.compiles = config.compile == "always"  # a worker has decided before what auto means
+    base = yield from _opened_base(config, folder)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
     pool = models.enter_context(open_pool(judges.settings, judge_processes))
     memories = {
@@ -122,11 +117,33 @@ def _loaded(
         config.suite,
         judges,
         reference=held_out_features(data.values(), judges),
+        faces=face_reference(data.values(), judges, folder.faces),
         objectives=config.objectives,
         memories=memories,
         low_rung_seeds=config.budget.low_rung_seeds,
         pool=pool,
     )
+
+
+def _opened_base(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, BaseModel]:
+    """Return the study's base; only a study of existing files may have one of another family."""
+    judged = config.judged
+    if judged is not None and not is_stable_diffusion(config.base):
+        opened = load_pipeline(
+            config.base, steps=judged.steps, guidance_scale=judged.guidance_scale
+        )
+        yield BaseOpened(opened.name, opened.settings)
+        return opened
+    base = load_base(config.base, prediction=config.base_prediction)
+    yield BaseOpened(base.name, str(base.prediction))
+    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
+    match config.train.get("clip_skip"):
+        case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
+            base.clip_skip = layer
+    if judged is None:
+        base.keep_at(folder.kept)
+    base.compiles = config.compile == "always"  # a worker has decided before what auto means
+    return base
 
 
 def _with_prior(bench: Workbench, folder: StudyFolder) -> Generator[Event, None, Workbench]:
@@ -171,7 +188,7 @@ def base_scored(
     copied = copy_measures(bench, None, samples) if list(bench.memories) == [None] else []
     more = {measure.name: measure for measure in [*copied, ground_measure(samples)]}
     measures = {**scores.measures, **more}
-    yield Rung(0, None, without_pixels(kept), scores.objectives, scores.rates, measures)
+    yield Rung(0, None, pack(kept), scores.objectives, scores.rates, measures)
     return kept
 
 

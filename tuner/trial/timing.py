@@ -100,7 +100,7 @@ def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock
         trainer = Trainer(base, accelerator, run)
         with (
             parked(base, trainer.idle),
-            computed(run.trained.unet, trainer.places, trainer.checkpointing),
+            computed(run.trained.unet, trainer.places, trainer.checkpointing, trainer.precision),
         ):
             step = per_picture(lambda count: _step(trainer, count), train.batch_size)
         drawn = min(batch_size(base, suite.image_size), suite.samples, _DRAWN)

@@ -16,13 +16,13 @@ from tuner.space import TrainConfig
 from tuner.space.train_config import to_yaml
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder, TrialFolder
-from tuner.storage.rows import without_pixels
+from tuner.storage.packed import pack
 from tuner.training import Checkpoint, loss_measures, train
 from tuner.trial.alias_leak import has_alias, leak_measures
 from tuner.trial.collapse import hard_failure
 from tuner.trial.keep import write_pictures
 from tuner.trial.messages import BaseNeeded, Rung
-from tuner.trial.scoring import draw_suite
+from tuner.trial.scoring import Drawn, draw_suite
 from tuner.trial.workbench import (
     Workbench,
     copy_measures,
@@ -99,12 +99,25 @@ def _scored(
     measured += [*copy_measures(bench, config.data, samples), ground_measure(samples)]
     training_set, size = bench.training_sets[config.data], bench.suite.image_size
     measured += loss_measures(bench.base, training_set, config, size, trained)
+    yield scored_rung(bench, drawn, (step, trained, folder), measured, seeds)
+
+
+def scored_rung(
+    bench: Workbench,
+    drawn: Drawn,
+    place: tuple[int, Path, RungFolder],
+    measured: Sequence[Measure],
+    seeds: int | None = None,
+) -> Rung:
+    """Return the rung of drawn samples, which are scored and written; `place` has its step, the
+    file that drew them and the folder. `measured` are measures that are known already."""
+    step, trained, folder = place
     scored = write_pictures(drawn.scored(), folder, bench.base.name)
     scores = summarise(bench, scored, bench.base_scored)
-    yield Rung(
+    return Rung(
         step,
         trained,
-        without_pixels(scored),
+        pack(scored),
         scores.objectives,
         scores.rates,
         {**scores.measures, **{measure.name: measure for measure in measured}},

@@ -10,6 +10,7 @@ from metrics import objectives
 from metrics.contract import OBJECTIVES, Measure, Objective, Sample, ScoredSample
 from metrics.sets import measures
 from metrics.sets.ground import ground
+from metrics.sets.identity import FaceReference
 from metrics.sets.measures import as_objective
 from metrics.sets.memory import Memory, copies
 from tuner.data import TrainingSet
@@ -29,8 +30,9 @@ class Workbench:
     The keys of `training_sets` and `memories` are the names that `data` has in the search space
     (None: the only one); copies of a training set are detected by its memory. `base_scored` is the
     suite without LoRA, None until it is scored; `read_base` reads it where another worker scores
-    it. At a rung below a trial's last, `low_rung_seeds` noise seeds of each prompt are sampled;
-    None: all. `pool` scores samples beside the worker, which without it scores them itself.
+    it. `faces` are those of the person's photographs. At a rung below a trial's last,
+    `low_rung_seeds` noise seeds of each prompt are sampled; None: all. `pool` scores samples beside
+    the worker, which without it scores them itself.
     """
 
     base: BaseModel
@@ -39,6 +41,7 @@ class Workbench:
     judges: Detectors
     base_scored: Sequence[ScoredSample] | None = None
     reference: Sequence[ScoredSample] = ()
+    faces: FaceReference | None = None
     objectives: tuple[str, ...] = OBJECTIVES
     memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
     low_rung_seeds: int | None = None
@@ -70,7 +73,7 @@ def summarise(
 
     A measure that is an objective of the study is among the objectives too.
     """
-    measured = measures.measures(scored, base, bench.reference)
+    measured = measures.measures(scored, base, bench.reference, bench.faces)
     candidates = [as_objective(measured[name]) for name in bench.objectives if name in measured]
     chosen = {objective.name: objective for objective in candidates if objective is not None}
     # For the base itself, measures compare it with itself, and objectives with nothing.

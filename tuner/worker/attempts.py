@@ -19,7 +19,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.storage.rows import RungRow
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
+from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
 from tuner.worker.channel import WorkerLostError
 from tuner.worker.worker import Worker
 
@@ -118,13 +118,13 @@ def _place(rungs: Sequence[int], left: Sequence[int]) -> str:
     return f"after step {rungs[done - 1]}" if done else "from the start"
 
 
-def repeat_attempts(worker: Worker, work: RepeatWork) -> Generator[Outcome, None, None]:
-    """Do one part of a confirmation, and try again if the worker is lost.
+def repeat_attempts(worker: Worker, work: RepeatWork | JudgeWork) -> Generator[Outcome, None, None]:
+    """Do one part of a confirmation or sample one file, and try again if the worker is lost.
 
     Raises TooManyFailuresError after MOST_LOSSES losses, OutOfMemoryError, and what
-    `tuner.trial.repeat.run_repeat` raises.
+    `tuner.trial.repeat.run_repeat` or `tuner.trial.judged.run_judged` raises.
     """
-    trial = work.part.trial
+    trial = work.number if isinstance(work, JudgeWork) else work.part.trial
     losses = 0
     while True:
         try:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import signal
-import threading
-from dataclasses import dataclass
+import socket
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -20,7 +20,9 @@ from tuner.data import TrainingSets
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.trial.messages import Outcome
-from tuner.worker.process import Failure, Over, Share, begin
+from tuner.worker.guard import Guard
+from tuner.worker.process import Failure, Over, begin
+from tuner.worker.share import Share
 
 _SPAWN = multiprocessing.get_context("spawn")
 
@@ -54,6 +56,10 @@ class Channel(Protocol):
     @property
     def connection(self) -> Connection:
         """A connection that is readable when `recv` would not wait, for `connection.wait`."""
+
+    @property
+    def node(self) -> str | None:
+        """Name of the machine that the worker runs on; None until it has one."""
 
     def send(self, message: object) -> None:
         """Send a word to the worker; raises OSError if it is gone."""
@@ -121,7 +127,7 @@ class ThisMachine:
         return False
 
 
-@dataclass(frozen=True)
+@dataclass
 class LocalChannel:
     """A worker process of this machine and its pipe.
 
@@ -131,6 +137,12 @@ class LocalChannel:
     process: SpawnProcess
     connection: Connection
     killed_before: int
+    node: str = field(default_factory=socket.gethostname)
+    guard: Guard = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Watch the messages of the process."""
+        self.guard = Guard(self.process, _ONE_MESSAGE)
 
     def send(self, message: object) -> None:
         """Send a word to the worker; raises OSError if it is gone."""
@@ -138,12 +150,8 @@ class LocalChannel:
 
     def recv(self) -> Message:
         """Return the next message, which must arrive in time; raises EOFError or OSError."""
-        guard = threading.Timer(_ONE_MESSAGE, self.process.kill)
-        guard.start()
-        try:
+        with self.guard.message():
             message: Message = self.connection.recv()
-        finally:
-            guard.cancel()
         return message
 
     def memory_ran_out(self) -> bool:
@@ -170,6 +178,7 @@ class LocalChannel:
 
     def close(self) -> None:
         """End the process, which may clean up for a moment."""
+        self.guard.close()
         self.process.terminate()
         self.process.join(_TO_LEAVE)
         if self.process.exitcode is None:

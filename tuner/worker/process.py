@@ -6,30 +6,33 @@ Importing this module loads no network; `begin`, which runs only in the worker, 
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from types import FrameType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from metrics.detectors.models import ModelUnavailableError
 from tuner.data import TrainingSets
 from tuner.errors import DivergedError, TunerError, portable
-from tuner.events import Warned
+from tuner.events import Progress, Warned
 from tuner.space import StudyConfig
 from tuner.storage import Store, StudyFolder
 from tuner.terminal import end_with_parent, own_warnings
 from tuner.trial import RepeatWork, Rung, TrialWork
-from tuner.trial.messages import BaseNeeded, Outcome, Work
+from tuner.trial.messages import BaseNeeded, JudgeWork, Outcome, Work
 from tuner.worker.compiling import compile_plan
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
+from tuner.worker.share import Share, keep_to
 
 if TYPE_CHECKING:
     from tuner.trial import Workbench
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 _HARMLESS = (DivergedError, TunerError, ModelUnavailableError)
 """Errors after which the process can do other work. Not OutOfMemoryError: after it, memory may be
 fragmented or still held, and a fresh process has all of it."""
+
+REPORTS_A_SECOND = 10
+"""Reports of progress that the study's process reads of all its workers together."""
 
 Result = TypeVar("Result")
 DoWork = Callable[[Work], Generator[Outcome, None, None]]
@@ -67,31 +73,6 @@ class Failure:
     ends: bool
 
 
-@dataclass(frozen=True)
-class Part:
-    """A worker's part of a machine: it is number `place`, counted from 0, of `among` there."""
-
-    place: int = 0
-    among: int = 1
-
-
-@dataclass(frozen=True)
-class Share:
-    """A worker's share of a study: it is number `place`, counted from 0, of `among` workers.
-
-    `part` is its part of its machine; None: all workers of the study are on one machine.
-    """
-
-    place: int = 0
-    among: int = 1
-    part: Part | None = None
-
-    @property
-    def here(self) -> Part:
-        """The worker's part of its machine."""
-        return self.part or Part(self.place, self.among)
-
-
 def begin(
     connection: Connection,
     config: StudyConfig,
@@ -107,7 +88,7 @@ def begin(
     sys.unraisablehook = _end_if_left
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
-    _keep_to(share.here)
+    keep_to(share.here)
     config = _compile_decided(config, share)
     _lock_bars_by_thread()
     try:
@@ -135,9 +116,10 @@ def serve(
     What is made once for a study from its base, the first of its workers makes.
     """
     with contextlib.ExitStack() as models:
-        do = answer(connection, open_work(config, folder, data, models, share))
+        pause = share.among / REPORTS_A_SECOND
+        do = answer(connection, open_work(config, folder, data, models, share), pause)
         while do is not None:
-            answer(connection, do(connection.recv()))
+            answer(connection, do(connection.recv()), pause)
 
 
 def open_work(
@@ -154,6 +136,7 @@ def open_work(
     """
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
+    from tuner.trial.judged import run_judged
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
@@ -176,6 +159,9 @@ def open_work(
                 yield from run(work)
             case RepeatWork():
                 yield from run_repeat(bench, folder, work)
+            case JudgeWork():
+                assert config.judged is not None
+                yield from run_judged(bench, config.judged, work, folder.trial(work.number))
 
     return do
 
@@ -195,19 +181,21 @@ def _run_searched(
     yield from sample_extras(bench, extras, work.number, work.config, (last, files.rung(last)))
 
 
-def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+def answer(
+    connection: Connection, outcomes: Generator[Outcome, None, Result], pause: float = 0.0
+) -> Result | None:
     """Send what `outcomes` yields and then Over or Failure; return what `outcomes` returns.
 
     After a Rung or BaseNeeded the other side sends True to continue or False to give up. Returns
-    None if it
-    gives up, and after an error that leaves the process usable. After any other error its Failure
-    is sent and SystemExit raised.
+    None if it gives up, and after an error that leaves the process usable; after any other its
+    Failure is sent and SystemExit raised. Progress is sent once in `pause` seconds.
     """
     try:
-        result = _send_all(connection, outcomes)
+        result = _send_all(connection, outcomes, pause)
     except Exception as error:
         harmless = isinstance(error, _HARMLESS)
-        connection.send(Failure(portable(error), _trace(error), ends=not harmless))
+        trace = Trace("".join(traceback.format_exception(error)).rstrip())
+        connection.send(Failure(portable(error), trace, ends=not harmless))
         if not harmless:
             raise SystemExit(1) from error
         return None
@@ -215,37 +203,23 @@ def answer(connection: Connection, outcomes: Generator[Outcome, None, Result]) -
     return result
 
 
-def _send_all(connection: Connection, outcomes: Generator[Outcome, None, Result]) -> Result | None:
+def _send_all(
+    connection: Connection, outcomes: Generator[Outcome, None, Result], pause: float
+) -> Result | None:
+    reported = -math.inf
     with contextlib.closing(outcomes):
         while True:
             try:
                 outcome = next(outcomes)
             except StopIteration as end:
-                result: Result = end.value
-                return result
+                return cast(Result, end.value)
+            if isinstance(outcome, Progress) and outcome.done < outcome.total:
+                if time.monotonic() - reported < pause:
+                    continue
+                reported = time.monotonic()
             connection.send(outcome)
             if isinstance(outcome, Rung | BaseNeeded) and not connection.recv():
                 return None
-
-
-def _trace(error: Exception) -> Trace:
-    return Trace("".join(traceback.format_exception(error)).rstrip())
-
-
-def _keep_to(part: Part) -> None:
-    """Use one of several devices; without a device, use an equal share of the CPU's cores."""
-    import torch
-
-    count = torch.cuda.device_count()  # a query of the driver: no device is opened yet
-    if count > 1:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(count)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = device_of(part, visible)
-    elif not count and part.among > 1:
-        import cv2
-
-        threads = max(1, torch.get_num_threads() // part.among)
-        torch.set_num_threads(threads)
-        cv2.setNumThreads(threads)
 
 
 def _compile_decided(config: StudyConfig, share: Share) -> StudyConfig:
@@ -265,15 +239,6 @@ def _lock_bars_by_thread() -> None:
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     tqdm.set_lock(threading.RLock())
-
-
-def device_of(part: Part, visible: str) -> str:
-    """Return a worker's device from CUDA's comma-separated list `visible`.
-
-    If there are more workers than devices, several workers share one.
-    """
-    devices = [device.strip() for device in visible.split(",")]
-    return devices[part.place % len(devices)]
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

@@ -24,12 +24,13 @@ from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome, Work
 from tuner.worker.channel import Channel, Host, Message, ThisMachine, WorkerLostError
 from tuner.worker.nodes.cluster import Cluster
 from tuner.worker.nodes.host import ray_host
-from tuner.worker.process import Failure, Over, Share
+from tuner.worker.process import Failure, Over
+from tuner.worker.share import Share
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
-_SHORT_TICK = 0.05
-"""The same for one of several workers, because the others may have messages."""
+ASK_AGAIN = 2.0
+"""The same for one of several workers, which are waited for together."""
 _FACTOR = 10.0
 _TO_ANSWER = 2.0
 """Seconds that a worker has to give up its work before it is ended."""
@@ -74,7 +75,7 @@ class Worker:
         """Create a worker that is not started yet.
 
         `share` is the worker's share of the study (None: all). One of several workers yields Idle
-        if no message arrived for a moment.
+        while it has no message: all are waited for together (`tuner.study.turns`).
         """
         self.share = share or Share()
         self._host = host
@@ -82,6 +83,11 @@ class Worker:
         self._silent = 0.0
         self._looked: float | None = None
         self._channel: Channel | None = None
+
+    @property
+    def node(self) -> str | None:
+        """Name of the machine that the worker runs on; None before it has started."""
+        return None if self._channel is None else self._channel.node
 
     def start(self) -> Generator[Outcome, None, None]:
         """Start the process and load all models, unless a process is alive.
@@ -186,21 +192,22 @@ class Worker:
     def _receive(self, phase: str, limit: float | None = None) -> Message:
         """Return the worker's next message.
 
-        Returns Idle if no message arrived for a moment and other workers may have one. Raises
-        WorkerLostError if the worker died or is silent for too long.
+        Returns Idle if none is there and other workers may have one. Raises WorkerLostError if the
+        worker died or is silent for too long.
         """
         assert self._channel is not None
         allowed = self._patience.limit(phase) if limit is None else limit
         several = self.share.among > 1 and limit is None
-        while not self._channel.connection.poll(_SHORT_TICK if several else _TICK):
-            self._silent += self._waited()
+        tick = 0.0 if several else _TICK
+        while not self._channel.connection.poll(tick):
+            self._silent += self._waited(tick)
             if self._silent >= allowed:
                 self.close()
                 raise WorkerLostError(
                     f"the worker gave no sign of life for {allowed:.0f} s while {_DOING[phase]}"
                 )
             if several:
-                return Idle()
+                return Idle(self._channel.connection)
         try:
             message = self._channel.recv()
         except (EOFError, OSError) as error:
@@ -210,15 +217,15 @@ class Worker:
         self._silent, self._looked = 0.0, None
         return message
 
-    def _waited(self) -> float:
-        """Return the seconds since the last call, at most two ticks.
+    def _waited(self, first: float) -> float:
+        """Return the seconds since the last call, at most two looks; `first` for the first call.
 
         If this process slept too (Ctrl-Z, a closed lid), the worker is not late.
         """
         now = time.monotonic()
-        since = _TICK if self._looked is None else now - self._looked
+        since = first if self._looked is None else now - self._looked
         self._looked = now
-        return min(since, 2 * _TICK)
+        return min(since, 2 * (_TICK if first else ASK_AGAIN))
 
     def _lost(self, doing: str) -> WorkerLostError:
         """Return the error with the cause of the worker's end, which is awaited."""

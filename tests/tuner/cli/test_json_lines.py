@@ -21,7 +21,7 @@ from tests.tuner.plain_trials import good, new_folder, session, study_config
 from tests.tuner.report_studies import new_study, put_samples, put_trial
 from tuner.cli.app import app
 from tuner.cli.errors import user_errors
-from tuner.cli.follow import Printing, _begin, _conclude
+from tuner.cli.follow import Printing, _conclude, begin_printing
 from tuner.cli.json_lines import event_document, line, write_events
 from tuner.cli.live import View
 from tuner.errors import DiskError
@@ -101,7 +101,7 @@ def test_a_study_is_told_from_its_beginning_to_its_end(tmp_path: Path) -> None:
     lines: list[dict[str, Any]] = []
     printing = Printing(write=lambda value: lines.append(json.loads(line(value))))
     view = View(config.study, 3, config.objectives)
-    _begin(view, folder, config.base, printing)
+    begin_printing(view, folder, config.base, printing)
     with session(config, folder) as study:
         assert printing.write is not None
         write_events(view, search(study, good(folder)), printing.write)

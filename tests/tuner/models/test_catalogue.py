@@ -6,7 +6,8 @@ import huggingface_hub
 import pytest
 
 from metrics.contract import JudgeSettings
-from metrics.detectors.weights import BUNDLES, LIBRARY_MODELS
+from metrics.detectors.models import dlib_weights
+from metrics.detectors.weights import BUNDLES, LIBRARY_MODELS, WEIGHT_FILES
 from tuner.models.catalogue import STABLE_DIFFUSION, ModelFile, model_files, model_lines
 from tuner.space.file import parse
 from tuner.space.templates import shipped_spaces
@@ -45,7 +46,7 @@ def test_missing_models_say_where_they_belong(
     monkeypatch.setenv("TUNER_HOME", str(tmp_path))
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(shipped, "YOLO", tmp_path / "yolo")
-    for variable in (model.variable for model in BUNDLES.values()):
+    for variable in (model.variable for model in (*BUNDLES.values(), *WEIGHT_FILES.values())):
         monkeypatch.delenv(variable, raising=False)
     found = files()
     pose = found["pose_landmarker"]
@@ -56,7 +57,10 @@ def test_missing_models_say_where_they_belong(
     yolo = found["mannequin: YOLO"]
     assert yolo.path is None
     assert str(tmp_path / "yolo") in yolo.offline
-    assert sum(line == "  here     no" for line in model_lines()) == 9
+    assert str(tmp_path / "models") in found["face_detection_yunet_2023mar.onnx"].offline
+    assert "TUNER_SFACE" in found["face_recognition_sface_2021dec.onnx"].offline
+    missing = 11 + (dlib_weights() is None)
+    assert sum(line == "  here     no" for line in model_lines()) == missing
 
 
 def test_a_model_of_the_hub_is_found_in_its_cache(

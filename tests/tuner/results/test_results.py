@@ -134,9 +134,9 @@ def test_the_fronts_measures_are_shown_with_the_bases_and_why_some_are_missing()
     table, over_fitting = measures_tables(found, plain=True)
     assert "loss_gap" in text(over_fitting)
     head, *rows = [line.split() for line in text(table).splitlines()][1:]
-    assert head == ["trial", "effect", "layout"]
+    assert head == ["trial", "effect"]
     assert [row for row in rows if row] == [
-        ["0", "0.01", "[0.00,", "0.01]", "does", "nothing", "-"],
-        ["base", "0.01", "[0.00,", "0.01]", "-"],
+        ["0", "0.01", "[0.00,", "0.01]", "does", "nothing"],
+        ["base", "0.01", "[0.00,", "0.01]"],
     ]
     assert measure_notes(found) == ["layout is not measured: no reference"]

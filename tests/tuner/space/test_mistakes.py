@@ -192,7 +192,7 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     (CHECK, lambda: (file("w.txt")(), based("w.txt")()), "allowed: .safetensors", CONFIG),
     (CHECK, lambda: folder_of_kind("FluxPipeline"), "is a FluxPipeline", CONFIG),
     (CHECK, lambda: (Path("b").mkdir(), based("./b")()), "model_index", CONFIG),
-    (CHECK, weights("lora_unet_x.alpha"), "is a LoRA", CONFIG),
+    (CHECK, weights("lora_unet_x.alpha"), "is a part of a LoRA", CONFIG),
     (CHECK, weights("decoder.conv_in.weight"), "is a VAE", CONFIG),
     (
         CHECK,

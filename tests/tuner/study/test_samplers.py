@@ -11,9 +11,10 @@ import pytest
 
 from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
+from tuner.study.memory.scalar import _on_numbers, strengths
 from tuner.study.optuna_db import opened
 from tuner.study.optuna_study import ask, complete, prune
-from tuner.study.samplers import _on_strength, chosen_values, sampler_of, suggest
+from tuner.study.samplers import chosen_values, sampler_of, suggest
 
 HEAD = "study: x\nbase: mannequin\ndata: mannequin\nbudget: {trials: 24, rungs: [5]}\n"
 SPACE = """
@@ -184,7 +185,7 @@ def test_the_strength_is_less_by_what_a_trial_breaks(tmp_path: Path) -> None:
                 behind = 0.25 if end == "behind" else 0.0
                 complete(study, trial, (0.9, 0.4), over, behind=behind)
         asked = study.ask()
-        single = _on_strength(study, study.trials[asked.number])
+        single = _on_numbers(study, study.trials[asked.number], strengths)
     numbers = [trial.value for trial in single.trials]
     assert numbers[:4] == pytest.approx([0.6, 0.5, 0.35, -1.0])
     assert [trial.state.name for trial in single.trials[4:]] == ["RUNNING"]

@@ -20,12 +20,13 @@ from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.storage import StudyFolder
 from tuner.storage.fresh_rows import BASE, FreshSample
 from tuner.study import run_study
-from tuner.study.samplers import StrengthSampler, sampler_of
+from tuner.study.memory.scalar import ScalarSampler
+from tuner.study.samplers import sampler_of
 from tuner.study.study import RunTrial, search
 from tuner.study.turns import Outcomes, Piece, one_turn
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, Idle, Outcome
-from tuner.worker.process import Part, device_of
+from tuner.worker.share import Part, device_of
 
 
 @pytest.fixture
@@ -207,7 +208,7 @@ def test_three_failures_in_a_row_end_the_others_too(
 def test_trees_keep_away_from_trials_that_still_run(config: StudyConfig) -> None:
     for beside in (True, False):
         on_strength = sampler_of(config, 0, 0, beside)
-        assert isinstance(on_strength, StrengthSampler)
+        assert isinstance(on_strength, ScalarSampler)
         on_all = sampler_of(config.model_copy(update={"sampler": "tpe"}), 0, 0, beside)
         for trees in (on_strength._inner, on_all):
             assert isinstance(trees, TPESampler)

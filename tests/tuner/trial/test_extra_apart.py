@@ -33,6 +33,7 @@ MAY_READ = {
     "tuner.report.page",
     "tuner.report.tables",
     "tuner.results.extras",
+    "tuner.storage.extract",
     "tuner.storage.store",
     "tuner.trial.extra",
     "tuner.trial.messages",

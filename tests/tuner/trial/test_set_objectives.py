@@ -14,6 +14,7 @@ from metrics import open_detectors
 from metrics.contract import OBJECTIVES, Features, Prompt, Sample, Score, ScoredSample
 from metrics.objectives import objectives
 from metrics.scoring import JUDGES
+from metrics.sets.identity import FaceReference
 from tuner.data import TrainingSet, read_folder
 from tuner.errors import ConfigError
 from tuner.judging.models import judge_settings
@@ -119,6 +120,39 @@ def ready(scored: ScoredSample, rung: RungFolder) -> ScoredSample:
     """The sample with the path at which its picture will lie."""
     cell = scored.sample.seed + 4 * (scored.sample.prompt.sex == "male")
     return replace(scored, sample=replace(scored.sample, path=rung.sample(cell)))
+
+
+def with_face(who: int, seed: int) -> list[ScoredSample]:
+    """The suite with a face of the person `who` in each picture; 0: of somebody else each time."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for item in suite(0.3, seed):
+        assert item.features is not None
+        middle = np.random.default_rng(who).normal(size=64) if who else rng.normal(size=64) * 2
+        face = (middle + 0.3 * rng.normal(size=64)).astype(np.float16)
+        features = replace(item.features, faces=1, face=face)
+        found.append(replace(item, features=features))
+    return found
+
+
+def test_identity_is_measured_with_the_persons_photographs(
+    bench_of: Callable[..., Workbench],
+) -> None:
+    photographs = [item.features.face for item in with_face(7, 5) if item.features is not None]
+    faces = FaceReference(np.array(photographs, np.float64), (None,) * 8, 8)
+    base = with_face(0, 1)
+    bench = replace(bench_of("pose", "identity"), base_scored=base, faces=faces)
+    person, other = (summarise(bench, with_face(who, 3), base) for who in (7, 8))
+    assert set(person.objectives) == {*OBJECTIVES, "identity"}
+    assert person.objectives["identity"].value > 0.8
+    assert other.objectives["identity"].value < 0.5
+    assert person.measures["one_face"].value == 1.0
+    drawn = FaceReference(np.zeros((0, 1)), (), 8, "drawn faces carry no identity")
+    without = summarise(replace(bench, faces=drawn), suite(0.3, 3), suite(0.3, 1))
+    assert without.measures["identity"].note == "drawn faces carry no identity"
+    row = RungRow(None, 0, without.objectives, {}, None, Path("grid.png"), without.measures)
+    with pytest.raises(ConfigError, match="identity \\(drawn faces carry no identity\\) cannot be"):
+        require_objectives(("pose", "identity"), row)
 
 
 def test_the_reference_is_what_no_training_set_trains_on(tmp_path: Path) -> None:

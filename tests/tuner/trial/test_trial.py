@@ -162,7 +162,7 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     bench = replace(bench, base_scored=whole, low_rung_seeds=1)
     against = []
 
-    def look(scored: object, base: Sequence[ScoredSample], reference: object) -> dict[str, Measure]:
+    def look(scored: object, base: Sequence[ScoredSample], *_: object) -> dict[str, Measure]:
         against.append(cells(base))
         return {}
 

@@ -12,6 +12,10 @@ from tuner.models.stored.variants import choose_weights
 from tuner.space.base_name import ParsedBase
 
 _PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+_SIZES = (
+    "model_index.json",
+    *(f"{part}/config.json" for part in ("unet", "transformer", "vae")),
+)
 _SECONDS = 20
 _SETTINGS = (".json", ".txt")
 
@@ -22,6 +26,25 @@ def cached_folder(parsed: ParsedBase) -> Path | None:
         str(parsed.hub_id), "model_index.json", revision=parsed.revision
     )
     return Path(cached).parent if isinstance(cached, str) else None
+
+
+def settings_folder(parsed: ParsedBase) -> Path | None:
+    """Return the folder of a hub id in the cache, with its index and the sizes of its networks.
+
+    These few small files are fetched first, if a network may be used; None if they are not to be
+    had, which loading the base explains.
+    """
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                str(parsed.hub_id),
+                revision=parsed.revision,
+                allow_patterns=list(_SIZES),
+                local_files_only=is_offline(),
+            )
+        )
+    except Exception:  # a hub and its network raise errors of many libraries
+        return cached_folder(parsed)
 
 
 def is_offline() -> bool:

@@ -102,7 +102,14 @@ function drawCourse() {
   draw("course-chart", traces, facts.course.layout);
 }
 
+function drawCurves() {
+  for (const [id, traces] of Object.entries(facts.curves || {}))
+    draw(id, traces, { yaxis: { title: { text: "geometric mean" }, ...inRange },
+      xaxis: { title: { text: id === "curve-steps" ? "step or epoch" : "strength" } } });
+}
+
 function drawAll() {
+  drawCurves();
   drawFront();
   drawEffect();
   drawCourse();
@@ -131,7 +138,7 @@ function image(key, cell) {
     : element("span", "gone", { class: "gone" });
 }
 
-const called = (key) => (key === "base" ? "base" : `trial ${key}`);
+const called = (key) => (key === "base" ? "base" : facts.names[key] || `trial ${key}`);
 let open = null;
 
 function showSample(key, cell) {
@@ -243,6 +250,13 @@ if (wall) {
   byId("marks").addEventListener("change", (event) =>
     document.body.classList.toggle("plain", !event.target.checked));
 }
+const slider = byId("strength");
+if (slider) slider.addEventListener("input", () => {
+  const chosen = slider.dataset.strengths.split(",")[slider.value - 1];
+  byId("strength-shown").textContent = chosen || "all";
+  for (const row of wall.tBodies[0].rows)
+    row.hidden = Boolean(chosen && row.dataset.strength && row.dataset.strength !== chosen);
+});
 byId("sample").addEventListener("keydown", (event) => {
   if (!(event.key in arrows)) return;
   event.preventDefault();
@@ -256,7 +270,7 @@ for (const name of Object.keys(facts.effects.parameters))
 for (const id of ["front-x", "front-y"]) if (byId(id)) byId(id).onchange = drawFront;
 for (const id of ["effect-x", "effect-y"]) if (byId(id)) byId(id).onchange = drawEffect;
 drawAll();
-for (const id of ["front-chart", "effect-chart"])
+for (const id of ["front-chart", "effect-chart", "curve-steps", "curve-strengths"])
   if (byId(id) && byId(id).on) byId(id).on("plotly_click", (event) => {
     const key = event.points[0].customdata;
     if (key !== undefined) showTrial(key);

@@ -28,7 +28,8 @@ from tuner.worker.nodes.parcel import Arrival
 from tuner.worker.nodes.relay import DOING, Taken
 from tuner.worker.nodes.seats import Seat
 from tuner.worker.nodes.study_files import Needed, read_by_all, read_for
-from tuner.worker.process import Failure, Share, Trace
+from tuner.worker.process import Failure, Trace
+from tuner.worker.share import Share
 
 _TICK = 0.2
 _SEAT_SECONDS = 3600.0
@@ -85,6 +86,11 @@ class RayChannel:
         self._alive = Signs(lambda: self._put(_Arrived(Idle())))
         self._thread = threading.Thread(target=self._run, name="tuner-node", daemon=True)
         self._thread.start()
+
+    @property
+    def node(self) -> str | None:
+        """Name of the node that the worker is on; None until it has a seat."""
+        return self.seat.node.host if self.seat else None
 
     def send(self, message: object) -> None:
         """Have a word sent to the worker, after the files that it needs."""

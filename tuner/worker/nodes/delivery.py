@@ -21,7 +21,7 @@ from tuner.worker.nodes.parcel import Arrival, Sent, State, batches, read_parts,
 from tuner.worker.nodes.relay import Load, versions
 from tuner.worker.nodes.seats import Seat
 from tuner.worker.nodes.study_files import Needed, read_by_all
-from tuner.worker.process import Share
+from tuner.worker.share import Share
 
 _SPARE = 2**29
 """Bytes that a node's disk has to have free beside the luggage, for the files of a trial."""

@@ -14,7 +14,7 @@ from tuner.worker.nodes.channel import RayChannel
 from tuner.worker.nodes.cluster import Cluster
 from tuner.worker.nodes.delivery import Errand
 from tuner.worker.nodes.luggage import Luggage, collect
-from tuner.worker.process import Share
+from tuner.worker.share import Share
 
 _TO_END = 8.0
 """Seconds that all workers together have to end; a stop may take 10 in all."""

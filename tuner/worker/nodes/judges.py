@@ -24,7 +24,7 @@ from tuner.worker.nodes.luggage import Luggage, Tree, collect_models, laid_out, 
 from tuner.worker.nodes.names import Name, Names, pack, unpack
 from tuner.worker.nodes.relay import Relay
 
-_MODELS = ("gender_model", "person_model", "copy_model", *OPTIONAL_MODELS)
+_MODELS = ("gender_model", "person_model", "copy_model", "identity_model", *OPTIONAL_MODELS)
 _MOST_LOSSES = 3
 """A picture whose judges were lost so often in a row is not tried again."""
 _SEAT_SECONDS = 600.0

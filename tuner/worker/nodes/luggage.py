@@ -129,7 +129,7 @@ def _pictures(sets: TrainingSets) -> Iterator[TrainingImage]:
 
 def _models(config: StudyConfig) -> list[str | None]:
     """Return the bases and the judges' models of a study."""
-    judges = ("gender_model", "person_model", "copy_model", *OPTIONAL_MODELS)
+    judges = ("gender_model", "person_model", "copy_model", "identity_model", *OPTIONAL_MODELS)
     return [
         *(config.base, *config.also_sample_on),
         *(getattr(config.judges, name) for name in judges),

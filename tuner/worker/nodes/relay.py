@@ -39,7 +39,8 @@ from tuner.worker.count import usable_cores
 from tuner.worker.nodes.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
 from tuner.worker.nodes.names import Name, Names, pack, unpack
 from tuner.worker.nodes.parcel import Arrival, Sent, State, changed, read_parts
-from tuner.worker.process import Failure, Over, Share
+from tuner.worker.process import Failure, Over
+from tuner.worker.share import Share
 
 DOING = "{doing}"
 """Stands for the phase in the text of a worker's end: only the study's process knows it."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from tuner.worker.process import Part
+from tuner.worker.share import Part
 
 
 @dataclass(frozen=True)

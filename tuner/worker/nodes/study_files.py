@@ -11,8 +11,8 @@ from tuner.space.train_config import read_yaml
 from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.trial import RepeatWork, TrialWork
+from tuner.trial.keep import trained_before
 from tuner.trial.messages import Work
-from tuner.trial.shared_training import trained_before
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,5 @@
+"""Existing files judged: find them, plan a study of them, run it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

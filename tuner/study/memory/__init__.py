@@ -1,0 +1,1 @@
+"""What the process that runs a study keeps in memory: Optuna's trials, what the workers do."""
