@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tuner.cli.cluster import GpuShare, Ray, Shared, ray_options
 from tuner.cli.errors import user_errors
 from tuner.cli.json_lines import Write
 from tuner.cli.study import Json, Plain, Studies
@@ -19,9 +20,10 @@ from tuner.storage.folder import DEFAULT_STUDIES, study_folder
 from tuner.terminal import say
 
 if TYPE_CHECKING:
-    from tuner.cli.follow import Printing
+    from tuner.cli.follow import Hands, Printing
     from tuner.judged import Found
     from tuner.judged.options import JudgedStudy
+    from tuner.worker.nodes.cluster import Cluster
 
 commands = typer.Typer()
 
@@ -90,27 +92,32 @@ def judge(  # noqa: PLR0913 - one argument per option
     as_base: AsBase = False,
     out: Out = None,
     workers: Workers = "auto",
+    ray: Ray = None,
+    shared: Shared = False,
+    gpu_share: GpuShare = 1.0,
     studies: Studies = DEFAULT_STUDIES,
     plain: Plain = False,
     json: Json = False,
 ) -> None:
     """Judge existing LoRAs: which file at which strength, and what it does to the base."""
     with user_errors(json) as write:
-        from tuner.cli.follow import Printing
+        from tuner.cli.follow import Hands, Printing
         from tuner.judged import JudgeOptions, find_files, judged_study
         from tuner.judged.options import parse_strengths
+        from tuner.study.cost import estimate
         from tuner.worker.count import worker_count
 
         tried = (1.0,) if as_base else parse_strengths(strengths)
         options = JudgeOptions(
             base, alias, suite, prompts, seeds, size, data, without_alias, as_base
         )
-        chosen = worker_count(workers)
+        chosen, cluster = worker_count(workers), ray_options(ray, shared, gpu_share)
         found = find_files(files, as_base)
         study = judged_study(options, found)
         folder = StudyFolder(out) if out else study_folder(studies, study.config.study)
         _tell(found, study)
-        _follow(study, folder, found, tried, Printing(plain, write), chosen)
+        hands = Hands(estimate(study.config).vram_bytes, chosen, cluster)
+        _follow(study, folder, found, tried, Printing(plain, write), hands)
 
 
 def _tell(found: Found, study: JudgedStudy) -> None:
@@ -126,7 +133,7 @@ def _follow(
     found: Found,
     strengths: Sequence[float],
     printing: Printing,
-    workers: int | None,
+    hands: Hands,
 ) -> None:
     """Run the study to its end, show its progress, print the answer, and write the report.
 
@@ -138,8 +145,6 @@ def _follow(
     from tuner.results import read_results
     from tuner.results.results import is_begun
     from tuner.study.check_judges import judge_line, person_line
-    from tuner.study.cost import estimate
-    from tuner.worker.count import planned_workers
 
     config = study.config
     view = View(folder.name, 0, config.objectives)
@@ -148,14 +153,14 @@ def _follow(
         recall(view, results)
     left = left_to_judge(() if results is None else results.trials, found.files, strengths)
     view.trials = view.finished + len(left)
-    plan = planned_workers(workers, estimate(config).vram_bytes, len(left))
-    if left:
-        judge_line(config)
-        person_line(config)
-        say(plan.line)
-    begin_printing(view, folder, config.base, printing)
-    events = _events(study, folder, found, strengths, plan.count)
-    watch(view, folder, events, printing)
+    with hands.engaged(len(left)) as (plan, cluster):
+        if left:
+            judge_line(config)
+            person_line(config)
+            say(plan.line)
+        begin_printing(view, folder, config.base, printing)
+        events = _events(study, folder, found, strengths, plan.count, cluster)
+        watch(view, folder, events, printing)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the judges' warnings were printed during the run
         _conclude(folder, found, printing)
@@ -167,11 +172,12 @@ def _events(
     found: Found,
     strengths: Sequence[float],
     workers: int,
+    cluster: Cluster | None,
 ) -> Generator[Event, None, None]:
     yield Phase("load")
     from tuner.judged import run_judged
 
-    yield from run_judged(study.config, folder, found.files, strengths, workers)
+    yield from run_judged(study.config, folder, found.files, strengths, workers, cluster=cluster)
 
 
 def _conclude(folder: StudyFolder, found: Found, printing: Printing) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 
 from tuner.errors import UnusableFileError
@@ -23,43 +23,56 @@ from tuner.storage.files import sweep, write_text
 from tuner.storage.rows import RungRow, TrialRow
 from tuner.storage.sqlite import remove_log, write_ahead
 from tuner.study.hours import RunClock
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.one_trial import PhaseClock, guarded, reason_to_stop, scored_event
 from tuner.study.record import data_hashes, read_data, record_study, refuse_other
 from tuner.study.stopping import Ending, final_ending
-from tuner.study.turns import Outcomes, Piece, close_all, one_turn
+from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
-from tuner.worker import open_workers, repeat_attempts
+from tuner.worker import Worker, open_workers, repeat_attempts
 from tuner.worker.attempts import base_scores
+from tuner.worker.nodes.cluster import Cluster, shares
 from tuner.worker.worker import Patience
 
+RunFile = Callable[[JudgeWork], Generator[Outcome, None, None]]
+"""Samples and scores one file; yields events and one scored rung."""
 
-def run_judged(
+
+def run_judged(  # noqa: PLR0913 - files and strengths beside what a run has
     config: StudyConfig,
     folder: StudyFolder,
     files: Sequence[JudgedFile],
     strengths: Sequence[float],
     workers: int = 1,
     patience: Patience | None = None,
+    cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Judge `files` at `strengths` in the study of `folder`, or go on where it stopped.
+
+    With `cluster` the workers are on its nodes, up to `workers` of them.
 
     `config` is that of `tuner.judged.judged_study`. A file that cannot be used is a failed trial,
     and the others go on. Raises ConfigError for a folder that holds another study, StudyBusyError
     while another process runs it, DiskError on a full disk.
     """
     data = read_data(config)
-    with _opened(config, folder, data_hashes(data), files, strengths) as (store, known, waiting):
+    opened = _opened(config, folder, data_hashes(data), files, strengths, shares(cluster))
+    with opened as (store, known, waiting):
         if not waiting:
             return
         clock = RunClock(store)
         config = config.model_copy(
             update={"budget": config.budget.model_copy(update={"trials": known})}
         )
-        with open_workers(config, folder, data, workers, patience) as pool:
-            runs = [partial(repeat_attempts, worker) for worker in pool]
+        with (
+            open_workers(config, folder, data, workers, patience, cluster) as pool,
+            contextlib.closing(WorkerTable(folder, pool)) as table,
+        ):
+            pool[0].claim()  # the others wait for its results
             base = Piece(0, base_scores(pool[0], config, folder, store), None)
-            yield from _all(config, folder, waiting, runs, base, clock)
+            begin = partial(_judged, config, folder, store)
+            yield from _all(begin, waiting, pool, base, clock, table)
 
 
 @contextlib.contextmanager
@@ -69,8 +82,12 @@ def _opened(
     hashes: Mapping[str, str],
     files: Sequence[JudgedFile],
     strengths: Sequence[float],
+    shared: bool,
 ) -> Iterator[tuple[Store, int, list[Planned]]]:
-    """Hold the study's lock and open results.db; yield it, the number of trials, those to do."""
+    """Hold the study's lock and open results.db; yield it, the number of trials, those to do.
+
+    With `shared` other machines read the same database.
+    """
     folder.create()
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked(folder.lock))
@@ -92,7 +109,8 @@ def _opened(
             remove_log(folder.results_db)
             with replacing(folder.results_db) as part, Store(part) as store:
                 record_study(config, folder, store, hashes)
-        stack.enter_context(write_ahead(folder.results_db))
+        if not shared:
+            stack.enter_context(write_ahead(folder.results_db))
         store = stack.enter_context(Store(folder.results_db))
         record_study(config, folder, store, hashes)
         states = {row.number: row.state for row in rows}
@@ -103,24 +121,26 @@ def _opened(
 
 
 def _all(
-    config: StudyConfig,
-    folder: StudyFolder,
+    begin: Callable[[Planned, RunFile], Outcomes],
     waiting: Sequence[Planned],
-    runs: Sequence[partial[Generator[Outcome, None, None]]],
+    pool: Sequence[Worker],
     base: Piece,
     clock: RunClock,
+    table: WorkerTable,
 ) -> Generator[Event, None, None]:
-    """Judge one trial at a time with each of `runs`; the first does `base` before."""
+    """Judge one trial at a time with each worker of `pool`; the first does `base` before."""
     running, left = [base], list(waiting)
-    free = [place for place in range(len(runs)) if place != base.place]
+    free = [place for place in range(len(pool)) if place != base.place]
     try:
         while running or left:
             while left and free:
-                each, place = left.pop(0), free.pop(0)
-                outcomes = _judged(config, folder, clock.store, each, runs[place])
-                running.append(Piece(place, outcomes, each.number))
+                place = take_place(free, pool, waits=not running)
+                if place is None:
+                    break
+                each, run = left.pop(0), partial(repeat_attempts, pool[place])
+                running.append(Piece(place, begin(each, run), each.number))
             busy = len(running)
-            free += [piece.place for piece in (yield from one_turn(running))]
+            free += [piece.place for piece in (yield from one_turn(running, table))]
             clock.tick(busy)
     except BaseException:
         close_all(running)
@@ -134,7 +154,7 @@ def _judged(
     folder: StudyFolder,
     store: Store,
     planned: Planned,
-    run: partial[Generator[Outcome, None, None]],
+    run: RunFile,
 ) -> Outcomes:
     """Judge one trial to its end and store it; one that is stopped is begun again later."""
     number, began = planned.number, time.monotonic()

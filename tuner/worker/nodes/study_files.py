@@ -12,7 +12,7 @@ from tuner.storage import Store, StudyFolder
 from tuner.storage.folder import RungFolder
 from tuner.trial import RepeatWork, TrialWork
 from tuner.trial.keep import trained_before
-from tuner.trial.messages import Work
+from tuner.trial.messages import JudgeWork, Work
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ def read_by_all(folder: StudyFolder) -> Needed:
 
 
 def read_for(config: StudyConfig, folder: StudyFolder, work: Work) -> Needed:
-    """Return what a worker reads for `work`: files of another training, the LoRA to confirm."""
+    """Return what a worker reads for `work`: files of another training, the LoRA to draw with."""
     match work:
         case TrialWork() if config.recipes:
             with Store(folder.results_db, read_only=True) as store:
@@ -47,6 +47,8 @@ def read_for(config: StudyConfig, folder: StudyFolder, work: Work) -> Needed:
                 return Needed((), (work.number,))
             files = [shared.rung(step).trained(work.config.method) for step in work.rungs]
             return Needed((shared.train_yaml, *files), (work.number, int(shared.root.name)))
+        case JudgeWork():
+            return Needed(_judged(folder, work.path))
         case RepeatWork() if work.part.trial is not None:
             return Needed(_repeated(folder, work, work.part.trial))
     return Needed(())
@@ -59,6 +61,15 @@ def _repeated(folder: StudyFolder, work: RepeatWork, trial: int) -> tuple[Path, 
         return own.train_yaml, own.rung(step).trained(method)
     again = folder.repeat(trial, step, work.part.repeat)
     return own.train_yaml, again.train_yaml, again.rung(step).trained(method)
+
+
+def _judged(folder: StudyFolder, path: Path) -> tuple[Path, ...]:
+    """Return the files of a judged file, which may be one of a folder of its own."""
+    kept = folder.judged_file("x").parent
+    if path.parent == kept:
+        return (path,)
+    whole = kept / path.relative_to(kept).parts[0]
+    return tuple(each for each in sorted(whole.rglob("*")) if each.is_file())
 
 
 def _inside(folder: Path) -> Iterator[Path]:
