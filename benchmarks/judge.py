@@ -170,10 +170,16 @@ def killed_and_resumed(files: Sequence[Path], folder: StudyFolder, workers: int)
 
 
 def _measured(folder: StudyFolder) -> dict[int, object]:
+    """Return the numbers, scores and pictures of every trial that ended by itself."""
+    measured: dict[int, object] = {}
     with Store(folder.results_db, read_only=True) as store:
-        ended = [row.number for row in store.trials() if row.state in ("complete", "pruned")]
-        return {number: (store.rungs(number), store.samples(number, store.rungs(number)[0].step))
-                for number in ended if store.rungs(number)}  # fmt: skip
+        for row in store.trials():
+            if row.state in ("complete", "pruned"):
+                rungs = store.rungs(row.number)
+                samples = store.samples(row.number, rungs[0].step)
+                pictures = [(each.cell, each.scores, each.path.read_bytes()) for each in samples]
+                measured[row.number] = (rungs, row.begun, pictures)
+    return measured
 
 
 def _run(command: Sequence[str], memory: list[int], kill_after: int | None) -> None:
@@ -218,7 +224,11 @@ def _unshared(process: psutil.Process) -> int:
 
 
 def report(
-    study: StudyFolder, layouts: dict[str, JudgedResults], curve: JudgedResults, cost: Cost
+    study: StudyFolder,
+    layouts: dict[str, JudgedResults],
+    curve: JudgedResults,
+    cost: Cost,
+    workers: int,
 ) -> str:
     """Return the page of the results."""
     results = read_results(study)
@@ -247,10 +257,12 @@ def report(
         if row.strength is not None and row.gain is not None:
             lines.append(f"| {row_name(row)} | {interval(row.strength)} | {signed(row.gain)} |")
     lines += ["", *curve_lines(curve.curves), "", "The answer in kohya's names:", ""]
-    lines += [f"- {line}" for line in answer_lines(curve_folder(study, "kohya"), layouts["kohya"])]
+    answer = answer_lines(curve_folder(study, "kohya"), layouts["kohya"])
+    lines += [f"- {line}" for line in answer[:-1]]  # the last names a folder of this machine
     lines += [
         "",
-        f"Ten files at two strengths, {counted(cost.trials, 'trial')} of 52 samples: "
+        f"Ten files at two strengths, {counted(cost.trials, 'trial')} of 52 samples, with "
+        f"{counted(workers, 'worker')}: "
         f"{duration(cost.seconds)} with one kill after {cost.kept}, at most "
         f"{cost.memory / 2**30:.1f} GiB of memory in all processes; what was measured before the "
         f"kill is {'unchanged' if cost.unchanged else 'CHANGED'}.",
@@ -286,7 +298,7 @@ def main() -> None:
     curve = judge([best], STRENGTHS, curve_folder(study, "curve"), chosen.workers)
     ten = sorted((files / "kohya").iterdir()) + sorted((files / "diffusers").iterdir())[:2]
     cost = killed_and_resumed(ten, curve_folder(study, "ten"), chosen.workers)
-    text = report(study, layouts, curve, cost)
+    text = report(study, layouts, curve, cost, chosen.workers)
     write_text(chosen.out, text)
     print(text)
 
