@@ -17,6 +17,7 @@ before has to be there unchanged. Minutes and memory are those of that command. 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -204,23 +205,17 @@ def _run(command: Sequence[str], memory: list[int], kill_after: int | None) -> N
 
 def _watch(pid: int, memory: list[int], over: threading.Event) -> None:
     while not over.wait(1.0):
-        memory.append(sum(_unshared(process) for process in _tree(pid)))
+        memory.append(_unshared(pid))
 
 
-def _tree(pid: int) -> Iterator[psutil.Process]:
-    try:
+def _unshared(pid: int) -> int:
+    """Return the bytes that a process and all below it share with no other."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
-        yield parent
-        yield from parent.children(recursive=True)
-    except psutil.Error:
-        return
-
-
-def _unshared(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().uss)
-    except psutil.Error:
-        return 0
+        for process in (parent, *parent.children(recursive=True)):
+            total += int(process.memory_full_info().uss)
+    return total
 
 
 def report(
