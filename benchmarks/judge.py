@@ -240,12 +240,14 @@ def report(
         "| files | order of steps, the strongest first | chosen | turns at |",
         "|---|---|---|---|",
     ]
-    lines.append(f"| the study's own rungs | {_steps([rung.step for rung in own])} | {chosen} | |")
+    lines.append(
+        f"| the study's own rungs | {' '.join(str(rung.step) for rung in own)} | {chosen} | |"
+    )
     for layout, judged in layouts.items():
         step = judged.winner.file.step if judged.winner else None
         turns = [each.at[each.turn] for each in judged.curves if each.turn is not None]
         turn = ", ".join(f"{each:g}" for each in turns) or "none shown"
-        lines.append(f"| {layout} | {_steps(order(judged))} | {step} | {turn} |")
+        lines.append(f"| {layout} | {' '.join(map(str, order(judged)))} | {step} | {turn} |")
     lines += ["", "The chosen file over strengths:", "", "| | all | gain over the base |"]
     lines += ["|---|---|---|"]
     for row in curve.rows:
@@ -270,10 +272,6 @@ def curve_folder(study: StudyFolder, name: str) -> StudyFolder:
     return StudyFolder(study.root.parent / f"judge_{name}")
 
 
-def _steps(steps: Sequence[int]) -> str:
-    return " ".join(map(str, steps))
-
-
 def main() -> None:
     """Train, write, judge, kill, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -293,9 +291,7 @@ def main() -> None:
     curve = judge([best], STRENGTHS, curve_folder(study, "curve"), chosen.workers)
     ten = sorted((files / "kohya").iterdir()) + sorted((files / "diffusers").iterdir())[:2]
     cost = killed_and_resumed(ten, curve_folder(study, "ten"), chosen.workers)
-    text = report(study, layouts, curve, cost, chosen.workers)
-    write_text(chosen.out, text)
-    print(text)
+    write_text(chosen.out, report(study, layouts, curve, cost, chosen.workers))
 
 
 if __name__ == "__main__":
