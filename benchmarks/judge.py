@@ -17,6 +17,7 @@ before has to be there unchanged. Minutes and memory are those of that command. 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -25,7 +26,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,10 +171,16 @@ def killed_and_resumed(files: Sequence[Path], folder: StudyFolder, workers: int)
 
 
 def _measured(folder: StudyFolder) -> dict[int, object]:
+    """Return the numbers, scores and pictures of every trial that ended by itself."""
+    measured: dict[int, object] = {}
     with Store(folder.results_db, read_only=True) as store:
-        ended = [row.number for row in store.trials() if row.state in ("complete", "pruned")]
-        return {number: (store.rungs(number), store.samples(number, store.rungs(number)[0].step))
-                for number in ended if store.rungs(number)}  # fmt: skip
+        for row in store.trials():
+            if row.state in ("complete", "pruned"):
+                rungs = store.rungs(row.number)
+                samples = store.samples(row.number, rungs[0].step)
+                pictures = [(each.cell, each.scores, each.path.read_bytes()) for each in samples]
+                measured[row.number] = (rungs, row.begun, pictures)
+    return measured
 
 
 def _run(command: Sequence[str], memory: list[int], kill_after: int | None) -> None:
@@ -198,27 +205,25 @@ def _run(command: Sequence[str], memory: list[int], kill_after: int | None) -> N
 
 def _watch(pid: int, memory: list[int], over: threading.Event) -> None:
     while not over.wait(1.0):
-        memory.append(sum(_unshared(process) for process in _tree(pid)))
+        memory.append(_unshared(pid))
 
 
-def _tree(pid: int) -> Iterator[psutil.Process]:
-    try:
+def _unshared(pid: int) -> int:
+    """Return the bytes that a process and all below it share with no other."""
+    total = 0
+    with contextlib.suppress(psutil.Error):
         parent = psutil.Process(pid)
-        yield parent
-        yield from parent.children(recursive=True)
-    except psutil.Error:
-        return
-
-
-def _unshared(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_full_info().uss)
-    except psutil.Error:
-        return 0
+        for process in (parent, *parent.children(recursive=True)):
+            total += int(process.memory_full_info().uss)
+    return total
 
 
 def report(
-    study: StudyFolder, layouts: dict[str, JudgedResults], curve: JudgedResults, cost: Cost
+    study: StudyFolder,
+    layouts: dict[str, JudgedResults],
+    curve: JudgedResults,
+    cost: Cost,
+    workers: int,
 ) -> str:
     """Return the page of the results."""
     results = read_results(study)
@@ -235,22 +240,26 @@ def report(
         "| files | order of steps, the strongest first | chosen | turns at |",
         "|---|---|---|---|",
     ]
-    lines.append(f"| the study's own rungs | {_steps([rung.step for rung in own])} | {chosen} | |")
+    lines.append(
+        f"| the study's own rungs | {' '.join(str(rung.step) for rung in own)} | {chosen} | |"
+    )
     for layout, judged in layouts.items():
         step = judged.winner.file.step if judged.winner else None
         turns = [each.at[each.turn] for each in judged.curves if each.turn is not None]
         turn = ", ".join(f"{each:g}" for each in turns) or "none shown"
-        lines.append(f"| {layout} | {_steps(order(judged))} | {step} | {turn} |")
+        lines.append(f"| {layout} | {' '.join(map(str, order(judged)))} | {step} | {turn} |")
     lines += ["", "The chosen file over strengths:", "", "| | all | gain over the base |"]
     lines += ["|---|---|---|"]
     for row in curve.rows:
         if row.strength is not None and row.gain is not None:
             lines.append(f"| {row_name(row)} | {interval(row.strength)} | {signed(row.gain)} |")
     lines += ["", *curve_lines(curve.curves), "", "The answer in kohya's names:", ""]
-    lines += [f"- {line}" for line in answer_lines(curve_folder(study, "kohya"), layouts["kohya"])]
+    answer = answer_lines(curve_folder(study, "kohya"), layouts["kohya"])
+    lines += [f"- {line}" for line in answer[:-1]]  # the last names a folder of this machine
     lines += [
         "",
-        f"Ten files at two strengths, {counted(cost.trials, 'trial')} of 52 samples: "
+        f"Ten files at two strengths, {counted(cost.trials, 'trial')} of 52 samples, with "
+        f"{counted(workers, 'worker')}: "
         f"{duration(cost.seconds)} with one kill after {cost.kept}, at most "
         f"{cost.memory / 2**30:.1f} GiB of memory in all processes; what was measured before the "
         f"kill is {'unchanged' if cost.unchanged else 'CHANGED'}.",
@@ -261,10 +270,6 @@ def report(
 def curve_folder(study: StudyFolder, name: str) -> StudyFolder:
     """Return the folder of a judged study beside the run's."""
     return StudyFolder(study.root.parent / f"judge_{name}")
-
-
-def _steps(steps: Sequence[int]) -> str:
-    return " ".join(map(str, steps))
 
 
 def main() -> None:
@@ -286,9 +291,7 @@ def main() -> None:
     curve = judge([best], STRENGTHS, curve_folder(study, "curve"), chosen.workers)
     ten = sorted((files / "kohya").iterdir()) + sorted((files / "diffusers").iterdir())[:2]
     cost = killed_and_resumed(ten, curve_folder(study, "ten"), chosen.workers)
-    text = report(study, layouts, curve, cost)
-    write_text(chosen.out, text)
-    print(text)
+    write_text(chosen.out, report(study, layouts, curve, cost, chosen.workers))
 
 
 if __name__ == "__main__":
