@@ -37,18 +37,22 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
     The frozen weights of these layers are kept a second time.
     """
     groups = _groups(plain_layers(model))
-    weights: dict[Any, torch.Tensor] = {}
-    hook = model.register_forward_pre_hook(lambda *_: weights.update(_sums(groups)))
-    for group in groups:
-        for layer in group.layers:
-            layer.forward = partial(_forward, layer, weights)
+
+    @torch.compiler.disable  # the compiler takes the sums as inputs
+    def add_up(*_: Any) -> None:
+        for layer, weight in _sums(groups):
+            layer.composed = weight
+
+    hook = model.register_forward_pre_hook(add_up)
+    layers = [layer for group in groups for layer in group.layers]
+    for layer in layers:
+        layer.composed, layer.forward = None, partial(_forward, layer)
     try:
         yield
     finally:
         hook.remove()
-        for group in groups:
-            for layer in group.layers:
-                del layer.forward  # the class's own is there again
+        for layer in layers:
+            del layer.composed, layer.forward  # the class's own is there again
 
 
 def _groups(layers: Sequence[Any]) -> list[_Alike]:
@@ -80,5 +84,5 @@ def _sums(groups: Sequence[_Alike]) -> Iterator[tuple[Any, torch.Tensor]]:
         yield from zip(group.layers, whole.unbind(), strict=True)
 
 
-def _forward(layer: Any, weights: dict[Any, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
-    return torch.nn.functional.linear(x, weights[layer], layer.get_base_layer().bias)
+def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.linear(x, layer.composed, layer.get_base_layer().bias)
