@@ -38,7 +38,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
     """
     groups = _groups(plain_layers(model))
 
-    @torch.compiler.disable  # the compiler takes the sums as inputs
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # the sums are its inputs
     def add_up(*_: Any) -> None:
         for layer, weight in _sums(groups):
             layer.composed = weight
