@@ -22,7 +22,9 @@ _SHOWN = ("effect", DRIFT, "identity", "copies", "likeness")
 """Measures with a column of their own, where any row has them."""
 
 _MOST_NAMED = 5
-_NAME_WIDTH = 40
+_NAME_WIDTH = 26
+_NUMBER_WIDTH, _GAIN_WIDTH = 11, 13
+"""Letters of a number and the lower end of its interval, and of the same with signs."""
 
 Document = dict[str, object]
 """Names and values for programs, as in tuner/report/documents.py."""
@@ -146,15 +148,27 @@ def judged_columns(judged: JudgedResults) -> Columns:
 
 
 def judged_table(judged: JudgedResults, plain: bool = False) -> Table:
-    """Return a row for each file and strength, and the base's row below."""
+    """Return a row for each file and strength, and the base's row below.
+
+    Measures beside the objectives are without their intervals, for which there is no room.
+    """
     columns = judged_columns(judged)
-    table = Table(title="files", title_justify="left", box=None if plain else box.SIMPLE_HEAD)
+    table = Table(
+        title="files",
+        title_justify="left",
+        box=None if plain else box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
     longest = max((len(row.file.name) for row in judged.rows), default=0)
     for name in columns.titles:
         width = min(longest, _NAME_WIDTH) if name == "file" else None
-        table.add_column(name, min_width=width, overflow="fold")
+        # Two lines for a number with its interval, so that no column is beyond the edge.
+        most = {"file": None, "gain over the base": _GAIN_WIDTH}.get(name, _NUMBER_WIDTH)
+        table.add_column(name, min_width=width, max_width=most, overflow="fold")
     for row in judged.rows:
-        table.add_row(*row_cells(row, judged, columns))
+        cells = row_cells(row, judged, columns)
+        beside = len(cells) - len(columns.measures)
+        table.add_row(*cells[:beside], *(cell.partition(" [")[0] for cell in cells[beside:]))
     if judged.base is not None:
         known = judged.base.objectives
         values = [interval(known[n]) if n in known else "-" for n in columns.objectives]
