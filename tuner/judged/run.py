@@ -193,27 +193,28 @@ def _followed(
     """Pass a trial's events on and store its rung; return how it ended."""
     last: RungRow | None = None
     failure: str | None = None
-    clock = PhaseClock(store)
-    with contextlib.closing(guarded(outcomes)) as watched:
+    with (
+        contextlib.closing(PhaseClock(store)) as clock,
+        contextlib.closing(guarded(outcomes)) as watched,
+    ):
         for outcome in watched:
             match outcome:
                 case Ending():
-                    clock.end()
                     return outcome
                 case ExtraScored():
                     continue
                 case Rung():
                     grid = folder.trial(number).rung(outcome.step).grid
                     last, failure = outcome.row(number, grid), outcome.failure
-                    store.put_rung(last, outcome.scored)
-                    if outcome.device is not None:
-                        store.put_device(number, outcome.device)
-                    clock.end()
+                    with store.together():
+                        store.put_rung(last, outcome.scored)
+                        if outcome.device is not None:
+                            store.put_device(number, outcome.device)
+                        clock.end()
                     yield scored_event(last)
                 case _:
                     clock.note(outcome)
                     yield outcome
-    clock.end()
     if last is None:
         return Ending("failed", "the file gave no pictures")
     return Ending("pruned", failure) if failure else final_ending(config, last)

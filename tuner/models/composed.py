@@ -33,8 +33,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
     too. On a CPU a step with rank 16 takes an eighth less. Only plain LoRAs are composed; layers
     with dropout or DoRA, and convolutions, stay as they are. The result is the same but for
     rounding: the sum is made in float32 once for each call of `model`, and rounded to autocast's
-    precision.
-    The frozen weights of these layers are kept a second time.
+    precision. The frozen weights of these layers are kept a second time.
     """
     groups = _groups(plain_layers(model))
 
