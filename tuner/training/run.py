@@ -196,5 +196,6 @@ def clip(weights: Sequence[torch.nn.Parameter]) -> None:
     norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
     factor = (_MAX_GRADIENT_NORM / (norm + 1e-6)).clamp(max=1.0)
     torch._foreach_mul_(gradients, factor)
+    broken = ~norm.isfinite()
     for gradient in gradients:
-        gradient.masked_fill_(~norm.isfinite(), 0.0)
+        gradient.masked_fill_(broken, 0.0)
