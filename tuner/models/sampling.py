@@ -7,8 +7,8 @@ same noise, whatever the batches, so that differences between trials are paired.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Sequence
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.compiled import compiled
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.noise import cell_generator
+from tuner.models.on_cpu import quick_on_cpu
 from tuner.models.pipelines import LARGEST_BATCH, PipelineBase, draw as draw_with_pipeline
 from tuner.models.text_encoder import chunks_of, states, tokenized
 from tuner.space import SuiteConfig
@@ -159,11 +160,12 @@ def draw(
         pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
     )
     sampling = _with_sampler(pipeline, suite.sampler)
-    with nullcontext() if exact else bfloat16_products(pipeline.unet.device):
+    start = torch.stack([noise(pipeline, suite, index) for index in indices])
+    with nullcontext() if exact else _quickly(pipeline, start.shape[-2:].numel()):
         latents = sampling(
             prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
             negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
-            latents=torch.stack([noise(pipeline, suite, index) for index in indices]),
+            latents=start,
             generator=[cell_generator(suite, index, 1) for index in indices],
             width=width,
             height=height,
@@ -176,6 +178,16 @@ def draw(
         raise DivergedError("a sample is not finite: there is no picture")
     pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
     return list(pixels.numpy())
+
+
+@contextmanager
+def _quickly(pipeline: StableDiffusionPipeline, places: int) -> Iterator[None]:
+    """Compute the UNet as a training step does, for latents of `places`; a GPU's stays as it is."""
+    unet = pipeline.unet
+    with bfloat16_products(unet.device):
+        half = torch.is_autocast_enabled(unet.device.type)
+        with quick_on_cpu(unet, places, half=half):
+            yield
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Precision, attention and memory use of a training step on this device."""
+"""Precision and memory use of a training step on this device."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from diffusers import UNet2DConditionModel
 
 from tuner.models import BaseModel
 from tuner.models.base import multiplies_bfloat16
-from tuner.models.composed import composed
+from tuner.models.on_cpu import quick_on_cpu
 from tuner.space import TrainConfig
-from tuner.training.attention import PlainAttention
-
-_PLAIN_ATTENTION_PLACES = 32 * 32
 
 _BYTES_PER_UNIT = 700
 """Activations of one picture for each latent place and channel of the UNet's first level.
@@ -26,9 +23,6 @@ precision).
 
 _BYTES_PER_WEIGHT = 12
 """Gradient and AdamW's two moments, float32."""
-
-_PARTS_OF_A_LORA = ("base_layer", "lora_")
-"""Beginnings of the names that peft gives to the parts of a layer with a LoRA."""
 
 _AWAY = torch.device("cpu")
 """Device that idle models are offloaded to."""
@@ -67,59 +61,17 @@ def computed(
 
     `precision` is that of products, in the words of accelerate.
 
-    On a CPU a LoRA is added to the weights first; on a GPU, with large layers and many places, that
-    would be more work. Frozen weights are rounded once to the precision in which autocast
-    multiplies, instead of at each use. The backward pass of the fused attention takes a quarter of
-    a step there; plain attention needs memory for the square of the latent's `places`, so it is for
-    small pictures. Gradient checkpointing (Chen et al. 2016) computes activations twice instead of
-    keeping them, which costs a third more time.
+    Gradient checkpointing (Chen et al. 2016) computes activations twice instead of keeping them,
+    which costs a third more time.
     """
-    before = unet.attn_processors
-    on_cpu = unet.device.type == "cpu"
-    if on_cpu and places <= _PLAIN_ATTENTION_PLACES:
-        unet.set_attn_processor(PlainAttention())
     if checkpointing:
         unet.enable_gradient_checkpointing()
     try:
-        with contextlib.ExitStack() as ways:
-            if on_cpu:
-                ways.enter_context(composed(unet))
-                if precision == "bf16":
-                    ways.enter_context(rounded(unet))
+        with quick_on_cpu(unet, places, half=precision == "bf16"):
             yield
     finally:
-        unet.set_attn_processor(before)
         if checkpointing:
             unet.disable_gradient_checkpointing()
-
-
-@contextlib.contextmanager
-def rounded(model: torch.nn.Module) -> Iterator[None]:
-    """Keep the frozen weights of layers without a LoRA in bfloat16 for a while, as autocast does.
-
-    Those of layers with a LoRA stay as they are, because they take part in sums.
-    """
-    frozen = _frozen_weights(model)
-    before = [weight.data for weight in frozen]
-    try:
-        for weight in frozen:
-            weight.data = weight.data.bfloat16()
-        yield
-    finally:
-        for weight, data in zip(frozen, before, strict=True):
-            weight.data = data
-
-
-def _frozen_weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
-    """Return the weights and biases that are not trained, of layers without a LoRA."""
-    return [
-        weight
-        for name, layer in model.named_modules()
-        if isinstance(layer, torch.nn.Linear | torch.nn.Conv2d)
-        if not any(part.startswith(_PARTS_OF_A_LORA) for part in name.split("."))
-        for weight in layer.parameters(recurse=False)
-        if not weight.requires_grad
-    ]
 
 
 @contextlib.contextmanager

@@ -13,9 +13,8 @@ from accelerate.state import AcceleratorState
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tuner.data import TrainingSet
-from tuner.models import BaseModel, adapter
+from tuner.models import BaseModel, adapter, on_cpu
 from tuner.space import TrainConfig
-from tuner.training import memory
 from tuner.training.loop import Trainer
 from tuner.training.memory import computed
 from tuner.training.run import ADAPTER, Run, batches_of
@@ -52,7 +51,7 @@ def test_composed_weights_learn_what_separate_ones_learn(
             adapter.detach(base, ADAPTER)
 
     together = learned()
-    monkeypatch.setattr(memory, "composed", lambda unet: contextlib.nullcontext())
+    monkeypatch.setattr(on_cpu, "composed", lambda unet: contextlib.nullcontext())
     apart = learned()
     assert not torch.equal(together, apart)  # the two ways did differ
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=0)
