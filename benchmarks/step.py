@@ -39,6 +39,7 @@ from tuner.training.loop import Trainer
 from tuner.training.memory import computed
 from tuner.training.run import Run
 from tuner.trial.timing import noise_batches
+from tuner.worker.share import keep_freed_memory
 
 SIZES = (64, 96)
 SAMPLES = 26
@@ -98,6 +99,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--compiled", action="store_true")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    keep_freed_memory()
     with contextlib.ExitStack() as stack:
         arms = prepared(stack, options.compiled)
         checks = checked(arms)

@@ -32,7 +32,7 @@ from tuner.trial import RepeatWork, Rung, TrialWork
 from tuner.trial.messages import BaseNeeded, JudgeWork, Outcome, Work
 from tuner.worker.compiling import compile_plan
 from tuner.worker.count import free_bytes, judge_processes, usable_cores
-from tuner.worker.share import Share, keep_to
+from tuner.worker.share import Share, keep_freed_memory, keep_to
 
 if TYPE_CHECKING:
     from tuner.trial import Workbench
@@ -89,6 +89,7 @@ def begin(
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     keep_to(share.here)
+    keep_freed_memory()
     config = _compile_decided(config, share)
     _lock_bars_by_thread()
     try:

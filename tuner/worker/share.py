@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""Settings of glibc's `mallopt`."""
+
+_KEPT_BYTES, _LARGEST_KEPT = 512 * 2**20, 32 * 2**20
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,20 @@ def keep_to(part: Part) -> None:
         threads = max(1, torch.get_num_threads() // part.among)
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep up to 512 MiB of freed memory for what it allocates next.
+
+    glibc returns the activations of each step to the system, which then has to clear thousands of
+    pages again: that took a fifteenth of a step. Does nothing with another C library.
+    """
+    if sys.platform != "linux":
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)
+        mallopt(_MMAP_THRESHOLD, _LARGEST_KEPT)  # what glibc itself rises to, but no further
 
 
 def device_of(part: Part, visible: str) -> str:
