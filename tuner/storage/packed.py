@@ -32,20 +32,22 @@ Table = tuple[tuple[str, ...], list[Values]]
 class Packed(Sequence[ScoredSample]):
     """Samples without pixels, in order, as columns by table; a row begins with its sample's index.
 
-    `paths` are the samples' files. As a sequence it reads the samples again.
+    `files` are the names of the samples' files in `folder`: as paths, they would take longer to
+    receive than all the rest. As a sequence it reads the samples again.
     """
 
-    paths: list[Path]
+    folder: Path
+    files: list[str]
     tables: dict[str, Table]
     _samples: list[ScoredSample] | None = field(default=None, repr=False, compare=False)
 
-    def __reduce__(self) -> tuple[type[Packed], tuple[list[Path], dict[str, Table]]]:
+    def __reduce__(self) -> tuple[type[Packed], tuple[Path, list[str], dict[str, Table]]]:
         """Travel without what was read again."""
-        return Packed, (self.paths, self.tables)
+        return Packed, (self.folder, self.files, self.tables)
 
     def __len__(self) -> int:
         """Count the samples."""
-        return len(self.paths)
+        return len(self.files)
 
     @overload
     def __getitem__(self, index: int) -> ScoredSample: ...
@@ -63,33 +65,32 @@ class Packed(Sequence[ScoredSample]):
         `root` is the study's folder; `cells` are the samples' cells in the suite (None: all in
         order). Raises ValueError for other numbers of them.
         """
-        places = list(range(len(self)) if cells is None else cells)
-        if len(places) != len(self):
-            raise ValueError(f"{len(places)} cells for {len(self)} samples")
-        # The system is asked once for each folder, not for each file.
-        folders = {path.parent for path in self.paths}
-        below = {folder: relative(folder, root) for folder in folders}
+        if cells is not None and len(cells) != len(self):
+            raise ValueError(f"{len(cells)} cells for {len(self)} samples")
         begin, found = tuple(key.values()), {}
         for name, (columns, values) in self.tables.items():
-            rows = [(*begin, places[row[0]], *row[1:]) for row in values]
+            if cells is None:
+                rows = [begin + row for row in values]
+            else:
+                rows = [(*begin, cells[row[0]], *row[1:]) for row in values]
             found[name] = ((*key, *columns), rows)
         names, rows = found["samples"]
-        paths = [f"{below[path.parent]}/{path.name}" for path in self.paths]
+        below = relative(self.folder, root) if self.files else ""
         found["samples"] = (
             (*names, "path"),
-            [(*row, path) for row, path in zip(rows, paths, strict=True)],
+            [(*row, f"{below}/{file}") for row, file in zip(rows, self.files, strict=True)],
         )
         return found
 
     def _read(self) -> list[ScoredSample]:
-        scores: list[dict[str, Score]] = [{} for _ in self.paths]
+        scores: list[dict[str, Score]] = [{} for _ in self.files]
         for row in self._dicts("scores"):
             scores[row["cell"]][row["judge"]] = read_score(row)
         features = {row["cell"]: read_features(row) for row in self._dicts("features")}
         samples = []
-        for row, path in zip(self._dicts("samples"), self.paths, strict=True):
+        for row, file in zip(self._dicts("samples"), self.files, strict=True):
             prompt = Prompt(row["prompt"], row["sex"], row["framing"], bool(row["names_clothes"]))
-            sample = Sample(prompt, row["seed"], NO_PIXELS, path)
+            sample = Sample(prompt, row["seed"], NO_PIXELS, self.folder / file)
             at = row["cell"]
             samples.append(ScoredSample(sample, scores[at], features.get(at)))
         return samples
@@ -100,7 +101,10 @@ class Packed(Sequence[ScoredSample]):
 
 
 def pack(scored: Iterable[ScoredSample]) -> Packed:
-    """Return the samples as the values of their rows; raises ValueError for one without a file."""
+    """Return the samples as the values of their rows.
+
+    Raises ValueError for one without a file, and for files in several folders.
+    """
     if isinstance(scored, Packed):
         return scored
     items, paths = list(enumerate(scored)), []
@@ -108,6 +112,9 @@ def pack(scored: Iterable[ScoredSample]) -> Packed:
         if item.sample.path is None:
             raise ValueError(f"sample {at} was not written to the study folder")
         paths.append(item.sample.path)
+    folders = {path.parent for path in paths}
+    if len(folders) > 1:
+        raise ValueError(f"samples in {len(folders)} folders")
     tables = {
         "samples": [sample_columns(at, item.sample) for at, item in items],
         "features": [
@@ -117,7 +124,9 @@ def pack(scored: Iterable[ScoredSample]) -> Packed:
             score_columns(at, score) for at, item in items for score in item.scores.values()
         ],
     }
-    return Packed(paths, {name: _table(rows) for name, rows in tables.items()})
+    folder = folders.pop() if folders else Path()
+    named = {name: _table(rows) for name, rows in tables.items()}
+    return Packed(folder, [path.name for path in paths], named)
 
 
 def _table(rows: Sequence[Columns]) -> Table:

@@ -148,10 +148,12 @@ def test_the_base_is_no_trial(folder: StudyFolder) -> None:
 
 
 def test_a_rung_is_written_whole_or_not_at_all(folder: StudyFolder) -> None:
-    broken = [*scored(folder), ScoredSample(Sample(Prompt("x"), 0, PIXELS, Path("/etc/x")), {})]
+    outside = ScoredSample(Sample(Prompt("x"), 0, PIXELS, Path("/etc/x")), {})
     with Store(folder.results_db) as store:
         with pytest.raises(ValueError, match="not in the subpath"):
-            store.put_rung(rung(folder), broken)
+            store.put_rung(rung(folder), [outside])
+        with pytest.raises(ValueError, match="samples in 2 folders"):
+            store.put_rung(rung(folder), [*scored(folder), outside])
         assert store.rungs(0) == []
         assert store.samples(0, 80) == []
 
