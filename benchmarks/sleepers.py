@@ -92,6 +92,18 @@ class Sleepers:
         """Return the way to speak with a worker, which waits already."""
         return Speaking(self.process, self.connections[share.place])
 
+    def claim(self, place: int) -> bool:
+        """Return True: all workers are there."""
+        return True
+
+    def wanted(self, place: int) -> bool:
+        """Return False: each worker has its own room."""
+        return False
+
+    def outgrow(self, place: int) -> bool:
+        """Return False: no worker uses memory."""
+        return False
+
 
 class Speaking(LocalChannel):
     """A channel whose end does not end the process, which is that of all workers."""
@@ -155,10 +167,12 @@ class Sleeper:
     base: Recorded
     waits: Waits
     pause: float
+    has_base: bool = False
     random: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.place)
+        self.has_base = self.place == 0  # it makes the base's scores itself
 
     def serve(self, connection: Connection) -> None:
         """Load, then do the work that arrives, as `tuner.worker.process.serve`."""
@@ -197,7 +211,9 @@ class Sleeper:
             for drawn in range(_BATCH, count + 1, _BATCH):
                 time.sleep(share * _PARTS["sample"] * _BATCH / count)
                 yield Progress(drawn, count, 10.0)
-            yield BaseNeeded()
+            if not self.has_base:
+                yield BaseNeeded()
+                self.has_base = True
             yield Phase("score", work.number)
             time.sleep(share * _PARTS["score"])
             yield self._rung(trial, step, rung, self.folder.trial(work.number).rung(rung))
@@ -222,8 +238,7 @@ class Sleeper:
         os.link(self.folder.root / "grid.png", files.grid)
         row = trial.rungs[recorded]
         drawn = {name: self._drawn(each) for name, each in row.objectives.items()}
-        samples = trial.samples[recorded]
-        samples = replace(samples, paths=[files.sample(at) for at in range(len(samples))])
+        samples = replace(trial.samples[recorded], folder=files.samples)
         lora = files.lora if step else None
         measured = (drawn, row.rates, row.measures, row.seeds)
         return Rung(step, lora, samples, *measured, device="none")

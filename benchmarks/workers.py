@@ -33,6 +33,7 @@ from tuner.storage import StudyFolder, replacing
 from tuner.storage.files import write_text
 from tuner.study.begin import open_session
 from tuner.study.hours import RunClock
+from tuner.study.memory.workers import WorkerTable
 from tuner.study.study import search, take_up
 from tuner.worker import trial_attempts
 from tuner.worker.attempts import base_scores
@@ -105,12 +106,14 @@ def measure(count: int, trials: int, seconds: float) -> Run:
                 stack.enter_context(contextlib.closing(Worker(host, None, Share(at, count))))
                 for at in range(count)
             ]
+            table = stack.enter_context(contextlib.closing(WorkerTable(folder, pool)))
+            clock = RunClock(session.store)
 
             def study() -> Generator[Event, None, None]:
                 yield from take_up(session)
                 base = base_scores(pool[0], config, folder, session.store)
                 runs = [partial(trial_attempts, worker, config.budget) for worker in pool]
-                yield from search(session, *runs, base=base, clock=RunClock(session.store))
+                yield from search(session, *runs, base=base, clock=clock, pool=pool, table=table)
 
             began, used = time.monotonic(), time.process_time()
             for _ in plain_lines(view, study()):

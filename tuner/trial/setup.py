@@ -7,8 +7,7 @@ after that.
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,13 +76,28 @@ def open_bench(
             bench = replace(bench, base_scored=(yield from base_scored(bench, folder)))
         else:
             stored_thresholds(bench.judges, folder)
-            read = functools.cache(functools.partial(_made_by_first, bench.judges, folder))
+            read = _awaited_base(bench.judges, folder)
             bench = replace(bench, base_scored=kept_base(folder), read_base=read)
         if config.regularisation == OF_BASE:
             if not first:
                 yield BaseNeeded()
             bench = yield from _with_prior(bench, folder)
     return bench
+
+
+def _awaited_base(
+    judges: Detectors, folder: StudyFolder
+) -> Callable[[], Generator[BaseNeeded, None, list[ScoredSample]]]:
+    """Return a function that waits for what the first worker makes, and then has it for good."""
+    known: list[list[ScoredSample]] = []
+
+    def read() -> Generator[BaseNeeded, None, list[ScoredSample]]:
+        if not known:
+            yield BaseNeeded()
+            known.append(_made_by_first(judges, folder))
+        return known[0]
+
+    return read
 
 
 def _made_by_first(judges: Detectors, folder: StudyFolder) -> list[ScoredSample]:

@@ -29,8 +29,8 @@ class Workbench:
 
     The keys of `training_sets` and `memories` are the names that `data` has in the search space
     (None: the only one); copies of a training set are detected by its memory. `base_scored` is the
-    suite without LoRA, None until it is scored; `read_base` reads it where another worker scores
-    it. `faces` are those of the person's photographs. At a rung below a trial's last,
+    suite without LoRA, None until it is scored; `read_base` waits for it and reads it where another
+    worker scores it. `faces` are those of the person's photographs. At a rung below a trial's last,
     `low_rung_seeds` noise seeds of each prompt are sampled; None: all. `pool` scores samples beside
     the worker, which without it scores them itself.
     """
@@ -46,15 +46,14 @@ class Workbench:
     memories: Mapping[str | None, Memory | None] = field(default_factory=dict)
     low_rung_seeds: int | None = None
     pool: JudgePool | None = None
-    read_base: Callable[[], Sequence[ScoredSample]] | None = None
+    read_base: Callable[[], Generator[BaseNeeded, None, Sequence[ScoredSample]]] | None = None
 
 
 def with_base(bench: Workbench) -> Generator[BaseNeeded, None, Workbench]:
     """Return the bench with the base's scores, for which it may have to wait."""
     if bench.base_scored is not None or bench.read_base is None:
         return bench
-    yield BaseNeeded()
-    return replace(bench, base_scored=bench.read_base())
+    return replace(bench, base_scored=(yield from bench.read_base()))
 
 
 @dataclass(frozen=True)
