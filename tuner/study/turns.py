@@ -16,8 +16,8 @@ from tuner.trial.messages import BaseNeeded, Idle
 from tuner.worker import Worker
 from tuner.worker.worker import ASK_AGAIN
 
-_GATHER = 0.0012
-"""Seconds for each worker that messages are gathered before they are read: 77 ms with 64."""
+_GATHER = 0.002
+"""Seconds for each worker that messages are gathered before they are read: 128 ms with 64."""
 
 Outcomes = Generator[Event | Idle | BaseNeeded, None, Ending | None]
 """Outcomes of a piece of work, which returns the ending if it is a trial."""
@@ -97,10 +97,8 @@ def _taken(piece: Piece, outcome: Event | Idle | BaseNeeded) -> Event | None:
 def _to_ask(running: list[Piece]) -> list[Piece]:
     """Return the pieces that may have an outcome; waits until one has, or is to be asked again."""
     able = [piece for piece in running if not _waits(piece, running)]
-    now = time.monotonic()
-    due = [piece for piece in able if piece.ready is None or now - piece.asked >= ASK_AGAIN]
-    if due or not able:
-        return due
+    if not able or any(piece.ready is None for piece in able):
+        return [piece for piece in able if _is_due(piece)]
     # What arrives meanwhile is read together, which costs less than one message at a time.
     time.sleep(_GATHER * len(able))
     first = min(piece.asked for piece in able)
@@ -109,10 +107,14 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     places = {piece.ready.fileno(): piece for piece in able if piece.ready is not None}
     for number in places:
         poll.register(number, select.POLLIN)
-    return [
-        places[number]
-        for number, _ in poll.poll(max(0.0, 1000 * (first + ASK_AGAIN - time.monotonic())))
-    ]
+    found = poll.poll(max(0.0, 1000 * (first + ASK_AGAIN - time.monotonic())))
+    speaking = {number for number, _ in found}
+    return [piece for number, piece in places.items() if number in speaking or _is_due(piece)]
+
+
+def _is_due(piece: Piece) -> bool:
+    """Return True for a piece that is to be asked whether it has a message or not."""
+    return piece.ready is None or time.monotonic() - piece.asked >= ASK_AGAIN
 
 
 def _waits(piece: Piece, running: list[Piece]) -> bool:
