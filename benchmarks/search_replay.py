@@ -18,6 +18,7 @@ from search_process import smoothed
 from search_surrogate import Floats, Surrogate, encoded
 from search_table import LIMITED, Rung
 
+from metrics.contract import Objective
 from metrics.posterior import strength as mean_strength
 from tuner.results.course import hypervolumes
 from tuner.results.results import strength
@@ -66,8 +67,8 @@ class Memory:
     base: RungRow
     rows: list[RungRow] = field(default_factory=list)
 
-    def rungs(self, trial: None) -> list[RungRow]:
-        return [self.base]
+    def base_rates(self) -> Mapping[str, Objective]:
+        return self.base.rates
 
     def states(self) -> dict[int, str]:
         return {}

@@ -33,15 +33,18 @@ def fronts(values: Floats) -> list[list[int]]:
 
     Each front is a list of row numbers; the best front comes first.
     """
-    at_least = np.asarray((values[:, None] >= values[None]).all(axis=2), np.bool_)
+    at_least = np.ones((len(values), len(values)), np.bool_)
+    for column in values.T:
+        at_least &= column[:, None] >= column
     # A row that is at least as good as another, and not the reverse, is better.
     better = np.asarray(at_least & ~at_least.T, np.bool_)
-    left = np.arange(len(values))
+    left, beaten_by = np.arange(len(values)), better.sum(axis=0)
     peeled = []
     while len(left):
-        beaten = better[np.ix_(left, left)].any(axis=0)
-        peeled.append([int(index) for index in left[~beaten]])
-        left = left[beaten]
+        beaten = beaten_by[left] > 0
+        front, left = left[~beaten], left[beaten]
+        peeled.append([int(index) for index in front])
+        beaten_by -= better[front].sum(axis=0)
     return peeled
 
 

@@ -142,13 +142,25 @@ class RungRow:
         return RungRow(
             trial=None if row["trial"] == BASE_NUMBER else row["trial"],
             step=row["step"],
-            objectives=_objectives(row["objectives"]),
-            rates=_objectives(row["rates"]),
+            objectives=read_objectives(row["objectives"]),
+            rates=read_objectives(row["rates"]),
             lora=root / row["lora"] if row["lora"] else None,
             grid=root / row["grid"] if row["grid"] else root,
             measures=measures,
             seeds=row.get("seeds"),
         )
+
+    @staticmethod
+    @functools.lru_cache(maxsize=4096)
+    def of_numbers(
+        trial: int, step: int, objectives: str, rates: str, seeds: int | None
+    ) -> RungRow:
+        """Return a trial's rung with the values of these columns, without measures and files.
+
+        Kept, because at each rung those of all trials at it are compared.
+        """
+        numbers = read_objectives(objectives), read_objectives(rates)
+        return RungRow(trial, step, *numbers, None, Path(), {}, seeds)
 
 
 @dataclass(frozen=True)
@@ -183,16 +195,11 @@ class SampleRow:
 
 
 def _objectives_text(objectives: Mapping[str, Objective]) -> str:
-    return json_text(objectives)
+    return json_text({name: vars(objective) for name, objective in objectives.items()})
 
 
-def _objectives(text: str) -> dict[str, Objective]:
+def read_objectives(text: str) -> Mapping[str, Objective]:
     """Return the objectives in a JSON text; null is NaN, which JSON does not have."""
-    return dict(_read_objectives(text))
-
-
-@functools.lru_cache(maxsize=4096)  # at each rung those of all trials at it are compared
-def _read_objectives(text: str) -> dict[str, Objective]:
     numbers = ("value", "low", "high")
     return {
         name: Objective(**known | {key: math.nan for key in numbers if known[key] is None})

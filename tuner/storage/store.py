@@ -15,8 +15,9 @@ from pathlib import Path
 
 import sqlite_utils
 
-from metrics.contract import Measure, Score, ScoredSample
+from metrics.contract import Measure, Objective, Score, ScoredSample
 from tuner.storage.columns import (
+    BASE_NUMBER,
     Columns,
     read_features,
     read_measure,
@@ -29,8 +30,8 @@ from tuner.storage.folder import StudyFolder
 from tuner.storage.fresh_rows import FreshRow, FreshSample, PlanRow
 from tuner.storage.json_text import json_text
 from tuner.storage.lock import runner
-from tuner.storage.packed import pack
-from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow
+from tuner.storage.packed import Values, pack
+from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow, read_objectives
 from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete, insert, update
 from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
 
@@ -80,10 +81,10 @@ class Store:
         """Write or replace the study's row, the only one of its table; its start time stays."""
         row = study.columns()
         with self.together():
-            for old in self._table("studies").rows:
+            for old in self._db.table("studies").rows:
                 row["begun"] = old["begun"]
-            self._table("studies").delete_where()
-            self._table("studies").insert(row)
+            self._db.table("studies").delete_where()
+            self._db.table("studies").insert(row)
 
     def begin_trial(
         self, number: int, parameters: Mapping[str, object], retry_of: int | None = None
@@ -120,8 +121,8 @@ class Store:
     def put_plan(self, plan: Sequence[PlanRow]) -> None:
         """Write the candidates to confirm; replaces an earlier plan."""
         with self.together():
-            self._table("confirmations").delete_where()
-            self._table("confirmations").insert_all([row.columns() for row in plan])
+            self._db.table("confirmations").delete_where()
+            self._db.table("confirmations").insert_all([row.columns() for row in plan])
 
     def put_fresh(self, fresh: FreshRow, scored: Sequence[ScoredSample]) -> None:
         """Write or replace a LoRA's fresh samples and scores."""
@@ -168,7 +169,7 @@ class Store:
 
     def study(self) -> StudyRow | None:
         """Return the study's row; None before it was written."""
-        rows = self._rows("studies", limit=1)
+        rows = self._rows("studies")
         return StudyRow.read(rows[0]) if rows else None
 
     def trials(self) -> list[TrialRow]:
@@ -177,7 +178,7 @@ class Store:
 
     def states(self) -> dict[int, str]:
         """Return the state of each trial by number."""
-        return {row["number"]: row["state"] for row in self._rows("trials", select="number, state")}
+        return dict(self._values("select number, state from trials"))
 
     def rungs(self, trial: int | None) -> list[RungRow]:
         """Return the rungs of a trial (None: of the base) by step."""
@@ -186,9 +187,14 @@ class Store:
 
     def rungs_at(self, step: int) -> list[RungRow]:
         """Return the rungs of all trials at a step, by trial, without their measures and files."""
-        columns = "trial, step, objectives, rates, seeds, '' as grid"
-        rows = self._rows("rungs", "step = ? and trial >= 0", [step], "trial", select=columns)
-        return [RungRow.read(row, {}, self._root) for row in rows]
+        columns = "trial, step, objectives, rates, seeds"
+        query = f"select {columns} from rungs where step = ? and trial >= 0 order by trial"
+        return [RungRow.of_numbers(*row) for row in self._values(query, step)]
+
+    def base_rates(self) -> Mapping[str, Objective]:
+        """Return the rates of the base, none before they are stored."""
+        rows = self._values("select rates from rungs where trial = ?", BASE_NUMBER)
+        return read_objectives(rows[0][0]) if rows else {}
 
     def plan(self) -> list[PlanRow]:
         """Return the candidates to confirm; none if no confirmation was begun."""
@@ -245,11 +251,7 @@ class Store:
 
     def judge_versions(self) -> set[tuple[str, str | None]]:
         """Return every judge and version that gave a value in this study."""
-        with self._database_errors():
-            rows = self._table("scores").rows_where(
-                "value is not null", select="distinct judge, version"
-            )
-            return {(row["judge"], row["version"]) for row in rows}
+        return set(self._values("select distinct judge, version from scores where value not null"))
 
     def rungs_by_trial(self) -> dict[int, list[RungRow]]:
         """Return the rungs of every trial that has any, by trial and step, without the base."""
@@ -266,24 +268,23 @@ class Store:
         chosen = [row for row in rows if not trials or row["trial"] in numbers]
         return [(row["phase"], row["seconds"]) for row in chosen]
 
-    def _table(self, name: str) -> sqlite_utils.db.Table:
-        return self._db.table(name)
-
     def _rows(
         self,
         table: str,
         where: str | None = None,
         args: Sequence[object] = (),
         order_by: str | None = None,
-        limit: int | None = None,
-        select: str = "*",
     ) -> list[Columns]:
         if table not in self._known:
             return []
         with self._database_errors():
-            rows = self._table(table).rows_where(where, list(args), order_by, select, limit)
+            rows = self._db.table(table).rows_where(where, list(args), order_by)
             # Older versions have fewer columns, later ones may have more.
             return [{name: row.get(name) for name in TABLES[table][0]} for row in rows]
+
+    def _values(self, query: str, *arguments: object) -> list[Values]:
+        with self._database_errors():
+            return list(self._db.execute(query, arguments))
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

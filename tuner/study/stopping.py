@@ -175,14 +175,15 @@ def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | N
     if budget.keep >= 1 or mine is None:
         return None
     values, over = mine.values, excesses(rung.rates, limits)
-    base = next((row.rates for row in store.rungs(None)), {})
+    base = store.base_rates()
     if reason := beyond_hope(rung.rates, base, limits):
         reason = f"over a limit at step {rung.step}: {reason}"
         return Ending("stopped", reason, values, over, min(1.0, mine.over))
     rivals = [
         standing
         for row in _rivals(store, rung)
-        if not beyond_hope(row.rates, base, limits) and (standing := _standing(config, row))
+        if (standing := _standing(config, row))
+        and not (standing.over and beyond_hope(row.rates, base, limits))
     ]
     own = place(mine, rivals, budget.keep, budget.keep_from)
     if own is None or not own.stops:
@@ -205,11 +206,12 @@ def _standing(config: StudyConfig, rung: RungRow) -> Standing | None:
     values = _values(config, rung.objectives)
     if not all(map(math.isfinite, values)):
         return None
-    over = excesses(rung.rates, config.constraints).values()
-    return Standing(values, sum(max(0.0, by) for by in over))
+    over = [max(0.0, rung.rates[name].low - by) for name, by in config.constraints.items()]
+    return Standing(values, sum(over))
 
 
 def _values(config: StudyConfig, objectives: Mapping[str, Objective]) -> tuple[float, ...]:
     """Return the study's objectives in their order, NaN for one that was not measured."""
-    measured = (objectives.get(name) for name in config.objectives)
-    return tuple(math.nan if objective is None else objective.value for objective in measured)
+    return tuple(
+        [objectives[name].value if name in objectives else math.nan for name in config.objectives]
+    )
