@@ -174,7 +174,7 @@ class StudyFolder:
 
     @property
     def artifacts(self) -> Path:
-        """Copies of the grids for the dashboard; Optuna names the files."""
+        """The grids once more for the dashboard, under names as Optuna gives them."""
         return self.root / "artifacts"
 
     @property

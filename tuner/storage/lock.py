@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import os
 import socket
@@ -39,7 +40,11 @@ class Owner(TypedDict):
 
 def this_process() -> Owner:
     """Return the identity of this process, which is stored with the trials that it begins."""
-    pid = os.getpid()
+    return _process(os.getpid())
+
+
+@functools.cache
+def _process(pid: int) -> Owner:
     return Owner(
         host=socket.gethostname(),
         boot=_boot(),

@@ -7,11 +7,18 @@ region again and again. FAIL is for causes outside the parameters, which are the
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import optuna
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.artifacts import ArtifactMeta
+from optuna.artifacts._upload import ARTIFACTS_ATTR_PREFIX
+from optuna.study._tell import _tell_with_warning
 from optuna.trial import FrozenTrial, TrialState
 
 from tuner.space import StudyConfig, TrainConfig
@@ -107,20 +114,21 @@ def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path, now: bool = T
 def attach_picture(
     owner: optuna.Trial | optuna.Study, picture: Path, name: str, artifacts: Path
 ) -> None:
-    """Copy `picture` (PNG) below `artifacts` and attach it to a trial or study as `name`."""
+    """Attach `picture` (PNG) to a trial or study as `name`, with a second name below `artifacts`.
+
+    As `optuna.artifacts.upload_artifact`, which would read and write each picture again.
+    """
+    meta = ArtifactMeta(str(uuid.uuid4()), name, "image/png", None)
+    key, text = ARTIFACTS_ATTR_PREFIX + meta.artifact_id, json.dumps(asdict(meta))
+    if isinstance(owner, optuna.Study):
+        owner._storage.set_study_system_attr(owner._study_id, key, text)
+    else:
+        owner.storage.set_trial_system_attr(owner._trial_id, key, text)
     artifacts.mkdir(exist_ok=True)
-    named = artifacts / name  # Optuna takes the name from the path
-    named.unlink(missing_ok=True)
-    named.symlink_to(picture.resolve())
     try:
-        upload_artifact(
-            artifact_store=FileSystemArtifactStore(artifacts),
-            file_path=str(named),
-            study_or_trial=owner,
-            mimetype="image/png",
-        )
-    finally:
-        named.unlink()
+        os.link(picture, artifacts / meta.artifact_id)
+    except OSError:  # a file system without second names, or a limit of them
+        shutil.copyfile(picture, artifacts / meta.artifact_id)
 
 
 def complete(
@@ -140,7 +148,7 @@ def complete(
         if reason is not None:
             trial.set_user_attr("reason", reason)
         set_constraints(trial, {**constraints, SOUND: behind})
-        study.tell(trial, list(values))
+        _tell_with_warning(study, trial, list(values))  # `tell` also copies the whole trial
 
 
 def prune(study: optuna.Study, trial: optuna.Trial, reason: str) -> None:
