@@ -29,7 +29,8 @@ from tuner.study.memory.changes import Changes, begin_trial, write_changes
 class Mirror(BaseStorage):
     """Optuna's storage of one study, whose trials are in memory and in the database `backend`.
 
-    A change is in the database when the call returns, within `together` when its context ends.
+    A change is in the database when the call returns, within `together` when its context ends. What
+    others have queued is read whenever it is asked for, within `together` once.
     """
 
     def __init__(self, backend: RDBStorage, study_id: int) -> None:
@@ -37,6 +38,7 @@ class Mirror(BaseStorage):
         self.backend = backend
         self._study = study_id
         self._depth = 0
+        self._is_read = False
         self._connection: sqlalchemy.Connection | None = None
         self._forget()
         self._read()
@@ -57,6 +59,7 @@ class Mirror(BaseStorage):
             raise
         finally:
             self._depth -= 1
+            self._is_read = self._is_read and self._depth > 0
 
     def _forget(self) -> None:
         self._trials: dict[int, FrozenTrial] = {}
@@ -88,10 +91,12 @@ class Mirror(BaseStorage):
 
     def _read(self) -> None:
         """Read all trials if others have queued some; the trials of this process are known."""
-        newest = sqlalchemy.func.max(models.TrialModel.trial_id)
-        query = sqlalchemy.select(newest).where(models.TrialModel.study_id == self._study)
-        with self.backend.engine.connect() as connection:
-            last = connection.execute(query).scalar()
+        if self._depth:  # begin, note and end a trial with one connection
+            last = self._transaction().execute(_NEWEST, {"study": self._study}).scalar()
+        else:
+            with self.backend.engine.connect() as connection:
+                last = connection.execute(_NEWEST, {"study": self._study}).scalar()
+        self._is_read = self._depth > 0
         if last is None or last in self._trials:
             return
         for trial in self.backend.get_all_trials(self._study, deepcopy=False):
@@ -112,7 +117,7 @@ class Mirror(BaseStorage):
         """Return a copy of a running trial to be changed, in the place of the trial itself."""
         trial = self.get_trial(trial_id)
         self.check_trial_is_updatable(trial_id, trial.state)
-        self._trials[trial_id] = changed = copy.copy(trial)
+        self._trials[trial_id] = changed = copy_of(trial)
         return changed
 
     def set_trial_param(
@@ -201,8 +206,9 @@ class Mirror(BaseStorage):
         """Return the trials by number, with those that other programs have queued by now."""
         if study_id != self._study:
             return self.backend.get_all_trials(study_id, deepcopy, states)
-        if not self._trials or states is None or TrialState.WAITING in states:
-            self._read()  # what others queue waits
+        wanted = states is None or TrialState.WAITING in states  # what others queue waits
+        if not self._trials or (wanted and not self._is_read):
+            self._read()
         chosen = [each for each in self._trials.values() if states is None or each.state in states]
         chosen.sort(key=lambda trial: trial.number)
         return copy.deepcopy(chosen) if deepcopy else chosen
@@ -248,6 +254,18 @@ class Mirror(BaseStorage):
     def get_all_studies(self) -> list[FrozenStudy]:
         """Return all studies of the database."""
         return self.backend.get_all_studies()
+
+
+_NEWEST = sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id)).where(
+    models.TrialModel.study_id == sqlalchemy.bindparam("study")
+)
+
+
+def copy_of(trial: FrozenTrial) -> FrozenTrial:
+    """Return a trial with the same parts: as `copy.copy`, which takes five times as long."""
+    new = object.__new__(FrozenTrial)
+    vars(new).update(vars(trial))
+    return new
 
 
 @contextlib.contextmanager

@@ -15,7 +15,10 @@ import optuna
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.storages import InMemoryStorage
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FrozenTrial, TrialState
+
+from tuner.study.memory.mirror import copy_of
 
 _LEARNED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.RUNNING)
 """States of the trials that a sampler learns from or keeps away from."""
@@ -108,7 +111,7 @@ def _study(trials: Sequence[FrozenTrial]) -> optuna.Study:
 def _distinct(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return one of the ended trials with the same distributions, the same objects that is."""
     found = {
-        tuple(sorted((name, id(each)) for name, each in trial.distributions.items())): trial
+        tuple((name, id(each)) for name, each in trial.distributions.items()): trial
         for trial in trials
         if trial.state.is_finished()
     }
@@ -117,7 +120,7 @@ def _distinct(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
 
 def _of_one_objective(trial: FrozenTrial, number: float) -> FrozenTrial:
     """Return the trial with `number` as its value, and without constraints."""
-    single = copy.copy(trial)
+    single = copy_of(trial)
     single.system_attrs = {}
     if trial.state != TrialState.RUNNING:
         single.values = [number]
@@ -126,6 +129,7 @@ def _of_one_objective(trial: FrozenTrial, number: float) -> FrozenTrial:
 
 
 def _broken(trial: FrozenTrial) -> float:
-    # Optuna names the values of `set_constraints` for the dashboard by their place: 0, 1, ...
-    broken = [by for name, by in trial.constraints.items() if not name.isdecimal()]
-    return sum(max(by, 0.0) for by in broken)
+    # Not `trial.constraints`, in which is the list for the dashboard too.
+    begin = f"{_CONSTRAINTS_KEY}:"
+    by: list[float] = [by for name, by in trial.system_attrs.items() if name.startswith(begin)]
+    return sum(max(each, 0.0) for each in by)
