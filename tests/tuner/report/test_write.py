@@ -191,7 +191,7 @@ def test_a_study_whose_trials_were_all_pruned_has_a_page(tmp_path: Path) -> None
 
 def test_a_study_without_its_base_or_its_pictures_has_a_page(folder: StudyFolder) -> None:
     with Store(folder.results_db) as store:
-        store._table("rungs").delete_where("trial = -1")
+        store._db.table("rungs").delete_where("trial = -1")
     shutil.rmtree(folder.trial(0).root)
     page = Page(folder)
     assert page.sections == SECTIONS
@@ -230,7 +230,7 @@ def test_odd_names_are_shown_and_not_obeyed(tmp_path: Path) -> None:
 
 def test_a_database_of_another_version_has_a_page(folder: StudyFolder) -> None:
     with Store(folder.results_db) as store:
-        store._table("scores").delete_where("judge = ?", ["one_person"])
+        store._db.table("scores").delete_where("judge = ?", ["one_person"])
         store._db.execute("update scores set evidence = '{}'")
     page = Page(folder)
     assert page.sections == SECTIONS

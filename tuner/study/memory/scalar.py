@@ -111,7 +111,7 @@ def _study(trials: Sequence[FrozenTrial]) -> optuna.Study:
 def _distinct(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return one of the ended trials with the same distributions, the same objects that is."""
     found = {
-        tuple((name, id(each)) for name, each in trial.distributions.items()): trial
+        (*trial.distributions, *map(id, trial.distributions.values())): trial
         for trial in trials
         if trial.state.is_finished()
     }
