@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
@@ -243,6 +244,14 @@ def test_each_trial_has_a_bar_of_its_own() -> None:
     assert list(view.now) == [(1, 0)]
 
 
+def assert_alike(first: str, second: str) -> None:
+    """A worker alone has more threads, whose sums are rounded otherwise in the last digits."""
+    number = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
+    assert number.sub("", first) == number.sub("", second)
+    one, other = ([float(found) for found in number.findall(text)] for text in (first, second))
+    assert one == pytest.approx(other, abs=1e-6)
+
+
 @pytest.mark.slow
 def test_two_workers_give_what_one_gives_though_one_of_them_is_killed(tmp_path: Path) -> None:
     space = write_space(tmp_path)
@@ -268,4 +277,5 @@ def test_two_workers_give_what_one_gives_though_one_of_them_is_killed(tmp_path: 
         }
         found[workers] = {k: v.replace(str(folder.root), "") for k, v in trials.items()}
     assert killed
-    assert found[1] == found[2]
+    for number, alone in found[1].items():
+        assert_alike(alone, found[2][number])
