@@ -8,6 +8,7 @@ running trials are lost, and their parameters are queued again. Worker processes
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 
@@ -130,6 +131,7 @@ def search(
     with the last trial, it is returned. `clock` measures the run; None: it begins now. `table`
     shows what the workers do.
     """
+    gc.freeze()  # else Python looks at all objects of the libraries again every few trials
     clock = clock or RunClock(session.store)
     failures, free, spare, more = 0, list(range(len(runs))), list(early), True
     first = Piece(free.pop(0), base, None) if base is not None else None
