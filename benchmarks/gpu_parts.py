@@ -19,8 +19,8 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from metrics.contract import Prompt, Sample
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
+from tuner.models.stored.families import STABLE_DIFFUSION_15
 
 PICTURES = 16
 SIDE = 8192

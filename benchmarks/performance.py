@@ -45,7 +45,7 @@ SECTIONS = (
         "encodes pictures and captions once, multiplies in bfloat16 where the processor has "
         "instructions for it, draws up to 26 pictures at a time, gives each worker one core, and "
         "loads its models once a study. It also measures losses and copies, which the plain loop "
-        "does not. Other programs ran beside both at the lowest priority.",
+        "does not.",
     ),
     Section(
         "step",

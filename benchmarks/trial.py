@@ -25,7 +25,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -47,6 +47,7 @@ from tuner.storage.files import write_text
 from tuner.study.begin import open_session
 from tuner.study.record import data_hashes, read_data
 from tuner.trial import Rung, TrialWork
+from tuner.trial.messages import Idle, Outcome
 from tuner.worker import Worker
 from tuner.worker.attempts import base_scores
 from tuner.worker.channel import ThisMachine
@@ -58,6 +59,9 @@ PHASES = ("start", "train", "sample", "judge")
 STEPS = 150
 WARM_UP = 5
 """Optimizer steps of the trials that are not counted: they compute the latents."""
+
+_PATIENCE = 0.5
+"""Seconds to wait for a message before a worker is asked again."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +118,10 @@ def measured(
             for share in shares
         ]
         began = time.monotonic()
-        for _ in base_scores(pool[0], config, folder, session.store):
+        for _ in waited(base_scores(pool[0], config, folder, session.store)):
             pass
         for worker in pool:
-            for _ in worker.start():
+            for _ in waited(worker.start()):
                 pass
         start = time.monotonic() - began
         numbers = iter(range(1_000_000))
@@ -212,7 +216,7 @@ def followed(worker: Worker, work: TrialWork) -> tuple[dict[str, float], int, in
     seconds = dict.fromkeys(("train", "sample", "score"), 0.0)
     since = time.monotonic()
     phase, pictures, scores = "train", 0, 0
-    for outcome in worker.do(work):
+    for outcome in waited(worker.do(work)):
         now = time.monotonic()
         if isinstance(outcome, Phase):
             seconds[phase] += now - since
@@ -223,6 +227,15 @@ def followed(worker: Worker, work: TrialWork) -> tuple[dict[str, float], int, in
     seconds[phase] += time.monotonic() - since
     seconds["judge"] = seconds.pop("score")
     return seconds, pictures, scores
+
+
+def waited(outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """Yield a worker's outcomes; wait for the next message where there is none yet."""
+    for outcome in outcomes:
+        if not isinstance(outcome, Idle):
+            yield outcome
+        elif outcome.ready is not None:
+            outcome.ready.poll(_PATIENCE)
 
 
 def page(data: Mapping[str, Any]) -> str:

@@ -116,7 +116,7 @@ def write_sources(folder: Path) -> None:
         f"{block}.0.0.weight": array(320, 4, 1, 1),
         f"{block}.1.1.transformer_blocks.0.attn2.to_k.weight": array(1, 768),
         "first_stage_model.x": array(1),
-        "cond_stage_model.x": array(1),
+        "cond_stage_model.transformer.x": array(1),
     }
     save_file(checkpoint, folder / "checkpoint.safetensors")
     save_file({"backbone.conv1.weight": array(64, 3, 7, 7)}, folder / "sscd.safetensors")

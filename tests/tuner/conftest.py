@@ -1,4 +1,4 @@
-"""A tiny Stable Diffusion with random weights, of the same classes as the big one."""
+"""Tiny bases with random weights, of the same classes as the big ones."""
 
 from __future__ import annotations
 

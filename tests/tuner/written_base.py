@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.stored.architecture import Shape, text_shapes, unet_shapes, vae_shapes
-from tuner.models.stored.original_names import TEXT, UNET, VAE, text_name, unet_name, vae_name
+from tuner.models.stored.families import STABLE_DIFFUSION, STABLE_DIFFUSION_15
+from tuner.models.stored.original_names import UNET, VAE, text_name, unet_name, vae_name
 
 UNET_CONFIG: dict[str, Any] = {
     "_class_name": "UNet2DConditionModel",
@@ -36,6 +36,7 @@ TEXT_CONFIG: dict[str, Any] = {
     "num_hidden_layers": 2,
 }
 SCHEDULER: dict[str, Any] = {"_class_name": "DDIMScheduler", "prediction_type": "epsilon"}
+TEXT = STABLE_DIFFUSION.encoders[0].clip
 SIZES = {"F32": 4, "F16": 2, "BF16": 2, "U8": 1}
 
 

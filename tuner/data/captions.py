@@ -3,8 +3,8 @@
 Captions on disk never change; the policy is applied when training reads them. Tags are separated by
 commas, full-width commas and semicolons, or line ends of any system; space and underscore, upper
 and lower case are equal; a WD14 score (`1girl:0.98`) and a prompt's weight (`(red dress, hat:1.2)`)
-are dropped. A policy is text, so that a search can choose among several: `all`, `gender`,
-`gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
+are dropped. A policy is text, so that a search can choose among several: `all`, `content`,
+`gender`, `gender+framing`, `none`, `keep: ["1girl", "solo"]`, `drop: [".* hair"]`.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from random import Random
 from time import thread_time
 
 from tuner.data.adults import forbidden_words
+from tuner.data.quality_tags import is_quality
 from tuner.data.tags import plain_tag, split_tags
 from tuner.text import show
 
-NAMED = ("all", "gender", "gender+framing", "none")
+NAMED = ("all", "content", "gender", "gender+framing", "none")
 LISTED = ("keep", "drop")
 POLICY_RULE = f"{', '.join(NAMED)}, {{keep: [tag, ...]}} (of adults), {{drop: [pattern, ...]}}"
 
@@ -94,8 +95,9 @@ def policy_text(policy: object) -> str:
 def apply_policy(caption: str, policy: str) -> str:
     """Return the part of a caption that `policy` keeps.
 
-    `all` keeps every tag as written, without scores; so does `drop`, except for tags that one of
-    its regular expressions matches from end to end. `gender`, `gender+framing` and `keep` keep the
+    `all` keeps every tag as written, without scores; so does `content`, except for tags of quality
+    and rating, and `drop`, except for tags that one of its regular expressions matches from end to
+    end. `gender`, `gender+framing` and `keep` keep the
     tags of those kinds or of the list, spelt with spaces, in the caption's order. If a caption has
     no gender tag, the words of a sentence (woman, girl, female, lady; man, boy, male, gentleman;
     and plurals) mean `1girl`, `1boy`, `multiple girls`, `multiple boys`; nothing else is read from
@@ -106,6 +108,8 @@ def apply_policy(caption: str, policy: str) -> str:
     tags = split_tags(caption)
     if policy == "all":
         return ", ".join(tags)
+    if policy == "content":
+        return ", ".join(tag for tag in tags if not is_quality(tag))
     if policy == "gender":
         return _kept(tags, GENDER_TAGS)
     if policy == "gender+framing":
@@ -138,14 +142,17 @@ def drawn_caption(text: str, fixed: int, shuffle: bool, dropout: float, random: 
     """Draw the caption of one training step: the first `fixed` tags stay in place.
 
     Each other tag is left out with probability `dropout`; with `shuffle` the rest is in random
-    order.
+    order. Tags of quality and rating always stay, at the end: they say of each picture how good it
+    is, so that what is poor in it is learned as theirs and not as the person's.
     """
     tags = text.split(", ")
-    first, rest = tags[:fixed], tags[fixed:]
+    quality = [tag for tag in tags if is_quality(tag)]
+    content = [tag for tag in tags if tag not in quality]
+    first, rest = content[:fixed], content[fixed:]
     kept = [tag for tag in rest if random.random() >= dropout]
     if shuffle:
         random.shuffle(kept)
-    return ", ".join([*first, *kept])
+    return ", ".join([*first, *kept, *quality])
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Write a Stable Diffusion as a folder in diffusers' layout, readable by other programs' versions.
+"""Write a base as a folder in diffusers' layout, readable by other programs' versions.
 
 diffusers with an older transformers, ComfyUI and kohya's trainer open such a folder too. They need
-the text encoder's names with `text_model.` and the tokenizer as `vocab.json` and `merges.txt`;
+text encoders' names with `text_model.` and tokenizers as `vocab.json` and `merges.txt`;
 transformers 5.6 and later writes neither, but reads both.
 """
 
@@ -10,22 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file, save as to_bytes
 from transformers import CLIPTokenizer
 
+from tuner.models.families import family_of
+from tuner.models.stored import original_names as original
 from tuner.storage import replacing
 from tuner.storage.files import write_text
 
+_WHOLE_TEXT = "text_projection."
+"""The layer of a text encoder that is beside `text_model` and not in it."""
 
-def write_folder(
-    path: Path, pipeline: StableDiffusionPipeline, metadata: Mapping[str, str]
-) -> None:
+
+def write_folder(path: Path, pipeline: Any, metadata: Mapping[str, str]) -> None:
     """Write the whole model; `metadata` goes into `tuner.json` there."""
     pipeline.save_pretrained(path)
-    _write_text_encoder(path / "text_encoder")
-    _write_tokenizer(path / "tokenizer", pipeline.tokenizer)
+    for encoder in family_of(type(pipeline).__name__).LAYOUT.encoders:
+        _write_text_encoder(path / encoder.part)
+        _write_tokenizer(path / encoder.tokenizer, getattr(pipeline, encoder.tokenizer))
     description = path / "tuner.json"
     write_text(description, json.dumps(metadata, indent=2, ensure_ascii=False) + "\n")
     mode = description.stat().st_mode
@@ -34,13 +38,14 @@ def write_folder(
             file.chmod(mode)  # save_pretrained lets only the owner read weights
 
 
-def write_configuration(path: Path, pipeline: StableDiffusionPipeline) -> None:
-    """Write the configuration of the model without its weights, and its tokenizer."""
+def write_configuration(path: Path, pipeline: Any) -> None:
+    """Write the configuration of the model without its weights, and its tokenizers."""
     pipeline.save_config(path)
     for name in ("unet", "vae", "scheduler"):
         getattr(pipeline, name).save_config(path / name)
-    pipeline.text_encoder.config.save_pretrained(path / "text_encoder")
-    pipeline.tokenizer.save_pretrained(path / "tokenizer")
+    for encoder in family_of(type(pipeline).__name__).LAYOUT.encoders:
+        getattr(pipeline, encoder.part).config.save_pretrained(path / encoder.part)
+        getattr(pipeline, encoder.tokenizer).save_pretrained(path / encoder.tokenizer)
 
 
 def _write_text_encoder(folder: Path) -> None:
@@ -51,7 +56,7 @@ def _write_text_encoder(folder: Path) -> None:
     write_text(config, json.dumps(text, indent=2, sort_keys=True) + "\n")
     weights = folder / "model.safetensors"
     tensors = {
-        f"text_model.{name.removeprefix('text_model.')}": tensor
+        name if name.startswith(_WHOLE_TEXT) else original.text_name(name): tensor
         for name, tensor in load_file(weights).items()
     }
     with replacing(weights) as temporary:

@@ -219,9 +219,9 @@ def _dotted(base: BaseModel) -> dict[str, str]:
 
     transformers 5.6 dropped the level `text_model.`; diffusers reads it with every version.
     """
-    starts = {"unet": "unet.", "text_encoder": "text_encoder.text_model."}
     return {
-        kohya: starts[component] + name.removeprefix("text_model.")
+        kohya: f"{component}.{'' if component == 'unet' else 'text_model.'}"
+        f"{name.removeprefix('text_model.')}"
         for component, model in models(base).items()
         for kohya, name in layers(component, model).items()
     }

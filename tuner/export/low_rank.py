@@ -10,15 +10,15 @@ from safetensors import SafetensorError, safe_open
 
 from tuner.models import BaseModel, adapter
 from tuner.models.dreambooth import WeightsError
-from tuner.models.lora_file import Component, LoraFile, LoraModule, kohya_name, padded
+from tuner.models.lora_file import LoraFile, LoraModule, padded
 
 _LAYERS = "attention+feed_forward+convolutions"
 _OVERSAMPLING, _ITERATIONS = 16, 4
 """Oversampling and power iterations of the random projection (Halko et al. 2011, section 4), which
 is used for speed on SD1.5's layers."""
 
-Change = tuple[Component, str, torch.Tensor]
-"""The component, the dotted name and the change (out, in, ...) of the weight of one layer."""
+Change = tuple[str, torch.Tensor]
+"""The name in LoRA files and the change (out, in, ...) of the weight of one layer."""
 
 
 def changes(base: BaseModel, weights: Path) -> Iterator[Change]:
@@ -42,7 +42,8 @@ def changes(base: BaseModel, weights: Path) -> Iterator[Change]:
                             f"{weights.name}: {key} has the shape {tuple(after.shape)}, base "
                             f"{base.name} has {tuple(before.shape)}: it was trained on another base"
                         )
-                    yield component, name, after.float() - before.detach().float().cpu()
+                    change = after.float() - before.detach().float().cpu()
+                    yield base.kohya_name(component, name), change
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{weights} is no whole file of trained weights: {error}") from error
 
@@ -59,7 +60,7 @@ def extracted(
     """
     modules: dict[str, LoraModule] = {}
     held, whole = 0.0, 0.0
-    for component, name, change in changed:
+    for name, change in changed:
         if not change.any():
             continue
         up, down = _halves(change.flatten(1), min(rank, *change.flatten(1).shape))
@@ -68,7 +69,7 @@ def extracted(
         # Small layers are padded: diffusers confuses alphas where modules have several ranks.
         down, up = padded(down, 0, rank), padded(up, 1, rank)
         column = (*up.shape, *[1] * (change.ndim - 2))
-        modules[kohya_name(component, name)] = LoraModule(
+        modules[name] = LoraModule(
             down.reshape(rank, *change.shape[1:]), up.reshape(column), float(rank)
         )
     return LoraFile(modules, metadata), held / whole if whole else float("nan")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 import yaml
 
-from tuner.data import TrainingSet, read_folder
+from tuner.data import TrainingSet, apply_policy, read_folder
 from tuner.data.folder import TrainingImage
+from tuner.data.quality_tags import is_quality
 from tuner.errors import TunerError
 from tuner.export import recipe_ai_toolkit, recipe_kohya, recipe_onetrainer
 from tuner.export.lora import last_rung, require_trial
@@ -77,8 +78,7 @@ def write_recipe(  # noqa: PLR0913 - one argument per option
         notes.append(_PRECISION)
     title = f"trial {choice.trial} of the study {folder.name}, step {run.kept_step}"
     why = choice.why or ("chosen by --trial",)
-    script = "train_db.py" if run.is_whole else "train_network.py"
-    command = _COMMANDS[trainer].format(script=script)
+    command = _COMMANDS[trainer].format(script=recipe_kohya.script(run))
     known = (f"start it with: {command} {out}", "what does not translate:", *notes)
     for path, text in _texts(trainer, run, out, (title, *why, *known)).items():
         write_whole(path, text)
@@ -165,8 +165,21 @@ def _trained_run(
         bucket_step=16 if config.base == MANNEQUIN else 64,
         zero_snr=header.get("ss_zero_terminal_snr") == "True",
         chunks=chunks_in(header),
+        is_xl=_is_xl(header, base),
+        rates_quality=_rate_quality(pictures, train),
     )
     return run, tuple(lines)
+
+
+def _is_xl(header: Mapping[str, str], base: str) -> bool:
+    """Return True if a file with this header was trained on a Stable Diffusion XL."""
+    return header.get("ss_base_model_version", "").startswith("sdxl")
+
+
+def _rate_quality(pictures: TrainingSet, train: TrainConfig) -> bool:
+    """Return True if a caption of the trial has a tag of quality or rating."""
+    captions = (apply_policy(image.caption, train.captions) for image in pictures.images)
+    return any(is_quality(tag) for caption in captions for tag in caption.split(", "))
 
 
 def _is_changed(folder: StudyFolder, name: str | None, pictures: TrainingSet) -> bool:

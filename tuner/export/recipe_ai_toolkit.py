@@ -39,8 +39,9 @@ def settings(run: TrainedRun, output: Path) -> dict[str, object]:
         "train": _training(run),
         "model": {
             "name_or_path": run.base,
-            "arch": "sd2" if run.second else "sd1",
+            "arch": "sdxl" if run.is_xl else "sd2" if run.second else "sd1",
             "is_v_pred": run.velocity,
+            **({"vae_dtype": "fp32"} if run.is_xl else {}),
         },
     }
     return {"job": "extension", "config": {"name": output.stem, "process": [process]}}
@@ -66,7 +67,16 @@ def notes(run: TrainedRun) -> list[str]:
             "pictures are cut to sides near their own shape",
         ),
         (train.buckets, "buckets: other sizes there; small pictures are not scaled up"),
-        (train.clip_skip > 1, f"clip_skip: {train.clip_skip} cannot be set; the last layer counts"),
+        (
+            run.skipped_layers > 0,
+            f"clip_skip: {train.clip_skip} cannot be set; the last layer{' but one' * run.is_xl} "
+            "counts",
+        ),
+        (
+            run.is_xl,
+            "base: the UNet is told that each picture has its training size and was not cut, in "
+            "the trial the file's own size and where it was cut",
+        ),
         (
             train.min_snr_gamma is not None and run.velocity,
             "min_snr_gamma: the weights there are those of a base that predicts noise",
@@ -89,8 +99,9 @@ def _optimizer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
     return (
         (
             not run.rate_is_shared,
-            f"text_encoder_ratio: text_encoder_lr {run.text_encoder_rate:g} is written, but UNet "
-            "and text encoder are both trained at train.lr there",
+            f"text_encoder_ratio: text_encoder_lr {max(run.text_rates):g} is written, but UNet and "
+            f"{'both text encoders are' if run.is_xl else 'text encoder are both'} trained at "
+            f"train.lr there{_frozen(run)}",
         ),
         (
             train.schedule == "cosine" and train.warmup_steps > 0,
@@ -102,6 +113,11 @@ def _optimizer_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
             "gradient_accumulation: gradients are summed there, averaged in the trial",
         ),
     )
+
+
+def _frozen(run: TrainedRun) -> str:
+    """Return the words about a text encoder that the trial leaves as it is beside a trained one."""
+    return "; the trial trains one of them" if run.is_xl and 0.0 in run.text_shares else ""
 
 
 def _network_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
@@ -184,7 +200,7 @@ def _training(run: TrainedRun) -> dict[str, object]:
         "gradient_accumulation": train.gradient_accumulation,
         "gradient_checkpointing": train.gradient_checkpointing is not False,
         "train_unet": True,
-        "train_text_encoder": train.text_encoder_ratio > 0,
+        "train_text_encoder": run.trains_text,
         "lr": train.learning_rate,
         "unet_lr": train.learning_rate,
         "optimizer": train.optimizer,
@@ -200,8 +216,8 @@ def _training(run: TrainedRun) -> dict[str, object]:
     if train.schedule == "constant" and train.warmup_steps > 0:
         keys["lr_scheduler"] = "constant_with_warmup"
         keys["lr_scheduler_params"] = {"num_warmup_steps": train.warmup_steps * _rounds(run)}
-    if train.text_encoder_ratio > 0:
-        keys["text_encoder_lr"] = run.text_encoder_rate
+    if run.trains_text:
+        keys["text_encoder_lr"] = max(run.text_rates)
     if train.min_snr_gamma is not None:
         keys["min_snr_gamma"] = train.min_snr_gamma
     if run.prior:

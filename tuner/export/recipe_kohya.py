@@ -1,7 +1,9 @@
 """A trial's settings for kohya's trainer: the TOML of `--config_file`, and its dataset TOML.
 
 Keys and their meaning are those of kohya-ss/sd-scripts at 48d368f (2026-02): `train_network.py`,
-`train_db.py` for whole weights, `library/train_util.py`, `library/config_util.py`,
+`train_db.py` for whole weights, `sdxl_train_network.py`, `sdxl_train.py` and
+`library/sdxl_train_util.py` for Stable Diffusion XL, `library/train_util.py`,
+`library/config_util.py`,
 `networks/lora.py`; for DoRA those of KohakuBlueleaf/LyCORIS at f49d30d (2025-10),
 `lycoris/kohya.py` and `lycoris/config.py`.
 """
@@ -49,6 +51,7 @@ def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
         "cache_latents": True,
     }
     keys |= {"v2": True} if run.second else {}
+    keys |= {"no_half_vae": True} if run.is_xl else {}
     keys |= {"v_parameterization": True} if run.velocity else {}
     keys |= {"zero_terminal_snr": True} if run.zero_snr else {}
     keys |= {"max_token_length": run.chunks * CHUNK} if run.chunks > 1 else {}
@@ -74,11 +77,23 @@ def settings(run: TrainedRun, dataset: Path, output: Path) -> dict[str, object]:
         keys["min_snr_gamma"] = train.min_snr_gamma
     if train.noise_offset > 0:
         keys["noise_offset"] = train.noise_offset
-    if train.clip_skip > 1:
+    if train.clip_skip > 1 and not run.is_xl:
         keys["clip_skip"] = train.clip_skip
-    if run.prior:
+    if run.prior and not _ignores_prior(run):
         keys["prior_loss_weight"] = train.prior_weight
     return keys
+
+
+def script(run: TrainedRun) -> str:
+    """Return the name of the script that reads the settings."""
+    if run.is_xl:
+        return "sdxl_train.py" if run.is_whole else "sdxl_train_network.py"
+    return "train_db.py" if run.is_whole else "train_network.py"
+
+
+def _ignores_prior(run: TrainedRun) -> bool:
+    """Return True for the script that weighs all pictures alike."""
+    return run.is_xl and run.is_whole
 
 
 def dataset_settings(run: TrainedRun) -> dict[str, object]:
@@ -109,8 +124,9 @@ def notes(run: TrainedRun) -> list[str]:
     train = run.train
     cases = (
         *(() if run.is_whole else _network_cases(run)),
+        *(_xl_cases(run) if run.is_xl else ()),
         (
-            run.is_whole and run.accumulation > 1 and train.text_encoder_ratio > 0,
+            run.is_whole and run.accumulation > 1 and run.trains_text and not run.is_xl,
             "gradient_accumulation: train_db.py warns that it may be wrong where UNet and text "
             "encoder are both trained",
         ),
@@ -129,6 +145,30 @@ def notes(run: TrainedRun) -> list[str]:
         ),
     )
     return [line for applies, line in cases if applies]
+
+
+def _xl_cases(run: TrainedRun) -> tuple[tuple[bool, str], ...]:
+    train = run.train
+    first, second = run.text_rates
+    return (
+        (
+            not run.is_whole and first != second,
+            f"text_encoder_2_ratio: both text encoders are trained at text_encoder_lr there, "
+            f"{first or second:g}; in the trial at {first:g} and {second:g}",
+        ),
+        (
+            train.clip_skip > 2,
+            f"clip_skip: {train.clip_skip} has no effect there; the last layer but one counts",
+        ),
+        (
+            run.velocity,
+            "base: the trainer warns that v_parameterization is unexpected here, and uses it",
+        ),
+        (
+            bool(run.prior) and _ignores_prior(run),
+            "prior_weight: sdxl_train.py weighs regularisation pictures like the others",
+        ),
+    )
 
 
 def toml(tables: Mapping[str, object]) -> str:
@@ -155,14 +195,20 @@ def _network(run: TrainedRun) -> dict[str, object]:
 
 
 def _rates(run: TrainedRun) -> dict[str, object]:
-    rate, text_encoder_rate = run.train.learning_rate, run.text_encoder_rate
+    rate, text_encoder_rate = run.train.learning_rate, max(run.text_rates)
+    if run.is_whole and run.is_xl:
+        first, second = run.text_rates
+        if not run.trains_text:
+            return {"learning_rate": rate}
+        text = {"learning_rate_te1": first, "learning_rate_te2": second}
+        return {"learning_rate": rate, "train_text_encoder": True, **text}
     if run.is_whole:
         # Without these keys train_db.py trains the text encoder too, at the UNet's rate.
         part = "learning_rate_te" if text_encoder_rate > 0 else "stop_text_encoder_training"
         return {"learning_rate": rate, part: text_encoder_rate or -1}
     keys: dict[str, object] = {"learning_rate": rate, "unet_lr": rate}
-    if text_encoder_rate > 0:
-        return keys | {"text_encoder_lr": text_encoder_rate}
+    if run.trains_text:
+        return keys | {"text_encoder_lr": run.text_rates[0] or text_encoder_rate}
     return keys | {"network_train_unet_only": True}
 
 

@@ -50,7 +50,7 @@ def settings(run: TrainedRun, concept_file: Path, output: Path) -> dict[str, obj
         # Without buckets only squares can be trained, with a fixed size one size only.
         "aspect_ratio_bucketing": train.buckets or not run.is_square,
         # Cached captions would be shuffled once and for all.
-        "latent_caching": not (train.captions_vary and train.text_encoder_ratio == 0),
+        "latent_caching": not train.captions_vary or run.trains_text,
         "learning_rate": train.learning_rate,
         "learning_rate_scheduler": train.schedule.upper(),
         "learning_rate_warmup_steps": _warmup(run),
@@ -67,8 +67,7 @@ def settings(run: TrainedRun, concept_file: Path, output: Path) -> dict[str, obj
         "rescale_noise_scheduler_to_zero_terminal_snr": run.zero_snr,
         **_layers(run),
         "unet": _part(run, train.learning_rate),
-        "text_encoder": _text_encoder(run),
-        "text_encoder_layer_skip": train.clip_skip - 1,
+        **_text_encoders(run),
         "vae": {"weight_dtype": "FLOAT_32"},
     }
 
@@ -124,13 +123,12 @@ def notes(run: TrainedRun) -> list[str]:
         (
             train.empty_prompt > 0,
             f"empty_prompt: text_encoder.dropout_probability {train.empty_prompt:g} replaces the "
-            "text encoder's output by zeros; the trial encodes the empty prompt",
+            "text encoder's output by zeros"
+            f"{', each of the two by itself' * run.is_xl}; the trial encodes the empty prompt",
         ),
         cut_captions(run),
         (
-            not run.is_whole
-            and train.text_encoder_ratio > 0
-            and train.target_modules == "attention",
+            not run.is_whole and run.trains_text and train.target_modules == "attention",
             "target_modules: all layers of the text encoder are trained there, not its attention "
             "alone",
         ),
@@ -139,7 +137,11 @@ def notes(run: TrainedRun) -> list[str]:
             "lora_dropout: dropout_probability leaves out shares of the LoRA's rank, the trial "
             "shares of its inputs",
         ),
-        (train.buckets, f"buckets: other sizes there, with sides of multiples of 8 px{area}"),
+        (
+            train.buckets,
+            "buckets: other sizes there, with sides of multiples of "
+            f"{64 if run.is_xl else 8} px{area}",
+        ),
         (
             train.gradient_checkpointing is None,
             "gradient_checkpointing: the trial decided by memory; true is written",
@@ -190,6 +192,8 @@ def _concept(run: TrainedRun, folder: PictureFolder) -> dict[str, object]:
 
 
 def _model_type(run: TrainedRun) -> str:
+    if run.is_xl:
+        return "STABLE_DIFFUSION_XL_10_BASE"
     if not run.second:
         return "STABLE_DIFFUSION_15"
     return "STABLE_DIFFUSION_21" if run.velocity else "STABLE_DIFFUSION_21_BASE"
@@ -235,13 +239,18 @@ def _part(run: TrainedRun, rate: float) -> dict[str, object]:
     }
 
 
-def _text_encoder(run: TrainedRun) -> dict[str, object]:
-    # By default it stops being trained after 30 epochs.
-    return _part(run, run.text_encoder_rate) | {
-        "dropout_probability": run.train.empty_prompt,
-        "stop_training_after": 0,
-        "stop_training_after_unit": "NEVER",
-    }
+def _text_encoders(run: TrainedRun) -> dict[str, object]:
+    """Return the settings of one text encoder, or of both of Stable Diffusion XL."""
+    keys: dict[str, object] = {}
+    for name, rate in zip(("text_encoder", "text_encoder_2"), run.text_rates, strict=False):
+        # By default it stops being trained after 30 epochs.
+        keys[name] = _part(run, rate) | {
+            "dropout_probability": run.train.empty_prompt,
+            "stop_training_after": 0,
+            "stop_training_after_unit": "NEVER",
+        }
+        keys[f"{name}_layer_skip"] = run.skipped_layers
+    return keys
 
 
 def _optimizer(run: TrainedRun) -> dict[str, object]:

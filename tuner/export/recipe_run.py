@@ -31,9 +31,10 @@ class PictureFolder:
 class TrainedRun:
     """The run of a trial, in the units of `tuner`: steps are optimizer steps.
 
-    `base` is a path or hub id; it is of Stable Diffusion 2 if `second`, and predicts the velocity
-    if `velocity`, with zero terminal SNR if `zero_snr`. The longest caption has `chunks` of 75
-    tokens. The run is trained for `steps`; the file that was scored is that of step
+    `base` is a path or hub id; it is of Stable Diffusion 2 if `second`, of Stable Diffusion XL if
+    `is_xl`, and predicts the velocity if `velocity`, with zero terminal SNR if `zero_snr`. The
+    longest caption has `chunks` of 75 tokens, and captions have tags of quality or rating if
+    `rates_quality`. The run is trained for `steps`; the file that was scored is that of step
     `kept_step`. `pictures` are the training pictures and `prior` those of regularisation, empty
     without prior preservation. Sides of buckets are multiples of `bucket_step` pixels.
     """
@@ -49,6 +50,8 @@ class TrainedRun:
     bucket_step: int = 64
     zero_snr: bool = False
     chunks: int = 1
+    is_xl: bool = False
+    rates_quality: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -56,9 +59,29 @@ class TrainedRun:
         return self.train.method == "dreambooth"
 
     @property
-    def text_encoder_rate(self) -> float:
-        """Learning rate of the text encoder; 0 if it is not trained."""
-        return self.train.learning_rate * self.train.text_encoder_ratio
+    def text_shares(self) -> tuple[float, ...]:
+        """The share of the UNet's rate of each text encoder; 0 for a frozen one."""
+        shares = self.train.shares
+        first = shares["text_encoder"]
+        return (first, shares["text_encoder_2"]) if self.is_xl else (first,)
+
+    @property
+    def text_rates(self) -> tuple[float, ...]:
+        """Learning rate of each text encoder; 0 if it is not trained."""
+        return tuple(self.train.learning_rate * share for share in self.text_shares)
+
+    @property
+    def trains_text(self) -> bool:
+        """True if a text encoder is trained."""
+        return any(self.text_shares)
+
+    @property
+    def skipped_layers(self) -> int:
+        """Layers at the end of the text encoders that are left out beside the base's own.
+
+        Stable Diffusion XL itself reads the last layer but one.
+        """
+        return max(self.train.clip_skip, 2) - 2 if self.is_xl else self.train.clip_skip - 1
 
     @property
     def fixed_tags(self) -> int:
@@ -75,8 +98,8 @@ class TrainedRun:
 
     @property
     def rate_is_shared(self) -> bool:
-        """True if UNet and text encoder are trained at one rate, or only the UNet is."""
-        return self.train.text_encoder_ratio in (0.0, 1.0)
+        """True if UNet and text encoders are trained at one rate, or only the UNet is."""
+        return set(self.text_shares) in ({0.0}, {1.0})
 
     @property
     def area_side(self) -> int:
@@ -114,9 +137,14 @@ def common_notes(run: TrainedRun) -> list[str]:
             f"steps: the trial's rate falls along a cosine over {counted(run.steps, 'step')}; the "
             f"file that was scored is that of step {run.kept_step}"
         )
-    if train.optimizer == "prodigy" and train.text_encoder_ratio > 0:
+    if train.optimizer == "prodigy" and run.trains_text:
         notes.append(
             "optimizer: the trial estimates Prodigy's step size for UNet and text encoder "
             "separately, the trainer once for both"
+        )
+    if run.rates_quality and train.captions_vary:
+        notes.append(
+            "captions: tags of quality and rating are shuffled and left out there like all others; "
+            "the trial keeps them, at the end"
         )
     return notes

@@ -20,12 +20,11 @@ from peft.tuners.lokr import layer as lokr
 from peft.tuners.lora import Linear, LoraLayer
 
 from tuner.models.base import BaseModel
+from tuner.models.families.family import Component
 from tuner.models.lora_file import (
-    Component,
     LoraFile,
     LoraFileError,
     LoraModule,
-    kohya_name,
     layers,
     read_file,
     write_file,
@@ -33,18 +32,15 @@ from tuner.models.lora_file import (
 from tuner.models.metadata import DORA_FOR
 from tuner.space import TrainConfig
 
-_TARGETS: Mapping[str, Mapping[Component, str]] = {
-    "attention": {
-        "unet": r"to_q|to_k|to_v|to_out\.0",
-        "text_encoder": "q_proj|k_proj|v_proj|out_proj",
-    },
-    "feed_forward": {"unet": r"ff\.net\.0\.proj|ff\.net\.2", "text_encoder": "fc1|fc2"},
-    "convolutions": {
-        "unet": r"conv1|conv2|conv_shortcut|proj_in|proj_out|(?:down|up)samplers\.\d+\.conv",
-        "text_encoder": "",
-    },
+_TARGETS: Mapping[str, tuple[str, str]] = {
+    "attention": (r"to_q|to_k|to_v|to_out\.0", "q_proj|k_proj|v_proj|out_proj"),
+    "feed_forward": (r"ff\.net\.0\.proj|ff\.net\.2", "fc1|fc2"),
+    "convolutions": (
+        r"conv1|conv2|conv_shortcut|proj_in|proj_out|(?:down|up)samplers\.\d+\.conv",
+        "",
+    ),
 }
-"""Layers by the end of their dotted names.
+"""Layers by the end of their dotted names: those of the UNet, and those of a text encoder.
 
 The convolutions are those of the residual blocks and samplers, as kohya's `conv_dim`, and the
 projections into and out of the transformers.
@@ -58,17 +54,16 @@ kronecker, tucker = lokr.make_kron, lokr.make_weight_cp
 def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, Any]]:
     """Add a new LoRA called `name` to the layers of `config.target_modules`; it alone is active.
 
-    Returns the optimizer's parameter groups: the UNet's at `config.learning_rate` and, if
-    `config.text_encoder_ratio` is above 0, the text encoder's at that share of it. The output of
-    the base is unchanged until the first step. The initial weights depend on `config.seed` alone.
+    Returns the optimizer's parameter groups: the UNet's at `config.learning_rate` and those of the
+    text encoders whose share of it, `config.shares`, is above 0. The output of the base is
+    unchanged until the first step. The initial weights depend on `config.seed` alone.
     Raises ValueError for a name that is attached already.
     """
     if parameters(base, name):
         raise ValueError(f"an adapter {name!r} is attached already")
-    rates = {"unet": 1.0, "text_encoder": config.text_encoder_ratio}
     groups = []
     for component, model in models(base).items():
-        if rates[component] == 0:
+        if config.shares[component] == 0:
             continue
         lora = LoraConfig(
             r=config.rank,
@@ -79,7 +74,7 @@ def attach(base: BaseModel, config: TrainConfig, name: str) -> list[dict[str, An
             use_rslora=config.use_rslora,
         )
         _inject(base, model, lora, name, seed=config.seed)
-        rate = config.learning_rate * rates[component]
+        rate = config.learning_rate * config.shares[component]
         groups.append({"params": _parameters(model, name), "lr": rate})
     activate(base, [name])
     return groups
@@ -124,7 +119,7 @@ def parameters(base: BaseModel, name: str) -> list[torch.nn.Parameter]:
 def save(base: BaseModel, name: str, path: Path, metadata: Mapping[str, str]) -> None:
     """Write the adapter `name` as a float16 file in kohya names, with its alpha, atomically."""
     modules = {
-        kohya_name(component, dotted): LoraModule(
+        base.kohya_name(component, dotted): LoraModule(
             layer.lora_A[name].weight,
             layer.lora_B[name].weight,
             float(layer.scaling[name]) * int(layer.r[name]),  # rsLoRA's scale is in it
@@ -186,12 +181,13 @@ def targets(model: torch.nn.Module, component: Component, words: str) -> list[st
 
 def models(base: BaseModel) -> dict[Component, torch.nn.Module]:
     """Return the parts of the base that a LoRA can change."""
-    return {"unet": base.pipeline.unet, "text_encoder": base.pipeline.text_encoder}
+    return base.networks
 
 
 def _targets(words: str, component: Component) -> str:
     """Return a pattern for the names of the layers that `words` (joined by +) select."""
-    parts = [part for word in words.split("+") if (part := _TARGETS[word][component])]
+    place = 0 if component == "unet" else 1
+    parts = [part for word in words.split("+") if (part := _TARGETS[word][place])]
     return rf"(?:.*\.)?(?:{'|'.join(parts)})"
 
 

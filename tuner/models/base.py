@@ -1,13 +1,12 @@
 """Load a base: the mannequin, a diffusers folder, a hub id, or a single .safetensors checkpoint.
 
 The base is frozen here, before anything can be attached to it, and stays frozen. Pickled weights
-and code from a hub are never loaded. The safety checker is left out, because the judges examine
-every picture themselves.
+and code from a hub are never loaded. Its family opens it and computes with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,24 +14,19 @@ from typing import Any
 import diffusers.utils.logging as diffusers_logging
 import torch
 import transformers.utils.logging as transformers_logging
-from diffusers import DDIMScheduler, StableDiffusionPipeline
+from diffusers import DDIMScheduler, DiffusionPipeline
 
 from tuner.errors import MissingModelError, TunerError
-from tuner.models.checkpoint import check_checkpoint, opening, read_checkpoint
+from tuner.models.checkpoint import check_checkpoint, read_checkpoint
+from tuner.models.families import family_of
+from tuner.models.families.family import Component, Family, TextStates
 from tuner.models.memory_errors import is_out_of_memory
-from tuner.models.stored.hub import fetch, is_offline
+from tuner.models.stored.hub import fetch
 from tuner.models.stored.layout import check_folder
 from tuner.models.stored.prediction import Prediction, chosen_prediction, scheduler_prediction
 from tuner.models.stored.weight_files import not_finite
 from tuner.space.base_name import ParsedBase, mannequin_weights, parse_base
 from tuner.storage.tensor_cache import TensorCache, weights_digest
-
-_NO_CHECKER: dict[str, Any] = {
-    "safety_checker": None,
-    "feature_extractor": None,
-    "requires_safety_checker": False,
-}
-
 
 _LATENT_SIDE = 64
 """Side of the latents of Stable Diffusion 1.x, for a configuration that names none."""
@@ -40,7 +34,7 @@ _LATENT_SIDE = 64
 
 @dataclass(eq=False)
 class BaseModel:
-    """A frozen Stable Diffusion on its device.
+    """A frozen base on its device.
 
     `native_size` is the edge in pixels that its UNet was trained at; `clip_skip` the layer of its
     text encoder, counted from the last (1), from which prompts are read if no file names one.
@@ -52,7 +46,7 @@ class BaseModel:
     """
 
     name: str
-    pipeline: StableDiffusionPipeline = field(repr=False)
+    pipeline: Any = field(repr=False)
     device: torch.device
     native_size: int
     clip_skip: int = 1
@@ -63,10 +57,44 @@ class BaseModel:
 
     def keep_at(self, folder: Path) -> None:
         """Keep latents and text embeddings in `folder`; call this before any training."""
-        parts = {"vae": self.pipeline.vae, "text_encoder": self.pipeline.text_encoder}
+        encoders = torch.nn.ModuleList(self.encoders.values())
+        parts = {"vae": self.pipeline.vae, "text_encoder": encoders}
         self.tensor_cache = TensorCache(
             folder, {name: weights_digest(part) for name, part in parts.items()}
         )
+
+    @property
+    def family(self) -> Family:
+        """The module of `tuner.models.families` that knows its pipeline."""
+        return family_of(type(self.pipeline).__name__)
+
+    @property
+    def encoders(self) -> dict[Component, Any]:
+        """Its text encoders, by the name of the part."""
+        return self.family.encoders(self.pipeline)
+
+    @property
+    def networks(self) -> dict[Component, torch.nn.Module]:
+        """The networks that training can change."""
+        return {"unet": self.pipeline.unet, **self.encoders}
+
+    def tokens(self, captions: Sequence[str], chunks: int | None = None) -> torch.Tensor:
+        """Return the tokens of captions as its family has them, on its device."""
+        return self.family.tokens(self.pipeline, captions, chunks).to(self.device)
+
+    def text_states(self, tokens: torch.Tensor, clip_skip: int) -> TextStates:
+        """Return the states that its own text encoders make of `tokens`."""
+        return self.family.text_states([*self.encoders.values()], tokens, clip_skip)
+
+    def kohya_name(self, component: Component, dotted: str) -> str:
+        """Return the name of a layer in a LoRA file."""
+        return self.family.kohya_name(component, dotted, self.networks[component])
+
+    @property
+    def layers(self) -> int:
+        """The number of layers of its text encoder; of two it is that of the shorter one."""
+        encoders = (getattr(self.pipeline, each.part) for each in self.family.LAYOUT.encoders)
+        return min(int(encoder.config.num_hidden_layers) for encoder in encoders)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -96,7 +124,7 @@ def load_base(base: str, device: str | None = None, prediction: str | None = Non
     diffusers_logging.disable_progress_bar()
     transformers_logging.disable_progress_bar()
     try:
-        pipeline, kind = _open(base, parsed, dtype, prediction)
+        family, pipeline, kind = _open(base, parsed, dtype, prediction)
     except TunerError:
         raise
     except Exception as error:  # the libraries raise errors of any kind on foreign files
@@ -105,12 +133,13 @@ def load_base(base: str, device: str | None = None, prediction: str | None = Non
         raise MissingModelError(_unreadable(base, parsed, error)) from error
     pipeline.scheduler = _with_prediction(pipeline.scheduler, kind)
     pipeline.set_progress_bar_config(disable=True)
-    for name in ("unet", "vae", "text_encoder"):
+    for name in family.LAYOUT.stems:
         part = getattr(pipeline, name)
         part.requires_grad_(False)
         part.eval()
         _require_finite(base, name, part)
     pipeline.to(place)
+    family.prepare(pipeline)
     side = pipeline.unet.config.sample_size
     latent_side = side if isinstance(side, int) else _LATENT_SIDE
     native_size = latent_side * int(pipeline.vae_scale_factor)
@@ -125,33 +154,20 @@ def _dtype(device: torch.device) -> torch.dtype:
 
 def _open(
     base: str, parsed: ParsedBase, dtype: torch.dtype, prediction: str | None
-) -> tuple[StableDiffusionPipeline, Prediction]:
+) -> tuple[Family, Any, Prediction]:
     if parsed.kind == "file" and parsed.path:
         file = read_checkpoint(parsed.path)
         check_checkpoint(base, file)
-        pipeline = StableDiffusionPipeline.from_single_file(
-            str(parsed.path),
-            dtype=dtype,
-            local_files_only=is_offline(),
-            **opening(file),
-            **_NO_CHECKER,
-        )
-        return pipeline, file.prediction(prediction)
+        family = family_of(file.layout.pipeline)
+        kind = file.prediction(prediction)
+        return family, family.open_file(parsed.path, file.config, dtype), kind
     folder = _folder(base, parsed)
     if parsed.kind == "folder":
-        StableDiffusionPipeline.load_config(str(folder))  # its error says what is missing
+        DiffusionPipeline.load_config(str(folder))  # its error says what is missing
     checked = check_folder(base, folder)
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        str(folder),
-        dtype=dtype,
-        variant=checked.variant,
-        use_safetensors=True,
-        trust_remote_code=False,
-        local_files_only=True,
-        **_NO_CHECKER,
-    )
-    chosen = chosen_prediction(prediction)
-    return pipeline, chosen or scheduler_prediction(base, checked.scheduler)
+    family = family_of(checked.layout.pipeline)
+    chosen = chosen_prediction(prediction) or scheduler_prediction(base, checked.scheduler)
+    return family, family.open_folder(folder, dtype, checked.variant), chosen
 
 
 def _folder(base: str, parsed: ParsedBase) -> Path:
@@ -189,10 +205,7 @@ def _require_finite(base: str, name: str, part: torch.nn.Module) -> None:
 def _unreadable(base: str, parsed: ParsedBase, error: Exception) -> str:
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if parsed.kind == "file":
-        return (
-            f"base {base} could not be opened as a single file: {first_line} (Stable Diffusion 2.x "
-            "needs its configuration from the hub; a diffusers folder needs no network)"
-        )
+        return f"base {base} could not be opened as a single file: {first_line}"
     return f"base {base} is no readable diffusers folder: {first_line}"
 
 

@@ -30,6 +30,18 @@ STABLE_DIFFUSION = LibraryModel(
 )
 """The base of search_spaces/pose_sd15.yaml. The size is that of UNet, VAE and text encoder."""
 
+STABLE_DIFFUSION_XL = LibraryModel(
+    name="Stable Diffusion XL base 1.0",
+    size=6_940_000_000,
+    licence="CreativeML OpenRAIL++-M",
+    files=(
+        "unet/diffusion_pytorch_model.fp16.safetensors",
+        "unet/diffusion_pytorch_model.safetensors",
+    ),
+    hub="stabilityai/stable-diffusion-xl-base-1.0",
+)
+"""The base that most models of its family come from. The size is that of its fp16 files."""
+
 BLIP = LibraryModel(
     name="BLIP large (captions)",
     size=1_880_000_000,
@@ -88,6 +100,7 @@ def model_files() -> list[ModelFile]:
         _file("sface", "the measure identity, if judges.identity_model is sface"),
         _from_hub(clip, "gender judge", "or name a folder with --gender-model"),
         _from_hub(STABLE_DIFFUSION, "base", "or name a folder or .safetensors file with --base"),
+        _from_hub(STABLE_DIFFUSION_XL, "base", "or name a folder or .safetensors file with --base"),
         _from_hub(BLIP, "`tuner data prepare --captions blip`", "or name a folder with --blip"),
         _from_hub(WD14, "`tuner data prepare --captions wd14`", "or name a folder with --tagger"),
     ]

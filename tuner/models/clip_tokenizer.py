@@ -16,6 +16,8 @@ from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 if TYPE_CHECKING:
     from transformers import CLIPTokenizer
 
+    from tuner.models.stored.families import Layout
+
 _Key = TypeVar("_Key")
 Merge = tuple[str, str]
 
@@ -41,10 +43,11 @@ def all_merges() -> list[Merge]:
     return [(first, second) for first, second in pairs]
 
 
-def clip_tokenizer(merges: Sequence[Merge]) -> CLIPTokenizer:
+def clip_tokenizer(merges: Sequence[Merge], padding: str = _END) -> CLIPTokenizer:
     """Return a tokenizer of all bytes and `merges`; `all_merges()` give Stable Diffusion 1.5's.
 
-    All 512 byte tokens are included, so every text can be encoded. Padded with the end mark to 77.
+    All 512 byte tokens are included, so every text can be encoded. Padded to 77 with the end mark;
+    those of open_clip's text encoders pad with `!`, which is token 0.
     """
     from transformers import CLIPTokenizer
 
@@ -54,9 +57,19 @@ def clip_tokenizer(merges: Sequence[Merge]) -> CLIPTokenizer:
         unk_token=_END,
         bos_token=_START,
         eos_token=_END,
-        pad_token=_END,
+        pad_token=padding,
         model_max_length=CHUNK + 2,
     )
+
+
+def shipped_tokenizers(layout: Layout, config: Path) -> dict[str, CLIPTokenizer]:
+    """Return the tokenizers that belong to a shipped configuration; none for a user's folder."""
+    shipped = layout.shipped_at(config)
+    if shipped is None:
+        return {}
+    merges = all_merges()
+    pairs = zip(layout.encoders, shipped.padding, strict=True)
+    return {encoder.tokenizer: clip_tokenizer(merges, padding) for encoder, padding in pairs}
 
 
 def longer(texts: Mapping[_Key, str]) -> dict[_Key, int]:

@@ -1,7 +1,7 @@
-"""DreamBooth: train copies of the base's whole UNet and, if wanted, its text encoder.
+"""DreamBooth: train copies of the base's whole UNet and, if wanted, its text encoders.
 
 The base itself does not change while a run trains. Trained weights are kept as float16 under the
-names of diffusers, `unet.NAME` and `text_encoder.NAME`, and replace the base's for sampling.
+names of diffusers, `unet.NAME`, `text_encoder.NAME` and so on, and replace the base's for sampling.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save as to_bytes
 
 from tuner.errors import TunerError
 from tuner.models.base import BaseModel
+from tuner.models.families.family import Component
 from tuner.space import TrainConfig
 from tuner.storage import replacing
 from tuner.text import show
@@ -25,7 +26,7 @@ from tuner.text import show
 _CONTENTS_KEY, _CONTENTS = "tuner.contents", "weights"
 """The metadata that marks a file of whole weights."""
 
-_PARTS = ("unet", "text_encoder")
+_PARTS = get_args(Component)
 
 
 class WeightsError(TunerError):
@@ -35,21 +36,19 @@ class WeightsError(TunerError):
 def copies(base: BaseModel, config: TrainConfig) -> dict[str, torch.nn.Module]:
     """Return copies of the parts of the base that `config` trains, in float32 and with gradients.
 
-    The text encoder is included if its ratio is above 0.
+    A text encoder is included if its share of the learning rate is above 0.
     """
-    names = _PARTS if config.text_encoder_ratio > 0 else _PARTS[:1]
-    parts = {}
-    for name in names:
-        part = copy.deepcopy(getattr(base.pipeline, name)).float()
-        parts[name] = part.requires_grad_(True)
-    return parts
+    return {
+        name: copy.deepcopy(part).float().requires_grad_(True)
+        for name, part in base.networks.items()
+        if config.shares[name] > 0
+    }
 
 
 def groups(parts: Mapping[str, torch.nn.Module], config: TrainConfig) -> list[dict[str, Any]]:
     """Return the optimizer's parameter groups: the weights of each part with its rate."""
-    rates = {"unet": 1.0, "text_encoder": config.text_encoder_ratio}
     return [
-        {"params": list(part.parameters()), "lr": config.learning_rate * rates[name]}
+        {"params": list(part.parameters()), "lr": config.learning_rate * config.shares[name]}
         for name, part in parts.items()
     ]
 
@@ -102,8 +101,9 @@ def put_on(base: BaseModel, path: Path) -> None:
     Raises WeightsError for a file that is broken or of another base; the base is then unchanged.
     """
     weights = read(path)
+    networks: dict[str, torch.nn.Module] = dict(base.networks.items())
     for part, tensors in weights.items():
-        own = getattr(base.pipeline, part).state_dict()
+        own = networks[part].state_dict() if part in networks else {}
         wrong = [name for name, value in tensors.items() if _shape(own, name) != value.shape]
         if wrong:
             raise WeightsError(
@@ -111,7 +111,7 @@ def put_on(base: BaseModel, path: Path) -> None:
                 f"in base {base.name}: it was trained on another base"
             )
     for part, tensors in weights.items():
-        getattr(base.pipeline, part).load_state_dict(tensors, strict=False)
+        networks[part].load_state_dict(tensors, strict=False)
 
 
 @contextmanager
@@ -122,18 +122,15 @@ def loaded(base: BaseModel, path: Path) -> Iterator[None]:
     holds one set only. Errors are those of `put_on`.
     """
     before = {
-        part: {
-            name: value.to("cpu", copy=True)
-            for name, value in getattr(base.pipeline, part).state_dict().items()
-        }
-        for part in _PARTS
+        part: {name: value.to("cpu", copy=True) for name, value in network.state_dict().items()}
+        for part, network in base.networks.items()
     }
     try:
         put_on(base, path)
         yield
     finally:
         for part, tensors in before.items():
-            getattr(base.pipeline, part).load_state_dict(tensors)
+            base.networks[part].load_state_dict(tensors)
 
 
 def is_whole(path: Path) -> bool:

@@ -13,24 +13,23 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 
 from tuner.errors import UnusableFileError
+from tuner.models.families.family import Component
+from tuner.models.families.layer_names import known_names, plain_name
 from tuner.models.metadata import adapter_settings
 from tuner.storage import replacing
 from tuner.text import show
 
-Component = Literal["unet", "text_encoder"]
-
 _KOHYA_KEY = re.compile(
-    r"(lora_(?:unet|te1?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
+    r"(lora_(?:unet|te[12]?)_\w+)\.(lora_down\.weight|lora_up\.weight|alpha|dora_scale)"
 )
 _PEFT_KEY = re.compile(
-    r"(unet|text_encoder)\.([\w.]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
+    r"(unet|text_encoder|text_encoder_2)\.([\w.]+)\.(lora_A|lora_B|lora_magnitude_vector)(?:\.weight)?"
 )
 _PEFT_PARTS = {"lora_A": "down", "lora_B": "up", "lora_magnitude_vector": "magnitude"}
 _PEFT_METADATA = "lora_adapter_metadata"
@@ -85,16 +84,6 @@ class LoraFile:
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
-def kohya_name(component: str, module: str) -> str:
-    """Return the kohya name of the layer `module` (a dotted name) of the UNet or the text encoder.
-
-    transformers dropped the level `text_model.` of CLIPTextModel in 5.6; the files keep it.
-    """
-    if component == "unet":
-        return "lora_unet_" + module.replace(".", "_")
-    return "lora_te_text_model_" + module.removeprefix("text_model.").replace(".", "_")
-
-
 def read_file(path: Path) -> LoraFile:
     """Read a LoRA in kohya's or diffusers' names and check all of it.
 
@@ -134,10 +123,10 @@ def write_file(path: Path, lora: LoraFile) -> None:
 def write_diffusers_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) -> None:
     """Write `lora` in the names of diffusers as float16, atomically.
 
-    `dotted` has the layer of each kohya name, as `unet.NAME` or `text_encoder.NAME`. `lora_B` has
-    alpha / rank in it, and all modules are padded with zeros to one rank: the update is
-    `lora_B @ lora_A` in every version of diffusers. Version 0.32 finds no alpha in such a file, and
-    takes the rank of its first module for the alpha of all.
+    `dotted` has the layer of each kohya name, as `unet.NAME`, `text_encoder.NAME` and so on.
+    `lora_B` has alpha / rank in it, and all modules are padded with zeros to one rank: the update
+    is `lora_B @ lora_A` in every version of diffusers. Version 0.32 finds no alpha in such a file,
+    and takes the rank of its first module for the alpha of all.
     """
     rank = max(module.rank for module in lora.modules.values())
     tensors: dict[str, torch.Tensor] = {}
@@ -150,7 +139,7 @@ def write_diffusers_file(path: Path, lora: LoraFile, dotted: Mapping[str, str]) 
             flat = module.magnitude.flatten()
             shape = flat.shape if module.down.ndim == 2 else (1, -1, 1, 1)
             # transformers expects another key in the text encoder than peft does elsewhere.
-            ending = ".weight" if dotted[name].startswith("text_encoder.") else ""
+            ending = ".weight" if dotted[name].startswith("text_encoder") else ""
             key = f"{dotted[name]}.lora_magnitude_vector{ending}"
             tensors[key] = _single(flat.reshape(shape))
     with replacing(path) as temporary:
@@ -173,11 +162,15 @@ def payload_sha256(path: Path) -> str:
 
 
 def layers(component: str, model: torch.nn.Module) -> dict[str, str]:
-    """Return the dotted name of every layer of `model` that has a weight, by its kohya name."""
+    """Return the dotted name of every layer of `model` that has a weight, by its names in files.
+
+    A layer has several: those of diffusers' blocks and those of the original layout's.
+    """
     return {
-        kohya_name(component, name): name
+        known: name
         for name, module in model.named_modules()
         if isinstance(getattr(module, "weight", None), torch.Tensor)
+        for known in known_names(component, name, model)
     }
 
 
@@ -224,18 +217,18 @@ def _by_module(
     halves: dict[str, dict[str, torch.Tensor]] = {}
     for key, tensor in tensors.items():
         if kohya := _KOHYA_KEY.fullmatch(key):
-            name = kohya[1].replace("lora_te1_", "lora_te_", 1)
+            name = kohya[1]
             part = kohya[2].split(".")[0].removeprefix("lora_")
             part = "magnitude" if part == "dora_scale" else part
             halves.setdefault(name, {})[part] = tensor
         elif peft := _PEFT_KEY.fullmatch(key):
-            parts = halves.setdefault(kohya_name(peft[1], peft[2]), {})
+            parts = halves.setdefault(plain_name(peft[1], peft[2]), {})
             parts[_PEFT_PARTS[peft[3]]] = tensor
             if (alpha := _peft_alpha(adapter, peft[1], peft[2])) is not None:
                 parts["alpha"] = torch.tensor(alpha)
         else:
             raise LoraFileError(
-                f"{path.name}: key {show(key)} is no LoRA of a Stable Diffusion 1.x or 2.x "
+                f"{path.name}: key {show(key)} is no LoRA of a Stable Diffusion 1.x, 2.x or XL "
                 "(expected lora_unet_... or lora_te_... with lora_down, lora_up and alpha)"
             )
     if not halves:

@@ -27,16 +27,16 @@ _OPTIMIZERS = {
 def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[str, str]:
     """Return the metadata of a file of `config` after `step` optimizer steps on `base`."""
     width, height = config.size
-    text_encoder_rate = config.learning_rate * config.text_encoder_ratio
-    second = base.pipeline.unet.config.cross_attention_dim == 1024
-    family = f"stable-diffusion-{'v2-512' if second else 'v1'}"
+    rates = [config.learning_rate * config.shares[name] for name in base.encoders]
+    family = dict(base.family.metadata(base.pipeline))
+    if config.method == "lora":
+        family["modelspec.architecture"] += "/lora"
     return (_network(config) if config.method == "lora" else {}) | {
-        "ss_v2": str(second),
-        "ss_base_model_version": "sd_v2" if second else "sd_v1",
+        **family,
         "ss_sd_model_name": base_name(base),
         "ss_learning_rate": str(config.learning_rate),
         "ss_unet_lr": str(config.learning_rate),
-        "ss_text_encoder_lr": str(text_encoder_rate),
+        "ss_text_encoder_lr": str(rates[0] if len(set(rates)) == 1 else rates),
         "ss_optimizer": _OPTIMIZERS[config.optimizer],
         "ss_lr_scheduler": _scheduler(config),
         "ss_lr_warmup_steps": str(config.warmup_steps),
@@ -54,7 +54,6 @@ def training_metadata(base: BaseModel, config: TrainConfig, step: int) -> dict[s
         "ss_resolution": f"({width}, {height})",
         "ss_seed": str(config.seed),
         "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": family + ("/lora" if config.method == "lora" else ""),
         "modelspec.implementation": "diffusers",
         "modelspec.resolution": f"{width}x{height}",
         "modelspec.prediction_type": _prediction_type(base),

@@ -5,7 +5,7 @@ Code that trains, samples or measures uses this module and does not need to know
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -44,7 +44,7 @@ class Trainable:
     """
 
     unet: Any
-    text_encoder: Any
+    encoders: Sequence[Any]
     groups: list[dict[str, Any]]
     save: Callable[[Path, Mapping[str, str]], None]
 
@@ -56,15 +56,15 @@ class Trainable:
 
 def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
     """Return what `config` trains: a LoRA called `name` on the base, or copies of its parts."""
-    pipeline = base.pipeline
+    networks = base.networks
     if config.method == "lora":
         lora = adapter.attach(base, config, name)
         save = partial(adapter.save, base, name)
-        return Trainable(pipeline.unet, pipeline.text_encoder, lora, save)
+        return Trainable(networks["unet"], [*base.encoders.values()], lora, save)
     parts = dreambooth.copies(base, config)
     return Trainable(
         parts["unet"],
-        parts.get("text_encoder", pipeline.text_encoder),
+        [parts.get(name, encoder) for name, encoder in base.encoders.items()],
         dreambooth.groups(parts, config),
         partial(dreambooth.save, parts),
     )

@@ -1,6 +1,6 @@
 """Bases that tuner does not train: any text-to-image pipeline whose LoRA loader diffusers has.
 
-SDXL, Stable Diffusion 3, Flux and others are opened by diffusers from their folders, drawn with
+Stable Diffusion 3, Flux and others are opened by diffusers from their folders, drawn with
 their own sampler settings, and LoRAs are put on them by their own `load_lora_weights`.
 """
 
@@ -29,7 +29,10 @@ from tuner.models.foreign.file import read_foreign
 from tuner.models.lora_file import LoraFileError
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.noise import cell_generator
+from tuner.models.stored.distilled import sign_of_distillation
+from tuner.models.stored.families import layout_named
 from tuner.models.stored.hub import is_offline, settings_folder
+from tuner.models.stored.index import INDEX, read_config
 from tuner.space import SuiteConfig
 from tuner.space.base_name import parse_base
 from tuner.space.sizes import native_size
@@ -37,8 +40,6 @@ from tuner.space.sizes import native_size
 LARGEST_BATCH = 4
 """Pictures in a batch before memory was seen to run out: those of large pipelines fill a GPU."""
 
-_OWN = "StableDiffusionPipeline"
-_INDEX = "model_index.json"
 _ADAPTER = "judged"
 
 _TEXT_TO_IMAGE = frozenset(AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values())
@@ -55,7 +56,7 @@ _FAMILIES = {
 
 @dataclass(eq=False)
 class PipelineBase(BaseModel):
-    """A base of another family than Stable Diffusion 1.x and 2.x, frozen on its device.
+    """A base of a family that tuner does not train, frozen on its device.
 
     `steps` and `guidance_scale` replace the defaults of its pipeline; None: they hold.
     """
@@ -86,24 +87,31 @@ class PipelineBase(BaseModel):
         return f"is a {self.kind}, drawn with its own sampler, {steps} steps{more}"
 
 
-def is_stable_diffusion(base: str) -> bool:
-    """Return True for a base that tuner opens by itself: Stable Diffusion 1.x and 2.x.
+def has_family(base: str) -> bool:
+    """Return True for a base that tuner opens by itself, as those that it trains.
 
-    Single files count as such, and so does what is no base at all. Raises ConfigError for a folder
-    whose model_index.json is broken.
+    Single files count as such, and so does what is no base at all. A base of a known family that
+    was distilled is not trained: diffusers draws it. Raises ConfigError for a folder whose
+    model_index.json is broken.
     """
     parsed = parse_base(base)
     if parsed.kind in ("mannequin", "file"):
         return True
     folder = parsed.path or settings_folder(parsed)
-    path = None if folder is None else folder / _INDEX
-    if path is None or not path.is_file():
+    path = None if folder is None else folder / INDEX
+    if folder is None or path is None or not path.is_file():
         return True  # load_base tells what is wrong with it
     try:
         kind = json.loads(path.read_text("utf-8-sig"))["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ConfigError(f"base {base}: its {_INDEX} is broken ({error})") from None
-    return bool(kind == _OWN)
+        raise ConfigError(f"base {base}: its {INDEX} is broken ({error})") from None
+    if layout_named(kind) is None:
+        return False
+    try:
+        unet, scheduler = (read_config(base, folder, part) for part in ("unet", "scheduler"))
+    except MissingModelError:
+        return True
+    return sign_of_distillation(unet, scheduler) is None
 
 
 def load_pipeline(

@@ -18,7 +18,6 @@ from diffusers import (
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
-    StableDiffusionPipeline,
     UniPCMultistepScheduler,
 )
 
@@ -28,21 +27,19 @@ from tuner.events import Progress
 from tuner.models import method
 from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.compiled import compiled
+from tuner.models.families import family_of
+from tuner.models.families.family import TextStates
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.noise import cell_generator
 from tuner.models.on_cpu import quick_on_cpu
 from tuner.models.pipelines import LARGEST_BATCH, PipelineBase, draw as draw_with_pipeline
-from tuner.models.text_encoder import chunks_of, states, tokenized
+from tuner.models.text_encoder import chunks_of
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 
 _LARGEST_BATCH = 26
 """Pictures in a batch: more is no faster on two cores or on a large GPU, and Progress comes
 between batches."""
-
-_BYTES_PER_UNIT = 800
-"""Memory in bytes of one picture with guidance, for each latent pixel and channel of the UNet's
-first level, with the VAE's decoding: about 1 GB for Stable Diffusion 1.5 at 512 x 512."""
 
 _CPU_BYTES = 4 * 2**30
 
@@ -138,7 +135,7 @@ def _drawn(
 
 
 def draw(
-    pipeline: StableDiffusionPipeline,
+    pipeline: Any,
     suite: SuiteConfig,
     indices: Sequence[int],
     clip_skip: int = 1,
@@ -159,12 +156,17 @@ def draw(
     chunks = chunks_of(
         pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
     )
-    sampling = _with_sampler(pipeline, suite.sampler)
+    family = family_of(type(pipeline).__name__)
+    sampling = family.with_scheduler(pipeline, scheduler_of(pipeline, suite.sampler))
+    sampling.set_progress_bar_config(disable=True)
     start = torch.stack([noise(pipeline, suite, index) for index in indices])
     with nullcontext() if exact else _quickly(pipeline, start.shape[-2:].numel()):
+        positive = _states(pipeline, prompts, clip_skip, chunks)
+        negative = _states(pipeline, negatives, clip_skip, chunks)
+        if not suite.negative:
+            negative = family.unprompted(pipeline, negative)
         latents = sampling(
-            prompt_embeds=_embedded(pipeline, prompts, clip_skip, chunks),
-            negative_prompt_embeds=_embedded(pipeline, negatives, clip_skip, chunks),
+            **family.prompt_arguments(positive, negative),
             latents=start,
             generator=[cell_generator(suite, index, 1) for index in indices],
             width=width,
@@ -173,7 +175,8 @@ def draw(
             guidance_scale=suite.guidance_scale,
             output_type="latent",
         ).images
-    pictures = _decoded(pipeline, latents)
+    with torch.no_grad():
+        pictures = family.decode(pipeline.vae, latents)
     if not pictures.isfinite().all():
         raise DivergedError("a sample is not finite: there is no picture")
     pixels = (pictures * 255).round().to("cpu", torch.uint8).permute(0, 2, 3, 1)
@@ -181,7 +184,7 @@ def draw(
 
 
 @contextmanager
-def _quickly(pipeline: StableDiffusionPipeline, places: int) -> Iterator[None]:
+def _quickly(pipeline: Any, places: int) -> Iterator[None]:
     """Compute the UNet as a training step does, for latents of `places`; a GPU's stays as it is."""
     unet = pipeline.unet
     with bfloat16_products(unet.device):
@@ -191,32 +194,19 @@ def _quickly(pipeline: StableDiffusionPipeline, places: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _decoded(pipeline: StableDiffusionPipeline, latents: torch.Tensor) -> torch.Tensor:
-    """Return the pixels (pictures, 3, height, width) of `latents`, 0 to 1, by the VAE.
-
-    In the VAE's own precision: bfloat16 has only 256 values between 0.5 and 1.
-    """
-    vae = pipeline.vae
-    pixels = vae.decode(latents.to(vae.dtype) / vae.config.scaling_factor, return_dict=False)[0]
-    shares: torch.Tensor = (pixels.float() / 2 + 0.5).clamp(0, 1)
-    return shares
-
-
-@torch.no_grad()
-def _embedded(
-    pipeline: StableDiffusionPipeline, prompts: Sequence[str], clip_skip: int, chunks: int
-) -> torch.Tensor:
-    """Return the hidden states of `prompts` at `clip_skip`, as training computes them.
+def _states(pipeline: Any, prompts: Sequence[str], clip_skip: int, chunks: int) -> TextStates:
+    """Return the states of `prompts` at `clip_skip`, as training computes them.
 
     diffusers cuts prompts after 75 tokens; its own `clip_skip` ignores negative prompts, and fails
     with transformers 5.
     """
-    encoder = pipeline.text_encoder
-    tokens = tokenized(pipeline.tokenizer, prompts, chunks).to(encoder.device)
-    return states(encoder, tokens, clip_skip).to(pipeline.unet.dtype)
+    family = family_of(type(pipeline).__name__)
+    tokens = family.tokens(pipeline, prompts, chunks).to(pipeline.unet.device)
+    encoders = [*family.encoders(pipeline).values()]
+    return family.text_states(encoders, tokens, clip_skip).to(pipeline.unet.dtype)
 
 
-def noise(pipeline: StableDiffusionPipeline, suite: SuiteConfig, index: int) -> torch.Tensor:
+def noise(pipeline: Any, suite: SuiteConfig, index: int) -> torch.Tensor:
     """Return the latent noise (channels, height, width) that cell `index` begins from."""
     width, height = suite.image_size
     factor = int(pipeline.vae_scale_factor)
@@ -235,10 +225,10 @@ def batch_size(base: BaseModel, size: tuple[int, int]) -> int:
     free = _CPU_BYTES
     if base.device.type == "cuda":
         free = torch.cuda.mem_get_info(base.device)[0] // 2
-    return max(1, min(_LARGEST_BATCH, free // (places * channels * _BYTES_PER_UNIT)))
+    return max(1, min(_LARGEST_BATCH, free // (places * channels * base.family.SAMPLE_BYTES)))
 
 
-def scheduler_of(pipeline: StableDiffusionPipeline, sampler: str) -> Any:
+def scheduler_of(pipeline: Any, sampler: str) -> Any:
     """Return the scheduler of a suite's sampler for a base.
 
     Of the base's own scheduler only its noise levels and prediction type are taken over, no setting
@@ -264,11 +254,3 @@ def _rescaled(own: dict[str, Any]) -> list[float]:
     before = torch.cat([torch.ones(1, dtype=product.dtype), product[:-1]])
     betas: list[float] = (1 - product / before).tolist()
     return betas
-
-
-def _with_sampler(pipeline: StableDiffusionPipeline, sampler: str) -> StableDiffusionPipeline:
-    """Return a pipeline of the same parts with another sampler; the base's own stays unchanged."""
-    parts = {**pipeline.components, "scheduler": scheduler_of(pipeline, sampler)}
-    sampling = StableDiffusionPipeline(**parts, requires_safety_checker=False)
-    sampling.set_progress_bar_config(disable=True)
-    return sampling

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 
 from tuner.errors import ConfigError
-from tuner.models.base import BaseModel
 from tuner.models.clip_tokenizer import MOST_CHUNKS
 
 
@@ -26,30 +25,56 @@ def states(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     last, and so on, through the final norm, as A1111 and kohya's trainer count. Raises ConfigError
     for a layer that the encoder does not have.
     """
+    parts = _layer(encoder, _chunked(encoder, tokens), clip_skip)
+    return _joined(parts, len(tokens))
+
+
+def states_and_pooled(
+    encoder: Any, tokens: torch.Tensor, clip_skip: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Encode `tokens` without the final norm, as Stable Diffusion XL reads both its encoders.
+
+    The states have the shape of `states`. The second value is the projected text (captions, width)
+    of the first chunk, None for an encoder that projects nothing. Raises ConfigError for a layer
+    that the encoder does not have.
+    """
+    _require_layer(encoder, clip_skip)
+    chunked = _chunked(encoder, tokens)
+    output = encoder(chunked, output_hidden_states=True)
+    pooled = getattr(output, "text_embeds", None)
+    if pooled is not None:
+        pooled = pooled[:: len(chunked) // len(tokens)]
+    return _joined(output.hidden_states[-clip_skip], len(tokens)), pooled
+
+
+def _chunked(encoder: Any, tokens: torch.Tensor) -> torch.Tensor:
+    """Return the chunks of all captions as rows; the tokens themselves if there is one each."""
     length = int(encoder.config.max_position_embeddings)
-    if tokens.shape[1] > length:
-        parts = _layer(encoder, tokens.reshape(-1, length), clip_skip)
-        parts = parts.reshape(len(tokens), -1, length, parts.shape[-1])
-        texts = parts[:, :, 1:-1].flatten(1, 2)
-        return torch.cat([parts[:, 0, :1], texts, parts[:, -1, -1:]], dim=1)
-    return _layer(encoder, tokens, clip_skip)
+    return tokens.reshape(-1, length) if tokens.shape[1] > length else tokens
+
+
+def _joined(parts: torch.Tensor, captions: int) -> torch.Tensor:
+    if len(parts) == captions:
+        return parts
+    parts = parts.reshape(captions, -1, *parts.shape[1:])
+    texts = parts[:, :, 1:-1].flatten(1, 2)
+    return torch.cat([parts[:, 0, :1], texts, parts[:, -1, -1:]], dim=1)
 
 
 def _layer(encoder: Any, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
     if clip_skip == 1:
         return encoder(tokens)[0]  # type: ignore[no-any-return]
-    layers = int(encoder.config.num_hidden_layers)  # type: ignore[union-attr, arg-type]
-    if clip_skip > layers:
-        raise ConfigError(f"clip_skip: found {clip_skip}, allowed: 1 to {layers}, the layers of it")
+    _require_layer(encoder, clip_skip)
     # transformers dropped the level `text_model.` of CLIPTextModel in 5.6.
     inner = getattr(encoder, "text_model", encoder)
     hidden = encoder(tokens, output_hidden_states=True).hidden_states[-clip_skip]
     return inner.final_layer_norm(hidden)  # type: ignore[no-any-return, union-attr, operator]
 
 
-def tokens_of(base: BaseModel, captions: Sequence[str], chunks: int | None = None) -> torch.Tensor:
-    """Return the tokens of `tokenized` on the base's device."""
-    return tokenized(base.pipeline.tokenizer, captions, chunks).to(base.device)
+def _require_layer(encoder: Any, clip_skip: int) -> None:
+    layers = int(encoder.config.num_hidden_layers)
+    if clip_skip > layers:
+        raise ConfigError(f"clip_skip: found {clip_skip}, allowed: 1 to {layers}, the layers of it")
 
 
 def chunks_of(tokenizer: Any, captions: Sequence[str]) -> int:

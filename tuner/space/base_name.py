@@ -84,6 +84,17 @@ def is_hub_word(text: str, folder: Path = Path()) -> bool:
     )
 
 
+def cached_hub(text: str) -> Path | None:
+    """Return the folder of a hub id in the hub's cache; None if its index is not there."""
+    match = _HUB_ID.fullmatch(text)
+    if match is None or not is_hub_word(text) or not _is_accepted(match[1]):
+        return None
+    from huggingface_hub import try_to_load_from_cache  # takes a while, and most bases are paths
+
+    cached = try_to_load_from_cache(match[1], "model_index.json", revision=match[2])
+    return Path(cached).parent if isinstance(cached, str) else None
+
+
 def _require_absent(text: str, path: Path) -> None:
     """Raise ConfigError for a path that exists and is neither a file nor a folder; an address."""
     if is_address(text):

@@ -5,7 +5,7 @@ Each function returns what it read and the problems it found; what could not be 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -123,23 +123,31 @@ def read_prompts(suite: object) -> tuple[object, list[Problem]]:
         return suite, []
     if (name := unknown_suite(suite)) is not None:
         return {**suite, "prompts": _PLACEHOLDER}, [Problem(("suite", "name"), name)]
-    if not isinstance(entries := suite.get("prompts"), list):
-        return suite, []
-    prompts: list[Prompt] = []
     problems: list[Problem] = []
-    for index, entry in enumerate(entries):
-        path: KeyPath = ("suite", "prompts", index)
-        if not isinstance(entry, Mapping):
-            problems.append(not_allowed(path, entry, "{text, sex, framing, names_clothes}"))
-        elif entry_problems := check_model(_PromptEntry, entry, path):
-            problems += entry_problems
-        elif words := forbidden_words(entry["text"]):
-            text = f"names a child or an age under 18 ({', '.join(words)}); allowed: adults"
-            problems.append(Problem((*path, "text"), text))
-        else:
-            prompts.append(Prompt(**_PromptEntry.model_validate(entry).model_dump()))
-    whole = tuple(prompts) if prompts or not problems else _PLACEHOLDER
-    return {**suite, "prompts": whole}, problems
+    if isinstance(words := suite.get("append"), str) and (named := forbidden_words(words)):
+        problems.append(Problem(("suite", "append"), _names_a_child(named)))
+        suite = {**suite, "append": ""}
+    if not isinstance(entries := suite.get("prompts"), list):
+        return suite, problems
+    read = [_prompt(entry, ("suite", "prompts", place)) for place, entry in enumerate(entries)]
+    problems += [problem for _, found in read for problem in found]
+    prompts = tuple(prompt for prompt, _ in read if prompt is not None)
+    return {**suite, "prompts": prompts if prompts or not problems else _PLACEHOLDER}, problems
+
+
+def _prompt(entry: object, path: KeyPath) -> tuple[Prompt | None, list[Problem]]:
+    """Return the prompt of an entry; None and the problems of one that is none or not allowed."""
+    if not isinstance(entry, Mapping):
+        return None, [not_allowed(path, entry, "{text, sex, framing, names_clothes}")]
+    if problems := check_model(_PromptEntry, entry, path):
+        return None, problems
+    if named := forbidden_words(entry["text"]):
+        return None, [Problem((*path, "text"), _names_a_child(named))]
+    return Prompt(**_PromptEntry.model_validate(entry).model_dump()), []
+
+
+def _names_a_child(words: Sequence[str]) -> str:
+    return f"names a child or an age under 18 ({', '.join(words)}); allowed: adults"
 
 
 def read_constraints(raw: object) -> tuple[object, list[Problem]]:

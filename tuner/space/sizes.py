@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from tuner.space.base_name import cached_hub, is_hub_word
 from tuner.space.parameters import Choices, Fixed, IntRange, Parameter, Value
 from tuner.space.problems import KeyPath, Problem
 from tuner.storage import shipped
 from tuner.storage.files import read_text
 from tuner.text import show
 
-STABLE_DIFFUSION_SIZE = 512
-"""Native size in pixels of Stable Diffusion 1.5, and of a base whose size is unknown."""
+STABLE_DIFFUSION_SIZE, STABLE_DIFFUSION_XL_SIZE = 512, 1024
+"""Native sizes in pixels of Stable Diffusion 1.5, also taken for a base whose size is unknown, and
+of Stable Diffusion XL."""
+
+_XL_NAME = re.compile(r"xl(?![a-z])", re.IGNORECASE)
+"""In the hub id of a Stable Diffusion XL, as a rule: its files may not be here yet."""
+
+_XL_TENSOR = b'"conditioner.embedders.1.'
+"""The beginning of names in the header of a single file, which only that family has."""
+
+_MOST_HEADER = 4 * 2**20
 
 _TRANSFORMER_SIDE, _VAE_LEVELS = 128, (1, 2, 4, 4)
 """Side of the latents, and channels of the VAE's levels, where no configuration has them: the
@@ -23,7 +34,13 @@ defaults of the pipelines of Flux, Z-Image and Qwen-Image, 1024 px."""
 _UNREADABLE = (OSError, ValueError, RecursionError)
 
 SIZE_RULE = "pixels as a multiple of 8 from 16 to 2048, or WIDTHxHEIGHT of such"
-_SMALL, _LARGE = "search_spaces/pose.yaml", "search_spaces/pose_sd15.yaml"
+_SPACES = {
+    shipped.NATIVE_SIZE: "search_spaces/pose.yaml",
+    STABLE_DIFFUSION_SIZE: "search_spaces/pose_sd15.yaml",
+    1024: "search_spaces/person_sdxl.yaml",
+}
+"""Shipped search spaces by the native size of the bases that they are for."""
+
 _SIZE_TEXT = re.compile(r"([1-9][0-9]{1,3})x([1-9][0-9]{1,3})")
 
 
@@ -49,13 +66,14 @@ def as_text(size: tuple[int, int]) -> str:
 def native_size(base: str) -> int:
     """Return the side in pixels of the square pictures that a base was trained on.
 
-    It is read from a diffusers folder, for a single file from the folder of its name beside it. A
-    hub id or another file would have to be loaded for it, and counts as Stable Diffusion 1.5.
+    It is read from a diffusers folder, for a single file from the folder of its name beside it or
+    from the names of its tensors, for a hub id from the hub's cache. Of a base that is not here its
+    name is all that is known.
     """
     if base == "mannequin":
         return shipped.NATIVE_SIZE
     try:
-        folder = Path(base.removesuffix(".safetensors"))
+        folder = cached_hub(base) or Path(base.removesuffix(".safetensors"))
         if (transformer := folder / "transformer" / "config.json").is_file():
             latent = {"sample_size": _TRANSFORMER_SIDE} | json.loads(read_text(transformer))
         else:
@@ -64,8 +82,22 @@ def native_size(base: str) -> int:
         factor: int = 2 ** (len(vae.get("block_out_channels", _VAE_LEVELS)) - 1)
         size = int(latent["sample_size"]) * factor
     except (*_UNREADABLE, KeyError, TypeError, AttributeError, ArithmeticError):
-        return STABLE_DIFFUSION_SIZE
+        return STABLE_DIFFUSION_XL_SIZE if _looks_like_xl(base) else STABLE_DIFFUSION_SIZE
     return size if 16 <= size <= 4096 else STABLE_DIFFUSION_SIZE
+
+
+def _looks_like_xl(base: str) -> bool:
+    """Return True for a single file with the tensors of SDXL, and for a hub id with its name."""
+    if is_hub_word(base):
+        return _XL_NAME.search(base) is not None
+    if not base.endswith(".safetensors") or not os.path.isfile(base):
+        return False
+    try:
+        with open(base, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            return _XL_TENSOR in file.read(min(length, _MOST_HEADER))
+    except OSError:
+        return False
 
 
 def size_problems(base: object, train: Mapping[str, Parameter], suite: object) -> list[Problem]:
@@ -107,9 +139,8 @@ def size_problem(path: KeyPath, size: Value, base: str) -> Problem | None:
     native = native_size(base)
     if _fits(sides, native):
         return None
-    fitting = {shipped.NATIVE_SIZE: _SMALL, STABLE_DIFFUSION_SIZE: _LARGE}
-    files = [file for other, file in fitting.items() if _fits(sides, other)]
-    own = _SMALL if native <= 2 * shipped.NATIVE_SIZE else _LARGE
+    files = [file for other, file in _SPACES.items() if _fits(sides, other)]
+    own = _SPACES[max((other for other in _SPACES if other <= native), default=min(_SPACES))]
     hint = f"; {files[0]} is for such sizes, {own} for such bases" if files else ""
     return Problem(
         path,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, get_args
 
 from pydantic import (
@@ -89,13 +90,25 @@ def unknown_suite(suite: Mapping[str, object]) -> str | None:
     return f"no shipped suite {show(name)} (known: {', '.join(SUITES)}); give it prompts"
 
 
+def _appended(suite: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the values of a suite with `append` at the end of each prompt."""
+    words, prompts = suite.get("append"), suite["prompts"]
+    if not isinstance(words, str) or not words.strip(" ,") or forbidden_words(words):
+        return suite  # nothing to append, or reported as a wrong value
+    if not isinstance(prompts, tuple) or not all(isinstance(each, Prompt) for each in prompts):
+        return suite
+    whole = tuple(replace(each, text=f"{each.text}, {words.strip(' ,')}") for each in prompts)
+    return {**suite, "prompts": whole, "append": ""}
+
+
 class SuiteConfig(StrictModel):
     """Prompts, noise seeds and sampling settings with which every trial is sampled.
 
     Without `prompts` it is the shipped suite called `name`. The last rung of a trial is sampled
     also at the sizes `also_at` (`train` means the trial's training size) and, with
     `also_with_alias`, with the trial's alias before each prompt; both are reported and never
-    optimised.
+    optimised. `append`, such as quality tags, becomes a part of each prompt when a suite is read,
+    and is empty from then on.
     """
 
     name: Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")] = Field(
@@ -104,6 +117,7 @@ class SuiteConfig(StrictModel):
     prompts: tuple[Prompt, ...] = Field(
         default=(), min_length=1, description="a list of {text, sex, framing, names_clothes}"
     )
+    append: str = Field(default="", max_length=2000, description="text; words after each prompt")
     negative: str = Field(default="", description="text; the negative prompt of all samples")
     seeds: int = Field(default=4, ge=1, le=1000, description="a whole number from 1 to 1000")
     size: int | str = Field(default=64, description=SIZE_RULE)
@@ -118,12 +132,21 @@ class SuiteConfig(StrictModel):
 
     @check(mode="before")
     @classmethod
-    def _shipped_prompts(cls, data: object) -> object:
-        if not isinstance(data, Mapping) or "prompts" in data:
+    def _whole_prompts(cls, data: object) -> object:
+        if not isinstance(data, Mapping):
             return data
-        if (problem := unknown_suite(data)) is not None:
-            raise ValueError(problem)
-        return {**data, "prompts": SUITES.get(str(data.get("name")), PERSONS)}
+        if "prompts" not in data:
+            if (problem := unknown_suite(data)) is not None:
+                raise ValueError(problem)
+            data = {**data, "prompts": SUITES.get(str(data.get("name")), PERSONS)}
+        return _appended(data)
+
+    @field_validator("append")
+    @classmethod
+    def _no_child(cls, value: str) -> str:
+        if words := forbidden_words(value):
+            raise ValueError(f"names a child ({', '.join(words)})")
+        return value
 
     @field_validator("size")
     @classmethod

@@ -76,6 +76,12 @@ class TrainConfig(StrictModel):
     optimizer: Optimizer = Field(default="adamw", description="adamw, adamw8bit, prodigy, lion")
     learning_rate: float = Field(default=5e-4, gt=0, le=1, description="a number in (0, 1]")
     text_encoder_ratio: float = Field(default=0.0, ge=0, le=1, description=_SHARE)
+    text_encoder_2_ratio: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="null (as text_encoder_ratio) or a number in [0, 1]",
+    )
     schedule: Schedule = Field(default="constant", description="constant, cosine")
     warmup_steps: int = Field(
         default=0, ge=0, le=100_000, description="a whole number from 0 to 100000"
@@ -95,7 +101,7 @@ class TrainConfig(StrictModel):
     )
     noise_offset: float = Field(default=0.0, ge=0, le=1, description=_SHARE)
     clip_skip: int = Field(
-        default=1, ge=1, le=12, description="a whole number from 1 (the last layer) to 12"
+        default=1, ge=1, le=12, description="a whole number from 1 (the base's own layer) to 12"
     )
     prior_weight: float = Field(
         default=0.0, ge=0, le=100, description="a number in [0, 100]; 0 trains without"
@@ -142,6 +148,21 @@ class TrainConfig(StrictModel):
         With `use_rslora` it acts with alpha / sqrt(rank) (Kalajdzievski 2023).
         """
         return self.lora_alpha * (math.sqrt(self.rank) if self.use_rslora else 1.0)
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The share of the learning rate of each network, by its name; 0 for a frozen one."""
+        first, second = self.text_encoder_ratio, self.text_encoder_2_ratio
+        return {
+            "unet": 1.0,
+            "text_encoder": first,
+            "text_encoder_2": first if second is None else second,
+        }
+
+    @property
+    def trains_text(self) -> bool:
+        """True if a text encoder is trained."""
+        return self.text_encoder_ratio > 0 or (self.text_encoder_2_ratio or 0) > 0
 
     @property
     def captions_vary(self) -> bool:

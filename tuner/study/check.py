@@ -16,6 +16,7 @@ from tuner.data.inventory.summary import counts, remarks
 from tuner.data.regularisation import with_regularisation
 from tuner.errors import ConfigError, DiskError, MissingModelError, TunerError
 from tuner.models.clip_tokenizer import longer
+from tuner.models.stored.known import known_layout, layout_of
 from tuner.space import StudyConfig, SuiteConfig
 from tuner.space.config import OF_BASE, ORIGINALS, BudgetConfig
 from tuner.space.parameters import Fixed
@@ -24,7 +25,8 @@ from tuner.storage import shipped
 from tuner.storage.folder import DEFAULT_STUDIES
 from tuner.study.check_base import base_lines, other_base_lines
 from tuner.study.check_judges import identity_line, judge_line, optional_line, person_line
-from tuner.study.cost import StudyCost, estimate
+from tuner.study.checks.settings import memory_line, setting_problems, short_lines, this_device
+from tuner.study.cost import StudyCost, estimate, rough_units
 from tuner.study.timed import TimedUnits, timed_units
 from tuner.text import byte_size, counted, duration
 from tuner.worker.compiling import compile_plan
@@ -67,9 +69,10 @@ def check_study(
     is none, raises MissingModelError for models that are not on this machine and cannot be
     downloaded, then DiskError.
     """
-    cost = estimate(config)
+    cost, device = estimate(config), None if elsewhere else this_device()
     lines = [_space_line(config)]
-    errors: list[TunerError] = []
+    problems = setting_problems(config, rough_units(config), device)
+    errors: list[TunerError] = [*map(ConfigError, problems)]
     parts: list[Callable[[], str]] = [partial(base_lines, config)]
     parts += [partial(other_base_lines, config, base) for base in config.also_sample_on]
     lines += _lines(parts, errors)
@@ -92,6 +95,7 @@ def check_study(
         cost = estimate(config, units.units, plan.count)
     compiling = compile_plan(config, read_machine().devices > 0, plan.count)
     lines += [plan.line, *filter(None, [compiling.line]), *_cost_lines(config, cost, units)]
+    lines += short_lines(config, rough_units(config), device)
     lines += _hour_lines(config.budget, cost, plan.count)
     return CheckReport(
         tuple(lines),
@@ -220,12 +224,14 @@ def _cost_lines(config: StudyConfig, cost: StudyCost, timed: TimedUnits) -> list
     small = native_size(config.base) <= 128
     where = "on two processor cores" if small else "on one consumer GPU"
     source = f", {timed.note}" if timed.units else f" {where}; a rough guess, {timed.note}"
-    kind = "" if small else " of video memory"
     lines = [
         f"time: at most about {duration(cost.seconds)}{source}",
         *_rung_lines(config, cost),
-        f"memory: about {byte_size(cost.vram_bytes)}{kind} for each worker",
+        memory_line(config, rough_units(config), small),
     ]
+    if known_layout(config.base) is None:
+        name = layout_of(config.base).name
+        lines.append(f"the base is not here: time, disk and memory are those of {name}")
     if not small and not timed.units and shutil.which("nvidia-smi") is None:
         lines.append("no NVIDIA GPU was found; on a CPU this takes about 100 times as long")
     return lines

@@ -11,7 +11,9 @@ from pathlib import Path
 from tuner.errors import MissingModelError, TunerError
 from tuner.models.checkpoint import check_checkpoint, read_checkpoint
 from tuner.models.stored.hub import cached_folder, is_offline, not_cached
-from tuner.models.stored.layout import check_folder, read_config, require_layers
+from tuner.models.stored.index import read_config
+from tuner.models.stored.known import layout_of
+from tuner.models.stored.layout import check_folder, require_layers
 from tuner.models.stored.prediction import (
     Prediction,
     chosen_prediction,
@@ -113,7 +115,5 @@ def _of_hub(base: str, parsed: ParsedBase, chosen: str | None) -> _Checked:
             if is_offline():
                 raise
     part = "the rest of it " if folder is not None else ""
-    return _Checked(
-        f"base {base}: {part}will be downloaded from the hub, about 4 GB, at the first run",
-        chosen_prediction(chosen),
-    )
+    line = f"{part}will be downloaded from the hub, {layout_of(base).download}, at the first run"
+    return _Checked(f"base {base}: {line}", chosen_prediction(chosen))

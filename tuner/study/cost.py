@@ -14,72 +14,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from tuner.mannequin import cost as mannequin
+from tuner.models.stored.families import UnitCost
+from tuner.models.stored.known import layout_of
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.config import BudgetConfig
 from tuner.space.parameters import Fixed, Value, extremes
 from tuner.space.sizes import native_size, parse_size
 from tuner.space.suite import TRAIN_SIZE
+from tuner.study.checks.needed_memory import needed_bytes, trained_weights
 
-_GIB = 2**30
-
-
-@dataclass(frozen=True)
-class UnitCost:
-    """Cost of one kind of base at its native size.
-
-    Seconds: `train` per picture and optimizer step, `sample` per picture and guided denoising step,
-    `decode` per picture for making its pixels, `score` per picture for all judges, `load` once in
-    each worker. Bytes: `lora` and `text_lora` per unit of rank
-    (UNet, text encoder; attention only), `whole` for the weights of both in float16, `png` per
-    pixel, `resident` for base, judges and libraries, `picture` per training picture of a batch.
-    """
-
-    train: float
-    sample: float
-    score: float
-    load: float
-    lora: int
-    text_lora: int
-    whole: int
-    png: float
-    resident: int
-    picture: int
-    decode: float = 0.0
-
-
-MANNEQUIN_COST = UnitCost(
-    train=0.155 / 16,
-    sample=6.7 / (52 * 20),
-    score=4.2 / 52,
-    load=20.0,
-    lora=36_000,
-    text_lora=3_000,
-    whole=23_000_000,
-    png=3.0,
-    resident=2 * _GIB,
-    picture=20 * 2**20,
-)
-"""Two processor cores, trial 0 of the demo: 0.155 s a step of batch 16, 52 pictures of 20 steps in
-6.7 s, judged in 4.2 s. Load time and sizes are rough."""
-
-STABLE_DIFFUSION_COST = UnitCost(
-    train=0.13,
-    sample=0.07,
-    score=0.5,
-    load=60.0,
-    lora=400_000,
-    text_lora=150_000,
-    whole=1_970_000_000,
-    png=2.0,
-    resident=3 * _GIB,
-    picture=_GIB,
-)
-"""Stable Diffusion 1.5 in half precision on one consumer GPU of 24 GB.
-
-Taken from published reports, not measured here: 0.8 GiB of activations a picture with flash
-attention, rounded up.
-"""
-
+_PHOTOGRAPH = 0.5
+"""Seconds in which the judges of photographs look at one."""
 
 _THRESHOLD_VIEWS = 180
 """Views of training pictures that set the judges' thresholds: 60 pictures from three sides each, or
@@ -88,19 +34,6 @@ up to 200 from one."""
 _LOSS_STEPS = 64
 """Guided denoising steps that take as long as the loss of a run (`training.held_out_loss`): 32
 pictures at 4 timesteps, where a guided step makes two predictions."""
-
-_TARGETS = {
-    "attention": 1.0,
-    "attention+feed_forward": 2.0,
-    "attention+feed_forward+convolutions": 5.0,
-}
-"""Bytes of a LoRA relative to those of attention alone, counted on SD1.5's layers."""
-
-_WHOLE_TRAINING = 8
-"""Bytes of memory to train a whole weight, over its 2 bytes in half precision.
-
-A float32 copy, its gradient and two moments take 16 bytes.
-"""
 
 
 @dataclass(frozen=True)
@@ -118,8 +51,9 @@ class StudyCost:
 
 
 def rough_units(config: StudyConfig) -> UnitCost:
-    """Return the constants for the study's base."""
-    return MANNEQUIN_COST if native_size(config.base) <= 128 else STABLE_DIFFUSION_COST
+    """Return the constants for the study's base: of the mannequin's world, or of its family."""
+    small = native_size(config.base) <= 128
+    return mannequin.COST if small else layout_of(config.base).cost
 
 
 def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 1) -> StudyCost:
@@ -155,8 +89,9 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     extra = _extra_suites(config, _mean(areas) * native**2)
     parts[-1] += (1 - few + extra) * suite_seconds
     kept = sum(map(operator.mul, parts, _reached(config.budget, len(parts))))
-    lora = max(ranks) * (cost.lora + cost.text_lora) * max(_targets(config))
-    whole = cost.whole if "dreambooth" in _choices(config, "method") else 0
+    wider = max(cost.targets[str(value)] for value in _choices(config, "target_modules"))
+    lora = max(ranks) * (cost.lora + cost.text_lora) * wider
+    whole = 2 * trained_weights(config, cost) if "dreambooth" in _choices(config, "method") else 0
     trials = config.budget.trials
     confirmed = min(trials, config.budget.confirm)
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
@@ -173,9 +108,7 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
         seconds=once + _spread([base, *[sum(parts)] * trials], workers),
         kept_seconds=once + _spread([base, *[kept / trials] * trials], workers),
         disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
-        vram_bytes=int(
-            cost.resident + max(batches) * max(areas) * cost.picture + _WHOLE_TRAINING * whole
-        ),
+        vram_bytes=needed_bytes(config, cost),
     )
 
 
@@ -213,7 +146,7 @@ def _of_recipes(config: StudyConfig, units: UnitCost | None, workers: int) -> St
 def _threshold_seconds(config: StudyConfig) -> float:
     """Return the seconds in which the judges of photographs look at the training pictures."""
     photographic = config.judges.domain_for(config.base) == "photographic"
-    return _THRESHOLD_VIEWS * STABLE_DIFFUSION_COST.score if photographic else 0.0
+    return _THRESHOLD_VIEWS * _PHOTOGRAPH if photographic else 0.0
 
 
 def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
@@ -256,10 +189,6 @@ def _fresh_suites(config: StudyConfig) -> float:
 def _numbers(config: StudyConfig, name: str) -> list[float]:
     values = _choices(config, name)
     return [float(value) if isinstance(value, int | float) else 0.0 for value in values]
-
-
-def _targets(config: StudyConfig) -> list[float]:
-    return [_TARGETS[str(value)] for value in _choices(config, "target_modules")]
 
 
 def _area(size: object) -> float:

@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 import psutil  # type: ignore[import-untyped]
 
 from tuner.errors import OutOfMemoryError, TunerError
+from tuner.models.stored.families import UnitCost
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig
 from tuner.space.parameters import IntRange, Value, grid_point, grid_size
 from tuner.space.sizes import native_size
 from tuner.study.check_base import is_here
-from tuner.study.cost import UnitCost, rough_units
+from tuner.study.cost import rough_units
 from tuner.worker.count import read_machine
 
 _BUSY = 0.5

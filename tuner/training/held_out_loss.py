@@ -24,10 +24,10 @@ from tuner.data import TrainingSet
 from tuner.data.captions import training_caption
 from tuner.data.folder import TrainingImage
 from tuner.models import BaseModel, method
-from tuner.models.text_encoder import states, tokens_of
+from tuner.models.families.family import TextStates
 from tuner.space import TrainConfig
 from tuner.training import losses
-from tuner.training.latents import latents_of
+from tuner.training.latents import Latents, latents_of
 
 Floats = npt.NDArray[np.float64]
 
@@ -119,33 +119,38 @@ def _losses(
             if not images:
                 by_side[name] = np.zeros(0)
                 continue
-            latents = latents_of(base, replace(training_set, images=images), size).mean
+            latents = latents_of(base, replace(training_set, images=images), size)
             captions = [
                 training_caption(image.caption, config.captions, config.alias) for image in images
             ]
-            encoder, tokens = base.pipeline.text_encoder, tokens_of(base, captions)
-            hidden = states(encoder, tokens, config.clip_skip).to(base.dtype)
+            states = base.text_states(base.tokens(captions), config.clip_skip).to(base.dtype)
             batch = max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (size[0] * size[1])))
             seeds = [int(image.sha256[:12], 16) for image in images]
-            by_side[name] = _picture_losses(base, latents, hidden, seeds, batch)
+            by_side[name] = _picture_losses(base, latents, states, seeds, batch)
     return by_side
 
 
 def _picture_losses(
-    base: BaseModel, latents: torch.Tensor, hidden: torch.Tensor, seeds: Sequence[int], batch: int
+    base: BaseModel, latents: Latents, states: TextStates, seeds: Sequence[int], batch: int
 ) -> Floats:
-    """Return each picture's mean loss; `latents`: (pictures, channels, height, width)."""
+    """Return each picture's mean loss."""
     schedule = DDPMScheduler.from_config(base.pipeline.scheduler.config)
     rows = torch.arange(len(seeds)).repeat_interleave(TIMESTEPS)
     steps = timesteps(len(seeds), int(schedule.config.num_train_timesteps)).flatten()
-    noise = torch.cat([_noise(latents.shape[1:], seed) for seed in seeds])
+    noise = torch.cat([_noise(latents.mean.shape[1:], seed) for seed in seeds])
     parts = []
     for at in range(0, len(rows), batch):
         part = rows[at : at + batch].to(base.device)
         step, drawn = (each[at : at + batch].to(base.device) for each in (steps, noise))
-        clean = latents[part]
+        clean = latents.mean[part]
         noisy = schedule.add_noise(clean, drawn, step)
-        guess = base.pipeline.unet(noisy.to(base.dtype), step, hidden[part], return_dict=False)[0]
+        guess = base.family.predict(
+            base.pipeline.unet,
+            noisy.to(base.dtype),
+            step,
+            states.rows(part),
+            latents.frames[part],
+        )
         goal = losses.target(schedule, clean, drawn, step)
         parts.append((guess.float() - goal.float()).square().mean(dim=(1, 2, 3)))
     each = torch.cat(parts).view(len(seeds), TIMESTEPS).mean(dim=1)

@@ -35,11 +35,17 @@ class Latents:
     """The VAE's normal distribution of each picture's latents, scaled as the UNet expects them.
 
     `mean` and `std` are float32 (pictures, channels, height, width) on the base's device. Every
-    step draws new latents from it, as in the training of the base.
+    step draws new latents from it, as in the training of the base. `frames` (pictures, 6) are the
+    sizes and cuts of the pictures, of which some families tell their UNet: `Family.predict`.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
+    frames: torch.Tensor
+
+    def rows(self, rows: torch.Tensor) -> Latents:
+        """Return the latents of some pictures, by index."""
+        return Latents(self.mean[rows], self.std[rows], self.frames[rows])
 
 
 def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]) -> Latents:
@@ -58,14 +64,29 @@ def latents_of(base: BaseModel, training_set: TrainingSet, size: tuple[int, int]
 def _kept_or_encoded(
     base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, int]
 ) -> Latents:
+    frames = torch.tensor([_frame(image, size) for image in images]).to(base.device)
     if base.tensor_cache is None:
-        return _encode(base, images, size)
+        return Latents(*_encode(base, images, size), frames)
     scaled = (size, "covered, cut at the centre, Lanczos", PIL.__version__, base.device.type)
     pictures = [image.sha256 for image in images]
-    tensors = base.tensor_cache.tensors(
-        "vae", [*scaled, *pictures], lambda: vars(_encode(base, images, size))
-    )
-    return Latents(tensors["mean"].to(base.device), tensors["std"].to(base.device))
+
+    def made() -> dict[str, torch.Tensor]:
+        return dict(zip(("mean", "std"), _encode(base, images, size), strict=True))
+
+    kept = base.tensor_cache.tensors("vae", [*scaled, *pictures], made)
+    return Latents(kept["mean"].to(base.device), kept["std"].to(base.device), frames)
+
+
+def _frame(image: TrainingImage, size: tuple[int, int]) -> tuple[float, ...]:
+    """Return height and width of a picture, top and left of its cut, height and width of `size`.
+
+    The cut is counted in pixels of the scaled picture, as diffusers' training script for SDXL does.
+    """
+    width, height = size
+    wide = max(width, height * image.width // image.height)
+    high = max(height, width * image.height // image.width)
+    top, left = round((high - height) / 2), round((wide - width) / 2)
+    return tuple(map(float, (image.height, image.width, top, left, height, width)))
 
 
 @dataclass(frozen=True)
@@ -81,9 +102,9 @@ class Bucketed:
 
     def of(self, batch: torch.Tensor) -> Latents:
         """Return the latents of the pictures `batch` (indices on the CPU), all of one bucket."""
-        part = self.parts[self.bucket[batch.tolist()[0]]]
+        part: Latents = self.parts[self.bucket[batch.tolist()[0]]]
         rows = self.row[batch].to(part.mean.device)
-        return Latents(part.mean[rows], part.std[rows])
+        return part.rows(rows)
 
 
 def bucketed(
@@ -96,7 +117,7 @@ def bucketed(
     """
     images, sizes = training_set.images, [size] * len(training_set.images)
     if buckets:
-        known = bucket_sizes(size, bucket_step(base))
+        known = bucket_sizes(size, base.family.bucket_step(base.pipeline))
         sizes = [nearest(known, image.width, image.height) for image in images]
     used = sorted(set(sizes))
     members = [[n for n, each in enumerate(sizes) if each == bucket] for bucket in used]
@@ -111,22 +132,16 @@ def bucketed(
     )
 
 
-def bucket_step(base: BaseModel) -> int:
-    """Return the step between bucket sides in pixels, for latents that halve evenly at each level.
-
-    64 for Stable Diffusion 1.5, as in kohya's trainer, 16 for the mannequin.
-    """
-    halvings = len(base.pipeline.unet.config.block_out_channels) - 1
-    return int(base.pipeline.vae_scale_factor) << halvings
-
-
 def fitted(image: TrainingImage, size: tuple[int, int]) -> Image.Image:
     """Return the RGB picture scaled to cover `size` (width, height) and cut at the centre."""
     return ImageOps.fit(load_pixels(image), size, Image.Resampling.LANCZOS)
 
 
 @torch.no_grad()
-def _encode(base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, int]) -> Latents:
+def _encode(
+    base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and deviation of the pictures' latents."""
     vae = base.pipeline.vae
     batch = max(1, min(_LARGEST_BATCH, _PIXELS_PER_BATCH // (size[0] * size[1])))
     means, stds = [], []
@@ -134,12 +149,12 @@ def _encode(base: BaseModel, images: Sequence[TrainingImage], size: tuple[int, i
         pictures = [fitted(image, size) for image in images[start : start + batch]]
         pixels = torch.from_numpy(np.stack([np.asarray(picture) for picture in pictures]))
         pixels = pixels.permute(0, 3, 1, 2).to(base.device, vae.dtype) / 127.5 - 1
-        posterior = vae.encode(pixels).latent_dist
-        means.append(posterior.mean.float() * vae.config.scaling_factor)
-        stds.append(posterior.std.float() * vae.config.scaling_factor)
-    latents = Latents(torch.cat(means), torch.cat(stds))
-    if not (latents.mean.isfinite().all() and latents.std.isfinite().all()):
+        mean, std = base.family.encode(vae, pixels)
+        means.append(mean)
+        stds.append(std)
+    mean, std = torch.cat(means), torch.cat(stds)
+    if not (mean.isfinite().all() and std.isfinite().all()):
         raise TunerError(
             f"the VAE of base {base.name} gives values that are not finite in {vae.dtype}"
         )
-    return latents
+    return mean, std

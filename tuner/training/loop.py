@@ -21,8 +21,8 @@ from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter
 from tuner.models.compiled import compiled
+from tuner.models.families.family import TextStates
 from tuner.models.metadata import run_metadata, training_metadata
-from tuner.models.text_encoder import states
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import losses
@@ -119,12 +119,12 @@ class Trainer:
         self.places = max(
             part.mean.shape[-2:].numel() for batches in sources for part in batches.latents.parts
         )
-        # Latents are computed already; the base's text encoder too is idle where the hidden
-        # states of all captions are kept, or where a copy of it is trained.
-        pipeline = self.base.pipeline
-        encoder_is_base = self.run.trained.text_encoder is pipeline.text_encoder
-        encodes = encoder_is_base and any(batches.needs_encoder for batches in sources)
-        self.idle = [pipeline.vae, *([] if encodes else [pipeline.text_encoder])]
+        # Latents are computed already; a text encoder of the base too is idle where the states of
+        # all captions are kept, or where a copy of it is trained.
+        encodes = any(batches.needs_encoder for batches in sources)
+        pairs = zip(self.base.encoders.values(), self.run.trained.encoders, strict=True)
+        unused = [own for own, trained in pairs if not encodes or own is not trained]
+        self.idle = [self.base.pipeline.vae, *unused]
 
     @property
     def precision(self) -> str:
@@ -167,25 +167,26 @@ class Trainer:
         noise = noise.to(device)
         noisy = self.schedule.add_noise(latents, noise, timesteps)
         with self.accelerator.autocast(), self.run.dropout(device):
-            hidden = self._hidden(batches, texts, rows)
-            prediction = self.run.trained.unet(
-                noisy.to(self.base.dtype), timesteps, hidden, return_dict=False
-            )[0]
+            states = self._states(batches, texts, rows)
+            prediction = self.base.family.predict(
+                self.run.trained.unet, noisy.to(self.base.dtype), timesteps, states, chosen.frames
+            )
         goal = losses.target(self.schedule, latents, noise, timesteps)
         if config.min_snr_gamma is None:
             return losses.mean_squared_error(prediction, goal)
         weights = losses.min_snr_weights(self.schedule, timesteps, config.min_snr_gamma)
         return losses.mean_squared_error(prediction, goal, weights)
 
-    def _hidden(self, batches: Batches, texts: Texts, rows: torch.Tensor) -> torch.Tensor:
-        config, encoder = self.run.config, self.run.trained.text_encoder
-        if texts.hidden is not None:
-            return texts.hidden[rows.to(self.base.device)]
+    def _states(self, batches: Batches, texts: Texts, rows: torch.Tensor) -> TextStates:
+        config, read = self.run.config, self.base.family.text_states
+        if texts.states is not None:
+            return texts.states.rows(rows.to(self.base.device))
         tokens = step_tokens(self.base, texts, rows, config, batches.tag_random)
-        if config.text_encoder_ratio > 0:
-            return states(encoder, tokens, config.clip_skip).to(self.base.dtype)
+        if config.trains_text:
+            return read(self.run.trained.encoders, tokens, config.clip_skip).to(self.base.dtype)
         with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
-            return states(encoder, tokens, config.clip_skip)  # as if kept in `hidden`
+            # as if kept in `texts.states`
+            return read(self.run.trained.encoders, tokens, config.clip_skip)
 
     def read_loss(self, step: int) -> float:
         """Return the mean loss since the last reading. Waits for the device."""

@@ -14,13 +14,6 @@ from tuner.models.base import multiplies_bfloat16
 from tuner.models.on_cpu import quick_on_cpu
 from tuner.space import TrainConfig
 
-_BYTES_PER_UNIT = 700
-"""Activations of one picture for each latent place and channel of the UNet's first level.
-
-From the 0.8 GiB of Stable Diffusion 1.5 at 512 x 512 (computed from its configuration, half
-precision).
-"""
-
 _BYTES_PER_WEIGHT = 12
 """Gradient and AdamW's two moments, float32."""
 
@@ -49,8 +42,8 @@ def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
     factor = int(base.pipeline.vae_scale_factor)
     places = (config.size[0] // factor) * (config.size[1] // factor)
     channels = int(base.pipeline.unet.config.block_out_channels[0])
-    needed = config.batch_size * places * channels * _BYTES_PER_UNIT + weights * _BYTES_PER_WEIGHT
-    return needed > torch.cuda.mem_get_info(base.device)[0]
+    activations = config.batch_size * places * channels * base.family.STEP_BYTES
+    return activations + weights * _BYTES_PER_WEIGHT > torch.cuda.mem_get_info(base.device)[0]
 
 
 @contextlib.contextmanager

@@ -76,12 +76,12 @@ class Batches:
     @property
     def longest(self) -> int:
         """The number of tokens of a caption, with the marks and padding of its chunks."""
-        return max(stage.texts.tokens.shape[1] for stage in self._stages)
+        return max(stage.texts.tokens.shape[-1] for stage in self._stages)
 
     @property
     def needs_encoder(self) -> bool:
-        """True if a step may need a text encoder, because the hidden states are not all kept."""
-        return any(stage.texts.hidden is None for stage in self._stages)
+        """True if a step may need a text encoder, because the states are not all kept."""
+        return any(stage.texts.states is None for stage in self._stages)
 
     def texts(self, step: int) -> Texts:
         """Return the captions of the optimizer step that follows `step` others."""

@@ -15,7 +15,8 @@ from tuner.data.captions import drawn_caption, training_caption
 from tuner.data.folder import epoch
 from tuner.models import BaseModel
 from tuner.models.clip_tokenizer import MOST_CHUNKS
-from tuner.models.text_encoder import cut_texts, states, tokens_of
+from tuner.models.families.family import TextStates, joined
+from tuner.models.text_encoder import cut_texts
 from tuner.space import TrainConfig
 from tuner.text import counted
 
@@ -25,8 +26,8 @@ class Texts:
     """Distinct captions of a training set; row 0 is the empty prompt.
 
     `rows` has the row of each picture and `epoch` the pictures of one epoch, by index. `tokens` is
-    (rows, tokens), with as many chunks as the longest caption needs. `hidden` are the text
-    encoder's states (rows, tokens, width), or None if the text encoder is trained or the captions
+    those of the base's family, a row a caption, with as many chunks as the longest needs. `states`
+    are the text encoders' states of all rows, or None if one of them is trained or the captions
     vary.
     """
 
@@ -34,7 +35,7 @@ class Texts:
     tokens: torch.Tensor
     rows: torch.Tensor
     epoch: torch.Tensor
-    hidden: torch.Tensor | None
+    states: TextStates | None
 
 
 def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) -> Texts:
@@ -44,14 +45,14 @@ def texts_of(base: BaseModel, training_set: TrainingSet, config: TrainConfig) ->
         for image in training_set.images
     ]
     distinct = tuple(dict.fromkeys(["", *captions]))
-    tokens = tokens_of(base, distinct)
+    tokens = base.tokens(distinct)
     _warn_of_cut(base, distinct)
     place = {caption: row for row, caption in enumerate(distinct)}
     rows = torch.tensor([place[caption] for caption in captions])
-    hidden = None
-    if config.text_encoder_ratio == 0 and not config.captions_vary:
-        hidden = _kept_or_read(base, tokens, config.clip_skip)
-    return Texts(distinct, tokens, rows, torch.tensor(epoch(training_set.images)), hidden)
+    states = None
+    if not config.trains_text and not config.captions_vary:
+        states = _kept_or_read(base, tokens, config.clip_skip)
+    return Texts(distinct, tokens, rows, torch.tensor(epoch(training_set.images)), states)
 
 
 def _warn_of_cut(base: BaseModel, captions: Sequence[str]) -> None:
@@ -63,20 +64,20 @@ def _warn_of_cut(base: BaseModel, captions: Sequence[str]) -> None:
         )
 
 
-def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> torch.Tensor:
+def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> TextStates:
     """Return the states of all `tokens`, from the tensor cache if it has them."""
 
     @torch.no_grad()
     def read() -> dict[str, torch.Tensor]:
-        encoder = base.pipeline.text_encoder
-        parts = [states(encoder, part, clip_skip) for part in torch.split(tokens, 64)]
-        return {"hidden": torch.cat(parts)}
+        states = joined([base.text_states(part, clip_skip) for part in torch.split(tokens, 64)])
+        return {name: value for name, value in vars(states).items() if value is not None}
 
     if base.tensor_cache is None:
-        return read()["hidden"]
+        return TextStates(**read())
     # The tokens are the key: another policy, alias or tokenizer changes them.
     key = (clip_skip, transformers.__version__, base.device.type, tokens.tolist())
-    return base.tensor_cache.tensors("text_encoder", key, read)["hidden"].to(base.device)
+    kept = base.tensor_cache.tensors("text_encoder", key, read)
+    return TextStates(**kept).to(base.device)
 
 
 def step_tokens(
@@ -93,5 +94,5 @@ def step_tokens(
         drawn_caption(texts.captions[row], fixed, config.shuffle_tags, config.tag_dropout, random)
         for row in rows.tolist()
     ]
-    chunks = texts.tokens.shape[1] // base.pipeline.tokenizer.model_max_length
-    return tokens_of(base, drawn, chunks)
+    chunks = texts.tokens.shape[-1] // base.pipeline.tokenizer.model_max_length
+    return base.tokens(drawn, chunks)

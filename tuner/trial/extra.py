@@ -174,11 +174,20 @@ def _base_of(bench: Workbench, extra: Extra) -> BaseModel:
     return other
 
 
+_ALIKE = (
+    "block_out_channels",
+    "cross_attention_dim",
+    "in_channels",
+    "down_block_types",
+    "transformer_layers_per_block",
+)
+"""Settings of a UNet that the layers of a LoRA depend on."""
+
+
 def _require_alike(base: BaseModel, other: BaseModel) -> None:
     require_alike(other.name, other.prediction, base.prediction)
-    names = ("block_out_channels", "cross_attention_dim", "in_channels", "down_block_types")
     ours, theirs = base.pipeline.unet.config, other.pipeline.unet.config
-    if unlike := [name for name in names if ours[name] != theirs[name]]:
+    if unlike := [name for name in _ALIKE if ours[name] != theirs[name]]:
         raise ConfigError(
             f"also_sample_on {other.name}: its UNet differs from that of {base.name} in "
             f"{', '.join(unlike)}, so no LoRA of the one fits the other; leave it out"

@@ -30,7 +30,7 @@ from tuner.judging.models import study_judges
 from tuner.judging.pool import open_pool
 from tuner.models import BaseModel, load_base
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.pipelines import is_stable_diffusion, load_pipeline
+from tuner.models.pipelines import has_family, load_pipeline
 from tuner.models.stored.layout import require_layers
 from tuner.space import StudyConfig
 from tuner.space.config import OF_BASE
@@ -142,7 +142,7 @@ def _loaded(
 def _opened_base(config: StudyConfig, folder: StudyFolder) -> Generator[Event, None, BaseModel]:
     """Return the study's base; only a study of existing files may have one of another family."""
     judged = config.judged
-    if judged is not None and not is_stable_diffusion(config.base):
+    if judged is not None and not has_family(config.base):
         opened = load_pipeline(
             config.base, steps=judged.steps, guidance_scale=judged.guidance_scale
         )
@@ -150,7 +150,7 @@ def _opened_base(config: StudyConfig, folder: StudyFolder) -> Generator[Event, N
         return opened
     base = load_base(config.base, prediction=config.base_prediction)
     yield BaseOpened(base.name, str(base.prediction))
-    require_layers(config.base, base.pipeline.text_encoder.config.num_hidden_layers, config)
+    require_layers(config.base, base.layers, config)
     match config.train.get("clip_skip"):
         case Fixed(int(layer)):  # if it is searched, the base is drawn with its own layer
             base.clip_skip = layer

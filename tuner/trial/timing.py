@@ -22,7 +22,6 @@ from tuner.models import BaseModel, adapter, load_base
 from tuner.models.base import bfloat16_products
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.sampling import batch_size
-from tuner.models.text_encoder import states, tokens_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training.latents import Bucketed, Latents
 from tuner.training.loop import Trainer
@@ -141,17 +140,17 @@ def _step(trainer: Trainer, count: int) -> None:
 def _denoise(base: BaseModel, run: Run, suite: SuiteConfig, count: int) -> None:
     """Make one guided step, of `count` pictures with their prompt and without."""
     latents = _noise(base, suite.image_size, 2 * count).to(base.dtype)
-    hidden = states(base.pipeline.text_encoder, tokens_of(base, [_CAPTION]), base.clip_skip)
-    hidden = hidden.to(base.dtype).expand(2 * count, -1, -1)
+    states = base.text_states(base.tokens([_CAPTION]), base.clip_skip).to(base.dtype)
+    states = states.rows(torch.zeros(2 * count, dtype=torch.long, device=base.device))
     steps = torch.full((2 * count,), 500, device=base.device)
+    frames = _frames(base, suite.image_size, 2 * count)
     with bfloat16_products(base.device):
-        float(run.trained.unet(latents, steps, hidden, return_dict=False)[0].sum())
+        float(base.family.predict(run.trained.unet, latents, steps, states, frames).sum())
 
 
 def _decode(base: BaseModel, suite: SuiteConfig, count: int) -> None:
     latents = _noise(base, suite.image_size, count)
-    vae = base.pipeline.vae
-    float(vae.decode(latents.to(vae.dtype), return_dict=False)[0].sum())
+    float(base.family.decode(base.pipeline.vae, latents).sum())
 
 
 def _noise(base: BaseModel, size: tuple[int, int], count: int) -> torch.Tensor:
@@ -160,11 +159,17 @@ def _noise(base: BaseModel, size: tuple[int, int], count: int) -> torch.Tensor:
     return torch.randn(count, channels, size[1] // factor, size[0] // factor, device=base.device)
 
 
+def _frames(base: BaseModel, size: tuple[int, int], count: int) -> torch.Tensor:
+    width, height = size
+    frame = torch.tensor([height, width, 0.0, 0.0, height, width], device=base.device)
+    return frame.expand(count, -1)
+
+
 def noise_batches(base: BaseModel, train: TrainConfig) -> Batches:
     """Return batches of noise in place of pictures, all with the same caption."""
     count = train.batch_size
     mean = _noise(base, train.size, count)
-    latents = Latents(mean, torch.zeros_like(mean))
+    latents = Latents(mean, torch.zeros_like(mean), _frames(base, train.size, count))
     name = hashlib.sha256(b"noise").hexdigest()
     image = TrainingImage(Path("noise"), _CAPTION, name, *train.size)
     pictures = TrainingSet(Path(), (image,) * count, (), (), name)

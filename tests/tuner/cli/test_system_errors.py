@@ -39,7 +39,7 @@ CLOSED = """
 import os
 from pathlib import Path
 from tuner.cli.errors import file_error
-from tuner.models.stored.layout import read_index
+from tuner.models.stored.index import read_index
 tries = (
     lambda: os.listdir("closed"),
     lambda: open("closed/a.png"),

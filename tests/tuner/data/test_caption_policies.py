@@ -9,6 +9,7 @@ import pytest
 
 from tuner.data import apply_policy
 from tuner.data.captions import GENDER_TAGS, drawn_caption, policy_text, tags_of, training_caption
+from tuner.data.quality_tags import is_quality
 from tuner.space import TrainConfig, load_study, to_yaml
 
 # ruff: noqa: RUF001  captions as they come
@@ -245,3 +246,47 @@ def test_tags_of_a_caption_are_plain_and_come_once() -> None:
         "long hair",
         "saber (fate)",
     )
+
+
+QUALITY = (
+    "masterpiece, best_quality, very aesthetic, 1girl, solo, (absurdres:1.2), rating: general, "
+    "red shirt, score_9, score_8_up, source_anime, newest, year 2023"
+)
+
+
+def test_content_is_all_without_the_tags_of_quality() -> None:
+    assert apply_policy(QUALITY, "content") == "1girl, solo, red shirt"
+    assert training_caption(QUALITY, "content", "mi_cv") == "mi_cv, 1girl, solo, red shirt"
+    assert apply_policy(QUALITY, "all").startswith("masterpiece, best_quality, very aesthetic, 1g")
+    assert TrainConfig(captions="content").captions == "content"
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("old", "old woman", "late", "early morning", "general (military)", "safe zone", "score"),
+        *("masterpiece painting", "quality", "explicit lyrics", "year", "source", "recently", ""),
+    ],
+)
+def test_tags_that_only_resemble_those_of_quality_are_content(tag: str) -> None:
+    assert not is_quality(tag)
+
+
+@pytest.mark.parametrize(
+    "tag", ["Masterpiece", "worst_quality", "LOWRES", "score_4", "rating:explicit", "nsfw", "safe"]
+)
+def test_tags_of_quality_in_any_spelling(tag: str) -> None:
+    assert is_quality(tag)
+
+
+def test_tags_of_quality_are_neither_shuffled_nor_left_out_nor_kept_first() -> None:
+    text = training_caption(f"{QUALITY}, a, b, c, d", "all", "mi_cv")
+    end = (
+        "masterpiece, best_quality, very aesthetic, absurdres, rating: general, score_9, "
+        "score_8_up, source_anime, newest, year 2023"
+    )
+    drawn = {drawn_caption(text, 2, True, 0.0, random) for random in map(Random, range(20))}
+    assert len(drawn) > 10
+    assert all(caption.startswith("mi_cv, 1girl, ") for caption in drawn)
+    assert all(caption.endswith(f", {end}") for caption in drawn)
+    assert drawn_caption(text, 2, True, 1.0, Random(0)) == f"mi_cv, 1girl, {end}"

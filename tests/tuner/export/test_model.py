@@ -189,7 +189,7 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
         + (torch.randn(len(weight), 3) @ torch.randn(3, weight[0].numel())).reshape(weight.shape)
         for name, weight in weights.items()
     }
-    changed = [("unet", name, low[name] - weight) for name, weight in weights.items()]
+    changed = [(f"lora_unet_{name}", low[name] - weight) for name, weight in weights.items()]
     lora, share = extracted(changed, 3, {})
     assert share == pytest.approx(1.0, abs=1e-4)
     for name, weight in weights.items():
@@ -200,7 +200,7 @@ def test_a_change_of_low_rank_is_held_whole() -> None:
     assert {(module.rank, module.alpha) for module in padded.modules.values()} == {(35, 35.0)}
     _, part = extracted(changed, 1, {})
     assert 0 < part < 0.9
-    nothing, none = extracted([("unet", "to_q", torch.zeros(4, 4))], 1, {})
+    nothing, none = extracted([("lora_unet_to_q", torch.zeros(4, 4))], 1, {})
     assert not nothing.modules
     assert np.isnan(none)
 
@@ -214,10 +214,10 @@ def test_one_layer_is_in_memory_at_a_time(base: BaseModel, tmp_path: Path) -> No
     alive: list[weakref.ref[torch.Tensor]] = []
 
     def watched() -> Iterator[Change]:
-        for component, name, change in changes(base, path):
+        for name, change in changes(base, path):
             assert sum(other() is not None for other in alive) <= 1
             alive.append(weakref.ref(change))
-            yield component, name, change
+            yield name, change
 
     lora, share = extracted(watched(), 4, {})
     assert len(lora.modules) > 40

@@ -16,7 +16,8 @@ from diffusers import UNet2DConditionModel
 
 from tuner.export.single_file import original_layout
 from tuner.models import BaseModel, adapter
-from tuner.models.lora_file import kohya_name
+from tuner.models.families.layer_names import plain_name
+from tuner.models.stored.families import STABLE_DIFFUSION
 
 LAYERS = range(2)
 TRANSFORMERS = [
@@ -67,11 +68,11 @@ def unet() -> UNet2DConditionModel:
 def test_the_names_of_a_lora_are_those_that_all_programs_know(
     unet: UNet2DConditionModel, base: BaseModel, words: str
 ) -> None:
-    ours = {kohya_name("unet", name) for name in adapter.targets(unet, "unet", words)}
+    ours = {plain_name("unet", name) for name in adapter.targets(unet, "unet", words)}
     assert ours == {f"lora_unet_{name}" for name in UNET[words]}
     encoder = base.pipeline.text_encoder
     text = {
-        kohya_name("text_encoder", name) for name in adapter.targets(encoder, "text_encoder", words)
+        plain_name("text_encoder", name) for name in adapter.targets(encoder, "text_encoder", words)
     }
     assert text == {
         f"lora_te_text_model_encoder_layers_{layer}_{part}"
@@ -119,7 +120,7 @@ def test_a1111_finds_every_layer_in_the_original_layout(
 ) -> None:
     whole = type("Whole", (), {})()
     whole.unet, whole.vae, whole.text_encoder = unet, base.pipeline.vae, base.pipeline.text_encoder
-    names = original_layout(whole)
+    names = original_layout(whole, STABLE_DIFFUSION)
     there = layers_of(iter(names), "model.diffusion_model.")
     assert {compvis(name) for words in UNET.values() for name in words} <= there
     text = layers_of(iter(names), "cond_stage_model.transformer.")

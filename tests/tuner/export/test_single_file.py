@@ -13,6 +13,7 @@ from metrics.contract import Prompt
 from tuner.export.folder import write_configuration
 from tuner.export.single_file import SingleFileError, original_layout, write_single_file
 from tuner.models import BaseModel, draw, load_base
+from tuner.models.stored.families import STABLE_DIFFUSION
 from tuner.space import SuiteConfig
 from tuner.storage import shipped
 
@@ -61,7 +62,7 @@ def test_the_names_are_those_that_programs_know_stable_diffusion_by(base: BaseMo
         unet = UNet2DConditionModel(cross_attention_dim=768)  # the defaults are SD1.5's
         whole = type("Whole", (), {})()
     whole.unet, whole.vae, whole.text_encoder = unet, base.pipeline.vae, base.pipeline.text_encoder
-    names = original_layout(whole)
+    names = original_layout(whole, STABLE_DIFFUSION)
     assert "model.diffusion_model.output_blocks.11.0.skip_connection.weight" in names
     assert "model.diffusion_model.output_blocks.5.2.conv.weight" in names
     assert "model.diffusion_model.output_blocks.2.1.conv.weight" in names

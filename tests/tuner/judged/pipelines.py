@@ -1,4 +1,7 @@
-"""Tiny pipelines of other families with random weights, from their own configuration classes."""
+"""Tiny pipelines that tuner does not train, with random weights, from their own classes.
+
+SDXL-Turbo is one: it is a Stable Diffusion XL, but distilled, which its scheduler shows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import torch
 from diffusers import (
     AutoencoderKL,
     DiffusionPipeline,
-    EulerDiscreteScheduler,
+    EulerAncestralDiscreteScheduler,
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
@@ -32,14 +35,14 @@ from transformers import (
 from tests.tuner.conftest import MERGES
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 
-FAMILIES = ("sdxl", "sd3", "flux")
+FAMILIES = ("turbo", "sd3", "flux")
 
 
 def save_pipeline(family: str, folder: Path) -> Path:
     """Write a pipeline of `family` that draws 32 x 32 pixels."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        pipeline = {"sdxl": _sdxl, "sd3": _sd3, "flux": _flux}[family]()
+        pipeline = {"turbo": _turbo, "sd3": _sd3, "flux": _flux}[family]()
     # Random weights draw pictures that are nearly one colour, which no judge takes for a picture.
     pipeline.vae.decoder.conv_out.weight.data *= 2
     pipeline.save_pretrained(folder)
@@ -104,7 +107,7 @@ def _t5() -> tuple[T5EncoderModel, T5Tokenizer]:
     return T5EncoderModel(config), T5Tokenizer(vocab=vocabulary)
 
 
-def _sdxl() -> StableDiffusionXLPipeline:
+def _turbo() -> StableDiffusionXLPipeline:
     tokenizer = clip_tokenizer(all_merges()[:MERGES])
     unet = UNet2DConditionModel(
         sample_size=16,
@@ -128,7 +131,9 @@ def _sdxl() -> StableDiffusionXLPipeline:
         tokenizer=tokenizer,
         tokenizer_2=tokenizer,
         unet=unet,
-        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012),
+        scheduler=EulerAncestralDiscreteScheduler(
+            beta_start=0.00085, beta_end=0.012, timestep_spacing="trailing"
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from metrics.contract import JudgeSettings, Prompt
 from metrics.detectors import Detectors
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models import BaseModel, load_base
-from tuner.models.text_encoder import states, tokens_of
+from tuner.models.text_encoder import states
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 from tuner.trial.base_samples import base_samples
@@ -83,9 +83,9 @@ def test_another_architecture_is_refused(tiny_base: Path, tmp_path: Path) -> Non
     shutil.copytree(tiny_base, tmp_path / "other")
     index = tmp_path / "other" / "model_index.json"
     index.write_text(
-        json.dumps(json.loads(index.read_text()) | {"_class_name": "StableDiffusionXLPipeline"})
+        json.dumps(json.loads(index.read_text()) | {"_class_name": "StableDiffusion3Pipeline"})
     )
-    with pytest.raises(ConfigError, match="StableDiffusionXLPipeline"):
+    with pytest.raises(ConfigError, match="StableDiffusion3Pipeline"):
         load_base(str(tmp_path / "other"))
 
 
@@ -120,7 +120,7 @@ def test_pictures_of_a_base_that_are_not_finite_are_the_bases_fault(
 
 
 def test_a_layer_that_the_text_encoder_lacks_is_refused(base: BaseModel) -> None:
-    tokens = tokens_of(base, ["1girl"])
+    tokens = base.tokens(["1girl"])
     assert states(base.pipeline.text_encoder, tokens, 2).isfinite().all()
     with pytest.raises(ConfigError, match="clip_skip: found 3, allowed: 1 to 2"):
         states(base.pipeline.text_encoder, tokens, 3)

@@ -59,7 +59,7 @@ def test_missing_models_say_where_they_belong(
     assert str(tmp_path / "yolo") in yolo.offline
     assert str(tmp_path / "models") in found["face_detection_yunet_2023mar.onnx"].offline
     assert "TUNER_SFACE" in found["face_recognition_sface_2021dec.onnx"].offline
-    missing = 11 + (dlib_weights() is None)
+    missing = 12 + (dlib_weights() is None)
     assert sum(line == "  here     no" for line in model_lines()) == missing
 
 

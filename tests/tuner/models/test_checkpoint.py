@@ -13,12 +13,13 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models import load_base
-from tuner.models.checkpoint import STABLE_DIFFUSION_15, opening, read_checkpoint
-from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
+from tuner.models.checkpoint import read_checkpoint
+from tuner.models.clip_tokenizer import all_merges, clip_tokenizer, shipped_tokenizers
+from tuner.models.stored.families import STABLE_DIFFUSION_15, STABLE_DIFFUSION_21
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 CONTEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-REST = {"first_stage_model.x": (1,), "cond_stage_model.x": (1,)}
+REST = {"first_stage_model.x": (1,), "cond_stage_model.transformer.x": (1,)}
 
 
 def checkpoint(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
@@ -34,20 +35,23 @@ def sized(context: int, first: int = 320, channels: int = 4) -> dict[str, tuple[
 def test_a_first_stable_diffusion_takes_the_shipped_configuration(tmp_path: Path) -> None:
     file = read_checkpoint(checkpoint(tmp_path, sized(768)))
     assert file.config == STABLE_DIFFUSION_15
-    arguments = opening(file)
-    assert arguments["config"] == str(STABLE_DIFFUSION_15)
-    assert len(arguments["tokenizer"]) == 49408
+    tokenizers = shipped_tokenizers(file.layout, file.config)
+    assert {name: len(each) for name, each in tokenizers.items()} == {"tokenizer": 49408}
 
 
-def test_a_second_stable_diffusion_is_left_to_diffusers(tmp_path: Path) -> None:
-    assert opening(read_checkpoint(checkpoint(tmp_path, sized(1024)))) == {}
+def test_a_second_stable_diffusion_takes_its_own_configuration(tmp_path: Path) -> None:
+    file = read_checkpoint(checkpoint(tmp_path, sized(1024)))
+    assert file.config == STABLE_DIFFUSION_21
+    assert shipped_tokenizers(file.layout, file.config)["tokenizer"].pad_token_id == 0
 
 
 def test_a_folder_of_the_files_name_is_its_configuration(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, sized(24, first=32))
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model_index.json").write_text("{}")
-    assert opening(read_checkpoint(path)) == {"config": str(tmp_path / "model")}
+    file = read_checkpoint(path)
+    assert file.config == tmp_path / "model"
+    assert shipped_tokenizers(file.layout, file.config) == {}
 
 
 @pytest.mark.parametrize(
@@ -64,7 +68,7 @@ def test_a_folder_of_the_files_name_is_its_configuration(tmp_path: Path) -> None
         ({"something": (1,)}, "holds no known Stable Diffusion"),
         (
             {"conditioner.embedders.1.model.transformer.resblocks.0.attn.in_proj_weight": (1,)},
-            "is a Stable Diffusion XL",
+            "is text encoders alone",
         ),
     ],
 )

@@ -25,8 +25,8 @@ from tuner.export.lora import export
 from tuner.export.single_file import write_single_file
 from tuner.export.verify import MOST_DIFFERENCE
 from tuner.models import BaseModel, load_base, read_file, sample
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
+from tuner.models.stored.families import STABLE_DIFFUSION_15
 from tuner.space import StudyConfig, TrainConfig, load_study, to_yaml
 from tuner.space.templates import shipped_spaces
 from tuner.space.train_config import to_yaml as train_yaml
@@ -38,7 +38,6 @@ from tuner.study import check_study
 from tuner.study.samplers import start_parameters, suggest
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes
-from tuner.training.latents import bucket_step
 from tuner.trial.keep import write_pictures
 
 ALLOWED_GIB = 24
@@ -121,8 +120,8 @@ def test_the_exact_model_trains_samples_and_is_exported(
 
     base = load_base(str(checkpoint), "cpu")
     assert (base.native_size, base.dtype) == (512, torch.float32)
-    assert bucket_step(base) == 64
-    assert (384, 640) in bucket_sizes((512, 512), bucket_step(base))
+    assert base.family.bucket_step(base.pipeline) == 64
+    assert (384, 640) in bucket_sizes((512, 512), base.family.bucket_step(base.pipeline))
     lora = trained(base, replace(training_set, images=training_set.images[:2]), settings, folder)
     # 64 attention projections of the UNet's 16 transformers twice, 48 of the text encoder.
     modules = read_file(lora).modules

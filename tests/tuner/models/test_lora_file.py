@@ -8,11 +8,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from tuner.models import BaseModel, read_file
+from tuner.models.families.layer_names import plain_name
 from tuner.models.lora_file import (
     LoraFile,
     LoraFileError,
     LoraModule,
-    kohya_name,
     layers,
     merge,
     payload_sha256,
@@ -33,7 +33,7 @@ def a_lora(rank: int = 2, alpha: float = 6.0, width: int = 32) -> LoraFile:
 
 @pytest.mark.parametrize("name", ["text_model.encoder.layers.0.q_proj", "encoder.layers.0.q_proj"])
 def test_both_layouts_of_the_text_encoder_have_one_name(name: str) -> None:
-    assert kohya_name("text_encoder", name) == "lora_te_text_model_encoder_layers_0_q_proj"
+    assert plain_name("text_encoder", name) == "lora_te_text_model_encoder_layers_0_q_proj"
 
 
 def test_the_update_is_alpha_by_rank_times_up_times_down() -> None:

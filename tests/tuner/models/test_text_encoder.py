@@ -113,8 +113,8 @@ def test_a_run_warns_of_captions_whose_end_is_not_trained_on(
     with pytest.warns(UserWarning, match="1 caption with more than 225 tokens"):
         texts = texts_of(base, cut, TrainConfig())
     assert texts.tokens.shape[1] == 3 * 77
-    assert texts.hidden is not None
-    assert texts.hidden.shape[1] == 2 + 3 * 75
+    assert texts.states is not None
+    assert texts.states.hidden.shape[1] == 2 + 3 * 75
     vary = TrainConfig(shuffle_tags=True)
     rows = torch.tensor([0, 2])
     assert step_tokens(base, texts, rows, vary, Random(0)).shape == (2, 3 * 77)

@@ -65,6 +65,8 @@ def test_alpha_is_the_rank_unless_given(alpha: float | None, expected: float) ->
         ("learning_rate", 1.1),
         ("learning_rate", float("nan")),
         ("text_encoder_ratio", -0.1),
+        ("text_encoder_2_ratio", -0.1),
+        ("text_encoder_2_ratio", 1.1),
         ("resolution", 60),
         ("resolution", 8),
         ("resolution", "512x"),
@@ -80,6 +82,17 @@ def test_alpha_is_the_rank_unless_given(alpha: float | None, expected: float) ->
 def test_a_wrong_training_value_is_refused(key: str, value: object) -> None:
     with pytest.raises(ValidationError):
         TrainConfig.model_validate({key: value})
+
+
+def test_the_second_text_encoder_learns_like_the_first_unless_it_has_its_own_ratio() -> None:
+    both = TrainConfig(text_encoder_ratio=0.5)
+    assert both.shares == {"unet": 1.0, "text_encoder": 0.5, "text_encoder_2": 0.5}
+    first = TrainConfig(text_encoder_ratio=0.5, text_encoder_2_ratio=0.0)
+    assert first.shares["text_encoder_2"] == 0.0
+    assert both.trains_text
+    assert first.trains_text
+    assert TrainConfig(text_encoder_2_ratio=0.1).trains_text
+    assert not TrainConfig(text_encoder_2_ratio=0.0).trains_text
 
 
 def test_a_whole_number_is_taken_for_a_real_one() -> None:

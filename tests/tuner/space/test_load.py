@@ -8,6 +8,7 @@ from typing import Any
 import optuna
 import pytest
 
+from tuner.data.quality_tags import is_quality
 from tuner.errors import ConfigError
 from tuner.space import StudyConfig, load_study, space_hash, to_yaml
 from tuner.space.parameters import Choices, Fixed, FloatRange, IntRange
@@ -53,7 +54,7 @@ def test_sizes_left_out_are_the_bases_own(tmp_path: Path) -> None:
 
 def test_the_shipped_spaces_load() -> None:
     spaces = shipped_spaces()
-    assert {"look", "pose", "pose_sd15"} <= spaces.keys()
+    assert {"look", "pose", "pose_sd15", "person_sdxl", "anime_sdxl"} <= spaces.keys()
     for path in spaces.values():
         assert load_study(path).train
 
@@ -74,6 +75,33 @@ def test_pose_sd15_guards_against_children_and_lifts_the_limit_of_the_small_worl
         assert word in config.suite.negative
     assert (config.suite.steps, config.suite.guidance_scale, config.suite.size) == (25, 7.0, 512)
     assert config.train["captions"] == Choices(("all", "gender", "none"))
+
+
+@pytest.mark.parametrize("name", ["person_sdxl", "anime_sdxl"])
+def test_the_spaces_of_sdxl_name_adults_and_start_with_known_recipes(name: str) -> None:
+    config = load_study(shipped_spaces()[name])
+    for word in ("child", "toddler", "loli", "shota", "teen"):
+        assert word in config.suite.negative
+    assert config.constraints == {"explicit_rate": 0.05}
+    assert (config.suite.size, config.train["buckets"]) == (1024, Fixed(True))
+    assert config.train["text_encoder_2_ratio"] == Fixed(0.0)
+    searched = {key for key, value in config.train.items() if not isinstance(value, Fixed)}
+    assert len(config.start_from) == 5
+    assert all(set(start) == searched for start in config.start_from), "nothing is left to chance"
+
+
+def test_anime_sdxl_keeps_quality_tags_apart_and_its_prompts_are_of_adults() -> None:
+    config = load_study(shipped_spaces()["anime_sdxl"])
+    assert config.judges.domain_for(config.base) == "drawn"
+    for prompt in config.suite.prompts:
+        tags = prompt.text.split(", ")
+        assert tags[-5:] == ["masterpiece", "best quality", "newest", "absurdres", "highres"]
+        assert not any(map(is_quality, tags[:-5]))
+        assert all(is_quality(tag) for tag in tags[-5:])
+        assert tags[1] == ("mature female" if prompt.sex == "female" else "mature male")
+    assert config.train["captions"] == Choices(("all", "content", "gender"))
+    person = load_study(shipped_spaces()["person_sdxl"])
+    assert person.judges.domain_for(person.base) == "photographic"
 
 
 def test_options_override_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +214,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path, text: str) -> None:
     assert space_hash(again) == space_hash(config)
 
 
-@pytest.mark.parametrize("name", ["look", "pose", "pose_sd15"])
+@pytest.mark.parametrize("name", ["look", "pose", "pose_sd15", "person_sdxl", "anime_sdxl"])
 def test_shipped_spaces_are_read_back_equal(tmp_path: Path, name: str) -> None:
     config = load_study(shipped_spaces()[name])
     (tmp_path / "study.yaml").write_text(to_yaml(config), encoding="utf-8")

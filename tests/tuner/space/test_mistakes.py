@@ -130,7 +130,7 @@ MISTAKES: list[tuple[str, Lay, str, int]] = [
     (CHECK, said("train: {rank: {choices: []}}\n"), "a list of at least", CONFIG),
     (CHECK, said("train: {learning_rate: 1e-3f}\n"), "found '1e-3f'", CONFIG),
     (CHECK, said("train: {learning_rate: -1e-4}\n"), "allowed: a number in (0, 1]", CONFIG),
-    (CHECK, said("train: {captions: genders}\n"), "allowed: all, gender", CONFIG),
+    (CHECK, said("train: {captions: genders}\n"), "allowed: all, content, gender", CONFIG),
     (CHECK, said("train: {captions: {drop: ['(']}}\n"), "train.captions", CONFIG),
     (CHECK, said("train: {alias: a toddler}\n"), "allowed: null or a made-up word", CONFIG),
     (CHECK, said("train: {resolution: 512}\n"), "allowed: 32 to 128 px", CONFIG),

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.tuner.written_base import change, write_folder
 from tuner.errors import ConfigError
 from tuner.space import StudyConfig, load_study
 from tuner.space.parameters import Fixed
@@ -77,7 +78,7 @@ BAD = [
     ),
     (
         "train: {captions: gendr}",
-        "train.captions: found 'gendr', allowed: all, gender, gender+fram",
+        "train.captions: found 'gendr', allowed: all, content, gender, gender+fram",
     ),
     (
         "train: {empty_prompt: {low: 0, high: 1, log: true}}",
@@ -205,6 +206,19 @@ def test_the_file_that_fits_is_named(tmp_path: Path) -> None:
     assert "search_spaces/pose_sd15.yaml is for such sizes" in line
     (line,) = _errors(tmp_path, "train: {resolution: 64}", base="owner/name")
     assert "search_spaces/pose.yaml is for such sizes" in line
+    (line,) = _errors(tmp_path, "train: {resolution: 1536}", base="owner/name")
+    assert "person_sdxl.yaml is for such sizes, search_spaces/pose_sd15.yaml for such" in line
+
+
+@pytest.mark.parametrize("size", [512, 768, 1024, 1536, 2048, "832x1216"])
+def test_sizes_of_a_base_of_1024_pixels(tmp_path: Path, size: object) -> None:
+    base = write_folder(tmp_path / "base")
+    change(base / "unet" / "config.json", sample_size=256)  # its VAE has a factor of 4
+    text = f"suite: {{size: {size}}}\ntrain: {{resolution: {size}}}"
+    assert _study(tmp_path, text, base=str(base)).suite.size == size
+    (line,) = _errors(tmp_path, "train: {resolution: 504}", base=str(base))
+    assert "found 504, allowed: 512 to 2048 px" in line
+    assert "person_sdxl.yaml for such bases" in line
 
 
 def test_wrong_options_are_reported_by_their_name(tmp_path: Path) -> None:

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from metrics.contract import Prompt
 from tuner.data import forbidden_words
+from tuner.errors import ConfigError
 from tuner.mannequin.figure import (
     ARM_POSES,
     BOTTOMS,
@@ -12,7 +18,9 @@ from tuner.mannequin.figure import (
     TOPS,
     Figure,
 )
+from tuner.space import SuiteConfig, load_study, to_yaml
 from tuner.space.suite import PERSONS
+from tuner.space.templates import shipped_spaces
 
 
 def test_thirteen_prompts_ten_of_them_bare() -> None:
@@ -40,3 +48,27 @@ def test_the_long_prompts_are_captions_of_the_mannequin() -> None:
 
 def test_no_prompt_names_a_child() -> None:
     assert all(not forbidden_words(prompt.text) for prompt in PERSONS)
+
+
+def test_words_are_appended_to_each_prompt_once(tmp_path: Path) -> None:
+    words = "masterpiece, best quality"
+    config = load_study(shipped_spaces()["pose"], set_values=[f"suite.append={words}, "])
+    assert [prompt.text for prompt in config.suite.prompts] == [
+        f"{prompt.text}, {words}" for prompt in PERSONS
+    ]
+    assert [prompt.sex for prompt in config.suite.prompts] == [prompt.sex for prompt in PERSONS]
+    (tmp_path / "study.yaml").write_text(to_yaml(config))
+    assert load_study(tmp_path / "study.yaml") == config
+    own = SuiteConfig(prompts=(Prompt("1girl"),), append="newest")
+    assert own == SuiteConfig(prompts=(Prompt("1girl, newest"),))
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [("shota", "names a child or an age under 18 (shota)"), ("3", "found 3, allowed: text")],
+)
+def test_words_that_may_not_be_appended(words: str, line: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_study(shipped_spaces()["pose"], set_values=[f"suite.append={words}"])
+    (only,) = str(caught.value).splitlines()
+    assert f"suite.append: {line}" in only

@@ -35,6 +35,8 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pos", "../pose", "", "/etc/passwd"])
 def test_an_unknown_name_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="known: hand_run, look, pose, pose_sd15"):
+    with pytest.raises(
+        ConfigError, match="known: anime_sdxl, hand_run, look, person_sdxl, pose, pose_sd15"
+    ):
         copy_out(name, tmp_path)
     assert list(tmp_path.iterdir()) == []

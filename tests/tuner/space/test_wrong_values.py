@@ -29,7 +29,7 @@ WRONG = [
     ("suite: {name: [persons]}", "x.yaml:5: suite.name: found ['persons'], allowed: 1 to 64"),
     ("suite: {name: {a: 1}}", "x.yaml:5: suite.name: found {a: 1}, allowed: 1 to 64"),
     ("suite: {size: 1e400}", "x.yaml:5: suite.size: found '1e400', allowed: pixels"),
-    ("suite: 5", "x.yaml:5: suite: found 5, allowed: {name, prompts, negative, seeds"),
+    ("suite: 5", "x.yaml:5: suite: found 5, allowed: {name, prompts, append, negative, seeds"),
     ("judges: [a]", "x.yaml:5: judges: found ['a'], allowed: {gender_model, person_model"),
     ("train: {method: loar}", "found 'loar', allowed: lora, dreambooth; did you mean 'lora'?"),
     ("train: {captions: genders}", "did you mean 'gender'?"),

@@ -10,7 +10,7 @@ from tuner.data import TrainingSet
 from tuner.models import BaseModel, load_base
 from tuner.space import TrainConfig
 from tuner.storage.tensor_cache import TensorCache, weights_digest
-from tuner.training import latents, texts
+from tuner.training import latents
 from tuner.training.latents import latents_of
 from tuner.training.texts import texts_of
 
@@ -31,7 +31,7 @@ def networks_forbidden(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise AssertionError("a network was used")
 
     monkeypatch.setattr(latents, "_encode", forbidden)
-    monkeypatch.setattr(texts, "states", forbidden)
+    monkeypatch.setattr(BaseModel, "text_states", forbidden)
     return monkeypatch
 
 
@@ -50,9 +50,9 @@ def test_what_another_process_made_is_read_and_no_network_used(
     for pair in (made, read):
         assert torch.equal(pair[0].mean, own[0].mean)
         assert torch.equal(pair[0].std, own[0].std)
-        assert pair[1].hidden is not None
-        assert own[1].hidden is not None
-        assert torch.equal(pair[1].hidden, own[1].hidden)
+        assert pair[1].states is not None
+        assert own[1].states is not None
+        assert torch.equal(pair[1].states.hidden, own[1].states.hidden)
     assert len(list(tmp_path.glob("*.safetensors"))) == 2
     assert not list(tmp_path.glob(".*"))
 
@@ -80,9 +80,9 @@ def test_a_changed_policy_never_meets_old_embeddings(
     texts_of(fresh(tiny_base, tmp_path), training_set, TrainConfig())
     kept = texts_of(fresh(tiny_base, tmp_path), training_set, config)
     own = texts_of(base, training_set, config)  # which keeps nothing on the disk
-    assert kept.hidden is not None
-    assert own.hidden is not None
-    assert torch.equal(kept.hidden, own.hidden)
+    assert kept.states is not None
+    assert own.states is not None
+    assert torch.equal(kept.states.hidden, own.states.hidden)
     assert len(list(tmp_path.glob("text_encoder-*"))) == 2
 
 

@@ -166,7 +166,7 @@ def test_models_of_optional_judges_are_looked_for(
 
 @pytest.mark.parametrize(
     ("kind", "message"),
-    [("StableDiffusionXLPipeline", "is a StableDiffusionXLPipeline"), (None, "no readable")],
+    [("StableDiffusion3Pipeline", "is a StableDiffusion3Pipeline"), (None, "no readable")],
 )
 def test_a_folder_that_is_no_base_is_refused(
     tmp_path: Path, base: Path, data: Path, clip: Path, kind: str | None, message: str
@@ -198,6 +198,7 @@ def test_a_base_that_is_not_there_is_a_missing_model(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     report = check_study(_study("owner/no-such-name", data, clip, *sizes), tmp_path)
     assert "will be downloaded from the hub" in "\n".join(report.lines)
+    assert any(line.startswith("the base is not here: time, disk") for line in report.lines)
 
 
 def test_a_revision_of_a_hub_id_is_looked_for_in_the_cache(
@@ -211,7 +212,7 @@ def test_a_revision_of_a_hub_id_is_looked_for_in_the_cache(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     hub_cache(base, "owner/name", "v1")
     sizes = ("train.resolution=512", "suite.size=512")
-    report = check_study(_study("owner/name@v1", data, clip, *sizes), tmp_path)
+    report = check_study(_study("owner/name@v1", data, clip), tmp_path)
     assert "base owner/name@v1: in the hub's cache" in report.lines
     with pytest.raises(MissingModelError, match="base owner/name@v2 is not in the hub's cache"):
         check_study(_study("owner/name@v2", data, clip, *sizes), tmp_path)

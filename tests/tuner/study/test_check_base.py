@@ -10,7 +10,7 @@ import pytest
 
 from tests.tuner.written_base import change, checkpoint_shapes, write_folder, write_weights
 from tuner.errors import ConfigError, MissingModelError
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
+from tuner.models.stored.families import STABLE_DIFFUSION_15
 from tuner.space import StudyConfig, load_study
 from tuner.space.templates import shipped_spaces
 from tuner.study.check_base import base_lines, other_base_lines
@@ -80,7 +80,21 @@ def test_half_a_base_in_the_hubs_cache_is_completed_where_there_is_a_network(
     hub_cache(folder, "owner/name", "v1")
     config = study("owner/name@v1", *LARGE)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    assert "the rest of it will be downloaded" in base_lines(config)
+    assert "the rest of it will be downloaded from the hub, about 4 GB, at" in base_lines(config)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(MissingModelError, match="owner/name@v1 lacks vae"):
         base_lines(config)
+
+
+def test_a_stable_diffusion_xl_is_checked_as_the_other_bases(
+    tiny_xl: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = base_lines(study(tiny_xl)).splitlines()
+    assert first == f"base {tiny_xl}: a folder, 64 px"
+    assert second.endswith("predicts noise (epsilon), according to its scheduler_config.json")
+    with pytest.raises(ConfigError, match="allowed: 1 to 3, as the text encoder"):
+        base_lines(study(tiny_xl, "train.clip_skip=4"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    sizes = ("train.resolution=1024", "suite.size=1024")
+    line = base_lines(study("owner/some-xl-model", *sizes))
+    assert "about 7 GB (14 GB if it has no fp16 files), at the first run" in line

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from tuner.mannequin.cost import COST
 from tuner.space import load_study
 from tuner.space.templates import shipped_spaces
-from tuner.study.cost import MANNEQUIN_COST, estimate
+from tuner.study.cost import estimate
 
 LOSS = 64 * 6.7 / (52 * 20)
 """Seconds in which a run's loss is measured on its pictures."""
@@ -26,12 +27,12 @@ PLAIN = ["budget.keep=1.0", "budget.low_rung_seeds=null", "budget.confirm=0", "s
         ("budget.confirm=3", True, True, False),
         ("suite.seeds=8", True, True, False),
         ("suite.steps=40", True, False, False),
-        ("train.rank=256", False, True, False),
+        ("train.rank=256", False, True, True),
         ("train.batch_size=32", True, False, True),
         ("train.resolution=128", True, False, True),
         ("train.steps=900", True, True, False),
         ("train.gradient_accumulation=2", True, False, False),
-        ("train.target_modules=attention+feed_forward", False, True, False),
+        ("train.target_modules=attention+feed_forward", False, True, True),
         ("train.method=dreambooth", False, True, True),
         ("budget.keep=0.5", False, False, False),
         ("suite.also_at=[train, 96]", True, True, False),
@@ -60,7 +61,7 @@ def test_measured_units_and_workers_change_the_time_alone() -> None:
     shape = [*PLAIN, "train.resolution=64", "budget.rungs=[100]", "suite.steps=10"]
     config = load_study(shipped_spaces()["pose"], trials=5, set_values=shape)
     rough = estimate(config)
-    units = replace(MANNEQUIN_COST, train=0.01, sample=0.02, decode=0.1, score=0.05, load=10.0)
+    units = replace(COST, train=0.01, sample=0.02, decode=0.1, score=0.05, load=10.0)
     suite, loss = 52 * (10 * 0.02 + 0.1 + 0.05), 64 * 0.02
     trial = 100 * 16 * 0.01 + suite + loss
     alone, two = estimate(config, units), estimate(config, units, workers=2)

@@ -18,7 +18,7 @@ from tuner.space import TrainConfig
 from tuner.storage import shipped
 from tuner.training import Checkpoint, train
 from tuner.training.buckets import bucket_sizes, nearest
-from tuner.training.latents import bucket_step, bucketed, fitted, latents_of
+from tuner.training.latents import bucketed, fitted, latents_of
 from tuner.training.run import Batches, batches_of
 
 # kohya-ss/sd-scripts, library/model_util.py, make_bucket_resolutions((512, 512), 256, 1024, 64)
@@ -70,8 +70,9 @@ def test_a_picture_goes_where_the_least_is_cut() -> None:
 
 
 def test_the_step_is_what_the_unet_halves_evenly(base: BaseModel) -> None:
-    assert bucket_step(base) == 8
-    assert bucket_step(load_base(str(shipped.BASE), "cpu")) == 16
+    assert base.family.bucket_step(base.pipeline) == 8
+    mannequin = load_base(str(shipped.BASE), "cpu")
+    assert mannequin.family.bucket_step(mannequin.pipeline) == 16
 
 
 def test_every_picture_has_the_latents_of_its_own_shape(

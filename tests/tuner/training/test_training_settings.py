@@ -15,7 +15,7 @@ from tests.tuner.training.test_loop import SMALL, WITH_TEXT, run, weights
 from tuner.data import TrainingSet
 from tuner.errors import ConfigError
 from tuner.models import BaseModel, adapter, draw, method, read_file
-from tuner.models.text_encoder import states, tokens_of
+from tuner.models.text_encoder import states
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training import losses, train
 from tuner.training.loop import Trainer
@@ -143,7 +143,7 @@ def test_min_snr_caps_the_weight_of_clear_pictures(base: BaseModel) -> None:
 def test_clip_skip_is_the_same_in_training_sampling_and_the_file(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path
 ) -> None:
-    tokens, encoder = tokens_of(base, ["1girl, red shirt"]), base.pipeline.text_encoder
+    tokens, encoder = base.tokens(["1girl, red shirt"]), base.pipeline.text_encoder
     with torch.no_grad():
         last, before = states(encoder, tokens, 1), states(encoder, tokens, 2)
         assert torch.equal(last, encoder(tokens)[0])

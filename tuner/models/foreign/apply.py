@@ -14,11 +14,10 @@ import torch
 
 from tuner.models.adapter import applied, models
 from tuner.models.base import BaseModel
-from tuner.models.foreign.family import OWN, TEXT_WIDTHS, WORDS, Family, text_width
+from tuner.models.foreign.family import WORDS, text_width
 from tuner.models.foreign.lora import ForeignLora
 from tuner.models.foreign.weights import Module
-from tuner.models.lora_file import LoraFile, LoraFileError, LoraModule, kohya_name, layers
-from tuner.models.stored.original_names import SingleFileError, unet_name
+from tuner.models.lora_file import LoraFile, LoraFileError, LoraModule, layers
 from tuner.text import counted
 
 Layer = tuple[str, torch.nn.Module, Module]
@@ -66,16 +65,10 @@ def fitting(base: BaseModel, lora: ForeignLora) -> tuple[LoraFile, list[Layer]]:
     return LoraFile(beside), added
 
 
-def base_family(base: BaseModel) -> Family:
-    """Return the family of a base by the width of its text embeddings; unknown for other widths."""
-    return TEXT_WIDTHS.get(base.pipeline.unet.config.cross_attention_dim, "unknown")
-
-
 def _require_family(base: BaseModel, lora: ForeignLora) -> None:
-    own = base_family(base)
-    other = own != "unknown" and lora.family != "unknown" and lora.family != own
-    if lora.family not in OWN or other:
-        is_a = f"a {WORDS[own]}" if own != "unknown" else "none"
+    own = base.family.lora_families(base.pipeline)
+    if lora.family not in (*own, "unknown"):
+        is_a = f"a {WORDS[own[0]]}" if len(own) == 1 else "none"
         raise LoraFileError(
             f"{lora.path.name}: this LoRA is for {WORDS[lora.family]}, and base {base.name} is "
             f"{is_a}; give the base that it was trained on with --base"
@@ -95,10 +88,8 @@ def _layers(base: BaseModel, lora: ForeignLora) -> tuple[list[Layer], list[str]]
         for kohya, dotted in layers(component, model).items():
             layer = model.get_submodule(dotted)
             # A layer of peft, if another adapter is attached: its own weight lies deeper.
-            place = kohya, getattr(layer, "get_base_layer", lambda own=layer: own)()
-            places[kohya] = place
-            if component == "unet" and (original := _original(base, dotted)):
-                places.setdefault(original, place)
+            own = getattr(layer, "get_base_layer", lambda own=layer: own)()
+            places[kohya] = base.kohya_name(component, dotted), own
     found: list[Layer] = []
     strangers: list[str] = []
     for name, module in lora.modules.items():
@@ -112,20 +103,6 @@ def _layers(base: BaseModel, lora: ForeignLora) -> tuple[list[Layer], list[str]]
             "those of the original layout"
         )
     return found, strangers
-
-
-def _original(base: BaseModel, dotted: str) -> str | None:
-    """Return the kohya name of a UNet's layer in the original layout, as ComfyUI writes it."""
-    config = base.pipeline.unet.config
-    attentive = ["CrossAttn" in kind for kind in config.up_block_types]
-    count = config.layers_per_block
-    if not isinstance(count, int):
-        return None
-    try:
-        original = unet_name(f"{dotted}.weight", count, attentive)
-    except (SingleFileError, KeyError):
-        return None
-    return kohya_name("unet", original.removesuffix(".weight"))
 
 
 def _weight(layer: torch.nn.Module) -> torch.Tensor:

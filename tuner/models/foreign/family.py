@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
+from tuner.models.families.family import LoraFamily
 from tuner.models.foreign.weights import Module
 
-Family = Literal[
-    "sd1", "sd2", "sdxl", "sd3", "flux", "qwen-image", "z-image", "video", "cascade", "unknown"
-]
-"""Bases, as far as names and shapes of tensors tell them apart."""
-
-WORDS: Mapping[Family, str] = {
+WORDS: Mapping[LoraFamily, str] = {
     "sd1": "Stable Diffusion 1.x",
     "sd2": "Stable Diffusion 2.x",
     "sdxl": "Stable Diffusion XL",
+    "sdxl-refiner": "the refiner of Stable Diffusion XL",
     "sd3": "Stable Diffusion 3 or 3.5",
     "flux": "Flux",
     "qwen-image": "Qwen-Image",
@@ -26,13 +22,16 @@ WORDS: Mapping[Family, str] = {
     "unknown": "a base that its names do not tell",
 }
 
-OWN: tuple[Family, ...] = ("sd1", "sd2", "unknown")
-"""Families whose LoRAs may fit a base of tuner's own; the others need their own pipelines."""
+OWN: tuple[LoraFamily, ...] = ("sd1", "sd2", "sdxl", "unknown")
+"""Families whose LoRAs may fit a base that tuner trains; the others need their own pipelines."""
 
-TEXT_WIDTHS: Mapping[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl"}
-"""The family by the width of the text embeddings; 1280 is that of XL's refiner."""
+TEXT_WIDTHS: Mapping[int, LoraFamily] = {768: "sd1", 1024: "sd2", 2048: "sdxl"}
+"""The family by the width of the text embeddings."""
 
-_NAMES: tuple[tuple[str, Family], ...] = (
+_REFINER_WIDTH = 1280
+"""Width of the second text encoder of XL, which alone conditions the refiner."""
+
+_NAMES: tuple[tuple[str, LoraFamily], ...] = (
     (r"lora_prior(_te)?_.*", "cascade"),
     (r"lora_\w+?_(double_blocks|single_blocks|single_transformer_blocks)_\d+_.*", "flux"),
     (r"lora_\w+?_joint_blocks_\d+_.*", "sd3"),
@@ -50,7 +49,7 @@ _QWEN_BLOCKS = 38
 _WIDE = 3072
 """Width of the blocks of Flux and Qwen-Image."""
 
-_ARCHITECTURES: tuple[tuple[str, Family], ...] = (
+_ARCHITECTURES: tuple[tuple[str, LoraFamily], ...] = (
     (r"stable-diffusion-v1.*|sd_?v?1.*", "sd1"),
     (r"stable-diffusion-v2.*|sd_?v?2.*", "sd2"),
     (r"stable-diffusion-xl.*|sdxl.*", "sdxl"),
@@ -63,12 +62,14 @@ _ARCHITECTURES: tuple[tuple[str, Family], ...] = (
 )
 
 
-def family(modules: Mapping[str, Module], metadata: Mapping[str, str]) -> Family:
+def family(modules: Mapping[str, Module], metadata: Mapping[str, str]) -> LoraFamily:
     """Return the family of base that a LoRA was made for.
 
     Names decide first, then the width of the text embeddings, then the metadata: files are
     renamed, and their headers copied, more often than their shapes change.
     """
+    if text_width(modules) == _REFINER_WIDTH:  # its names are XL's
+        return "sdxl-refiner"
     for pattern, found in _NAMES:
         if any(re.fullmatch(pattern, name) for name in modules):
             return found
@@ -92,7 +93,7 @@ def text_width(modules: Mapping[str, Module]) -> int | None:
     return max(widths, default=None)
 
 
-def _joint(modules: Mapping[str, Module]) -> Family | None:
+def _joint(modules: Mapping[str, Module]) -> LoraFamily | None:
     """Return the family of a transformer with joint attention in diffusers' names."""
     blocks = [int(match[1]) for name in modules if (match := _JOINT.fullmatch(name))]
     if not blocks:
@@ -105,7 +106,7 @@ def _joint(modules: Mapping[str, Module]) -> Family | None:
     return "sd3" if any("_attn_add_" in name or "_attn_to_" in name for name in modules) else None
 
 
-def _told(metadata: Mapping[str, str]) -> Family | None:
+def _told(metadata: Mapping[str, str]) -> LoraFamily | None:
     for key in ("modelspec.architecture", "ss_base_model_version"):
         value = metadata.get(key, "").lower()
         for pattern, found in _ARCHITECTURES:
@@ -114,7 +115,7 @@ def _told(metadata: Mapping[str, str]) -> Family | None:
     return None
 
 
-def _by_text(modules: Mapping[str, Module]) -> Family:
+def _by_text(modules: Mapping[str, Module]) -> LoraFamily:
     """Return the family of a LoRA of text encoders alone, by their width."""
     if any(name.startswith("lora_te2_") for name in modules):
         return "sdxl"

@@ -25,7 +25,7 @@ from tuner.models.metadata import DORA_FOR
 from tuner.text import counted, show
 
 _ADAPTER = "adapter_model.safetensors"
-_PARTS = ("unet", "text_encoder")
+_PARTS = ("unet", "text_encoder", "text_encoder_2")
 _METHODS: tuple[tuple[str, Method], ...] = (("hada_", "loha"), ("lokr_", "lokr"), ("diff", "full"))
 _CONVOLUTION = 4
 

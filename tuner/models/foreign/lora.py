@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from tuner.models.foreign.family import Family
+from tuner.models.families.family import LoraFamily
 from tuner.models.foreign.names import Layout
 from tuner.models.foreign.weights import Module
 
@@ -34,7 +34,7 @@ class ForeignLora:
     kind: Kind
     layout: Layout
     trainer: str | None
-    family: Family
+    family: LoraFamily
     modules: Mapping[str, Module] = field(repr=False)
     ranks: tuple[int, ...]
     alphas: tuple[float, ...]

@@ -1,8 +1,8 @@
 """Tensors' names of LoRA files: the layer and the part that a key of any trainer means.
 
-The layer's name is kohya's, whichever trainer wrote it: `lora_unet_` or `lora_te_` and the dotted
-name with underscores. The blocks keep the names they were written with, those of diffusers
-(`down_blocks_0_attentions_0`) or those of the original layout (`input_blocks_1_1`).
+The layer's name is kohya's, whichever trainer wrote it: `lora_unet_`, `lora_te_` or `lora_te2_`,
+and the dotted name with underscores. The blocks keep the names they were written with, those of
+diffusers (`down_blocks_0_attentions_0`) or those of the original layout (`input_blocks_1_1`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ _STARTS: tuple[tuple[str, str, Layout], ...] = (
     ("base_model.model.", "", "peft"),
     ("unet.base_model.model.", "unet", "peft"),
     ("text_encoder.base_model.model.", "te", "peft"),
+    ("text_encoder_2.base_model.model.", "te2", "peft"),
     ("unet.", "unet", "diffusers"),
     ("text_encoder.", "te", "diffusers"),
     ("text_encoder_2.", "te2", "diffusers"),
@@ -59,6 +60,8 @@ _STARTS: tuple[tuple[str, str, Layout], ...] = (
     ("clip_l.transformer.", "te", "comfyui"),
     ("clip_h.transformer.", "te", "comfyui"),
     ("clip_g.transformer.", "te2", "comfyui"),
+    ("clip_l.", "te", "comfyui"),
+    ("clip_g.", "te2", "comfyui"),
 )
 _BARE: tuple[tuple[tuple[str, ...], str, Layout], ...] = (
     (("down_blocks.", "mid_block.", "up_blocks."), "unet", "diffusers"),
@@ -71,7 +74,12 @@ _BARE: tuple[tuple[tuple[str, ...], str, Layout], ...] = (
 _TEXT_PATH = re.compile(
     r"(?:text_model[._])?(?:encoder[._]layers|embeddings|final_layer_norm)[._].+"
 )
-_PLAIN_STARTS = {"unet": "unet", "text_encoder": "te", "transformer": "transformer"}
+_PLAIN_STARTS = {
+    "unet": "unet",
+    "text_encoder": "te",
+    "text_encoder_2": "te2",
+    "transformer": "transformer",
+}
 _OLD_TEXT = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
 
 OTHER_METHODS: Mapping[str, re.Pattern[str]] = {
@@ -151,7 +159,7 @@ def _key(path: str, part: str, style: str) -> Key | None:
 
 def _component(rest: str) -> tuple[str, str]:
     """Return the component of a path without one, and the path in it."""
-    if match := re.match(r"(unet|text_encoder|transformer(?!_blocks))[._]", rest):
+    if match := re.match(r"(unet|text_encoder(?:_2)?|transformer(?!_blocks))[._]", rest):
         return _PLAIN_STARTS[match[1]], rest.removeprefix(match[0])
     return ("te" if _TEXT_PATH.fullmatch(rest) else "unet"), rest
 
@@ -163,7 +171,7 @@ def _flat(component: str, rest: str) -> str:
     """
     rest = rest.replace(".processor.", ".")
     before, dot, last = rest.rpartition(".")
-    if component == "te":
+    if component in ("te", "te2"):
         rest = before + dot + _OLD_TEXT.get(last, last)
         flat = rest.replace(".", "_").removeprefix("text_model_")
         return (

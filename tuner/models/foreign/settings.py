@@ -16,7 +16,7 @@ from tuner.models.metadata import adapter_settings
 
 _FILE = "adapter_config.json"
 _IN_HEADER = "lora_adapter_metadata"
-_COMPONENTS = {"unet": "unet", "te": "text_encoder"}
+_COMPONENTS = {"unet": "unet", "te": "text_encoder", "te2": "text_encoder_2"}
 _SCALED = ("down", "hada_w1_b", "lokr_w1_b", "lokr_w2_b")
 """Parts that have the rank as their first axis; only one of a layer is needed."""
 _METHODS = ("LORA", "LOHA", "LOKR")

@@ -1,4 +1,4 @@
-"""Shapes of the tensors of a Stable Diffusion, computed from its configuration alone.
+"""Shapes of the tensors of a base, computed from its configuration alone.
 
 The headers of weight files can be compared with them before any network is built. torch is not
 needed. The names are those of diffusers and transformers.
@@ -14,7 +14,6 @@ Shapes = dict[str, Shape]
 Named = Iterator[tuple[str, Shape]]
 
 _UNET_PLAIN: Mapping[str, Any] = {
-    "addition_embed_type": None,
     "attention_type": "default",
     "class_embed_type": None,
     "conv_in_kernel": 3,
@@ -32,10 +31,9 @@ _UNET_PLAIN: Mapping[str, Any] = {
     "time_cond_proj_dim": None,
     "time_embedding_dim": None,
     "time_embedding_type": "positional",
-    "transformer_layers_per_block": 1,
 }
 _VAE_PLAIN: Mapping[str, Any] = {"mid_block_add_attention": True}
-"""Settings that change the shapes, with the values that Stable Diffusion 1.x and 2.x have."""
+"""Settings that change the shapes, with the values that all known families have."""
 
 _UNET_BLOCKS = {
     "CrossAttnDownBlock2D": True,
@@ -58,6 +56,11 @@ def unet_shapes(config: Mapping[str, Any]) -> Shapes | None:
         return None
     if not isinstance(layers, int) or not isinstance(cross, int):
         return None
+    depths = config.get("transformer_layers_per_block", 1)
+    if not isinstance(depths, int) and not all(isinstance(depth, int) for depth in depths):
+        return None
+    if config.get("addition_embed_type") not in (None, "text_time"):
+        return None
     return dict(_Unet(config, layers, cross).tensors())
 
 
@@ -72,21 +75,31 @@ def vae_shapes(config: Mapping[str, Any]) -> Shapes | None:
     return dict(_vae(config))
 
 
-def text_shapes(config: Mapping[str, Any]) -> Shapes:
+def text_shapes(config: Mapping[str, Any], projects: bool = False) -> Shapes:
     """Return the shape of each tensor of a CLIPTextModel, without the prefix `text_model.`.
 
-    Raises KeyError, TypeError or ValueError for a configuration that lacks values.
+    With `projects` it is a CLIPTextModelWithProjection. Raises KeyError, TypeError or ValueError
+    for a configuration that lacks values.
     """
-    return dict(_text(config))
+    shapes = dict(_text(config))
+    if projects:
+        width = int(config["hidden_size"])
+        shapes["text_projection.weight"] = (int(config.get("projection_dim", 512)), width)
+    return shapes
 
 
-def open_clip_shapes(config: Mapping[str, Any]) -> Shapes:
-    """Return the shape of each tensor of open_clip's text encoder, as checkpoints of 2.x have it.
+def open_clip_shapes(config: Mapping[str, Any], projects: bool = False) -> Shapes:
+    """Return the shape of each tensor of open_clip's text encoder, as checkpoints have it.
 
-    `config` is that of the CLIPTextModel that is made of it. A last layer that is not used, and the
-    projection of the text, may be there too. Errors are those of `text_shapes`.
+    `config` is that of the text encoder that is made of it; `projects` as in `text_shapes`. A last
+    layer that is not used, an unused projection and `logit_scale` may be there too. Errors are
+    those of `text_shapes`.
     """
-    return dict(_open_clip(config))
+    shapes = dict(_open_clip(config))
+    if projects:  # its matrix is the other way round
+        width = int(config["hidden_size"])
+        shapes["text_projection"] = (width, int(config.get("projection_dim", 512)))
+    return shapes
 
 
 def _is_plain(config: Mapping[str, Any], plain: Mapping[str, Any]) -> bool:
@@ -117,16 +130,22 @@ class _Unet:
         self.config, self.layers, self.cross = config, layers, cross
         self.widths = [int(width) for width in config["block_out_channels"]]
         self.time = 4 * self.widths[0]
+        depths = config.get("transformer_layers_per_block", 1)
+        self.depths = [depths] * len(self.widths) if isinstance(depths, int) else list(depths)
 
     def tensors(self) -> Named:
         first, last = self.widths[0], self.widths[-1]
         yield from _layer("conv_in", first, int(self.config.get("in_channels", 4)), 3, 3)
         yield from _layer("time_embedding.linear_1", self.time, first)
         yield from _layer("time_embedding.linear_2", self.time, self.time)
+        if self.config.get("addition_embed_type") == "text_time":
+            inputs = int(self.config["projection_class_embeddings_input_dim"])
+            yield from _layer("add_embedding.linear_1", self.time, inputs)
+            yield from _layer("add_embedding.linear_2", self.time, self.time)
         yield from self.down()
         for number in (0, 1):
             yield from _residual(f"mid_block.resnets.{number}", last, last, self.time)
-        yield from self.attention("mid_block.attentions.0", last)
+        yield from self.attention("mid_block.attentions.0", last, self.depths[-1])
         yield from self.up()
         yield from _layer("conv_norm_out", first)
         yield from _layer("conv_out", int(self.config.get("out_channels", 4)), first, 3, 3)
@@ -140,7 +159,8 @@ class _Unet:
                     f"{name}.resnets.{layer}", width if layer else before, width, self.time
                 )
                 if _UNET_BLOCKS[kind]:
-                    yield from self.attention(f"{name}.attentions.{layer}", width)
+                    depth = self.depths[block]
+                    yield from self.attention(f"{name}.attentions.{layer}", width, depth)
             if block < len(self.widths) - 1:
                 yield from _layer(f"{name}.downsamplers.0.conv", width, width, 3, 3)
             before = width
@@ -156,26 +176,30 @@ class _Unet:
                 beside = skipped if layer == self.layers else width
                 yield from _residual(f"{name}.resnets.{layer}", below + beside, width, self.time)
                 if _UNET_BLOCKS[kind]:
-                    yield from self.attention(f"{name}.attentions.{layer}", width)
+                    depth = self.depths[-1 - block]
+                    yield from self.attention(f"{name}.attentions.{layer}", width, depth)
             if block < len(widths) - 1:
                 yield from _layer(f"{name}.upsamplers.0.conv", width, width, 3, 3)
             before = width
 
-    def attention(self, name: str, width: int) -> Named:
+    def attention(self, name: str, width: int, depth: int) -> Named:
         kernel = () if self.config.get("use_linear_projection", False) else (1, 1)
         yield from _layer(f"{name}.norm", width)
         for end in ("proj_in", "proj_out"):
             yield from _layer(f"{name}.{end}", width, width, *kernel)
-        inner = f"{name}.transformer_blocks.0"
+        for number in range(depth):
+            yield from self.transformer(f"{name}.transformer_blocks.{number}", width)
+
+    def transformer(self, name: str, width: int) -> Named:
         for number, context in ((1, width), (2, self.cross)):
-            yield from _layer(f"{inner}.norm{number}", width)
-            yield f"{inner}.attn{number}.to_q.weight", (width, width)
-            yield f"{inner}.attn{number}.to_k.weight", (width, context)
-            yield f"{inner}.attn{number}.to_v.weight", (width, context)
-            yield from _layer(f"{inner}.attn{number}.to_out.0", width, width)
-        yield from _layer(f"{inner}.norm3", width)
-        yield from _layer(f"{inner}.ff.net.0.proj", 8 * width, width)
-        yield from _layer(f"{inner}.ff.net.2", width, 4 * width)
+            yield from _layer(f"{name}.norm{number}", width)
+            yield f"{name}.attn{number}.to_q.weight", (width, width)
+            yield f"{name}.attn{number}.to_k.weight", (width, context)
+            yield f"{name}.attn{number}.to_v.weight", (width, context)
+            yield from _layer(f"{name}.attn{number}.to_out.0", width, width)
+        yield from _layer(f"{name}.norm3", width)
+        yield from _layer(f"{name}.ff.net.0.proj", 8 * width, width)
+        yield from _layer(f"{name}.ff.net.2", width, 4 * width)
 
 
 def _vae(config: Mapping[str, Any]) -> Named:

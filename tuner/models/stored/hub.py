@@ -8,12 +8,13 @@ import huggingface_hub
 from huggingface_hub import constants, errors
 
 from tuner.errors import MissingModelError, TunerError
+from tuner.models.stored.index import read_index
 from tuner.models.stored.variants import choose_weights
 from tuner.space.base_name import ParsedBase
 
-_PARTS = ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
 _SIZES = (
     "model_index.json",
+    "scheduler/scheduler_config.json",
     *(f"{part}/config.json" for part in ("unet", "transformer", "vae")),
 )
 _SECONDS = 20
@@ -64,8 +65,8 @@ def fetch(base: str, parsed: ParsedBase) -> Path:
     """Return the folder of a hub id in the cache, after fetching the files that are missing there.
 
     Only settings and one variant of the weights are fetched. Without a network the cached files
-    are used. Raises MissingModelError with what really happened, and the errors of
-    `choose_weights`.
+    are used. Raises MissingModelError with what really happened, and the errors of `read_index`
+    and `choose_weights`.
     """
     cached = cached_folder(parsed)
     if is_offline():
@@ -82,9 +83,11 @@ def fetch(base: str, parsed: ParsedBase) -> Path:
                 f"base {base}: the hub's model has no model_index.json, so it is not in diffusers' "
                 "layout; fetch its .safetensors checkpoint and give the file"
             )
-        _, weights = choose_weights(base, names)
+        index = huggingface_hub.hf_hub_download(hub_id, "model_index.json", revision=revision)
+        layout = read_index(base, Path(index).parent).layout
+        _, weights = choose_weights(base, layout, names)
         settings = [name for name in names if name.endswith(_SETTINGS)]
-        wanted = [name for name in settings if name.partition("/")[0] in _PARTS]
+        wanted = [name for name in settings if name.partition("/")[0] in layout.parts]
         wanted += [name for files in weights.values() for name in files]
         return Path(
             huggingface_hub.snapshot_download(

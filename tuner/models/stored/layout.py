@@ -5,8 +5,7 @@ Configurations and the headers of weights are read, no network is built, and tor
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +13,27 @@ from typing import Any
 from tuner.errors import ConfigError, MissingModelError
 from tuner.models.stored import architecture
 from tuner.models.stored.architecture import Shape, Shapes
+from tuner.models.stored.distilled import require_undistilled
+from tuner.models.stored.families import Layout
+from tuner.models.stored.index import read_config, read_index, read_object
 from tuner.models.stored.prediction import require_noise_levels
-from tuner.models.stored.variants import NETWORKS, choose_weights, opened
+from tuner.models.stored.variants import choose_weights, opened
 from tuner.models.stored.weight_files import broken, lacks, read_headers, require_numbers, short
 from tuner.space import StudyConfig
 from tuner.text import counted
 
-_PARTS = ("unet", "vae", "text_encoder", "tokenizer", "scheduler")
 _TOKENIZERS = (("tokenizer.json",), ("vocab.json", "merges.txt"))
 _OLD_NAMES = {".query.": ".to_q.", ".key.": ".to_k.", ".value.": ".to_v."}
 _OLD_NAMES |= {".proj_attn.": ".to_out.0."}
 """Names of attention layers in older VAEs, which diffusers translates."""
 
 LATENT_CHANNELS = 4
+_LATENTS = "with other latents"
+_INPUTS = {9: "for inpainting", 8: "that edit pictures", 5: "with a map of depth"}
+"""Models whose UNet takes a picture beside the latents, by the number of channels."""
+
+_SIZES = 6
+"""Numbers of sizes that SDXL's UNet takes: original size, place of the crop, target size."""
 
 
 @dataclass(frozen=True)
@@ -34,110 +41,72 @@ class Folder:
     """A checked diffusers folder.
 
     `variant` is the middle of its weights' file names, such as `fp16`, None for plain names;
-    `layers` is the number of layers of its text encoder; `scheduler` the scheduler's configuration.
+    `layers` is the number of layers of its text encoder, of two that of the shorter one;
+    `scheduler` the scheduler's configuration.
     """
 
+    layout: Layout
     variant: str | None
     layers: int
     scheduler: Mapping[str, Any]
 
 
-def read_index(base: str, folder: Path) -> dict[str, Any]:
-    """Return the model_index.json of a Stable Diffusion.
-
-    Raises ConfigError if there is none, if it is broken, and if it is that of another pipeline.
-    """
-    why = f"base {base}: not a diffusers folder, it has no readable model_index.json"
-    path = folder / "model_index.json"
-    if not path.is_file():
-        near = sorted(file.parent.name for file in folder.glob("*/model_index.json"))[:1]
-        hint = f"; did you mean its folder {near[0]}?" if near else ""
-        raise ConfigError(f"{why}: there is no such file{hint}")
-    try:
-        index = json.loads(path.read_text("utf-8-sig"))
-    except PermissionError:
-        raise  # fetching the file again would not help
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{why}: the file is broken ({short(error)}); fetch it again") from None
-    if not isinstance(index, dict) or not isinstance(index.get("_class_name"), str):
-        raise ConfigError(f"{why}: the file names no pipeline (_class_name); fetch it again")
-    kind = index["_class_name"]
-    if kind != "StableDiffusionPipeline":
-        raise ConfigError(
-            f"base {base} is a {kind}, allowed: StableDiffusionPipeline (Stable Diffusion 1.x, 2.x)"
-        )
-    return index
-
-
 def check_folder(base: str, folder: Path) -> Folder:
-    """Return a diffusers folder's properties if it is a whole Stable Diffusion that can be opened.
+    """Return a diffusers folder's properties if it is a whole base that can be opened.
 
     Raises MissingModelError for parts, files or tensors that are missing or broken, ConfigError
     for contents that tuner does not open or train.
     """
     index = read_index(base, folder)
+    layout = index.layout
     lacking = [
-        part for part in _PARTS if not _is_named(index, part) or not (folder / part).is_dir()
+        part for part in layout.parts if not index.names(part) or not (folder / part).is_dir()
     ]
     if lacking:
         raise lacks(base, ", ".join(lacking))
-    if not any(all((folder / "tokenizer" / name).is_file() for name in row) for row in _TOKENIZERS):
-        raise lacks(base, "tokenizer/tokenizer.json")
-    for path in sorted((folder / "tokenizer").glob("*.json")):
-        _read_object(base, path)
-    configs = {part: read_config(base, folder, part) for part in NETWORKS}
-    _require_kind(base, configs)
+    for encoder in layout.encoders:
+        _require_tokenizer(base, folder / encoder.tokenizer)
+    configs = {part: read_config(base, folder, part) for part in layout.stems}
+    scheduler = read_config(base, folder, "scheduler")
+    require_kind(base, layout, configs, scheduler)
     names = [f"{path.parent.name}/{path.name}" for path in folder.glob("*/*") if path.is_file()]
-    variant, files = choose_weights(base, names)
+    variant, files = choose_weights(base, layout, names)
     for part, config in configs.items():
         header = read_headers(base, opened(base, folder, files[part]))
-        require_shapes(base, part, header.shapes, expected(base, part, config))
+        require_shapes(base, part, header.shapes, expected(base, layout, part, config))
         require_numbers(base, part, header)
-    scheduler = read_config(base, folder, "scheduler")
-    require_noise_levels(base, scheduler)
-    return Folder(variant, int(configs["text_encoder"]["num_hidden_layers"]), scheduler)
+    return Folder(layout, variant, fewest_layers(layout, configs), scheduler)
 
 
-def read_config(base: str, folder: Path, part: str) -> dict[str, Any]:
-    """Return the configuration of a part of a diffusers folder.
-
-    Raises MissingModelError if it is missing or broken.
-    """
-    name = "scheduler_config.json" if part == "scheduler" else "config.json"
-    path = folder / part / name
-    if not path.is_file():
-        raise lacks(base, f"{part}/{name}")
-    return _read_object(base, path)
+def _require_tokenizer(base: str, folder: Path) -> None:
+    if not any(all((folder / name).is_file() for name in row) for row in _TOKENIZERS):
+        raise lacks(base, f"{folder.name}/tokenizer.json")
+    for path in sorted(folder.glob("*.json")):
+        read_object(base, path)
 
 
-def _read_object(base: str, path: Path) -> dict[str, Any]:
-    name = f"{path.parent.name}/{path.name}"
-    try:
-        values = json.loads(path.read_text("utf-8-sig"))
-    except PermissionError:
-        raise
-    except (OSError, ValueError, RecursionError) as error:
-        raise broken(base, name, short(error)) from None
-    if not isinstance(values, dict):
-        raise broken(base, name, "no keys and values")
-    return values
+def fewest_layers(layout: Layout, configs: Mapping[str, Mapping[str, Any]]) -> int:
+    """Return the number of layers of the text encoder; of two it is that of the shorter one."""
+    parts = (encoder.part for encoder in layout.encoders)
+    return min(int(configs[part]["num_hidden_layers"]) for part in parts)
 
 
 def expected(
-    base: str, part: str, config: Mapping[str, Any], kind: str | None = None
+    base: str, layout: Layout, part: str, config: Mapping[str, Any], open_clip: bool = False
 ) -> Shapes | None:
     """Return the shapes of the tensors of `part`; None for an unusual kind of it.
 
-    `kind` is `open_clip` for a text encoder in the layout of that library.
+    With `open_clip` a text encoder's are in the layout of that library.
     """
-    shapes: Mapping[str, Callable[[Mapping[str, Any]], Shapes | None]] = {
-        "unet": architecture.unet_shapes,
-        "vae": architecture.vae_shapes,
-        "text_encoder": architecture.text_shapes,
-        "open_clip": architecture.open_clip_shapes,
-    }
     try:
-        return shapes[kind or part](config)
+        if part == "unet":
+            return architecture.unet_shapes(config)
+        if part == "vae":
+            return architecture.vae_shapes(config)
+        projects = any(each.projects for each in layout.encoders if each.part == part)
+        if open_clip:
+            return architecture.open_clip_shapes(config, projects)
+        return architecture.text_shapes(config, projects)
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise broken(base, f"{part}/config.json", f"no usable {short(error)}") from None
 
@@ -178,43 +147,81 @@ def require_layers(base: str, layers: int, config: StudyConfig) -> None:
         )
 
 
-def inpaints(channels: object) -> str:
-    """Return why a UNet that takes other inputs than the latents is refused."""
+def other_inputs(channels: object) -> str:
+    """Return why a UNet that takes other inputs than latents of four channels is refused."""
+    known = _INPUTS.get(channels) if isinstance(channels, int) else None
+    instead = "the model that it was made from" if known else "a base with such latents"
     return (
-        f"draws from {channels} channel{'s' * (channels != 1)}, as models for inpainting do; "
-        f"allowed: {LATENT_CHANNELS}; give the model that it was made from"
+        f"draws from {channels} channel{'s' * (channels != 1)}, as models {known or _LATENTS} do; "
+        f"allowed: {LATENT_CHANNELS}; give {instead}"
     )
 
 
-def _require_kind(base: str, configs: Mapping[str, Mapping[str, Any]]) -> None:
-    unet, text = configs["unet"], configs["text_encoder"]
+def require_kind(
+    base: str,
+    layout: Layout,
+    configs: Mapping[str, Mapping[str, Any]],
+    scheduler: Mapping[str, Any],
+) -> None:
+    """Raise ConfigError for parts, by their configurations, that are of no base to be trained."""
+    unet = configs["unet"]
     channels = unet.get("in_channels", LATENT_CHANNELS)
     latents = configs["vae"].get("latent_channels", LATENT_CHANNELS)
     if latents != LATENT_CHANNELS:
         raise ConfigError(
             f"base {base}: its VAE has latents of {counted(latents, 'channel')}, allowed: "
-            f"{LATENT_CHANNELS}, "
-            "as in Stable Diffusion 1.x and 2.x; the two are of different models"
+            f"{LATENT_CHANNELS}, as in {layout.name}; the two are of different models"
         )
     if channels != latents:
-        raise ConfigError(f"base {base} {inpaints(channels)}")
+        raise ConfigError(f"base {base} {other_inputs(channels)}")
     for part, config in configs.items():
         if config.get("quantization_config"):
             raise ConfigError(
                 f"base {base}: its {part} is quantised (config.json has a quantization_config); "
                 "fetch the base with float32 or float16 weights"
             )
-    wide, narrow = unet.get("cross_attention_dim"), text.get("hidden_size")
-    if isinstance(wide, int) and wide != narrow:
+    _require_widths(base, layout, configs)
+    _require_added(base, layout, configs)
+    require_noise_levels(base, scheduler)
+    require_undistilled(base, unet, scheduler)
+
+
+def _require_added(base: str, layout: Layout, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ConfigError if the UNet takes other things than text and timestep than its family."""
+    unet = configs["unet"]
+    added, classes = unet.get("addition_embed_type"), unet.get("class_embed_type")
+    if added != layout.added or classes is not None:
         raise ConfigError(
-            f"base {base}: its text encoder gives {narrow} numbers for each token, its UNet takes "
-            f"{wide}; the two are of different models"
+            f"base {base}: its UNet takes {added or classes or 'nothing'} beside text and timestep "
+            f"(addition_embed_type, class_embed_type), that of {layout.name} "
+            f"{layout.added or 'nothing'}; give another base"
+        )
+    if added is None:
+        return
+    pooled = configs[layout.encoders[-1].part].get("projection_dim")
+    size = unet.get("addition_time_embed_dim")
+    inputs = unet.get("projection_class_embeddings_input_dim")
+    if not isinstance(pooled, int) or not isinstance(size, int) or pooled + _SIZES * size != inputs:
+        raise ConfigError(
+            f"base {base}: its UNet takes {inputs} numbers beside text and timestep, allowed: "
+            f"{pooled} of the whole text and {_SIZES} sizes of {size} each, as in {layout.name} "
+            "(its refiner has 5); give another base"
         )
 
 
-def _is_named(index: Mapping[str, Any], part: str) -> bool:
-    named = index.get(part)
-    return isinstance(named, list) and len(named) == 2 and all(named)
+def _require_widths(base: str, layout: Layout, configs: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise ConfigError if the text encoders do not give what the UNet takes."""
+    wide = configs["unet"].get("cross_attention_dim")
+    widths = [configs[encoder.part].get("hidden_size") for encoder in layout.encoders]
+    numbers = [width for width in widths if isinstance(width, int)]
+    given = sum(numbers) if len(numbers) == len(widths) else None
+    if isinstance(wide, int) and wide != given:
+        several = len(widths) > 1
+        raise ConfigError(
+            f"base {base}: its text encoder{'s give' if several else ' gives'} {given} numbers for "
+            f"each token, its UNet takes {wide}; {'they' if several else 'the two'} are of "
+            "different models"
+        )
 
 
 def _plain(name: str) -> str:

@@ -1,7 +1,7 @@
-"""Names of a Stable Diffusion's tensors in the original layout, from those of diffusers.
+"""Names of a base's tensors in the original layout, from those of diffusers.
 
 The original layout is that of a single checkpoint file: the names are those of CompVis's
-latent-diffusion, and for the text encoder transformers'.
+latent-diffusion, and for text encoders those of transformers or open_clip.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from collections.abc import Sequence
 
 from tuner.errors import TunerError
 
-UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer."
-"""Prefixes of the three parts in a checkpoint file."""
-
-TEXT_2 = "cond_stage_model.model."
-"""Prefix of the text encoder of Stable Diffusion 2.x, which is one of open_clip."""
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+"""Prefixes of the two parts in a checkpoint file; those of text encoders are their family's."""
 
 _UNET = (
     ("time_embedding.linear_1.", "time_embed.0."),
     ("time_embedding.linear_2.", "time_embed.2."),
+    ("add_embedding.linear_1.", "label_emb.0.0."),
+    ("add_embedding.linear_2.", "label_emb.0.2."),
     ("conv_in.", "input_blocks.0.0."),
     ("conv_norm_out.", "out.0."),
     ("conv_out.", "out.2."),
@@ -37,6 +36,24 @@ _UNET_RESIDUAL = {
 }
 _UNET_BLOCK = re.compile(
     r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)"
+)
+_OPEN_CLIP = {
+    "embeddings.token_embedding.weight": "token_embedding.weight",
+    "embeddings.position_embedding.weight": "positional_embedding",
+    "final_layer_norm.weight": "ln_final.weight",
+    "final_layer_norm.bias": "ln_final.bias",
+    "text_projection.weight": "text_projection",
+}
+_OPEN_CLIP_LAYER = {
+    "self_attn.out_proj": "attn.out_proj",
+    "layer_norm1": "ln_1",
+    "mlp.fc1": "mlp.c_fc",
+    "mlp.fc2": "mlp.c_proj",
+    "layer_norm2": "ln_2",
+}
+_JOINED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+_CLIP_LAYER = re.compile(
+    rf"encoder\.layers\.(\d+)\.({'|'.join([*_JOINED, *_OPEN_CLIP_LAYER])})\.(weight|bias)"
 )
 _VAE_ATTENTION = {
     "group_norm": "norm",
@@ -86,8 +103,25 @@ def _residual(rest: str) -> str:
 
 
 def text_name(name: str) -> str:
-    """Return the original name of a tensor of CLIP's text encoder, without the prefix TEXT."""
+    """Return the original name of a tensor of CLIP's text encoder, without the prefix of it."""
     return f"text_model.{name.removeprefix('text_model.')}"
+
+
+def open_clip_name(name: str) -> str:
+    """Return the name in open_clip's layout of a tensor of CLIP's text encoder, without a prefix.
+
+    The projections of query, key and value of a layer have one name: they are joined there.
+    """
+    name = name.removeprefix("text_model.")
+    if name in _OPEN_CLIP:
+        return _OPEN_CLIP[name]
+    match = _CLIP_LAYER.fullmatch(name)
+    if match is None:
+        raise SingleFileError(f"open_clip's layout has no name for {name} of the text encoder")
+    number, part, kind = match.groups()
+    if part in _JOINED:
+        return f"transformer.resblocks.{number}.attn.in_proj_{kind}"
+    return f"transformer.resblocks.{number}.{_OPEN_CLIP_LAYER[part]}.{kind}"
 
 
 def vae_name(name: str, blocks: int) -> str:

@@ -99,6 +99,8 @@ def require_noise_levels(base: str, config: Mapping[str, Any]) -> None:
     numbers = betas if isinstance(betas, list) else ends
     if "FlowMatch" in kind:
         reason = f"the {kind}, for models that predict a flow, allowed: noise and velocity"
+    elif kind.startswith("EDM"):
+        reason = f"the {kind}, for models with EDM's noise levels, allowed: those of betas"
     elif not isinstance(steps, int) or steps < 1:
         reason = f"num_train_timesteps {steps!r}, allowed: a whole number from 1"
     elif not all(isinstance(number, int | float) and 0 <= number <= 1 for number in numbers):
@@ -115,9 +117,9 @@ def require_noise_levels(base: str, config: Mapping[str, Any]) -> None:
 
 
 def file_prediction(
-    base: str, path: Path, header: Header, own: Mapping[str, Any] | None, second: bool
+    base: str, path: Path, header: Header, own: Mapping[str, Any] | None, kind: str, second: bool
 ) -> Prediction:
-    """Return the prediction of a checkpoint file.
+    """Return the prediction of a checkpoint file of the `kind` of base, which people know.
 
     In this order: the `.yaml` beside the file, its keys `v_pred` and `ztsnr` and its own scheduler
     configuration `own`, which have to agree; its metadata; the weights of a Stable Diffusion 2.x
@@ -136,14 +138,16 @@ def file_prediction(
     if certain:
         sources = " and ".join(each.source for each in certain)
         return Prediction(certain[0].velocity, sources, any(each.zero_snr for each in certain))
-    return _of_metadata(base, header) or _by_default(base, path, header, text is not None, second)
-
-
-def _by_default(base: str, path: Path, header: Header, described: bool, second: bool) -> Prediction:
-    if described:  # latent-diffusion's own default
+    told = _of_metadata(base, header)
+    if told is not None:
+        return told
+    if text is not None:  # latent-diffusion's own default
         return Prediction(False, f"{path.with_suffix('.yaml').name}, which names no other")
-    if not second:
-        return Prediction(False, "the default of Stable Diffusion 1.x")
+    return _by_weights(base, header) if second else Prediction(False, f"the default of {kind}")
+
+
+def _by_weights(base: str, header: Header) -> Prediction:
+    """Return what a Stable Diffusion 2.x predicts, which the size of its weights shows."""
     norm = header.tensors.get(_SECOND_NORM)
     width = None if norm is None else deviation(norm)
     if width is None:

@@ -8,15 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tuner.errors import ConfigError
+from tuner.models.stored.families import Layout
 from tuner.models.stored.weight_files import broken, lacks, short
-
-_STEMS = {
-    "unet": "diffusion_pytorch_model",
-    "vae": "diffusion_pytorch_model",
-    "text_encoder": "model",
-}
-NETWORKS = tuple(_STEMS)
-"""The parts of a base that have weights."""
 
 _PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".msgpack", ".h5")
 _SHARD = re.compile(r"-\d+-of-\d+")
@@ -26,18 +19,18 @@ _WEIGHT = re.compile(
 )
 """The end of a weight file's name: a variant, a shard, an index."""
 
-_BEST_VARIANTS = ("fp32", "fp16", "bf16")
 
-
-def choose_weights(base: str, names: Iterable[str]) -> tuple[str | None, dict[str, list[str]]]:
+def choose_weights(
+    base: str, layout: Layout, names: Iterable[str]
+) -> tuple[str | None, dict[str, list[str]]]:
     """Return the variant to open and its files of each part, of a model's file names.
 
     Names are relative to the model's folder, such as `unet/diffusion_pytorch_model.safetensors`.
-    Plain files come first, then the variants fp32, fp16, bf16 and others. Raises MissingModelError
-    if a part has no weights, ConfigError if a part has pickled ones only.
+    The family's order of variants holds, others come last. Raises MissingModelError if a part has
+    no weights, ConfigError if a part has pickled ones only.
     """
     names = sorted(names)
-    parts = {part: _variants(names, part) for part in NETWORKS}
+    parts = {part: _variants(names, f"{part}/{stem}") for part, stem in layout.stems.items()}
     for part, variants in parts.items():
         if variants:
             continue
@@ -48,10 +41,10 @@ def choose_weights(base: str, names: Iterable[str]) -> tuple[str | None, dict[st
                 f"base {base}: its {part} has pickled weights only ({pickled[0]}), which can run "
                 "code; give a base with .safetensors files"
             )
-        raise lacks(base, f"{part}/{_STEMS[part]}.safetensors")
-    others = {variant for variants in parts.values() for variant in variants if variant}
-    order = [*_BEST_VARIANTS, *sorted(others.difference(_BEST_VARIANTS))]
-    for variant in ("", *order):
+        raise lacks(base, f"{part}/{layout.stems[part]}.safetensors")
+    there = {variant for variants in parts.values() for variant in variants}
+    order = [variant for variant in layout.variants if variant in there]
+    for variant in (*order, *sorted(there.difference(order))):
         # diffusers opens the plain file of a part that does not have the variant.
         files = {part: own.get(variant, own.get("", [])) for part, own in parts.items()}
         if all(files.values()):
@@ -60,12 +53,12 @@ def choose_weights(base: str, names: Iterable[str]) -> tuple[str | None, dict[st
     raise ConfigError(f"base {base}: its parts have no variant in common ({kinds})")
 
 
-def _variants(names: Iterable[str], part: str) -> dict[str, list[str]]:
+def _variants(names: Iterable[str], stem: str) -> dict[str, list[str]]:
     """Return the weight files of a part by variant; the variant of plain names is empty.
 
-    A sharded file comes with its index; shards without an index do not count.
+    `stem` is the part with the beginning of its files' names. A sharded file comes with its index;
+    shards without an index do not count.
     """
-    stem = f"{part}/{_STEMS[part]}"
     files: dict[str, list[str]] = {}
     whole: set[str] = set()
     for name in names:

@@ -11,7 +11,8 @@ from peft import LoraConfig
 from safetensors.torch import save_file
 
 from tuner.models import BaseModel, adapter
-from tuner.models.lora_file import LoraFile, LoraModule, kohya_name, layers
+from tuner.models.families.layer_names import plain_name
+from tuner.models.lora_file import LoraFile, LoraModule, layers
 from tuner.models.stored.original_names import unet_name
 
 Tensors = dict[str, torch.Tensor]
@@ -32,7 +33,7 @@ def random_lora(base: BaseModel, words: str, rank: int = RANK, alpha: float = AL
             ones = [1] * (weight.ndim - 2)
             down = torch.randn(rank, *weight.shape[1:], generator=random) * 0.1
             up = torch.randn(weight.shape[0], rank, *ones, generator=random) * 0.1
-            modules[kohya_name(component, name)] = LoraModule(down, up, alpha)
+            modules[plain_name(component, name)] = LoraModule(down, up, alpha)
     return LoraFile(modules)
 
 

@@ -9,12 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from tests.tuner.written_base import TEXT_CONFIG, UNET_CONFIG, change, write_folder, write_weights
 from tuner.errors import ConfigError, MissingModelError, TunerError
-from tuner.models.checkpoint import STABLE_DIFFUSION_15
 from tuner.models.stored.architecture import text_shapes, unet_shapes, vae_shapes
+from tuner.models.stored.families import (
+    STABLE_DIFFUSION,
+    STABLE_DIFFUSION_15,
+    STABLE_DIFFUSION_21,
+    STABLE_DIFFUSION_XL_10,
+)
 from tuner.models.stored.layout import check_folder
 from tuner.models.stored.variants import choose_weights
 from tuner.storage import shipped
@@ -25,7 +30,11 @@ SCHEDULER = "scheduler/scheduler_config.json"
 Change = Callable[[Path], object]
 
 
-@pytest.mark.parametrize("folder", [STABLE_DIFFUSION_15, shipped.BASE], ids=["sd15", "mannequin"])
+@pytest.mark.parametrize(
+    "folder",
+    [STABLE_DIFFUSION_15, STABLE_DIFFUSION_21, STABLE_DIFFUSION_XL_10, shipped.BASE],
+    ids=["sd15", "sd21", "xl", "mannequin"],
+)
 def test_the_shapes_are_those_of_the_networks(folder: Path) -> None:
     unet, vae, text = (
         json.loads((folder / part / "config.json").read_text())
@@ -37,6 +46,11 @@ def test_the_shapes_are_those_of_the_networks(folder: Path) -> None:
             (AutoencoderKL.from_config(vae), vae_shapes(vae)),
             (CLIPTextModel(CLIPTextConfig(**text)), text_shapes(text)),
         ]
+    if (second := folder / "text_encoder_2" / "config.json").is_file():
+        config = json.loads(second.read_text())
+        with torch.device("meta"):
+            network = CLIPTextModelWithProjection(CLIPTextConfig(**config))
+        pairs.append((network, text_shapes(config, projects=True)))
     for network, shapes in pairs:
         own = {
             name.removeprefix("text_model."): tuple(tensor.shape)
@@ -202,13 +216,13 @@ def test_plain_files_come_first_and_one_variant_serves_all_parts() -> None:
     parts = {"unet": STEM, "vae": STEM, "text_encoder": "model"}
     plain = [f"{part}/{stem}.safetensors" for part, stem in parts.items()]
     half = [name.replace(".safetensors", ".fp16.safetensors") for name in plain]
-    assert choose_weights("b", [*plain, *half])[0] is None
-    assert choose_weights("b", [*half[:1], *plain[1:]])[0] == "fp16"
+    assert choose_weights("b", STABLE_DIFFUSION, [*plain, *half])[0] is None
+    assert choose_weights("b", STABLE_DIFFUSION, [*half[:1], *plain[1:]])[0] == "fp16"
     shards = [f"unet/{STEM}.fp16-0000{n}-of-00002.safetensors" for n in (1, 2)]
     index = f"unet/{STEM}.safetensors.index.fp16.json"
-    assert choose_weights("b", [*shards, index, *half[1:]]) == (
+    assert choose_weights("b", STABLE_DIFFUSION, [*shards, index, *half[1:]]) == (
         "fp16",
         {"unet": [*shards, index], "vae": half[1:2], "text_encoder": half[2:]},
     )
     with pytest.raises(ConfigError, match="no variant in common"):
-        choose_weights("b", [half[0], half[1].replace("fp16", "bf16"), plain[2]])
+        choose_weights("b", STABLE_DIFFUSION, [half[0], half[1].replace("fp16", "bf16"), plain[2]])

@@ -15,14 +15,15 @@ from tuner.errors import ConfigError
 from tuner.export.single_file import write_single_file
 from tuner.models import BaseModel, load_base
 from tuner.models.base import _with_prediction
-from tuner.models.checkpoint import STABLE_DIFFUSION_15, check_checkpoint, read_checkpoint
+from tuner.models.checkpoint import check_checkpoint, read_checkpoint
 from tuner.models.metadata import training_metadata
+from tuner.models.stored.families import STABLE_DIFFUSION_15
 from tuner.models.stored.prediction import Prediction, scheduler_prediction
 from tuner.space import TrainConfig
 
 FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 CONTEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"
-PARTS = {"first_stage_model.x": (1,), "cond_stage_model.x": (1,)}
+PARTS = {"first_stage_model.x": (1,), "cond_stage_model.transformer.x": (1,)}
 VELOCITY_YAML = 'model:\n  params:\n    parameterization: "v"\n'
 
 

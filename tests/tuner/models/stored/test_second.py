@@ -11,7 +11,8 @@ import pytest
 
 from tests.tuner.written_base import second_checkpoint_shapes, write_weights
 from tuner.errors import ConfigError, MissingModelError
-from tuner.models.checkpoint import STABLE_DIFFUSION_15, check_checkpoint, read_checkpoint
+from tuner.models.checkpoint import check_checkpoint, read_checkpoint
+from tuner.models.stored.families import STABLE_DIFFUSION_15
 
 LAST_LAYER = "cond_stage_model.model.transformer.resblocks.23.attn.in_proj_weight"
 
