@@ -1,22 +1,25 @@
-"""Measure training and sampling on an accelerator, with Stable Diffusion 1.5's exact size.
+"""Measure training and sampling on an accelerator, with the exact size of a Stable Diffusion.
 
-    python benchmarks/gpu.py [--base sd15|mannequin] [--seconds 480] [--result STEM]
+    python benchmarks/gpu.py [--base sd15|sdxl|mannequin] [--seconds 480] [--result STEM]
 
 Weights are random, so no hub is needed: time and memory do not depend on their values. A LoRA of
-rank 16 is trained as `tuner run` trains it (`tuner.training.train`), at 512 and 768 px with batches
-of 1 and 4, and a suite of 52 samples of 25 steps is drawn: eager, compiled as `compile: always`
-does it, and graphed, which is compiled with CUDA graphs (`mode="reduce-overhead"`), as `tuner` does
-not. One step is timed once more while a process on each other core judges pictures. Each row has
-milliseconds, the rate of floating-point operations as torch counts them in the eager arm, its share
-of what a plain bfloat16 matrix product of 8192 x 8192 reaches on the same machine, and the peak of
-allocated memory. STEM.json and STEM.md are written after each row. What does not fit into the
-seconds is left out and named; the rows that matter most come first.
+rank 16 is trained as `tuner run` trains it (`tuner.training.train`), at 512 and 768 px (Stable
+Diffusion XL: 1024 and 1536) with batches of 1 and 4, and a suite of 52 samples of 25 steps is
+drawn: eager, compiled as `compile: always` does it, and graphed, which is compiled with CUDA graphs
+(`mode="reduce-overhead"`), as `tuner` does not. One step is timed once more while a process on each
+other core judges pictures. Each row has milliseconds, the rate of floating-point operations as
+torch counts them in the eager arm, its share of what a plain bfloat16 matrix product of 8192 x 8192
+reaches on the same machine, and the peak of allocated memory. STEM.json and STEM.md are written
+after each row. What does not fit into the seconds is left out and named; the rows that matter most
+come first.
 
 On a machine that has torch, transformers, accelerate, peft, safetensors, scipy, psutil, pyyaml and
 lazy-loader, these wheels are enough: diffusers, pydantic, pydantic-core, annotated-types,
 typing-inspection and platformdirs; triton and a C compiler compile. The judges are the mannequin's
 where open_clip and mediapipe are there too, else products of matrices stand for them. `--base
-mannequin --steps 2 --samples 2` tries the script on any machine.
+mannequin --steps 2 --samples 2` tries the script on any machine; `--base sdxl --size 256 --steps 2
+--samples 1 --only "256 px, batch 1, eager" --only "256 px, eager" --seconds 1500` is a step and a
+sample of the exact SDXL for a processor with 24 GiB.
 """
 
 from __future__ import annotations
@@ -32,8 +35,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gpu_parts import judges_beside, matrix_rate, noise_pictures, random_base
+from gpu_parts import judges_beside, matrix_rate, noise_pictures
 from machine import RESULTS, machine, write_result
+from random_bases import SIDES, random_base
 from torch.utils.flop_counter import FlopCounterMode
 
 from metrics.contract import Prompt
@@ -93,7 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--base", choices=("sd15", "mannequin"), default="sd15")
+    parser.add_argument("--base", choices=(*SIDES, "mannequin"), default="sd15")
+    parser.add_argument("--size", type=int, help="the smaller size in pixels")
+    parser.add_argument("--only", action="append", help="arms with this in their name")
     parser.add_argument("--seconds", type=float, default=480)
     parser.add_argument("--steps", type=int, default=60)
     parser.add_argument("--samples", type=int, default=52)
@@ -103,13 +109,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     rate = matrix_rate(device)
     print(f"{name_of_device()}: matrix product {rate / 1e12:.3g} TFLOP/s", flush=True)
-    base = random_base(device) if options.base == "sd15" else load_base("mannequin", device.type)
-    small, large = (512, 768) if options.base == "sd15" else (64, 96)
+    exact = options.base in SIDES
+    base = random_base(options.base, device) if exact else load_base("mannequin", device.type)
+    small = options.size or base.native_size
+    large = small * 3 // 2
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as name:
         data = noise_pictures(Path(name, "data"), large)
         work = Work(base, data, options.steps, options.samples, end)
-        for row in measured(work, arms(small, large, device)):
+        chosen = arms(small, large, device)
+        if options.only:
+            chosen = [arm for arm in chosen if any(part in arm.name for part in options.only)]
+        for row in measured(work, chosen):
             print(line(row, rate), flush=True)
             rows.append(row)
             write(options.result.absolute(), options.base, device, rate, rows)
@@ -250,8 +261,7 @@ def peak() -> int:
 
 
 def name_of_device() -> str:
-    here = machine()
-    return str(here["gpu"] or here["cpu"])
+    return str(machine()["gpu"] or machine()["cpu"])
 
 
 def line(row: Row, rate: float) -> str:

@@ -1,4 +1,4 @@
-"""What benchmarks/gpu.py measures with: a random base, random pictures, judges, a product."""
+"""What benchmarks/gpu.py measures with: random pictures, judges, a plain product."""
 
 from __future__ import annotations
 
@@ -12,44 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from PIL import Image
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from metrics.contract import Prompt, Sample
 from tuner.data import TrainingSet, read_folder
-from tuner.models import BaseModel
-from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
-from tuner.models.stored.families import STABLE_DIFFUSION_15
 
 PICTURES = 16
 SIDE = 8192
 PRODUCTS = 20
-
-
-def random_base(device: torch.device) -> BaseModel:
-    """Return a base of Stable Diffusion 1.5's size with random weights, in bfloat16."""
-    parts = {name: STABLE_DIFFUSION_15 / name for name in ("unet", "vae", "text_encoder")}
-    with device:
-        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(parts["unet"]))
-        vae = AutoencoderKL.from_config(AutoencoderKL.load_config(parts["vae"]))
-        encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(parts["text_encoder"]))
-    pipeline = StableDiffusionPipeline(
-        unet=unet,
-        vae=vae,
-        text_encoder=encoder,
-        tokenizer=clip_tokenizer(all_merges()),
-        scheduler=PNDMScheduler.from_pretrained(STABLE_DIFFUSION_15 / "scheduler"),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32)
-    for part in (unet, vae, encoder):
-        part.requires_grad_(False)
-        part.eval()
-    return BaseModel("random_sd15", pipeline, device, native_size=512)
 
 
 def noise_pictures(folder: Path, side: int) -> TrainingSet:

@@ -16,6 +16,7 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from PIL import Image
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from tests.tuner.tiny_xl import save_tiny_xl
 from tuner.data import TrainingSet, read_folder
 from tuner.models import BaseModel, load_base
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
@@ -112,6 +113,12 @@ def save_tiny_base(folder: Path, prediction_type: str = "epsilon") -> Path:
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny base, in diffusers layout."""
     return save_tiny_base(tmp_path_factory.mktemp("base") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny Stable Diffusion XL, in diffusers layout."""
+    return save_tiny_xl(tmp_path_factory.mktemp("base") / "tiny_xl", MERGES)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,8 @@ from tuner.export.recipe_run import TrainedRun, common_notes
 from tuner.export.written import Written
 from tuner.models import dreambooth, read_file
 from tuner.models.metadata import chunks_in
+from tuner.models.stored.families import STABLE_DIFFUSION_XL
+from tuner.models.stored.known import known_layout
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, TrainConfig
 from tuner.space.base_name import parse_base
@@ -173,7 +175,10 @@ def _trained_run(
 
 def _is_xl(header: Mapping[str, str], base: str) -> bool:
     """Return True if a file with this header was trained on a Stable Diffusion XL."""
-    return header.get("ss_base_model_version", "").startswith("sdxl")
+    version = header.get("ss_base_model_version")
+    if version is not None:
+        return version.startswith("sdxl")
+    return known_layout(base) is STABLE_DIFFUSION_XL
 
 
 def _rate_quality(pictures: TrainingSet, train: TrainConfig) -> bool:

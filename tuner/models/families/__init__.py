@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tuner.models.families import stable_diffusion
+from tuner.models.families import stable_diffusion, stable_diffusion_xl
 from tuner.models.families.family import Family
 
-FAMILIES: tuple[Family, ...] = (stable_diffusion,)
+FAMILIES: tuple[Family, ...] = (stable_diffusion, stable_diffusion_xl)
 
 
 def family_of(pipeline: str) -> Family:

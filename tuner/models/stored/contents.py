@@ -13,6 +13,7 @@ from tuner.models.stored.distilled import GUIDANCE
 from tuner.models.stored.families import (
     LAYOUTS,
     STABLE_DIFFUSION,
+    STABLE_DIFFUSION_XL,
     Encoder,
     Layout,
 )
@@ -65,6 +66,9 @@ _OTHERS = {
 
 def layout_in(names: Iterable[str]) -> Layout:
     """Return the family of a checkpoint, by the names of its tensors."""
+    names = list(names)
+    if _has(names, _CONDITIONER) or (_LABELS in names and not _has(names, _STAGE)):
+        return STABLE_DIFFUSION_XL
     return STABLE_DIFFUSION
 
 

@@ -15,8 +15,9 @@ _HERE = Path(__file__).parents[1]
 
 STABLE_DIFFUSION_15 = _HERE / "stable_diffusion_15"
 STABLE_DIFFUSION_21 = _HERE / "stable_diffusion_21"
-"""Diffusers folders without weights and tokenizers: the configurations of Stable Diffusion 1.5
-and 2.1 (base, 512 px), so that a single file needs no network."""
+STABLE_DIFFUSION_XL_10 = _HERE / "stable_diffusion_xl"
+"""Diffusers folders without weights and tokenizers: the configurations of Stable Diffusion 1.5,
+2.1 (base, 512 px) and XL (base 1.0), so that a single file needs no network."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,38 @@ published reports, not measured here: 0.8 GiB of activations a picture with flas
 up.
 """
 
+_COST_XL = UnitCost(
+    train=0.5,
+    sample=0.25,
+    decode=0.5,
+    score=0.5,
+    load=90.0,
+    lora=2_903_040,
+    text_lora=802_816,
+    targets={
+        "attention": 1.0,
+        "attention+feed_forward": 1.8,
+        "attention+feed_forward+convolutions": 2.1,
+    },
+    whole=5_135_000_000,
+    text_whole=1_636_000_000,
+    png=2.0,
+    resident=15 * 2**29,
+    picture=8 * 2**30,
+    drawn=5 * 2**30,
+)
+"""Stable Diffusion XL 1.0 in half precision at 1024 x 1024 on one consumer GPU of 24 GB.
+
+Counted on its layers: `lora` (70 transformer blocks of 640 and 1280 channels), `text_lora`,
+`targets`, `whole` (2.57 billion weights), `text_whole` (0.12 and 0.69 billion). Computed from its
+configuration: `resident` (6.6 GiB of base with the VAE in float32, 0.9 of libraries), `picture` (6
+to 8 GiB of activations in bfloat16 without gradient checkpointing), `drawn` (4 to 5 GiB for the
+VAE's largest layers in float32). From published reports, of which none was repeated here: `train`
+(1.1 to 1.4 s a step of one picture, 3 s of eight with gradient checkpointing, kohya's trainer on
+an RTX 3090 Ti and 4090; kohya-ss/sd-scripts#827, bmaltais/kohya_ss#1288). `sample` and `decode` are
+guesses, from 3.7 s for 30 steps on an A100.
+"""
+
 _ATTENTION = "transformer_blocks.0.attn2.to_k.weight"
 
 STABLE_DIFFUSION = Layout(
@@ -170,7 +203,33 @@ STABLE_DIFFUSION = Layout(
     cost=_COST,
 )
 
-LAYOUTS = (STABLE_DIFFUSION,)
+STABLE_DIFFUSION_XL = Layout(
+    name="Stable Diffusion XL",
+    pipeline="StableDiffusionXLPipeline",
+    encoders=(
+        Encoder("text_encoder", "tokenizer", clip="conditioner.embedders.0.transformer."),
+        Encoder(
+            "text_encoder_2",
+            "tokenizer_2",
+            open_clip="conditioner.embedders.1.model.",
+            projects=True,
+        ),
+    ),
+    shipped=(
+        Shipped("Stable Diffusion XL", STABLE_DIFFUSION_XL_10, 320, 2048, ("<|endoftext|>", "!")),
+    ),
+    context=f"model.diffusion_model.input_blocks.4.1.{_ATTENTION}",
+    # In float32 it is twice as large, and a GPU computes with half of that anyway.
+    variants=("fp16", "", "bf16", "fp32"),
+    download="about 7 GB (14 GB if it has no fp16 files)",
+    example="stabilityai/stable-diffusion-xl-base-1.0",
+    side=1024,
+    cost=_COST_XL,
+    added="text_time",
+    reads_marks=True,
+)
+
+LAYOUTS = (STABLE_DIFFUSION, STABLE_DIFFUSION_XL)
 
 
 def layout_named(pipeline: object) -> Layout | None:

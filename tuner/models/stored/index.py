@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tuner.errors import ConfigError
-from tuner.models.stored.families import LAYOUTS, Layout, layout_named
+from tuner.models.stored.families import LAYOUTS, STABLE_DIFFUSION_XL, Layout, layout_named
 from tuner.models.stored.weight_files import broken, lacks, short
 
 INDEX = "model_index.json"
@@ -20,7 +20,7 @@ INDEX = "model_index.json"
 _OTHERS = {
     "InpaintPipeline": "a model for inpainting: give the model that it was made from",
     "StableDiffusionXLImg2ImgPipeline": "the refiner of Stable Diffusion XL, which only changes "
-    "pictures: give the base",
+    f"pictures: give the base, such as {STABLE_DIFFUSION_XL.example}",
     "InstructPix2PixPipeline": "a model that edits pictures: give the model that it was made from",
     "LatentConsistencyModelPipeline": "distilled to draw in few steps: give the model that it was "
     "made from",
