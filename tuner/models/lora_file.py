@@ -229,7 +229,8 @@ def _by_module(
         else:
             raise LoraFileError(
                 f"{path.name}: key {show(key)} is no LoRA of a Stable Diffusion 1.x, 2.x or XL "
-                "(expected lora_unet_... or lora_te_... with lora_down, lora_up and alpha)"
+                "(expected lora_unet_..., lora_te_..., lora_te1_... or lora_te2_... with "
+                "lora_down, lora_up and alpha)"
             )
     if not halves:
         raise LoraFileError(f"{path.name} holds no LoRA")

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuner.errors import MissingModelError, TunerError
+from tuner.errors import ConfigError, MissingModelError, TunerError
 from tuner.models.checkpoint import check_checkpoint, read_checkpoint
 from tuner.models.stored.hub import cached_folder, is_offline, not_cached
 from tuner.models.stored.index import read_config
-from tuner.models.stored.known import layout_of
+from tuner.models.stored.known import known_layout, layout_of
 from tuner.models.stored.layout import check_folder, require_layers
 from tuner.models.stored.prediction import (
     Prediction,
@@ -58,6 +58,12 @@ def other_base_lines(config: StudyConfig, base: str) -> str:
     except TunerError:
         own = None  # reported by base_lines
     require_alike(base, checked.prediction, own)
+    its, ours = known_layout(base), known_layout(config.base)
+    if its and ours and its is not ours:
+        raise ConfigError(
+            f"also_sample_on {base}: it is a {its.name}, the study's base a {ours.name}, so no "
+            "LoRA of the one fits the other; leave it out"
+        )
     return f"also sampled on {_lines(base, checked)}"
 
 

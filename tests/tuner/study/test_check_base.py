@@ -94,6 +94,8 @@ def test_a_stable_diffusion_xl_is_checked_as_the_other_bases(
     assert second.endswith("predicts noise (epsilon), according to its scheduler_config.json")
     with pytest.raises(ConfigError, match="allowed: 1 to 3, as the text encoder"):
         base_lines(study(tiny_xl, "train.clip_skip=4"))
+    with pytest.raises(ConfigError, match="also_sample_on mannequin: it is a Stable Diff"):
+        other_base_lines(study(tiny_xl), "mannequin")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     sizes = ("train.resolution=1024", "suite.size=1024")
     line = base_lines(study("owner/some-xl-model", *sizes))

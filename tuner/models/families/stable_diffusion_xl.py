@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import diffusers.utils.logging as diffusers_logging
 import torch
 from diffusers import StableDiffusionXLPipeline
 
@@ -51,14 +52,19 @@ def open_folder(folder: Path, dtype: torch.dtype, variant: str | None) -> Stable
 
 def open_file(path: Path, config: Path, dtype: torch.dtype) -> StableDiffusionXLPipeline:
     """Return the pipeline of a checked single file with its configuration."""
-    return StableDiffusionXLPipeline.from_single_file(
-        str(path),
-        config=str(config),
-        dtype=dtype,
-        local_files_only=True,
-        add_watermarker=False,
-        **shipped_tokenizers(LAYOUT, config),
-    )
+    before = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()  # it warns of its own way to set the dtype
+    try:
+        return StableDiffusionXLPipeline.from_single_file(
+            str(path),
+            config=str(config),
+            dtype=dtype,
+            local_files_only=True,
+            add_watermarker=False,
+            **shipped_tokenizers(LAYOUT, config),
+        )
+    finally:
+        diffusers_logging.set_verbosity(before)
 
 
 def prepare(pipeline: Any) -> None:
