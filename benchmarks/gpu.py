@@ -5,18 +5,18 @@
 Weights are random, so no hub is needed: time and memory do not depend on their values. A LoRA of
 rank 16 is trained as `tuner run` trains it (`tuner.training.train`), at 512 and 768 px (Stable
 Diffusion XL: 1024 and 1536) with batches of 1 and 4, and a suite of 52 samples of 25 steps is
-drawn: eager, compiled as `compile: always` does it, and graphed, which is compiled with CUDA graphs
-(`mode="reduce-overhead"`), as `tuner` does not. One step is timed once more while a process on each
-other core judges pictures. Each row has milliseconds, the rate of floating-point operations as
-torch counts them in the eager arm, its share of what a plain bfloat16 matrix product of 8192 x 8192
-reaches on the same machine, and the peak of allocated memory. STEM.json and STEM.md are written
-after each row. What does not fit into the seconds is left out and named; the rows that matter most
-come first.
+drawn. Steps are eager, graphed as `tuner` runs them (`tuner.training.graphs`), and compiled as it
+does where they cannot be graphs; samples are eager, and compiled as with `compile: always`. One
+step is timed once more while a process on each other core judges pictures. Each row has
+milliseconds, the rate of floating-point operations as torch counts them in the eager arm, its share
+of what a plain bfloat16 matrix product of 8192 x 8192 reaches on the same machine, and the peak of
+allocated memory. STEM.json and STEM.md are written after each row. What does not fit into the
+seconds is left out and named; the rows that matter most come first.
 
 On a machine that has torch, transformers, accelerate, peft, safetensors, scipy, psutil, pyyaml and
 lazy-loader, these wheels are enough: diffusers, pydantic, pydantic-core, annotated-types,
-typing-inspection and platformdirs; triton and a C compiler compile. The judges are the mannequin's
-where open_clip and mediapipe are there too, else products of matrices stand for them. `--base
+typing-inspection, platformdirs and open_clip_torch; triton and a C compiler compile. The judges are
+the mannequin's where mediapipe is there too, else products of matrices stand for them. `--base
 mannequin --steps 2 --samples 2` tries the script on any machine; `--base sdxl --size 256 --steps 2
 --samples 1 --only "256 px, batch 1, eager" --only "256 px, eager" --seconds 1500` is a step and a
 sample of the exact SDXL for a processor with 24 GiB.
@@ -32,7 +32,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from gpu_parts import judges_beside, matrix_rate, noise_pictures
@@ -49,7 +48,7 @@ from tuner.training import Checkpoint, train
 
 WARM_UP = 5
 
-EXPECTED = {"eager": 25, "compiled": 100, "graphed": 100, "judges beside": 45}
+EXPECTED = {"eager": 25, "compiled": 100, "graphed": 20, "judges beside": 45}
 """Seconds that an arm needs at most: an H200 took 20 for an eager one, and compiling the UNet for
 training or sampling takes 60 to 100. With less than that left, the arm is left out."""
 
@@ -127,13 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def arms(small: int, large: int, device: torch.device) -> list[Arm]:
-    """Return the arms, those that matter most first; CUDA graphs only where there is CUDA."""
+    """Return the arms, those that matter most first; graphs only where there is CUDA."""
     steps = [(small, 4), (small, 1), (large, 4), (large, 1)]
-    chosen = [Arm("eager", *step) for step in steps] + [Arm("eager", small)]
-    chosen += [Arm(how, small, 4) for how in ("compiled", "graphed", "judges beside")]
-    chosen += [Arm(how, small) for how in ("compiled", "graphed")]
-    chosen += [Arm(how, *step) for step in steps[1:] for how in ("graphed", "compiled")]
-    return [arm for arm in chosen if device.type == "cuda" or arm.how != "graphed"]
+    ways = ("eager", "graphed") if device.type == "cuda" else ("eager",)
+    chosen = [Arm(how, *step) for step in steps for how in ways]
+    chosen += [Arm("eager", small), Arm("judges beside", small, 4)]
+    return [*chosen, Arm("compiled", small, 4), Arm("compiled", small)]
 
 
 def measured(work: Work, arms: Sequence[Arm]) -> Iterator[Row]:
@@ -160,9 +158,8 @@ def measure(work: Work, arm: Arm) -> Row:
     """Return the row of one arm; the UNet is eager again afterwards."""
     base = work.base
     torch._dynamo.reset()  # no graph of an earlier arm makes this one's shapes dynamic
-    base.compiles, base.compiled_unet = arm.how in ("compiled", "graphed"), None
-    if arm.how == "graphed":
-        base.compiled_unet = graphed(base.pipeline.unet)
+    base.compiles, base.compiled_unet = arm.how == "compiled", None
+    base.graphs = arm.how in ("graphed", "judges beside")
     judges = judges_beside() if arm.how == "judges beside" else contextlib.nullcontext("")
     try:
         with judges as remark:
@@ -171,18 +168,7 @@ def measure(work: Work, arm: Arm) -> Row:
             raise RuntimeError("the compiler failed, see the warning")
         return dataclasses.replace(row, remark=remark)
     finally:
-        base.compiles, base.compiled_unet = False, None
-
-
-def graphed(unet: Any) -> Callable[..., Any]:
-    """Return the UNet's call, compiled with CUDA graphs; each call begins a step of its own."""
-    compiled = torch.compile(unet._call_impl, mode="reduce-overhead")
-
-    def call(*inputs: Any, **named: Any) -> Any:
-        torch.compiler.cudagraph_mark_step_begin()
-        return compiled(*inputs, **named)
-
-    return call
+        base.compiles, base.compiled_unet, base.graphs = False, None, True
 
 
 def train_row(work: Work, arm: Arm) -> Row:

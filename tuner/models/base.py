@@ -41,7 +41,8 @@ class BaseModel:
     `tensor_cache` keeps its latents and text embeddings of training pictures and captions; None:
     nothing is kept. `prediction` is what the UNet predicts and where that was read; the pipeline's
     scheduler says the same. With `compiles`, training and sampling run the UNet compiled
-    (`tuner.models.compiled`). Two bases are equal only if they are the same object, so that a base
+    (`tuner.models.compiled`); with `graphs`, steps on a GPU are CUDA graphs where they can be
+    (`tuner.training.graphs`). Two bases are equal only if they are the same object, so that a base
     can be the key of a cache.
     """
 
@@ -53,6 +54,7 @@ class BaseModel:
     tensor_cache: TensorCache | None = field(default=None, repr=False)
     prediction: Prediction | None = None
     compiles: bool = False
+    graphs: bool = True
     compiled_unet: Callable[..., Any] | None = field(default=None, repr=False)
 
     def keep_at(self, folder: Path) -> None:

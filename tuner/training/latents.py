@@ -20,6 +20,7 @@ from tuner.data.folder import TrainingImage, load_pixels
 from tuner.errors import TunerError
 from tuner.models import BaseModel
 from tuner.training.buckets import bucket_sizes, nearest
+from tuner.training.memory import sent
 
 _PIXELS_PER_BATCH = 4 * 512 * 512
 """Four pictures of 512 x 512 at a time: less memory than a training step needs."""
@@ -103,8 +104,7 @@ class Bucketed:
     def of(self, batch: torch.Tensor) -> Latents:
         """Return the latents of the pictures `batch` (indices on the CPU), all of one bucket."""
         part: Latents = self.parts[self.bucket[batch.tolist()[0]]]
-        rows = self.row[batch].to(part.mean.device)
-        return part.rows(rows)
+        return part.rows(sent(self.row[batch], part.mean.device))
 
 
 def bucketed(

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,7 +28,8 @@ from tuner.models.metadata import run_metadata, training_metadata
 from tuner.space import TrainConfig
 from tuner.storage.folder import TrialFolder
 from tuner.training import losses
-from tuner.training.memory import computed, is_short, mixed_precision, parked
+from tuner.training.graphs import Graphs, Inputs
+from tuner.training.memory import computed, is_short, mixed_precision, parked, sent
 from tuner.training.run import ADAPTER, Batches, Run, batches_of
 from tuner.training.texts import Texts, step_tokens
 
@@ -82,7 +85,7 @@ def _climb(
             computed(
                 trainer.run.trained.unet, trainer.places, trainer.checkpointing, trainer.precision
             ),
-            compiled(trainer.base),
+            trainer.quickly(),
         ):
             while step < rung:
                 trainer.step(step)
@@ -109,12 +112,14 @@ class Trainer:
     rung_start: int = 0
     rung_loss: float = 0.0
     last_file: Path | None = None
+    graphs: Graphs = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare what a step needs beside the run: noise levels, precision, idle models."""
         self.schedule = DDPMScheduler.from_config(self.base.pipeline.scheduler.config)
         self.loss = torch.zeros((), device=self.base.device)
         self.checkpointing = self._needs_checkpointing()
+        self.graphs = Graphs(enabled=self._can_record())
         sources = [batches for batches, _ in self.run.batches]
         self.places = max(
             part.mean.shape[-2:].numel() for batches in sources for part in batches.latents.parts
@@ -138,38 +143,88 @@ class Trainer:
         count = sum(weight.numel() for weight in self.run.weights)
         return is_short(self.base, self.run.config, count)
 
+    def _can_record(self) -> bool:
+        on_gpu = self.base.device.type == "cuda" and self.base.graphs
+        # The processor scales gradients of fp16, and sets random numbers for the two others.
+        steady = self.precision != "fp16" and self.run.config.lora_dropout == 0
+        return on_gpu and steady and not self.checkpointing
+
+    @contextmanager
+    def quickly(self) -> Iterator[None]:
+        """Run steps as CUDA graphs for a while, or compiled where they cannot be graphs."""
+        if not self.graphs.enabled:
+            with compiled(self.base):
+                yield
+            return
+        self.run.keeps_gradients = True
+        try:
+            yield
+        finally:
+            self.graphs.forget()
+
     def step(self, done: int) -> None:
         """Make one optimizer step after `done` others. Never waits for the device."""
-        accumulated = self.run.config.gradient_accumulation
-        for _ in range(accumulated):
-            for place, (batches, weight) in enumerate(self.run.batches):
-                loss = self._loss(batches, done) / accumulated
-                self.accelerator.backward(loss * weight)
-                if place == 0:  # not the prior's, so that losses compare across trials
-                    self.loss += loss.detach()
-        self.run.move(self.accelerator)
+        for _ in range(self.run.config.gradient_accumulation):
+            for place, (batches, _) in enumerate(self.run.batches):
+                inputs = self._inputs(batches, done)
+                self.graphs.run(partial(self._pass, place), inputs, f"pass of source {place}")
+        self.run.move(self.accelerator, self.graphs)
 
-    def _loss(self, batches: Batches, done: int) -> torch.Tensor:
+    def _inputs(self, batches: Batches, done: int) -> Inputs:
+        """Draw a batch; its tensors on the device are all that a pass depends on."""
         device, config = self.base.device, self.run.config
         texts = batches.texts(done)
         batch = batches.draw(config.batch_size)
         rows = batches.rows(texts, batch, config.empty_prompt)
         chosen = batches.latents.of(batch)
         mean = chosen.mean
-        latents = mean + chosen.std * batches.normal(mean.shape).to(device)
+        latents = mean + chosen.std * sent(batches.normal(mean.shape), device)
         noise = batches.normal(mean.shape)
         timesteps = torch.randint(
             self.schedule.config.num_train_timesteps, (len(rows),), generator=batches.random
-        ).to(device)
+        )
         if config.noise_offset > 0:
             # One number for a whole channel lets brightness change (Guttenberg 2023).
             noise = noise + config.noise_offset * batches.normal((*mean.shape[:2], 1, 1))
-        noise = noise.to(device)
+        return {
+            "latents": latents,
+            "noise": sent(noise, device),
+            "timesteps": sent(timesteps, device),
+            "frames": chosen.frames,
+            **self._texts(batches, texts, rows),
+        }
+
+    def _texts(self, batches: Batches, texts: Texts, rows: torch.Tensor) -> Inputs:
+        """Return the states of the captions `rows`, or their tokens where encoders are trained."""
+        config = self.run.config
+        if texts.states is not None:
+            return texts.states.rows(sent(rows, self.base.device)).tensors()
+        tokens = step_tokens(self.base, texts, rows, config, batches.tag_random)
+        if config.trains_text:
+            return {"tokens": tokens}
+        with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
+            # as if kept in `texts.states`
+            encoders = self.run.trained.encoders
+            return self.base.family.text_states(encoders, tokens, config.clip_skip).tensors()
+
+    def _pass(self, place: int, inputs: Inputs) -> None:
+        """Add the gradients of one batch of the source `place` to those of the weights."""
+        loss = self._loss(inputs) / self.run.config.gradient_accumulation
+        self.accelerator.backward(loss * self.run.batches[place][1])
+        if place == 0:  # not the prior's, so that losses compare across trials
+            self.loss += loss.detach()
+
+    def _loss(self, inputs: Inputs) -> torch.Tensor:
+        config = self.run.config
+        latents, noise, timesteps = inputs["latents"], inputs["noise"], inputs["timesteps"]
         noisy = self.schedule.add_noise(latents, noise, timesteps)
-        with self.accelerator.autocast(), self.run.dropout(device):
-            states = self._states(batches, texts, rows)
+        with self.accelerator.autocast(), self.run.dropout(self.base.device):
             prediction = self.base.family.predict(
-                self.run.trained.unet, noisy.to(self.base.dtype), timesteps, states, chosen.frames
+                self.run.trained.unet,
+                noisy.to(self.base.dtype),
+                timesteps,
+                self._states(inputs),
+                inputs["frames"],
             )
         goal = losses.target(self.schedule, latents, noise, timesteps)
         if config.min_snr_gamma is None:
@@ -177,16 +232,11 @@ class Trainer:
         weights = losses.min_snr_weights(self.schedule, timesteps, config.min_snr_gamma)
         return losses.mean_squared_error(prediction, goal, weights)
 
-    def _states(self, batches: Batches, texts: Texts, rows: torch.Tensor) -> TextStates:
-        config, read = self.run.config, self.base.family.text_states
-        if texts.states is not None:
-            return texts.states.rows(rows.to(self.base.device))
-        tokens = step_tokens(self.base, texts, rows, config, batches.tag_random)
-        if config.trains_text:
-            return read(self.run.trained.encoders, tokens, config.clip_skip).to(self.base.dtype)
-        with torch.no_grad(), torch.autocast(self.base.device.type, enabled=False):
-            # as if kept in `texts.states`
-            return read(self.run.trained.encoders, tokens, config.clip_skip)
+    def _states(self, inputs: Inputs) -> TextStates:
+        if "tokens" not in inputs:
+            return TextStates(inputs["hidden"], inputs.get("pooled"))
+        read, encoders = self.base.family.text_states, self.run.trained.encoders
+        return read(encoders, inputs["tokens"], self.run.config.clip_skip).to(self.base.dtype)
 
     def read_loss(self, step: int) -> float:
         """Return the mean loss since the last reading. Waits for the device."""

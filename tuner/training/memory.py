@@ -32,6 +32,14 @@ def mixed_precision(base: BaseModel) -> str:
     return {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(base.dtype, "no")
 
 
+def sent(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return `tensor`, which is on the CPU, on `device`. Never waits for a GPU."""
+    if device.type != "cuda":
+        return tensor.to(device)
+    # From other memory the copy would begin when all earlier work of the GPU has ended.
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
 def is_short(base: BaseModel, config: TrainConfig, weights: int) -> bool:
     """Return True if a step of `config` that trains `weights` numbers may not fit the GPU now.
 

@@ -40,15 +40,19 @@ class Lion(torch.optim.Optimizer):
         """Move every weight that has a gradient; a closure is not called."""
         for group in self.param_groups:
             near, far = group["betas"]
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                momentum = state.setdefault("momentum", torch.zeros_like(weight))
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                direction = momentum.lerp(weight.grad, 1 - near).sign_()
-                weight.sub_(direction, alpha=group["lr"])
-                momentum.lerp_(weight.grad, 1 - far)
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if not weights:
+                continue
+            gradients = [weight.grad for weight in weights]
+            momenta = [
+                self.state[weight].setdefault("momentum", torch.zeros_like(weight))
+                for weight in weights
+            ]
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+            directions = torch._foreach_lerp(momenta, gradients, 1 - near)
+            torch._foreach_sign_(directions)
+            torch._foreach_add_(weights, directions, alpha=-group["lr"])
+            torch._foreach_lerp_(momenta, gradients, 1 - far)
         return None
 
 

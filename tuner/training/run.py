@@ -17,6 +17,7 @@ from tuner.errors import ConfigError
 from tuner.models import BaseModel
 from tuner.models.method import trainable
 from tuner.space import TrainConfig
+from tuner.training.graphs import Graphs
 from tuner.training.latents import Bucketed, bucketed
 from tuner.training.optimizers import optimizers, schedules
 from tuner.training.texts import Texts, texts_of
@@ -123,15 +124,16 @@ class Run:
             accelerator.prepare_optimizer(optimizer, device_placement=False) for optimizer in plain
         ]
         self._dropout = Random(config.seed)
+        self.keeps_gradients = False  # True: they stay where they are in memory between steps
 
-    def move(self, accelerator: Accelerator) -> None:
+    def move(self, accelerator: Accelerator, graphs: Graphs) -> None:
         """Make one optimizer step with the accumulated gradients."""
         for optimizer in self.optimizers:
             accelerator.unscale_gradients(optimizer)
-        clip(self.weights)
+        graphs.run(lambda _: clip(self.weights), {}, "clipping")
         for optimizer in self.optimizers:
             optimizer.step()
-            optimizer.zero_grad()
+            optimizer.zero_grad(set_to_none=not self.keeps_gradients)
         for schedule in self._schedules:
             schedule.step()
 

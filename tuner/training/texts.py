@@ -19,6 +19,7 @@ from tuner.models.families.family import TextStates, joined
 from tuner.models.text_encoder import cut_texts
 from tuner.space import TrainConfig
 from tuner.text import counted
+from tuner.training.memory import sent
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,9 @@ def _kept_or_read(base: BaseModel, tokens: torch.Tensor, clip_skip: int) -> Text
 
     @torch.no_grad()
     def read() -> dict[str, torch.Tensor]:
-        states = joined([base.text_states(part, clip_skip) for part in torch.split(tokens, 64)])
-        return {name: value for name, value in vars(states).items() if value is not None}
+        return joined(
+            [base.text_states(part, clip_skip) for part in torch.split(tokens, 64)]
+        ).tensors()
 
     if base.tensor_cache is None:
         return TextStates(**read())
@@ -88,7 +90,7 @@ def step_tokens(
     The alias and the first `config.keep_first` tags stay; the empty prompt stays empty.
     """
     if not config.captions_vary:
-        return texts.tokens[rows.to(base.device)]
+        return texts.tokens[sent(rows, base.device)]
     fixed = config.keep_first + (config.alias is not None)
     drawn = [
         drawn_caption(texts.captions[row], fixed, config.shuffle_tags, config.tag_dropout, random)

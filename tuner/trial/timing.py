@@ -23,6 +23,7 @@ from tuner.models.base import bfloat16_products
 from tuner.models.memory_errors import naming_memory_errors
 from tuner.models.sampling import batch_size
 from tuner.space import SuiteConfig, TrainConfig
+from tuner.training.graphs import EAGER_PASSES
 from tuner.training.latents import Bucketed, Latents
 from tuner.training.loop import Trainer
 from tuner.training.memory import computed, mixed_precision, parked
@@ -100,6 +101,7 @@ def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock
         with (
             parked(base, trainer.idle),
             computed(run.trained.unet, trainer.places, trainer.checkpointing, trainer.precision),
+            trainer.quickly(),
         ):
             step = per_picture(lambda count: _step(trainer, count), train.batch_size)
         drawn = min(batch_size(base, suite.image_size), suite.samples, _DRAWN)
@@ -124,7 +126,8 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
     first = seconds(few)
     if cpu and first > _ENOUGH and (again := seconds(few)) > _ENOUGH:
         return again
-    seconds(batch)  # libraries prepare at the first call of each size
+    for _ in range(1 if cpu else EAGER_PASSES + 1):
+        seconds(batch)  # libraries prepare at the first call of each size; a GPU records steps
     start, times = clock(), [seconds(batch)]
     while clock() - start < _ENOUGH:
         times.append(seconds(batch))

@@ -11,11 +11,12 @@ from tuner.space.sizes import native_size
 from tuner.text import counted, duration
 
 _SECONDS_A_FORM = 100.0
-"""To compile training and sampling of Stable Diffusion 1.5 takes 60 to 100 s for each form."""
+"""To compile the UNet of Stable Diffusion 1.5 takes 60 to 100 s for each form."""
 
-_SAVED_A_STEP = 0.08
-"""Seconds: at 512 px a step of batch 4 took 0.211 s, compiled 0.131 s (benchmarks/results/gpu.md).
-Cards and batches differ, so auto compiles only if it saves twice what it costs."""
+_SAVED_A_SAMPLE = 0.04
+"""Seconds: at 512 px a sample of 25 steps took 0.161 s, compiled 0.120 s (docs/performance.md).
+Training steps are CUDA graphs instead, which save more. Cards and sizes differ, so auto compiles
+only if it saves twice what it costs."""
 
 _SMALL = 128
 """Native size in pixels up to which a base is small: nobody measured what compiling saves there."""
@@ -41,7 +42,8 @@ class CompilePlan:
 def compile_plan(config: StudyConfig, gpu: bool, workers: int) -> CompilePlan:
     """Return whether each of `workers` compiles the UNet, by `config.compile`.
 
-    `auto` compiles on a GPU, if the trials of one worker save at least twice what compiling costs.
+    `auto` compiles on a GPU, if the samples of one worker save at least twice what compiling costs;
+    each trial is counted as drawn once.
     """
     if config.compile != "auto":
         always = config.compile == "always"
@@ -56,15 +58,12 @@ def compile_plan(config: StudyConfig, gpu: bool, workers: int) -> CompilePlan:
     if count > _MOST_FORMS:
         keys = f"the searched keys give {counted(count, 'form')}, and each is compiled anew"
         return CompilePlan(False, f"compile: no, {keys}; auto compiles at most {_MOST_FORMS}")
-    shortest = min(
-        step if isinstance(step, int) else config.budget.rungs[-1] for step in config.tried("steps")
-    )
-    steps = shortest * config.budget.trials // workers
-    saved, cost = steps * _SAVED_A_STEP, count * _SECONDS_A_FORM
+    samples = config.suite.samples * config.budget.trials // workers
+    saved, cost = samples * _SAVED_A_SAMPLE, count * _SECONDS_A_FORM
     compiles = saved >= 2 * cost
     numbers = (
-        f"{steps} steps a worker save about {duration(saved)}, compiling {counted(count, 'form')} "
-        f"costs about {duration(cost)}"
+        f"{samples} samples a worker save about {duration(saved)}, "
+        f"compiling {counted(count, 'form')} costs about {duration(cost)}"
     )
     return CompilePlan(compiles, f"compile: {'yes' if compiles else 'no'}, {numbers}")
 

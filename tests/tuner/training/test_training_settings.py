@@ -104,9 +104,9 @@ def test_accumulated_gradients_are_the_mean_of_their_batches(
             training = Run(base, accelerator, config, batches, 1)
             trainer = Trainer(base, accelerator, training)
             for _ in range(by_hand):
-                trainer._loss(batches[0][0], 0).backward()
+                trainer._loss(trainer._inputs(batches[0][0], 0)).backward()
             if not by_hand:
-                training.move = lambda accelerator: None  # type: ignore[method-assign]
+                training.move = lambda *_: None  # type: ignore[method-assign]
                 trainer.step(0)
             grads = [weight.grad for weight in training.weights if weight.grad is not None]
             return torch.cat([grad.flatten() for grad in grads])

@@ -11,18 +11,18 @@ POSE = Path(__file__).parents[3] / "search_spaces" / "pose_sd15.yaml"
 
 
 def study(*settings: str) -> StudyConfig:
-    """A study of 500 steps a trial and, without `settings`, one form."""
+    """A study of 52 samples a trial and, without `settings`, one form."""
     fixed = ("train.rank=16", "train.resolution=512", "budget.rungs=[100, 500]")
     return load_study(POSE, set_values=(*fixed, *settings))
 
 
-def test_auto_compiles_on_a_gpu_where_the_trials_of_a_worker_save_twice_the_cost() -> None:
-    long, short = study("budget.trials=5"), study("budget.trials=4")
-    assert (forms(long), long.compile) == (1, "auto")
-    # 2500 steps save 200 s, twice the 100 s of the only form.
+def test_auto_compiles_on_a_gpu_where_the_samples_of_a_worker_save_twice_the_cost() -> None:
+    long, short = study("budget.trials=97"), study("budget.trials=96")
+    assert (forms(long), long.compile, long.suite.samples) == (1, "auto", 52)
+    # 97 x 52 samples save 202 s, twice the 100 s of the only form.
     plan = compile_plan(long, gpu=True, workers=1)
     assert plan.compiles
-    assert "2500 steps a worker" in plan.line
+    assert "5044 samples a worker" in plan.line
     assert not compile_plan(short, gpu=True, workers=1).compiles
     assert not compile_plan(long, gpu=True, workers=2).compiles
     assert not compile_plan(long, gpu=False, workers=1).compiles
@@ -30,8 +30,8 @@ def test_auto_compiles_on_a_gpu_where_the_trials_of_a_worker_save_twice_the_cost
 
 
 def test_auto_compiles_few_forms_only() -> None:
-    few = study("budget.trials=100", "train.rank={choices: [4, 8]}")
-    many = study("budget.trials=100", "train.rank={low: 4, high: 64}")
+    few = study("budget.trials=200", "train.rank={choices: [4, 8]}")
+    many = study("budget.trials=200", "train.rank={low: 4, high: 64}")
     assert (forms(few), forms(many)) == (2, 61)
     assert compile_plan(few, gpu=True, workers=1).compiles
     assert not compile_plan(many, gpu=True, workers=1).compiles
@@ -48,7 +48,7 @@ def test_auto_leaves_a_small_base_as_it_is() -> None:
 
 
 def test_dreambooth_is_not_compiled() -> None:
-    dreambooth = study("budget.trials=100", "train.method=dreambooth")
+    dreambooth = study("budget.trials=200", "train.method=dreambooth")
     assert not compile_plan(dreambooth, gpu=True, workers=1).compiles
 
 

@@ -41,6 +41,10 @@ class TextStates:
     hidden: torch.Tensor
     pooled: torch.Tensor | None = None
 
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return the tensors that are there, by their names."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
     def rows(self, rows: torch.Tensor | slice) -> TextStates:
         """Return the states of some captions, by index."""
         pooled = None if self.pooled is None else self.pooled[rows]
