@@ -212,7 +212,7 @@ def _attach_file(base: BaseModel, lora: LoraFile, name: str) -> None:
         fitting += len(own)
         if own:
             _inject(base, model, _config_of(own), name, seed=0)
-            _fill(model, own, name)
+            _fill(model, own, name, base.dtype)
     if fitting != len(lora.modules):
         raise LoraFileError(
             f"only {fitting} of the LoRA's {len(lora.modules)} modules are in base {base.name}: "
@@ -237,7 +237,9 @@ def _config_of(own: Mapping[str, LoraModule]) -> LoraConfig:
 
 
 @torch.no_grad()
-def _fill(model: torch.nn.Module, own: Mapping[str, LoraModule], name: str) -> None:
+def _fill(
+    model: torch.nn.Module, own: Mapping[str, LoraModule], name: str, dtype: torch.dtype
+) -> None:
     for dotted, module in own.items():
         layer = model.get_submodule(dotted)
         assert isinstance(layer, LoraLayer)
@@ -252,6 +254,9 @@ def _fill(model: torch.nn.Module, own: Mapping[str, LoraModule], name: str) -> N
                     f"{tuple(target.shape)}: it was made for another base"
                 )
             target.copy_(source)
+        # The base's precision needs no conversions. DoRA divides by lengths, which it would round.
+        for target, _ in halves if module.magnitude is None else ():
+            target.data = target.data.to(dtype)
 
 
 def _inject(

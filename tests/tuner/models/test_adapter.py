@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +34,7 @@ def modules(base: BaseModel) -> list[str]:
 def outputs(base: BaseModel) -> tuple[torch.Tensor, torch.Tensor]:
     """The text encoder's states for a few tokens, and the UNet's prediction from them."""
     text = base.pipeline.text_encoder(torch.arange(77)[None])[0]
-    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
+    latents = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0)).to(text.dtype)
     return text, base.pipeline.unet(latents, 500, text.expand(2, -1, -1)).sample
 
 
@@ -55,6 +57,25 @@ def test_a_fresh_adapter_changes_nothing_and_comes_off_whole(base: BaseModel) ->
     assert not same(outputs(base), before)
     adapter.detach(base, "one")
     assert same(outputs(base), before)
+
+
+def test_a_file_is_computed_in_the_precision_of_the_base(base: BaseModel, tmp_path: Path) -> None:
+    """On a GPU the base has half precision; a trained LoRA stays float32 there."""
+    adapter.attach(base, BOTH, "one")
+    fill(base, "one")
+    adapter.save(base, "one", tmp_path / "lora.safetensors", {})
+    adapter.detach(base, "one")
+    half = replace(base, pipeline=copy.deepcopy(base.pipeline).to(torch.bfloat16))
+    with adapter.loaded(base, tmp_path / "lora.safetensors"):
+        expected = outputs(base)
+    with adapter.loaded(half, tmp_path / "lora.safetensors"):
+        loras = adapter.parameters(half, "file0")
+        seen = outputs(half)
+    assert {weight.dtype for weight in loras} == {torch.bfloat16}
+    for own, exact in zip(seen, expected, strict=True):
+        assert (own.float() - exact).norm() < 0.02 * exact.norm()
+    adapter.attach(half, BOTH, "two")
+    assert {weight.dtype for weight in adapter.parameters(half, "two")} == {torch.float32}
 
 
 def test_the_groups_hold_all_lora_weights_at_their_rates(base: BaseModel) -> None:
