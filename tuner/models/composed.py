@@ -16,12 +16,41 @@ from tuner.models.adapter import plain_layers
 
 @dataclass(frozen=True)
 class _Alike:
-    """Layers of the same shape, rank and scale; their frozen weights (layers, out, in), float32."""
+    """Layers of the same shape, rank and scale, with one active LoRA, called `adapter`."""
 
     layers: Sequence[Any]
     adapter: str
-    frozen: torch.Tensor
     scale: float
+
+    @property
+    def halves(self) -> list[list[torch.nn.Module]]:
+        """The layers' parts that hold a weight of the LoRA: the first half's, and the second's."""
+        return [
+            [getattr(layer, half)[self.adapter] for layer in self.layers]
+            for half in ("lora_A", "lora_B")
+        ]
+
+
+def stacked(model: torch.nn.Module, groups: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keep the active LoRA's weights of layers alike together, for an optimizer that trains them.
+
+    Returns the optimizer's `groups` with one tensor (layers, ...) in place of those of the layers,
+    which become views of it. A step within `composed` then has some ten gradients in place of more
+    than a hundred, and none of them is copied.
+    """
+    together = {}
+    for group in _groups(plain_layers(model)):
+        for parts in group.halves:
+            weights = [part.weight for part in parts]
+            stack = torch.nn.Parameter(torch.stack([weight.detach() for weight in weights]))
+            together |= dict.fromkeys(weights, stack)
+            for place, part in enumerate(parts):
+                del part.weight  # a parameter, which another tensor cannot replace
+                part.weight, part.stack = stack[place], stack
+    return [
+        group | {"params": list(dict.fromkeys(together.get(one, one) for one in group["params"]))}
+        for group in groups
+    ]
 
 
 @contextmanager
@@ -35,7 +64,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
     rounding: the sum is made in float32 once for each call of `model`, and rounded to autocast's
     precision. The frozen weights of these layers are kept a second time.
     """
-    groups = _groups(plain_layers(model))
+    groups = [(group, _frozen(group.layers)) for group in _groups(plain_layers(model))]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # the sums are its inputs
     def add_up(*_: Any) -> None:
@@ -43,7 +72,7 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
             layer.composed = weight
 
     hook = model.register_forward_pre_hook(add_up)
-    layers = [layer for group in groups for layer in group.layers]
+    layers = [layer for group, _ in groups for layer in group.layers]
     for layer in layers:
         layer.composed, layer.forward = None, partial(_forward, layer)
     try:
@@ -60,27 +89,32 @@ def _groups(layers: Sequence[Any]) -> list[_Alike]:
         (name,) = layer.active_adapters
         shape = layer.get_base_layer().weight.shape
         alike[name, shape, layer.r[name], layer.scaling[name]].append(layer)
-    return [
-        _Alike(own, name, torch.stack([_frozen(layer) for layer in own]), scale)
-        for (name, _, _, scale), own in alike.items()
-    ]
+    return [_Alike(own, name, scale) for (name, _, _, scale), own in alike.items()]
 
 
-def _frozen(layer: Any) -> torch.Tensor:
-    weight: torch.Tensor = layer.get_base_layer().weight.detach().float()
-    return weight
+def _frozen(layers: Sequence[Any]) -> torch.Tensor:
+    """Return the frozen weights (layers, out, in) of layers of the same shape, float32."""
+    return torch.stack([layer.get_base_layer().weight.detach().float() for layer in layers])
 
 
-def _sums(groups: Sequence[_Alike]) -> Iterator[tuple[Any, torch.Tensor]]:
+def _sums(groups: Sequence[tuple[_Alike, torch.Tensor]]) -> Iterator[tuple[Any, torch.Tensor]]:
     """Yield each layer with its weight and LoRA added up, in the precision of products now."""
-    for group in groups:
-        kind = group.frozen.device.type
+    for group, frozen in groups:
+        kind = frozen.device.type
         half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
         with torch.autocast(kind, enabled=False):  # a small step is lost in bfloat16
-            down = torch.stack([layer.lora_A[group.adapter].weight for layer in group.layers])
-            up = torch.stack([layer.lora_B[group.adapter].weight for layer in group.layers])
-            whole = torch.baddbmm(group.frozen, up, down, alpha=group.scale).to(half)
+            down, up = (_together(parts) for parts in group.halves)
+            whole = torch.baddbmm(frozen, up, down, alpha=group.scale).to(half)
         yield from zip(group.layers, whole.unbind(), strict=True)
+
+
+def _together(parts: Sequence[Any]) -> torch.Tensor:
+    """Return the weights of a LoRA's parts as one tensor (layers, ...), that of `stacked` if any.
+
+    The layers of a stack are alike, so that all of them are among those of `parts`.
+    """
+    stack: torch.Tensor | None = getattr(parts[0], "stack", None)
+    return torch.stack([part.weight for part in parts]) if stack is None else stack
 
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:

@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from tuner.models import adapter, dreambooth
 from tuner.models.base import BaseModel
+from tuner.models.composed import stacked
 from tuner.models.foreign.apply import apply_foreign
 from tuner.models.foreign.file import read_foreign
 from tuner.models.metadata import clip_skip_in
@@ -59,6 +60,8 @@ def trainable(base: BaseModel, config: TrainConfig, name: str) -> Trainable:
     networks = base.networks
     if config.method == "lora":
         lora = adapter.attach(base, config, name)
+        if base.device.type == "cpu":
+            lora = stacked(networks["unet"], lora)
         save = partial(adapter.save, base, name)
         return Trainable(networks["unet"], [*base.encoders.values()], lora, save)
     parts = dreambooth.copies(base, config)
