@@ -120,6 +120,8 @@ class Trainer:
         self.loss = torch.zeros((), device=self.base.device)
         self.checkpointing = self._needs_checkpointing()
         self.graphs = Graphs(enabled=self._can_record())
+        self.dtype = self.base.dtype  # diffusers searches all parts of the UNet for it
+        self.half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, self.dtype)
         sources = [batches for batches, _ in self.run.batches]
         self.places = max(
             part.mean.shape[-2:].numel() for batches in sources for part in batches.latents.parts
@@ -221,7 +223,7 @@ class Trainer:
         with self.accelerator.autocast(), self.run.dropout(self.base.device):
             prediction = self.base.family.predict(
                 self.run.trained.unet,
-                noisy.to(self.base.dtype),
+                noisy.to(self.dtype),
                 timesteps,
                 self._states(inputs),
                 inputs["frames"],
@@ -233,10 +235,11 @@ class Trainer:
         return losses.mean_squared_error(prediction, goal, weights)
 
     def _states(self, inputs: Inputs) -> TextStates:
+        """Return the captions' states in the precision of products, once for all layers."""
         if "tokens" not in inputs:
-            return TextStates(inputs["hidden"], inputs.get("pooled"))
+            return TextStates(inputs["hidden"], inputs.get("pooled")).to(self.half)
         read, encoders = self.base.family.text_states, self.run.trained.encoders
-        return read(encoders, inputs["tokens"], self.run.config.clip_skip).to(self.base.dtype)
+        return read(encoders, inputs["tokens"], self.run.config.clip_skip).to(self.half)
 
     def read_loss(self, step: int) -> float:
         """Return the mean loss since the last reading. Waits for the device."""
