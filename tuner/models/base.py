@@ -231,3 +231,10 @@ def bfloat16_products(device: torch.device) -> torch.autocast:
     """
     faster = device.type == "cpu" and multiplies_bfloat16(device)
     return torch.autocast("cpu", torch.bfloat16, enabled=faster)
+
+
+def product_dtype(device: torch.device, weights: torch.dtype) -> torch.dtype:
+    """Return the dtype of products now: autocast's where it is on, else that of the weights."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return weights

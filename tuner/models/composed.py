@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from tuner.models.adapter import plain_layers
+from tuner.models.base import product_dtype
 
 
 @dataclass(frozen=True)
@@ -100,9 +101,8 @@ def _frozen(layers: Sequence[Any]) -> torch.Tensor:
 def _sums(groups: Sequence[tuple[_Alike, torch.Tensor]]) -> Iterator[tuple[Any, torch.Tensor]]:
     """Yield each layer with its weight and LoRA added up, in the precision of products now."""
     for group, frozen in groups:
-        kind = frozen.device.type
-        half = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else torch.float32
-        with torch.autocast(kind, enabled=False):  # a small step is lost in bfloat16
+        half = product_dtype(frozen.device, torch.float32)
+        with torch.autocast(frozen.device.type, enabled=False):  # bfloat16 loses a small step
             down, up = (_together(parts) for parts in group.halves)
             whole = torch.baddbmm(frozen, up, down, alpha=group.scale).to(half)
         yield from zip(group.layers, whole.unbind(), strict=True)

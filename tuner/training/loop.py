@@ -22,6 +22,7 @@ from tuner.data import TrainingSet
 from tuner.errors import DivergedError
 from tuner.events import Progress
 from tuner.models import BaseModel, adapter
+from tuner.models.base import product_dtype
 from tuner.models.compiled import compiled
 from tuner.models.families.family import TextStates
 from tuner.models.metadata import run_metadata, training_metadata
@@ -121,7 +122,6 @@ class Trainer:
         self.checkpointing = self._needs_checkpointing()
         self.graphs = Graphs(enabled=self._can_record())
         self.dtype = self.base.dtype  # diffusers searches all parts of the UNet for it
-        self.half = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.precision, self.dtype)
         sources = [batches for batches, _ in self.run.batches]
         self.places = max(
             part.mean.shape[-2:].numel() for batches in sources for part in batches.latents.parts
@@ -236,10 +236,11 @@ class Trainer:
 
     def _states(self, inputs: Inputs) -> TextStates:
         """Return the captions' states in the precision of products, once for all layers."""
+        half = product_dtype(self.base.device, self.dtype)
         if "tokens" not in inputs:
-            return TextStates(inputs["hidden"], inputs.get("pooled")).to(self.half)
+            return TextStates(inputs["hidden"], inputs.get("pooled")).to(half)
         read, encoders = self.base.family.text_states, self.run.trained.encoders
-        return read(encoders, inputs["tokens"], self.run.config.clip_skip).to(self.half)
+        return read(encoders, inputs["tokens"], self.run.config.clip_skip).to(half)
 
     def read_loss(self, step: int) -> float:
         """Return the mean loss since the last reading. Waits for the device."""
