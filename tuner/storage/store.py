@@ -288,7 +288,13 @@ class Store:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Write all of the context in one transaction, or nothing after an error."""
+        """Write all of the context in one transaction, or nothing after an error.
+
+        Within another such context all is written with that one.
+        """
+        if self._db.conn.in_transaction:
+            yield
+            return
         with self._database_errors(), self._db.atomic():
             yield
 

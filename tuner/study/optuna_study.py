@@ -84,10 +84,11 @@ def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optun
     """
     trials = study.get_trials(deepcopy=False)
     queued = [trial for trial in trials if trial.state == TrialState.WAITING]
-    before = sum("retry_of" not in trial.user_attrs for trial in trials if trial not in queued)
-    tried = [trial.params for trial in trials if trial.state in (*_FINISHED, TrialState.RUNNING)]
+    begun = [trial for trial in trials if trial.state != TrialState.WAITING]
+    before = sum("retry_of" not in trial.user_attrs for trial in begun)
+    tried = (trial.params for trial in begun if trial.state != TrialState.FAIL)
     starts = len(start_parameters(config))
-    study.sampler = sampler_of(config, starts, before, beside)
+    study.sampler = sampler_of(config, starts, before, beside, study.sampler)
     if not queued and (chosen := chosen_values(config, starts, before, tried)):
         study.enqueue_trial(chosen)
     trial = study.ask()

@@ -50,13 +50,20 @@ _TRIAL_SEED_STRIDE = 1000
 """Distance between the seeds of two trials, so that one trial may use several."""
 
 
-def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = False) -> BaseSampler:
+def sampler_of(
+    config: StudyConfig,
+    starts: int,
+    before: int,
+    beside: bool = False,
+    last: BaseSampler | None = None,
+) -> BaseSampler:
     """Return the study's sampler for the trial that follows `before` others.
 
     The first `starts` trials come from `start_from`. The samplers are Tree-structured Parzen
     estimators on the strength (Bergstra et al. 2011) or on all objectives (Ozaki et al. 2022), a
     Gaussian process, NSGA-II (Deb et al. 2002), random numbers, or a grid. With `beside`, the
-    Parzen estimators keep away from the parameters of trials that are still running.
+    Parzen estimators keep away from the parameters of trials that are still running. `last` is the
+    sampler of the trial before, whose copies of the study's trials are used again.
     """
     seed = (config.seed * _SEED_STRIDE + before) % 2**32
     startup = startup_trials(config, starts)
@@ -73,7 +80,10 @@ def sampler_of(config: StudyConfig, starts: int, before: int, beside: bool = Fal
                     n_startup_trials=startup,
                     constant_liar=beside,
                 )
-                return ScalarSampler(parzen, strengths) if name == "tpe_strength" else parzen
+                if name == "tpe":
+                    return parzen
+                copies = last.copies if isinstance(last, ScalarSampler) else None
+                return ScalarSampler(parzen, strengths, copies)
             case "gp":
                 return GPSampler(seed=seed, n_startup_trials=startup)
             case "nsga2":

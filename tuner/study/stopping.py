@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from metrics.contract import Objective
-from metrics.pareto import crowding, fronts
+from metrics.pareto import Floats, crowding, fronts
 from tuner.events import TrialState
 from tuner.space import StudyConfig
 from tuner.storage import Store
@@ -103,10 +103,11 @@ def _ahead(mine: Standing, others: Sequence[Standing]) -> int:
     if mine.over > 0:
         return sum(other.over < mine.over for other in others)
     sound = [mine, *(other for other in others if other.over <= 0)]
+    values = np.array([each.values for each in sound], np.float64)
     before = 0
-    for members in fronts(np.array([each.values for each in sound], np.float64)):
-        if 0 in members:  # only trials of its own front differ in their crowding
-            first, *rest = sort_keys([sound[member] for member in sorted(members)])
+    for members in fronts(values):
+        if members[0] == 0:  # only trials of its own front differ in their crowding
+            first, *rest = _keys_in_front(values[members])
             return before + sum(key < first for key in rest)
         before += len(members)
     raise AssertionError("a trial is in one of the fronts")
@@ -128,10 +129,15 @@ def sort_keys(standings: Sequence[Standing]) -> list[tuple[float, ...]]:
     sound = [index for index, trial in enumerate(standings) if trial.over <= 0]
     values = np.array([standings[index].values for index in sound], np.float64)
     for rank, members in enumerate(fronts(values)):
-        for member, distance in zip(members, crowding(values[members]), strict=True):
-            mean = float(values[member].mean())
-            keys[sound[member]] = (0.0, float(rank), -distance, -mean)
+        for member, key in zip(members, _keys_in_front(values[members]), strict=True):
+            keys[sound[member]] = (0.0, float(rank), *key)
     return keys
+
+
+def _keys_in_front(values: Floats) -> list[tuple[float, float]]:
+    """Return the keys by which the trials of one front are sorted, with these objectives."""
+    means = values.mean(axis=1).tolist()
+    return [(-room, -mean) for room, mean in zip(crowding(values), means, strict=True)]
 
 
 _NO_RIVALS = ("pruned", "interrupted")

@@ -11,7 +11,7 @@ import pytest
 
 from tuner.space import StudyConfig, load_study, to_yaml
 from tuner.storage import StudyFolder
-from tuner.study.memory.scalar import _on_numbers, strengths
+from tuner.study.memory.scalar import Copies, _on_numbers, strengths
 from tuner.study.optuna_db import opened
 from tuner.study.optuna_study import ask, complete, prune
 from tuner.study.samplers import chosen_values, sampler_of, suggest
@@ -185,7 +185,7 @@ def test_the_strength_is_less_by_what_a_trial_breaks(tmp_path: Path) -> None:
                 behind = 0.25 if end == "behind" else 0.0
                 complete(study, trial, (0.9, 0.4), over, behind=behind)
         asked = study.ask()
-        single = _on_numbers(study, study.trials[asked.number], strengths)
+        single = _on_numbers(study, study.trials[asked.number], strengths, Copies())
     numbers = [trial.value for trial in single.trials]
     assert numbers[:4] == pytest.approx([0.6, 0.5, 0.35, -1.0])
     assert [trial.state.name for trial in single.trials[4:]] == ["RUNNING"]

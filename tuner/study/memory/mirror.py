@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import json
+import operator
 from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -210,7 +211,7 @@ class Mirror(BaseStorage):
         if not self._trials or (wanted and not self._is_read):
             self._read()
         chosen = [each for each in self._trials.values() if states is None or each.state in states]
-        chosen.sort(key=lambda trial: trial.number)
+        chosen.sort(key=_NUMBER)
         return copy.deepcopy(chosen) if deepcopy else chosen
 
     def create_new_study(
@@ -255,6 +256,9 @@ class Mirror(BaseStorage):
         """Return all studies of the database."""
         return self.backend.get_all_studies()
 
+
+_NUMBER = operator.attrgetter("_number")
+"""Of a trial: `number` is a property, which takes three times as long."""
 
 _NEWEST = sqlalchemy.select(sqlalchemy.func.max(models.TrialModel.trial_id)).where(
     models.TrialModel.study_id == sqlalchemy.bindparam("study")

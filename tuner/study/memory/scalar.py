@@ -35,17 +35,20 @@ class ScalarSampler(BaseSampler):
     others. The number of a pruned trial is -1.
     """
 
-    def __init__(self, inner: BaseSampler, scalar: Scalar) -> None:
-        """Sample with `inner` on the numbers of `scalar`; a sampler is made for one trial."""
-        self._inner, self._scalar = inner, scalar
+    def __init__(self, inner: BaseSampler, scalar: Scalar, copies: Copies | None = None) -> None:
+        """Sample with `inner` on the numbers of `scalar`; a sampler is made for one trial.
+
+        `copies` are those of the sampler before (None: none), for which the study was the same.
+        """
+        self._inner, self._scalar, self.copies = inner, scalar, copies or Copies()
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
         """Return the parameters that are chosen together."""
-        self._single = _on_numbers(study, trial, self._scalar)
+        self._single = _on_numbers(study, trial, self._scalar, self.copies)
         # Which parameters there are, a sampler finds by comparing all distributions of all trials.
-        distinct = _study(_distinct(self._single.get_trials(deepcopy=False)))
+        distinct = _study([*self.copies.distinct.values()])
         return self._inner.infer_relative_search_space(distinct, trial)
 
     def sample_relative(
@@ -59,6 +62,31 @@ class ScalarSampler(BaseSampler):
     ) -> Any:
         """Return the value of a parameter that is chosen by itself."""
         return self._inner.sample_independent(self._single, trial, name, distribution)
+
+
+class Copies:
+    """Trials of one objective, each made once for a trial of several that has ended.
+
+    `distinct` has one of those with the same distributions, the same objects that is.
+    """
+
+    def __init__(self) -> None:
+        """Create the copies of a study, none at first."""
+        self.distinct: dict[tuple[object, ...], FrozenTrial] = {}
+        self._known: dict[int, tuple[FrozenTrial, float, FrozenTrial]] = {}
+
+    def of(self, trial: FrozenTrial, value: float | None) -> FrozenTrial:
+        """Return a trial with its value, less what it breaks; `value` is None if it has none."""
+        if trial.state == TrialState.RUNNING:
+            return _of_one_objective(trial, None)
+        number = -1.0 if value is None else value
+        known = self._known.get(trial.number)
+        if known is not None and known[0] is trial and known[1] == number:
+            return known[2]
+        single = _of_one_objective(trial, number - (0.0 if value is None else _broken(trial)))
+        self._known[trial.number] = trial, number, single
+        self.distinct[(*trial.distributions, *map(id, trial.distributions.values()))] = single
+        return single
 
 
 class _Listed(InMemoryStorage):
@@ -86,20 +114,18 @@ def strengths(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.maximum(values, 0.0).prod(axis=1) ** (1 / values.shape[1]))
 
 
-def _on_numbers(study: optuna.Study, asked: FrozenTrial, scalar: Scalar) -> optuna.Study:
+def _on_numbers(
+    study: optuna.Study, asked: FrozenTrial, scalar: Scalar, copies: Copies
+) -> optuna.Study:
     """Return a study of one objective with the trials of `study` but the `asked` one."""
-    trials = [
-        trial
-        for trial in study.get_trials(deepcopy=False, states=_LEARNED)
-        if trial.number != asked.number
+    trials = study.get_trials(deepcopy=False, states=_LEARNED)
+    done = [trial.values for trial in trials if trial.state == TrialState.COMPLETE]
+    numbers = iter(scalar(np.array(done)).tolist() if done else ())
+    singles = [
+        copies.of(trial, next(numbers) if trial.state == TrialState.COMPLETE else None)
+        for trial in trials
     ]
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    numbers = scalar(np.array([trial.values for trial in done])) if done else ()
-    of_done = {
-        trial.number: float(number) - _broken(trial)
-        for trial, number in zip(done, numbers, strict=True)
-    }
-    return _study([_of_one_objective(trial, of_done.get(trial.number, -1.0)) for trial in trials])
+    return _study([single for single in singles if single.number != asked.number])
 
 
 def _study(trials: Sequence[FrozenTrial]) -> optuna.Study:
@@ -108,21 +134,11 @@ def _study(trials: Sequence[FrozenTrial]) -> optuna.Study:
     )
 
 
-def _distinct(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return one of the ended trials with the same distributions, the same objects that is."""
-    found = {
-        (*trial.distributions, *map(id, trial.distributions.values())): trial
-        for trial in trials
-        if trial.state.is_finished()
-    }
-    return list(found.values())
-
-
-def _of_one_objective(trial: FrozenTrial, number: float) -> FrozenTrial:
-    """Return the trial with `number` as its value, and without constraints."""
+def _of_one_objective(trial: FrozenTrial, number: float | None) -> FrozenTrial:
+    """Return the trial without constraints, and if it has a `number`, complete with that value."""
     single = copy_of(trial)
     single.system_attrs = {}
-    if trial.state != TrialState.RUNNING:
+    if number is not None:
         single.values = [number]
         single.state = TrialState.COMPLETE
     return single
