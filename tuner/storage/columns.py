@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from dataclasses import fields
@@ -108,7 +109,13 @@ def _halves(stored: bytes | None, shape: tuple[int, ...]) -> Halves | None:
 
 def relative(path: Path, root: Path) -> str:
     """Return `path` as text relative to the study folder `root`, with forward slashes."""
-    return path.resolve().relative_to(root).as_posix()
+    return (_resolved(path.parent) / path.name).relative_to(root).as_posix()
+
+
+@functools.lru_cache(maxsize=64)
+def _resolved(folder: Path) -> Path:
+    # Kept, because a rung names its folder three times, and each look asks the disk for its parts.
+    return folder.resolve()
 
 
 def utc_now() -> str:

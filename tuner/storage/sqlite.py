@@ -54,6 +54,15 @@ def database_error(error: sqlite3.Error, path: Path) -> TunerError:
     return TunerError(f"{path} cannot be used: {error}")
 
 
+@contextlib.contextmanager
+def database_errors(path: Path) -> Iterator[None]:
+    """Raise the error for the user in place of one of SQLite."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise database_error(error, path) from error
+
+
 def no_locks(path: Path) -> TunerError:
     """Return the error for the user for a file system on which `path` cannot be locked."""
     return TunerError(
@@ -130,10 +139,8 @@ def write_ahead(*databases: Path) -> Iterator[None]:
     """
     local = [database for database in databases if is_local(database)]
     for database in local:
-        try:
+        with database_errors(database):
             _set_journal(database, "WAL")
-        except sqlite3.Error as error:
-            raise database_error(error, database) from error
     try:
         yield
     finally:

@@ -33,7 +33,7 @@ from tuner.storage.lock import runner
 from tuner.storage.packed import Values, pack
 from tuner.storage.rows import RungRow, RunRow, SampleRow, StudyRow, TrialRow, read_objectives
 from tuner.storage.schema import EXTRA, FRESH, OF_A_RUNG, TABLES, complete, insert, update
-from tuner.storage.sqlite import BUSY_SECONDS, database_error, opened_to_read, refuse_later
+from tuner.storage.sqlite import BUSY_SECONDS, database_errors, opened_to_read, refuse_later
 
 _KEY = ("trial", "step", "repeat", "base", "size", "alias")
 
@@ -58,7 +58,7 @@ class Store:
 
     def __enter__(self) -> Store:
         """Open the database, and create missing tables and columns."""
-        with self._database_errors(), contextlib.ExitStack() as stack:
+        with database_errors(self.path), contextlib.ExitStack() as stack:
             if self.read_only:
                 in_use = runner(StudyFolder(self.path.parent).lock) is not None
                 connection = stack.enter_context(opened_to_read(self.path, in_use))
@@ -277,13 +277,13 @@ class Store:
     ) -> list[Columns]:
         if table not in self._known:
             return []
-        with self._database_errors():
+        with database_errors(self.path):
             rows = self._db.table(table).rows_where(where, list(args), order_by)
             # Older versions have fewer columns, later ones may have more.
             return [{name: row.get(name) for name in TABLES[table][0]} for row in rows]
 
     def _values(self, query: str, *arguments: object) -> list[Values]:
-        with self._database_errors():
+        with database_errors(self.path):
             return list(self._db.execute(query, arguments))
 
     @contextlib.contextmanager
@@ -295,12 +295,5 @@ class Store:
         if self._db.conn.in_transaction:
             yield
             return
-        with self._database_errors(), self._db.atomic():
+        with database_errors(self.path), self._db.atomic():
             yield
-
-    @contextlib.contextmanager
-    def _database_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise database_error(error, self.path) from error

@@ -9,7 +9,7 @@ import contextlib
 import time
 import traceback
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import optuna
 
@@ -28,7 +28,7 @@ from tuner.storage.columns import utc_now
 from tuner.storage.files import FULL, sweep, write_text
 from tuner.storage.rows import RungRow
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
-from tuner.study.stopping import Ending, early_ending, final_ending
+from tuner.study.stopping import Ending, Rival, early_ending, final_ending
 from tuner.text import readable
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
@@ -38,12 +38,16 @@ from tuner.worker.attempts import MOST_LOSSES
 
 @dataclass(frozen=True)
 class Session:
-    """An open study: its configuration, its folder, and its two databases."""
+    """An open study: its configuration, its folder, and its two databases.
+
+    `rivals` are the trials at the rungs that were compared so far, by trial and step.
+    """
 
     config: StudyConfig
     folder: StudyFolder
     memory: optuna.Study
     store: Store
+    rivals: dict[tuple[int | None, int], Rival] = field(default_factory=dict)
 
 
 def one_trial(
@@ -98,15 +102,19 @@ def _follow(
                 last = _keep_rung(session, trial, outcome)
                 clock.end()
             goes_on = last.step < last_step and outcome.failure is None
-            note_rung(trial, last, session.folder.artifacts, now=goes_on)
+            note_rung(trial, last, session.folder.artifacts)
             yield scored_event(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
-            if goes_on and (end := early_ending(session.config, session.store, last)):
+            if goes_on and (end := _early_ending(session, last)):
                 return end
     if last is None:
         return Ending("failed", "the trial ended before its first rung")
     return final_ending(session.config, last)
+
+
+def _early_ending(session: Session, rung: RungRow) -> Ending | None:
+    return early_ending(session.config, session.store, rung, session.rivals)
 
 
 def guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
@@ -164,7 +172,7 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         )
     session.store.end_trial(trial.number, ending.state, ending.reason, seconds)
     if ending.state != "failed":
-        write_text(folder.done, f"{ending.state}\n")
+        write_text(folder.done, f"{ending.state}\n", lasting=False)  # the databases have it
 
 
 def reason_to_stop(error: BaseException) -> str:

@@ -96,18 +96,19 @@ def ask(study: optuna.Study, config: StudyConfig, beside: bool = False) -> optun
     return trial
 
 
-def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path, now: bool = True) -> None:
+def note_rung(trial: optuna.Trial, rung: RungRow, artifacts: Path) -> None:
     """Attach a rung to the running trial: its grid as an artifact, and its objectives and rates.
 
     Each number is kept as [value, low, high, judged samples, all samples] under its name. Optuna
-    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists;
-    without `now` it is written with the trial's end.
+    accepts nothing more for a trial once it has ended, so a grid is attached as soon as it exists.
+    It is for those who watch: written with Optuna's next change or by `write_late`, and lost with
+    the trial if the run is killed before.
     """
     measured = [*rung.objectives.values(), *rung.rates.values()]
     numbers = {
         rate.name: [rate.value, rate.low, rate.high, rate.n, rate.total] for rate in measured
     }
-    with together(trial.storage, now):
+    with together(trial.storage, now=False):
         trial.set_user_attr(f"rung_{rung.step:04d}", numbers)
         attach_picture(trial, rung.grid, f"step_{rung.step:06d}.png", artifacts)
 

@@ -33,6 +33,14 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """A trial at a rung that was stored; `standing` is None for one that is not compared."""
+
+    row: RungRow
+    standing: Standing | None
+
+
+@dataclass(frozen=True)
 class Place:
     """A trial's place at a rung, 1 is best, among the `of` trials that reached it, itself included.
 
@@ -171,10 +179,16 @@ def final_ending(config: StudyConfig, rung: RungRow) -> Ending:
     return Ending("infeasible" if reason else "complete", reason, values, over)
 
 
-def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | None:
+def early_ending(
+    config: StudyConfig,
+    store: Store,
+    rung: RungRow,
+    known: dict[tuple[int | None, int], Rival] | None = None,
+) -> Ending | None:
     """Return the ending of a trial that has to stop at `rung`; None if it continues.
 
-    `rung` is not the trial's last one and is stored in results.db.
+    `rung` is not the trial's last one and is stored in results.db. `known` has the rivals of
+    earlier calls for the study, by trial and step, and takes up new ones.
     """
     budget, limits = config.budget, config.constraints
     mine = _standing(config, rung)
@@ -185,12 +199,16 @@ def early_ending(config: StudyConfig, store: Store, rung: RungRow) -> Ending | N
     if reason := beyond_hope(rung.rates, base, limits):
         reason = f"over a limit at step {rung.step}: {reason}"
         return Ending("stopped", reason, values, over, min(1.0, mine.over))
-    rivals = [
-        standing
-        for row in _rivals(store, rung)
-        if (standing := _standing(config, row))
-        and not (standing.over and beyond_hope(row.rates, base, limits))
-    ]
+    known, rivals = {} if known is None else known, []
+    for row in _rivals(store, rung):
+        rival = known.get((row.trial, row.step))
+        if rival is None or rival.row is not row:
+            standing = _standing(config, row)
+            if standing and standing.over and beyond_hope(row.rates, base, limits):
+                standing = None
+            known[row.trial, row.step] = rival = Rival(row, standing)
+        if rival.standing:
+            rivals.append(rival.standing)
     own = place(mine, rivals, budget.keep, budget.keep_from)
     if own is None or not own.stops:
         return None

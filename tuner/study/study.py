@@ -23,6 +23,7 @@ from tuner.storage.fresh_rows import BASE
 from tuner.study.begin import open_session
 from tuner.study.confirm import ConfirmOptions, NothingToConfirmError, fresh_base, measure, planned
 from tuner.study.hours import RunClock, no_time_left
+from tuner.study.memory.mirror import write_late
 from tuner.study.memory.workers import WorkerTable
 from tuner.study.one_trial import Session, one_trial
 from tuner.study.optuna_study import begin, ended, reasons, remaining, settle_dead
@@ -154,6 +155,7 @@ def search(
                 free.append(piece.place)
                 more = True
                 failures = _failures_in_a_row(session, piece, failures)
+            write_late(session.memory._storage)
             clock.tick(busy)
     except BaseException:
         close_all(running)

@@ -98,7 +98,8 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
     """Return the pieces that may have an outcome; waits until one has, or is to be asked again."""
     able = [piece for piece in running if not _waits(piece, running)]
     if not able or any(piece.ready is None for piece in able):
-        return [piece for piece in able if _is_due(piece)]
+        due = time.monotonic() - ASK_AGAIN
+        return [piece for piece in able if piece.ready is None or piece.asked <= due]
     # What arrives meanwhile is read together, which costs less than one message at a time.
     time.sleep(_GATHER * len(able))
     first = min(piece.asked for piece in able)
@@ -109,12 +110,8 @@ def _to_ask(running: list[Piece]) -> list[Piece]:
         poll.register(number, select.POLLIN)
     found = poll.poll(max(0.0, 1000 * (first + ASK_AGAIN - time.monotonic())))
     speaking = {number for number, _ in found}
-    return [piece for number, piece in places.items() if number in speaking or _is_due(piece)]
-
-
-def _is_due(piece: Piece) -> bool:
-    """Return True for a piece that is to be asked whether it has a message or not."""
-    return piece.ready is None or time.monotonic() - piece.asked >= ASK_AGAIN
+    due = time.monotonic() - ASK_AGAIN  # it is asked whether it has a message or not
+    return [piece for number, piece in places.items() if number in speaking or piece.asked <= due]
 
 
 def _waits(piece: Piece, running: list[Piece]) -> bool:

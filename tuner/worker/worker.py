@@ -9,9 +9,11 @@ and the next piece of work starts another one.
 from __future__ import annotations
 
 import contextlib
+import select
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
 
 from tuner.data import TrainingSets
 from tuner.errors import JudgeLostError
@@ -199,7 +201,7 @@ class Worker:
         allowed = self._patience.limit(phase) if limit is None else limit
         several = self.share.among > 1 and limit is None
         tick = 0.0 if several else _TICK
-        while not self._channel.connection.poll(tick):
+        while not _readable(self._channel.connection, tick):
             self._silent += self._waited(tick)
             if self._silent >= allowed:
                 self.close()
@@ -233,6 +235,16 @@ class Worker:
         error = self._channel.lost(doing)
         self.close()
         return error
+
+
+def _readable(connection: Connection, seconds: float) -> bool:
+    """Return True once there is something to receive, within `seconds`.
+
+    As `connection.poll`, which takes ten times as long.
+    """
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(1000 * seconds))
 
 
 @contextlib.contextmanager

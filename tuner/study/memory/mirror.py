@@ -12,6 +12,7 @@ import contextlib
 import copy
 import json
 import operator
+import time
 from collections.abc import Container, Iterator, Sequence
 from datetime import datetime
 from typing import Any
@@ -48,13 +49,15 @@ class Mirror(BaseStorage):
     def together(self, now: bool = True) -> Iterator[None]:
         """Write all changes of the context in one transaction at its end; none after an error.
 
-        Without `now` they are written with the next ones.
+        Without `now` they are written with the next ones, or by `write_late`.
         """
         self._depth += 1
         try:
             yield
             if self._depth == 1 and now:
                 self._commit()
+            elif self._depth == 1:
+                self._waits_since = self._waits_since or time.monotonic()
         except BaseException:
             self._roll_back()
             raise
@@ -62,10 +65,16 @@ class Mirror(BaseStorage):
             self._depth -= 1
             self._is_read = self._is_read and self._depth > 0
 
+    def write_late(self) -> None:
+        """Write the changes that have waited for the next ones for a second."""
+        if self._waits_since is not None and time.monotonic() - self._waits_since >= _LATE:
+            self._commit()
+
     def _forget(self) -> None:
         self._trials: dict[int, FrozenTrial] = {}
         self._distributions: dict[str, BaseDistribution] = {}
         self._changes = Changes()
+        self._waits_since: float | None = None
 
     def _commit(self) -> None:
         """Write the changes of running trials, and end the transaction."""
@@ -75,7 +84,7 @@ class Mirror(BaseStorage):
         write_changes(connection, self._changes)
         connection.commit()
         connection.close()
-        self._connection, self._changes = None, Changes()
+        self._connection, self._changes, self._waits_since = None, Changes(), None
 
     def _roll_back(self) -> None:
         """Give up what is not written: the database counts, and is read again."""
@@ -257,6 +266,9 @@ class Mirror(BaseStorage):
         return self.backend.get_all_studies()
 
 
+_LATE = 1.0
+"""Seconds after which changes no longer wait for the next ones."""
+
 _NUMBER = operator.attrgetter("_number")
 """Of a trial: `number` is a property, which takes three times as long."""
 
@@ -276,7 +288,13 @@ def copy_of(trial: FrozenTrial) -> FrozenTrial:
 def together(storage: BaseStorage, now: bool = True) -> Iterator[None]:
     """Write all changes of the context in one transaction, if `storage` is a mirror.
 
-    Without `now` they are written with the next ones: a run that is killed before loses them.
+    Without `now` they are written with the next ones, or by `write_late`; a kill before loses them.
     """
     with storage.together(now) if isinstance(storage, Mirror) else contextlib.nullcontext():
         yield
+
+
+def write_late(storage: BaseStorage) -> None:
+    """Write the changes that have waited for the next ones for a second, if there are any."""
+    if isinstance(storage, Mirror):
+        storage.write_late()
