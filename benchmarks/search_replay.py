@@ -6,7 +6,7 @@ measures. What it reached is judged by the measures without noise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -73,8 +73,8 @@ class Memory:
     def states(self) -> dict[int, str]:
         return {}
 
-    def rungs_at(self, step: int) -> list[RungRow]:
-        return [row for row in self.rows if row.step == step]
+    def rungs_at(self, step: int, known: Container[int | None] = ()) -> list[RungRow]:
+        return [row for row in self.rows if row.step == step and row.trial not in known]
 
 
 def replay(

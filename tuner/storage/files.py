@@ -17,11 +17,10 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
-def replacing(path: Path, lasting: bool = True) -> Iterator[Path]:
+def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder to write to, and rename it to `path` at the end.
 
     A reader sees the complete old or the complete new file; after an error the old file is kept.
-    Without `lasting` it is not written through to the disk: if the power goes it may be empty.
     An OSError names `path`, not the temporary file. Raises ConfigError for a `path` that is a
     folder, a device, a pipe or a socket.
     """
@@ -30,9 +29,8 @@ def replacing(path: Path, lasting: bool = True) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        if lasting:
-            with temporary.open("r+b") as written:
-                os.fsync(written.fileno())
+        with temporary.open("r+b") as written:
+            os.fsync(written.fileno())
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is not None and error.filename in (None, str(temporary)):
@@ -72,12 +70,9 @@ def read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8-sig")
 
 
-def write_text(path: Path, text: str, lasting: bool = True) -> None:
-    """Write `text` as UTF-8, completely or not at all; halves of characters are replaced.
-
-    `lasting` is that of `replacing`.
-    """
-    with replacing(path, lasting) as temporary:
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8, completely or not at all; halves of characters are replaced."""
+    with replacing(path) as temporary:
         temporary.write_text(readable(text), encoding="utf-8", newline="\n")
 
 

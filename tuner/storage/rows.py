@@ -7,7 +7,6 @@ the data classes.
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 from collections.abc import Mapping
@@ -151,14 +150,10 @@ class RungRow:
         )
 
     @staticmethod
-    @functools.lru_cache(maxsize=4096)
     def of_numbers(
         trial: int, step: int, objectives: str, rates: str, seeds: int | None
     ) -> RungRow:
-        """Return a trial's rung with the values of these columns, without measures and files.
-
-        Kept, because at each rung those of all trials at it are compared.
-        """
+        """Return a trial's rung with the values of these columns, without measures and files."""
         numbers = read_objectives(objectives), read_objectives(rates)
         return RungRow(trial, step, *numbers, None, Path(), {}, seeds)
 

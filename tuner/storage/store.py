@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import sqlite_utils
@@ -185,11 +185,14 @@ class Store:
         rows = self._measured("", "trial = ?", [trial_number(trial)])
         return [RungRow.read(row, measures, self._root) for row, measures in rows]
 
-    def rungs_at(self, step: int) -> list[RungRow]:
-        """Return the rungs of all trials at a step, by trial, without their measures and files."""
-        columns = "trial, step, objectives, rates, seeds"
-        query = f"select {columns} from rungs where step = ? and trial >= 0 order by trial"
-        return [RungRow.of_numbers(*row) for row in self._values(query, step)]
+    def rungs_at(self, step: int, known: Container[int | None] = ()) -> list[RungRow]:
+        """Return the rungs at a step of all trials but the `known`, without measures and files."""
+        there = "select trial from rungs where step = ? and trial >= 0 order by trial"
+        new = [trial for (trial,) in self._values(there, step) if trial not in known]
+        query = (
+            "select trial, step, objectives, rates, seeds from rungs where trial = ? and step = ?"
+        )
+        return [RungRow.of_numbers(*row) for at in new for row in self._values(query, at, step)]
 
     def base_rates(self) -> Mapping[str, Objective]:
         """Return the rates of the base, none before they are stored."""

@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import optuna
 
@@ -28,7 +29,7 @@ from tuner.storage.columns import utc_now
 from tuner.storage.files import FULL, sweep, write_text
 from tuner.storage.rows import RungRow
 from tuner.study.optuna_study import complete, fail, note_rung, prune, requeue
-from tuner.study.stopping import Ending, Rival, early_ending, final_ending
+from tuner.study.stopping import Ending, Rivals, early_ending, final_ending
 from tuner.text import readable
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, Outcome
@@ -40,14 +41,14 @@ from tuner.worker.attempts import MOST_LOSSES
 class Session:
     """An open study: its configuration, its folder, and its two databases.
 
-    `rivals` are the trials at the rungs that were compared so far, by trial and step.
+    `rivals` has what was read of results.db to compare trials at their rungs.
     """
 
     config: StudyConfig
     folder: StudyFolder
     memory: optuna.Study
     store: Store
-    rivals: dict[tuple[int | None, int], Rival] = field(default_factory=dict)
+    rivals: Rivals = field(default_factory=dict)
 
 
 def one_trial(
@@ -84,6 +85,7 @@ def _follow(
 ) -> Generator[Event | Idle | BaseNeeded, None, Ending]:
     """Pass a trial's events on and store its rungs, until it ends or is stopped at a rung."""
     last: RungRow | None = None
+    stops = partial(early_ending, session.config, session.store, known=session.rivals)
     with (
         contextlib.closing(PhaseClock(session.store)) as clock,
         contextlib.closing(guarded(outcomes)) as watched,
@@ -106,15 +108,11 @@ def _follow(
             yield scored_event(last)
             if outcome.failure is not None:
                 return Ending("pruned", outcome.failure)
-            if goes_on and (end := _early_ending(session, last)):
+            if goes_on and (end := stops(last)):
                 return end
     if last is None:
         return Ending("failed", "the trial ended before its first rung")
     return final_ending(session.config, last)
-
-
-def _early_ending(session: Session, rung: RungRow) -> Ending | None:
-    return early_ending(session.config, session.store, rung, session.rivals)
 
 
 def guarded(outcomes: Iterator[Outcome]) -> Generator[Outcome | Ending, None, None]:
@@ -148,6 +146,7 @@ def _keep_rung(session: Session, trial: optuna.Trial, rung: Rung) -> RungRow:
     row = rung.row(trial.number, session.folder.trial(trial.number).rung(rung.step).grid)
     cells = None if rung.seeds is None else session.config.suite.places(rung.seeds)
     session.store.put_rung(row, rung.scored, cells)
+    session.rivals.get(row.step, {}).pop(row.trial, None)
     if rung.device is not None:
         session.store.put_device(trial.number, rung.device)
     return row
@@ -172,7 +171,9 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         )
     session.store.end_trial(trial.number, ending.state, ending.reason, seconds)
     if ending.state != "failed":
-        write_text(folder.done, f"{ending.state}\n", lasting=False)  # the databases have it
+        # Not written through to the disk: it is a mark for people, and the databases count.
+        folder.root.mkdir(parents=True, exist_ok=True)
+        folder.done.write_text(f"{ending.state}\n", encoding="utf-8")
 
 
 def reason_to_stop(error: BaseException) -> str:

@@ -34,10 +34,14 @@ class Standing:
 
 @dataclass(frozen=True)
 class Rival:
-    """A trial at a rung that was stored; `standing` is None for one that is not compared."""
+    """A trial at a rung of `seeds` noise seeds; `standing` is None if it is not compared."""
 
-    row: RungRow
+    seeds: int | None
     standing: Standing | None
+
+
+Rivals = dict[int, dict[int | None, Rival]]
+"""The trials at each rung that were read so far, by step and number."""
 
 
 @dataclass(frozen=True)
@@ -183,12 +187,12 @@ def early_ending(
     config: StudyConfig,
     store: Store,
     rung: RungRow,
-    known: dict[tuple[int | None, int], Rival] | None = None,
+    known: Rivals | None = None,
 ) -> Ending | None:
     """Return the ending of a trial that has to stop at `rung`; None if it continues.
 
-    `rung` is not the trial's last one and is stored in results.db. `known` has the rivals of
-    earlier calls for the study, by trial and step, and takes up new ones.
+    `rung` is not the trial's last one and is stored in results.db. `known` has the rivals that are
+    not read again, and takes up new ones; one that is stored again has to be taken out.
     """
     budget, limits = config.budget, config.constraints
     mine = _standing(config, rung)
@@ -199,17 +203,13 @@ def early_ending(
     if reason := beyond_hope(rung.rates, base, limits):
         reason = f"over a limit at step {rung.step}: {reason}"
         return Ending("stopped", reason, values, over, min(1.0, mine.over))
-    known, rivals = {} if known is None else known, []
-    for row in _rivals(store, rung):
-        rival = known.get((row.trial, row.step))
-        if rival is None or rival.row is not row:
-            standing = _standing(config, row)
-            if standing and standing.over and beyond_hope(row.rates, base, limits):
-                standing = None
-            known[row.trial, row.step] = rival = Rival(row, standing)
-        if rival.standing:
-            rivals.append(rival.standing)
-    own = place(mine, rivals, budget.keep, budget.keep_from)
+    there = {} if known is None else known.setdefault(rung.step, {})
+    for row in store.rungs_at(rung.step, there):
+        standing = _standing(config, row)
+        if standing and standing.over and beyond_hope(row.rates, base, limits):
+            standing = None
+        there[row.trial] = Rival(row.seeds, standing)
+    own = place(mine, _standings(store, rung, there), budget.keep, budget.keep_from)
     if own is None or not own.stops:
         return None
     best = "the best goes on" if own.goes_on == 1 else f"the best {own.goes_on} go on"
@@ -217,11 +217,13 @@ def early_ending(
     return Ending("stopped", reason, values, over, (own.place - own.goes_on) / own.of)
 
 
-def _rivals(store: Store, rung: RungRow) -> list[RungRow]:
-    """Return the other trials at the rung's step that were sampled on the same cells."""
+def _standings(store: Store, rung: RungRow, there: Mapping[int | None, Rival]) -> list[Standing]:
+    """Return those of the other trials `there` that were sampled on the same cells."""
     out = {number for number, state in store.states().items() if state in _NO_RIVALS} | {rung.trial}
     return [
-        row for row in store.rungs_at(rung.step) if row.trial not in out and row.seeds == rung.seeds
+        rival.standing
+        for number, rival in there.items()
+        if rival.standing and rival.seeds == rung.seeds and number not in out
     ]
 
 
