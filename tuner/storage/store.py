@@ -266,10 +266,9 @@ class Store:
 
     def phases(self, *trials: int | None) -> list[tuple[str, float]]:
         """Return the phases of `trials` (None: the base; no argument: all) with their seconds."""
-        numbers = {trial_number(trial) for trial in trials}
+        of = {trial_number(trial) for trial in trials}
         rows = self._rows("events", order_by="id")
-        chosen = [row for row in rows if not trials or row["trial"] in numbers]
-        return [(row["phase"], row["seconds"]) for row in chosen]
+        return [(row["phase"], row["seconds"]) for row in rows if not of or row["trial"] in of]
 
     def _rows(
         self,
@@ -291,10 +290,7 @@ class Store:
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
-        """Write all of the context in one transaction, or nothing after an error.
-
-        Within another such context all is written with that one.
-        """
+        """Write all of the context, or of an outer one, in one transaction; nothing on error."""
         if self._db.conn.in_transaction:
             yield
             return
