@@ -92,7 +92,7 @@ class Store:
         """Write the row of a trial that begins."""
         row: Columns = {"number": number, "state": "running", "reason": None, "seconds": None}
         row |= {"parameters": json_text(parameters), "retry_of": retry_of, "begun": utc_now()}
-        with self.together():
+        with self.together(lasting=False):
             insert(self._db, "trials", tuple(row), [tuple(row.values())], replacing=True)
 
     def end_trial(
@@ -159,9 +159,8 @@ class Store:
 
     def put_run(self, run: RunRow) -> None:
         """Write or replace the time of a run of the study or of its confirmation."""
-        row = vars(run)
         with self.together():
-            insert(self._db, "runs", tuple(row), [tuple(row.values())], replacing=True)
+            insert(self._db, "runs", tuple(vars(run)), [tuple(vars(run).values())], replacing=True)
 
     def runs(self) -> list[RunRow]:
         """Return the runs of the study and of its confirmation, in order."""
@@ -190,7 +189,7 @@ class Store:
         there = "select trial from rungs where step = ? and trial >= 0 order by trial"
         new = [trial for (trial,) in self._values(there, step) if trial not in known]
         query = (
-            "select trial, step, objectives, rates, seeds from rungs where trial = ? and step = ?"
+            "select trial, step, objectives, rates, seeds from rungs where (trial, step) = (?, ?)"
         )
         return [RungRow.of_numbers(*row) for at in new for row in self._values(query, at, step)]
 
@@ -205,13 +204,11 @@ class Store:
 
     def fresh(self) -> list[FreshRow]:
         """Return all LoRAs sampled on fresh noise: the base, then by trial, step and repeat."""
-        rows = self._measured(FRESH)
-        return [FreshRow.read(row, measures, self._root) for row, measures in rows]
+        return [FreshRow.read(*row, self._root) for row in self._measured(FRESH)]
 
     def extras(self) -> list[ExtraRow]:
         """Return all rungs sampled under extra suites: the base, then by trial."""
-        rows = self._measured(EXTRA)
-        return [ExtraRow.read(row, measures, self._root) for row, measures in rows]
+        return [ExtraRow.read(*row, self._root) for row in self._measured(EXTRA)]
 
     def _measured(
         self, prefix: str, where: str | None = None, args: Sequence[object] = ()
@@ -260,8 +257,7 @@ class Store:
         """Return the rungs of every trial that has any, by trial and step, without the base."""
         by_trial: dict[int, list[RungRow]] = {}
         for row, measures in self._measured("", "trial >= 0"):
-            rung = RungRow.read(row, measures, self._root)
-            by_trial.setdefault(row["trial"], []).append(rung)
+            by_trial.setdefault(row["trial"], []).append(RungRow.read(row, measures, self._root))
         return by_trial
 
     def phases(self, *trials: int | None) -> list[tuple[str, float]]:
@@ -289,10 +285,16 @@ class Store:
             return list(self._db.execute(query, arguments))
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Write all of the context, or of an outer one, in one transaction; nothing on error."""
+    def together(self, lasting: bool = True) -> Iterator[None]:
+        """Write all of the context, or of an outer one, in one transaction; nothing on error.
+
+        Without `lasting` a power cut may lose it, until a later one that lasts; a kill does not.
+        """
         if self._db.conn.in_transaction:
             yield
             return
-        with database_errors(self.path), self._db.atomic():
-            yield
+        with database_errors(self.path):
+            through = "full" if lasting or self._db.journal_mode != "wal" else "normal"
+            self._db.execute(f"pragma synchronous = {through}")
+            with self._db.atomic():
+                yield

@@ -100,10 +100,10 @@ def _refuse_lost(
     """Raise ConfigError if the databases and the trials' folders are not of one study.
 
     Optuna knows a trial before it is written anywhere else, and its end is reported to Optuna
-    first. So a trial that only results.db or a folder has means that optuna.db (or the server's
-    database; `place`) was lost, replaced or put back from an older copy, and a complete trial that
-    only Optuna has means the same of results.db. The next trial would then be trained over one
-    that was measured.
+    first, once its rungs are in results.db for good. So a trial that only results.db or a folder
+    has means that optuna.db (or the server's database; `place`) was lost, replaced or put back from
+    an older copy, and a complete trial that only Optuna has means the same of results.db. The next
+    trial would then be trained over one that was measured.
     """
     way = (
         f"; nothing was changed: put back the file that belongs to it, or move {folder.root} away "

@@ -100,7 +100,7 @@ def _follow(
                 clock.note(outcome)
                 yield outcome
                 continue
-            with session.store.together():
+            with session.store.together(lasting=False):
                 last = _keep_rung(session, trial, outcome)
                 clock.end()
             goes_on = last.step < last_step and outcome.failure is None
@@ -157,6 +157,8 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
     sweep(folder.root)
     if ending.trace:
         write_text(folder.failure, ending.trace)
+    # Lasting, with the trial's rungs: what Optuna knows the end of, results.db has to have.
+    session.store.end_trial(trial.number, "running", None, seconds)
     if ending.state == "failed":
         fail(session.memory, trial, ending.reason or "")
     elif ending.state == "pruned":
@@ -169,7 +171,8 @@ def _report_ending(session: Session, trial: optuna.Trial, ending: Ending, second
         complete(
             session.memory, trial, ending.values, ending.constraints, ending.reason, ending.behind
         )
-    session.store.end_trial(trial.number, ending.state, ending.reason, seconds)
+    with session.store.together(lasting=False):  # if it is lost, `take_up` writes it again
+        session.store.end_trial(trial.number, ending.state, ending.reason)
     if ending.state != "failed":
         # Not written through to the disk: it is a mark for people, and the databases count.
         folder.root.mkdir(parents=True, exist_ok=True)

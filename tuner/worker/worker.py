@@ -31,7 +31,7 @@ from tuner.worker.share import Share
 
 _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
-ASK_AGAIN = 2.0
+ASK_AGAIN = 4.0
 """The same for one of several workers, which are waited for together."""
 _FACTOR = 10.0
 _TO_ANSWER = 2.0

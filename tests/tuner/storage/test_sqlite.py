@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tuner.errors import TunerError
-from tuner.storage import sqlite as module
+from tuner.storage import Store, sqlite as module
 from tuner.storage.sqlite import is_local, write_ahead
 
 
@@ -116,3 +116,19 @@ def test_what_is_no_database_is_reported_in_one_line(
         other.execute("begin exclusive")
         with pytest.raises(TunerError, match="locked by another"), write_ahead(tmp_path / "b.db"):
             pass
+
+
+def test_only_what_has_to_last_waits_for_the_disk(tmp_path: Path) -> None:
+    def waits(store: Store) -> bool:
+        return store._db.execute("pragma synchronous").fetchone() == (2,)
+
+    database = tmp_path / "results.db"
+    with Store(database) as store, store.together(lasting=False):
+        assert waits(store)  # with the default journal the whole database could be lost
+    with write_ahead(database), Store(database) as store:
+        store.begin_trial(0, {})
+        assert not waits(store)
+        store.end_trial(0, "complete")
+        assert waits(store)
+        with store.together(lasting=False), store.together():
+            assert not waits(store)  # the outer context counts

@@ -15,7 +15,7 @@ from tests.tuner.plain_trials import new_folder, study_config
 from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
 from tuner.study.memory import mirror
-from tuner.study.memory.mirror import Mirror, together
+from tuner.study.memory.mirror import Mirror, together, write_late
 from tuner.study.optuna_db import existing, opened, storage
 from tuner.study.optuna_study import begin, complete, fail, prune, requeue
 
@@ -166,3 +166,23 @@ def test_as_many_statements_as_tables(
         ["INSERT", "INTO", "trial_values"],
         ["UPDATE", "trials", "SET"],
     ]
+
+
+def test_changes_that_waited_for_a_second_are_written(
+    study: optuna.Study,
+    config: StudyConfig,
+    folder: StudyFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trial, _ = begin(study, config)
+    with together(trial.storage, now=False):
+        trial.set_user_attr("c", 4)
+    write_late(trial.storage)
+    assert "c" not in on_disk(folder)[0].user_attrs
+    monkeypatch.setattr(mirror, "_LATE", 0.0)
+    write_late(trial.storage)
+    assert on_disk(folder)[0].user_attrs["c"] == 4
+    with together(trial.storage, now=False):
+        trial.set_user_attr("d", 5)
+    trial.set_user_attr("e", 6)  # the next change takes it along, and nothing waits any more
+    assert study.get_trials() == on_disk(folder)

@@ -105,10 +105,12 @@ def test_what_a_killed_process_left_is_settled(config: StudyConfig, folder: Stud
 def test_killed_between_the_two_memories(config: StudyConfig, folder: StudyFolder) -> None:
     with session(config, folder) as open_study:
         list(search(open_study, good(folder)))
+        before = open_study.store.trials()[2]
         open_study.store.end_trial(2, "running")
+    assert before.seconds is not None
     with session(config, folder) as open_study:
         assert list(take_up(open_study)) == []
-        assert open_study.store.trials()[2].state == "complete"
+        assert open_study.store.trials()[2] == before
 
 
 def run_slowly(parent: Path, begun: Connection) -> None:
