@@ -66,6 +66,7 @@ def test_the_rungs_of_a_step_come_by_trial_with_their_seeds_and_cells(folder: St
         store.put_rung(rung(folder, None, 80), scored(folder))
     with Store(folder.results_db) as store:
         found = store.rungs_at(80)
+        assert store.rungs_at(80, {0}) == found[1:]
         cells = [one.cell for one in store.samples(0, 80)]
         with pytest.raises(ValueError, match="1 cells for 2 samples"):
             store.put_rung(few, scored(folder), [3])

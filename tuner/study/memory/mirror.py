@@ -45,6 +45,12 @@ class Mirror(BaseStorage):
         self._forget()
         self._read()
 
+    def _forget(self) -> None:
+        self._trials: dict[int, FrozenTrial] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._changes = Changes()
+        self._waits_since: float | None = None
+
     @contextlib.contextmanager
     def together(self, now: bool = True) -> Iterator[None]:
         """Write all changes of the context in one transaction at its end; none after an error.
@@ -69,12 +75,6 @@ class Mirror(BaseStorage):
         """Write the changes that have waited for the next ones for a second."""
         if self._waits_since is not None and time.monotonic() - self._waits_since >= _LATE:
             self._commit()
-
-    def _forget(self) -> None:
-        self._trials: dict[int, FrozenTrial] = {}
-        self._distributions: dict[str, BaseDistribution] = {}
-        self._changes = Changes()
-        self._waits_since: float | None = None
 
     def _commit(self) -> None:
         """Write the changes of running trials, and end the transaction."""
