@@ -290,10 +290,10 @@ class Store:
 
         Without `lasting` a power cut may lose it, until a later one that lasts; a kill does not.
         """
-        if self._db.conn.in_transaction:
-            yield
-            return
         with database_errors(self.path):
+            if self._db.conn.in_transaction:
+                yield
+                return
             through = "full" if lasting or self._db.journal_mode != "wal" else "normal"
             self._db.execute(f"pragma synchronous = {through}")
             with self._db.atomic():
