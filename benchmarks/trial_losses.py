@@ -52,7 +52,7 @@ def largest_difference(precision: str, task: Task, train: TrainConfig, data: Tra
     trainer = Trainer(base, accelerator, run)
     parts = plain_loop.load(task)
     with torch.no_grad():
-        for weight, own in zip(parts.weights, run.weights, strict=True):
+        for weight, own in zip(parts.weights, adapter.parameters(base, ADAPTER), strict=True):
             weight.copy_(own)
     with computed(run.trained.unet, trainer.places, False, trainer.precision):
         differences = [

@@ -24,7 +24,7 @@ class _Alike:
     scale: float
 
     @property
-    def halves(self) -> list[list[torch.nn.Module]]:
+    def halves(self) -> list[list[Any]]:
         """The layers' parts that hold a weight of the LoRA: the first half's, and the second's."""
         return [
             [getattr(layer, half)[self.adapter] for layer in self.layers]
@@ -39,7 +39,7 @@ def stacked(model: torch.nn.Module, groups: Sequence[dict[str, Any]]) -> list[di
     which become views of it. A step within `composed` then has some ten gradients in place of more
     than a hundred, and none of them is copied.
     """
-    together = {}
+    together: dict[torch.Tensor, torch.nn.Parameter] = {}
     for group in _groups(plain_layers(model)):
         for parts in group.halves:
             weights = [part.weight for part in parts]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tuner.models import BaseModel, adapter, read_file
-from tuner.models.composed import composed
+from tuner.models.composed import composed, stacked
 from tuner.models.lora_file import LoraFile, LoraFileError, LoraModule, merge, write_file
 from tuner.space import TrainConfig
 
@@ -243,3 +243,40 @@ def test_a_composed_lora_computes_the_same(
     torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-4)
     assert not any("forward" in vars(each) for each in base.pipeline.unet.modules())
     assert torch.equal(gradients(base), apart)
+
+
+@pytest.mark.parametrize("within", [composed, contextlib.nullcontext], ids=["composed", "plain"])
+def test_weights_that_are_trained_together_stay_those_of_their_layers(
+    base: BaseModel, within: Callable[[torch.nn.Module], contextlib.AbstractContextManager[None]]
+) -> None:
+    """With and without `composed`; after a while in which another LoRA was active."""
+    unet, text = adapter.attach(base, BOTH, "one")
+    fill(base, "one")
+    _, before = outputs(base)
+    single = list(unet["params"])
+    values = [weight.detach().clone() for weight in adapter.parameters(base, "one")]
+    groups = stacked(base.pipeline.unet, [unet, text])
+    together = groups[0]["params"]
+    assert 0 < len(together) < len(single) / 4
+    assert sum(one.numel() for one in together) == sum(one.numel() for one in single)
+    assert groups[0]["lr"] == unet["lr"]
+    assert groups[1] == text
+    assert same(tuple(adapter.parameters(base, "one")), tuple(values))
+    with adapter.loaded(base, None):
+        pass
+    with within(base.pipeline.unet):
+        torch.testing.assert_close(outputs(base)[1], before, atol=1e-5, rtol=1e-4)
+        hidden = torch.ones(1, 77, base.pipeline.unet.config.cross_attention_dim)
+        for _ in range(2):  # the second time with changed weights
+            for one in together:
+                one.grad = None
+            prediction = base.pipeline.unet(torch.ones(1, 4, 16, 16), 500, hidden).sample
+            prediction.square().mean().backward()
+            assert all(one.grad is not None and one.grad.any() for one in together)
+            with torch.no_grad():
+                for one in together:
+                    one.add_(1.0)
+    changed = adapter.parameters(base, "one")
+    moved = {id(one) for one in text["params"]}
+    for weight, value in zip(changed, values, strict=True):
+        torch.testing.assert_close(weight, value + (0 if id(weight) in moved else 2))
