@@ -27,7 +27,7 @@ from tuner.study.memory.workers import WorkerTable
 from tuner.study.one_trial import PhaseClock, guarded, reason_to_stop, scored_event
 from tuner.study.record import data_hashes, read_data, record_study, refuse_other
 from tuner.study.stopping import Ending, final_ending
-from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
+from tuner.study.turns import Outcomes, Piece, close_all, give_room, one_turn, take_place
 from tuner.trial import Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
@@ -133,6 +133,7 @@ def _all(
     free = [place for place in range(len(pool)) if place != base.place]
     try:
         while running or left:
+            give_room(free, pool)
             while left and free:
                 place = take_place(free, pool, waits=not running)
                 if place is None:

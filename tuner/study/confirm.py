@@ -31,7 +31,7 @@ from tuner.storage.sqlite import write_ahead
 from tuner.study.hours import RunClock
 from tuner.study.memory.workers import WorkerTable
 from tuner.study.record import data_hashes, read_data, refuse_other
-from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
+from tuner.study.turns import Outcomes, Piece, close_all, give_room, one_turn, take_place
 from tuner.trial import RepeatWork, Rung
 from tuner.trial.messages import BaseNeeded, ExtraScored, Idle, JudgeWork, Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts
@@ -169,6 +169,7 @@ def measure(  # noqa: PLR0913 - what is measured, where, and when
     free = [place for place in range(len(runs)) if place not in taken]
     try:
         while waiting or begun:
+            give_room(free, pool)
             while waiting and free:
                 place = take_place(free, pool, waits=not begun)
                 if place is None:

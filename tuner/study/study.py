@@ -28,7 +28,7 @@ from tuner.study.memory.workers import WorkerTable
 from tuner.study.one_trial import Session, one_trial
 from tuner.study.optuna_study import begin, ended, reasons, remaining, settle_dead
 from tuner.study.record import data_hashes, read_data
-from tuner.study.turns import Outcomes, Piece, close_all, one_turn, take_place
+from tuner.study.turns import Outcomes, Piece, close_all, give_room, one_turn, take_place
 from tuner.trial.messages import Outcome
 from tuner.worker import Worker, open_workers, repeat_attempts, trial_attempts
 from tuner.worker.attempts import base_scores
@@ -139,6 +139,7 @@ def search(
     running = [first] if first else []
     try:
         while True:
+            give_room(free, pool)
             # Asked once for each place: the answer changes when a piece ends.
             while free and more and (more := _goes_on(session, clock, _trials(running))):
                 place = take_place(free, pool, waits=not running)

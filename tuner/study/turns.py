@@ -138,6 +138,11 @@ def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | No
     return place
 
 
+def give_room(free: Sequence[int], pool: Sequence[Worker]) -> None:
+    """Close an idle worker whose room another one waits for: its own node may be gone."""
+    any(pool[place].give_room() for place in free if pool)
+
+
 def close_all(running: list[Piece]) -> None:
     """Stop the pieces: what they have not stored is lost."""
     for piece in running:

@@ -32,8 +32,8 @@ def trial_attempts(
 ) -> Generator[Outcome, None, None]:
     """Run trial `number` with `config`; yield its events, and a Rung for each of its rungs.
 
-    If training runs out of memory, it goes on where there is more, on another node. If nothing has
-    more, it starts again with the next smaller batch that divides the old one (half of an even
+    If it runs out of memory, it goes on where there is more, on another node. If nothing has more,
+    training starts again with the next smaller batch that divides the old one (half of an even
     batch) and accumulates gradients over as many pictures a step. Raises OutOfMemoryError if the
     batch cannot be smaller, WorkerLostError after MOST_LOSSES losses at one rung, and what
     `tuner.trial.run_trial` raises.
@@ -54,7 +54,7 @@ def trial_attempts(
             if not left:
                 yield Retried(number, f"{error}; the trial's rungs are complete")
                 return
-            moved = _ran_out(error, phase) and worker.outgrow()
+            moved = _of_memory(error) and worker.outgrow()
             losses += 1
             next_config = _next_config(config, error, phase, losses, moved)
             next_one = "a node with more memory" if moved else "a new one"
@@ -103,7 +103,11 @@ def _next_config(
 
 def _ran_out(error: WorkerLostError | OutOfMemoryError, phase: str) -> bool:
     """Return True if training needed more memory than there was."""
-    return phase == "train" and (isinstance(error, OutOfMemoryError) or error.out_of_memory)
+    return phase == "train" and _of_memory(error)
+
+
+def _of_memory(error: WorkerLostError | OutOfMemoryError) -> bool:
+    return isinstance(error, OutOfMemoryError) or error.out_of_memory
 
 
 def _batches(config: TrainConfig) -> str:
@@ -121,6 +125,8 @@ def _place(rungs: Sequence[int], left: Sequence[int]) -> str:
 def repeat_attempts(worker: Worker, work: RepeatWork | JudgeWork) -> Generator[Outcome, None, None]:
     """Do one part of a confirmation or sample one file, and try again if the worker is lost.
 
+    If memory runs out, it is tried again on a node with more, if there may be one.
+
     Raises TooManyFailuresError after MOST_LOSSES losses, OutOfMemoryError, and what
     `tuner.trial.repeat.run_repeat` or `tuner.trial.judged.run_judged` raises.
     """
@@ -133,13 +139,16 @@ def repeat_attempts(worker: Worker, work: RepeatWork | JudgeWork) -> Generator[O
                     yield outcome
                     if isinstance(outcome, Rung):
                         return
-        except WorkerLostError as lost:
+        except (WorkerLostError, OutOfMemoryError) as error:
+            if _of_memory(error):
+                if not worker.outgrow():
+                    raise OutOfMemoryError(str(error)) from error
+                yield Retried(trial, f"{error}; a node with more memory tries again")
+                continue
             losses += 1
-            if lost.out_of_memory:
-                raise OutOfMemoryError(str(lost)) from lost
             if losses == MOST_LOSSES:
-                raise TooManyFailuresError(f"{losses} times in a row {lost}") from lost
-            yield Retried(trial, f"{lost}; a new one tries again")
+                raise TooManyFailuresError(f"{losses} times in a row {error}") from error
+            yield Retried(trial, f"{error}; a new one tries again")
 
 
 def base_scores(
@@ -157,16 +166,19 @@ def base_scores(
                 for outcome in outcomes:
                     yield from _store_outcome(outcome, folder, store)
             break
-        except WorkerLostError as lost:
+        except (WorkerLostError, OutOfMemoryError) as error:
+            if _of_memory(error) and worker.outgrow():
+                yield Retried(None, f"{error}; a node with more memory starts")
+                continue
+            if isinstance(error, OutOfMemoryError):
+                raise TunerError(
+                    f"not enough memory to load and sample the base: {error}; free some and run "
+                    "the same command again"
+                ) from error
             starts += 1
             if starts == MOST_LOSSES:
-                raise TooManyFailuresError(f"{starts} times in a row {lost}") from lost
-            yield Retried(None, f"{lost}; a new one starts")
-        except OutOfMemoryError as error:
-            raise TunerError(
-                f"not enough memory to load and sample the base: {error}; free some and run the "
-                "same command again"
-            ) from error
+                raise TooManyFailuresError(f"{starts} times in a row {error}") from error
+            yield Retried(None, f"{error}; a new one starts")
     row = store.rungs(None)[0]
     require_objectives(config.objectives, row)
     yield RungScored(None, 0, row.objectives, row.rates, row.grid, None, row.measures)

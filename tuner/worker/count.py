@@ -7,8 +7,10 @@ import functools
 import os
 import shutil
 import subprocess
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil  # type: ignore[import-untyped]
 
@@ -29,6 +31,7 @@ _PICTURES_A_JOB = 20
 """Least pictures for another judge process of `tuner score`, which takes seconds to start."""
 
 _CGROUP = Path("/sys/fs/cgroup")
+_OWN_CGROUP = Path("/proc/self/cgroup")
 
 
 @dataclass(frozen=True)
@@ -166,10 +169,55 @@ def usable_cores() -> int:
 def free_bytes() -> int:
     """Return the free main memory: the machine's, or the rest of the container's, if it is less."""
     free = int(psutil.virtual_memory().available)
-    with contextlib.suppress(OSError, ValueError):  # there is no such limit
-        most = int((_CGROUP / "memory.max").read_text())
-        used = int((_CGROUP / "memory.current").read_text())
-        pages = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        used -= int(pages.get("inactive_file", 0))  # copies of files, which make room
-        free = min(free, max(0, most - used))
+    for group in _groups():
+        with contextlib.suppress(OSError, ValueError):  # there is no such limit
+            most, used = (int((group.folder / name).read_text()) for name in group[1:])
+            pages = dict(
+                line.split() for line in (group.folder / "memory.stat").read_text().splitlines()
+            )
+            # Copies of files make room; version 1 has those of groups further down by themselves.
+            used -= int(pages.get("total_inactive_file", pages.get("inactive_file", 0)))
+            free = min(free, max(0, most - used))
     return free
+
+
+def total_bytes(groups: Iterable[_Group] | None = None) -> int:
+    """Return the main memory: the machine's, or the limit of the container or job, if it is less.
+
+    `groups` are the control groups that limit it; None: those of this process.
+    """
+    total = int(psutil.virtual_memory().total)
+    for group in _groups() if groups is None else groups:
+        with contextlib.suppress(OSError, ValueError):  # there is no such limit
+            total = min(total, int((group.folder / group.most).read_text()))
+    return total
+
+
+class _Group(NamedTuple):
+    """A control group of Linux: its folder, and its files with the limit and the use of memory."""
+
+    folder: Path
+    most: str
+    used: str
+
+
+def _groups(root: Path = _CGROUP, own: Path = _OWN_CGROUP) -> Iterator[_Group]:
+    """Yield the control groups that limit this process, also those of versions 1 and 2 together.
+
+    A container sees its own group as the first of all; a job of Slurm is in one further down.
+    """
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = own.read_text().splitlines()
+    for line in lines:
+        _, kinds, path = line.split(":", 2)
+        if kinds not in ("", "memory"):
+            continue
+        top = root / kinds
+        names = ("memory.max", "memory.current")
+        if kinds:
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        folder = top / path.lstrip("/")
+        for each in (folder, *folder.parents):
+            if each.is_relative_to(top):
+                yield _Group(each, *names)

@@ -121,13 +121,17 @@ class Worker:
     def claim(self) -> bool:
         """Return True if the worker is started, or its host has room for it now.
 
-        An idle worker whose room another one waits for is closed.
+        See `give_room` for one whose room another one waits for.
         """
         if self._channel is None:
             return self._host.claim(self.share.place)
-        if self._host.wanted(self.share.place):
-            self.close()
+        return not self.give_room()
+
+    def give_room(self) -> bool:
+        """Close the worker, which is idle, if another one waits for its room; True if so."""
+        if self._channel is None or not self._host.wanted(self.share.place):
             return False
+        self.close()
         return True
 
     def outgrow(self) -> bool:

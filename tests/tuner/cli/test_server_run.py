@@ -1,4 +1,4 @@
-"""A whole study on a PostgreSQL server: killed, continued, and shown; its password is nowhere."""
+"""A whole study on a PostgreSQL server: killed twice, shown meanwhile; its password is nowhere."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from urllib.parse import quote
 
@@ -18,10 +19,18 @@ from tests.tuner.report.test_dashboard import get
 from tests.tuner.tiny_space import write_space
 from tuner.results import read_results
 from tuner.storage import StudyFolder
-from tuner.storage.address import read_address
+from tuner.storage.address import Address, read_address
 from tuner.study.optuna_db import on_server, storage
 
 pytestmark = pytest.mark.slow
+
+
+def shown_states(folder: StudyFolder, address: Address) -> Counter[str]:
+    """How often the dashboard shows each state of a trial."""
+    with storage(folder, address) as memory:
+        study = on_server(memory, "faults", address)
+        shown = json.loads(get(wsgi(memory), f"/api/studies/{study._study_id}")[2])
+    return Counter(trial["state"] for trial in shown["trials"])
 
 
 @pytest.mark.timeout(900)
@@ -32,10 +41,10 @@ def test_a_killed_study_goes_on_and_its_password_is_nowhere(tmp_path: Path) -> N
     command += ["--studies", str(studies), "--workers", "1", "--plain"]
     environment = {name: text for name, text in os.environ.items() if not name.startswith("PG")}
     environment["HOME"] = str(tmp_path)  # it has no .pgpass
-    said = ""
+    said, alive = "", Counter[str]()
 
     def run(storage: str | None, kill_at: str | None = None) -> int:
-        nonlocal said
+        nonlocal said, alive
         given = {} if storage is None else {"TUNER_STORAGE": storage}
         with subprocess.Popen(
             command,
@@ -48,24 +57,23 @@ def test_a_killed_study_goes_on_and_its_password_is_nowhere(tmp_path: Path) -> N
             for line in process.stdout:
                 said += line
                 if kill_at is not None and line.startswith(kill_at):
+                    alive = shown_states(folder, read_address(server.address))
                     process.kill()
         return process.returncode
 
     with postgres_server() as server:
         assert run(server.address, kill_at="trial 1") == -signal.SIGKILL
+        assert alive == {"Complete": 1, "Running": 1}
         assert run(None) == 3
         assert f"{server.place} cannot be used" in said
         assert run(server.address.replace("team:", "team:wrong")) == 3
+        assert run(server.address, kill_at="trial 2") == -signal.SIGKILL
+        assert alive == {"Complete": 1, "Fail": 1, "Running": 1}
         assert run(server.address) == 0
-        address = read_address(server.address)
-        with storage(folder, address) as memory:
-            study = on_server(memory, "faults", address)
-            shown = json.loads(get(wsgi(memory), f"/api/studies/{study._study_id}")[2])
+        shown = shown_states(folder, read_address(server.address))
     states = [trial.state for trial in read_results(folder).trials]
-    assert states.count("interrupted") == 1
-    assert len(states) == 4
-    assert [trial["state"] for trial in shown["trials"]].count("Fail") == 1
-    assert len(shown["trials"]) == 4
+    assert Counter(states) == {"complete": 3, "interrupted": 2}
+    assert shown == {"Complete": 3, "Fail": 2}
     assert not folder.optuna_db.exists()
     for secret in (PASSWORD, quote(PASSWORD, safe=""), "s3cret"):
         assert secret not in said

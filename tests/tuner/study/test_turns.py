@@ -6,13 +6,17 @@ import multiprocessing
 import threading
 import time
 from multiprocessing.connection import Connection
+from typing import cast
 
 import pytest
 
 from tuner.events import Event, Progress
 from tuner.study import turns
-from tuner.study.turns import Outcomes, Piece, one_turn
+from tuner.study.turns import Outcomes, Piece, give_room, one_turn
 from tuner.trial.messages import Idle
+from tuner.worker import Worker
+from tuner.worker.channel import Channel, Host
+from tuner.worker.share import Share
 
 
 def listening(connection: Connection, asked: list[float]) -> Outcomes:
@@ -65,3 +69,28 @@ def test_who_is_silent_is_asked_again_while_others_speak(monkeypatch: pytest.Mon
         theirs.send(Progress(1, 2, 1.0))
         list(one_turn(running))
     assert len(asked[0]) >= 5
+
+
+class OneSeat:
+    """A host with one seat, for which another worker waits until it is free."""
+
+    def __init__(self) -> None:
+        self.taken, self.closed = True, 0
+
+    def wanted(self, place: int) -> bool:
+        return self.taken
+
+    def close(self) -> None:
+        self.taken, self.closed = False, self.closed + 1
+
+
+def test_a_worker_that_has_no_work_left_gives_its_seat_to_one_that_waits_for_it() -> None:
+    host = OneSeat()
+    pool = [Worker(cast(Host, host), share=Share(place, 3)) for place in range(3)]
+    for worker in pool[:2]:
+        worker._channel = cast(Channel, host)
+    give_room([2], pool)  # it has no seat
+    assert host.taken
+    give_room([2, 1, 0], pool)
+    assert (host.taken, host.closed) == (False, 1)
+    give_room([0], [])

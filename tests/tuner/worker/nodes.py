@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Nodes:
     client_port: int
     nodes: list[Any] = field(default_factory=list)
     homes: list[Path] = field(default_factory=list)
+    disks: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -37,10 +39,17 @@ class Nodes:
         """Its address for a client outside of the cluster."""
         return f"ray://127.0.0.1:{self.client_port}"
 
-    def add(self, **variables: str) -> None:
-        """Add a node with one core; environment `variables` may change what it finds there."""
+    def add(self, disk: str | None = None, **variables: str) -> None:
+        """Add a node with one core; environment `variables` may change what it finds there.
+
+        Its cache folder is a disk of size `disk` (`20m`), which only root may ask for.
+        """
         home = self.root / f"cache{len(list(self.root.glob('cache*')))}"
         home.mkdir()
+        if disk is not None:
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={disk}", "tmpfs", str(home)]
+            subprocess.run(mount, check=True)
+            self.disks.append(home)
         self.homes.append(home)
         models = cache_folder() / "models"
         models.mkdir(parents=True, exist_ok=True)
@@ -52,6 +61,12 @@ class Nodes:
                 num_cpus=1, num_gpus=0, object_store_memory=STORE, env_vars=variables
             )
         )
+
+    def processes(self, number: int) -> list[psutil.Process]:
+        """The processes of a node, Ray's own first."""
+        kinds = self.nodes[number].all_processes.values()
+        own = [psutil.Process(each.process.pid) for kind in kinds for each in kind]
+        return own + [child for each in own for child in each.children(recursive=True)]
 
     def relays(self) -> list[psutil.Process]:
         """The processes of its actors that have a worker."""
@@ -86,9 +101,9 @@ class Nodes:
         """Wait until its actors and their workers have ended; return False if some have not."""
         return all_end(self.relays() + self.workers() + self.judges(), seconds)
 
-    def remove(self, number: int) -> None:
-        """Have a node vanish, as a machine that is taken away."""
-        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=False)
+    def remove(self, number: int, stopped: bool = False) -> None:
+        """Have a node vanish, as a machine that is taken away, or leave, as with `ray stop`."""
+        self.cluster.remove_node(self.nodes.pop(number), allow_graceful=stopped)
         self.homes.pop(number)
 
     def busy(self) -> int:
@@ -125,6 +140,8 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+        for disk in nodes.disks:
+            subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
 def _line(process: psutil.Process) -> str:

@@ -9,11 +9,13 @@ import pytest
 from tuner.errors import ConfigError
 from tuner.worker.count import (
     Machine,
+    _groups,
     auto_workers,
     device_nodes,
     judge_processes,
     planned_workers,
     read_machine,
+    total_bytes,
     visible_devices,
     worker_count,
 )
@@ -120,3 +122,17 @@ def test_this_machine_has_a_core_and_memory() -> None:
     machine = read_machine()
     assert machine.cores >= 1
     assert machine.free_bytes > 2**20
+
+
+def test_a_jobs_limit_of_memory_is_that_of_the_nearest_group(tmp_path: Path) -> None:
+    job = tmp_path / "memory" / "slurm" / "job_7"
+    job.mkdir(parents=True)
+    (job.parent / "memory.limit_in_bytes").write_text("4096\n")
+    (job / "memory.limit_in_bytes").write_text("9223372036854771712\n")
+    own = tmp_path / "cgroup"
+    own.write_text("9:cpu:/\n4:memory:/slurm/job_7\n0::/slurm/job_7\n")
+    groups = list(_groups(tmp_path, own))
+    assert [group.folder for group in groups[:3]] == [job, job.parent, tmp_path / "memory"]
+    assert groups[-1] == (tmp_path, "memory.max", "memory.current")
+    assert total_bytes(groups) == 4096
+    assert list(_groups(tmp_path, tmp_path / "missing")) == []

@@ -201,8 +201,8 @@ def test_pictures_are_judged_on_the_nodes_as_here(
 class Command:
     """`tuner run` on the cluster, in a process of its own."""
 
-    def __init__(self, space: Path, studies: Path, address: str) -> None:
-        options = ["--studies", str(studies), "--ray", address, "--workers", "3", "--plain"]
+    def __init__(self, space: Path, studies: Path, address: str, workers: str = "3") -> None:
+        options = ["--studies", str(studies), "--ray", address, "--workers", workers, "--plain"]
         options += ["--trials", str(TRIALS), "--set", SEED]
         command = [sys.executable, "-m", "tuner", "run", str(space), *options]
         self.folder = StudyFolder(studies / "faults")
@@ -212,8 +212,12 @@ class Command:
 
     def has_a_rung(self) -> None:
         """Wait until a trial has its first rung."""
+        self.waits_for(self._rungs)
+
+    def waits_for(self, happened: Callable[[], bool]) -> None:
+        """Wait until something has happened while it runs."""
         until = time.monotonic() + 600
-        while not self._rungs():
+        while not happened():
             assert self.process.poll() is None, self.process.communicate()[1]
             assert time.monotonic() < until
             time.sleep(0.2)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from tuner.errors import DiskError, TunerError
 from tuner.worker.nodes.seats import Node, Seats, node_seats
 
 A, B, C = Node("a", "a", 1), Node("b", "b", 2), Node("c", "c", 1)
@@ -91,11 +92,24 @@ def test_a_refused_node_is_used_no_more() -> None:
     made = seats(A, C)
     assert made.refuse(A, "no room")
     assert not made.refuse(A, "no room")
-    assert (made.total(), made.none_can_work(), made.refusals()) == (1, False, ["no room"])
+    assert made.total() == 1
+    made.require_one("work")
     made.refuse(C, "torch")
-    assert made.none_can_work()
+    with pytest.raises(TunerError, match=r"^no node .* can work: no room; torch$"):
+        made.require_one("work")
     made.update([A, B, C])
-    assert not made.none_can_work()
+    made.require_one("work")
+
+
+def test_nodes_that_have_all_no_room_are_a_full_disk() -> None:
+    made = seats(A, C)
+    made.refuse(A, "its disk is full", disk=True)
+    made.refuse(C, "its disk is full", disk=True)
+    with pytest.raises(DiskError, match=r"can work: its disk is full$"):
+        made.require_one("work")
+    made.refuse(C, "torch")  # the first reason counts
+    with pytest.raises(DiskError):
+        made.require_one("work")
 
 
 def test_a_trial_moves_to_a_node_with_more_memory() -> None:

@@ -165,6 +165,14 @@ def test_a_trial_that_needs_more_memory_goes_to_a_larger_node_before_its_batch_s
     assert "batches of 2" in reasons[2]
 
 
+def test_a_base_that_does_not_fit_is_loaded_on_a_larger_node() -> None:
+    short = OutOfMemoryError("out of memory")
+    script = Script(([Phase("load", 0)], short), ([Phase("load", 0), *TRAIN, FIRST, LAST], None))
+    script.larger_nodes = 1
+    (reason,) = (event.reason for event in attempted(script) if isinstance(event, Retried))
+    assert "a node with more memory continues from the start" in reason
+
+
 def attempted(script: Script) -> list[Event | Rung]:
     return list(trial_attempts(script, BUDGET, 0, TrainConfig(batch_size=4)))  # type: ignore[arg-type]
 

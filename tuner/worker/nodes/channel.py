@@ -16,13 +16,12 @@ from multiprocessing import Pipe
 from queue import SimpleQueue
 from typing import Any
 
-from tuner.errors import TunerError
 from tuner.events import Warned
 from tuner.trial.messages import BaseNeeded, Idle, Work
 from tuner.worker.channel import Message, WorkerLostError
 from tuner.worker.nodes.cluster import Cluster
 from tuner.worker.nodes.delivery import Delivery, Errand, RefusedError, Signs
-from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
+from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError, disk_fault
 from tuner.worker.nodes.names import pack, unpack
 from tuner.worker.nodes.parcel import Arrival
 from tuner.worker.nodes.relay import DOING, Taken
@@ -176,6 +175,8 @@ class RayChannel:
             text = f"the worker{self._where()} was lost while {DOING} ({error})"
             self._put(_End(text, error.out_of_memory))
         except (NodeFault, TimeoutError) as error:
+            if isinstance(error, NodeFault) and error.disk is not None:
+                self._refuse(RefusedError(error.disk, disk=True))
             self._put(_End(f"the worker{self._where()} failed while {DOING} ({error})"))
         except Exception as error:
             self._put(_Arrived(Failure(error, Trace(""), ends=True)))
@@ -202,9 +203,14 @@ class RayChannel:
                 self._leave()
             except RefusedError as refusal:
                 self._leave()
-                if self._cluster.seats.refuse(seat.node, str(refusal)):
-                    line = f"{seat.node.host} cannot work for this study: {refusal}"
-                    self._put(_Arrived(Warned(line)))
+                self._refuse(refusal)
+
+    def _refuse(self, refusal: RefusedError) -> None:
+        """Use the node no more; the first time a warning says why."""
+        assert self.seat is not None
+        node = self.seat.node
+        if self._cluster.seats.refuse(node, str(refusal), refusal.disk):
+            self._put(_Arrived(Warned(f"{node.host} cannot work for this study: {refusal}")))
 
     def _leave(self) -> None:
         """End the relay, if there is one, and give its seat back."""
@@ -219,9 +225,7 @@ class RayChannel:
             seat = seats.wait(self.key, self._above, _TICK, urgent=self._share.place == 0)
             if seat is not None:
                 return seat
-            if seats.none_can_work():
-                reasons = "; ".join(dict.fromkeys(seats.refusals()))
-                raise TunerError(f"no node of the cluster can work for this study: {reasons}")
+            seats.require_one("work for this study")
             if time.monotonic() - began > _SEAT_SECONDS:
                 raise TimeoutError("no node of the cluster was free for an hour")
             self._cluster.require()
@@ -250,9 +254,17 @@ class RayChannel:
             if taken.message is None:
                 self._put(_End(f"{taken.lost}{self._where()}", taken.out_of_memory))
                 return
-            files = delivery.fetch(taken.files, f"node{self._share.place}")
             message: Any = unpack(taken.message, self._errand.names)
+            self._require_disk(message)
+            files = delivery.fetch(taken.files, f"node{self._share.place}")
             self._put(_Arrived(message, files, taken.out_of_memory))
+
+    def _require_disk(self, message: Any) -> None:
+        """Raise NodeFault for a failure for the node's own disk: other nodes have room."""
+        if isinstance(message, Failure) and not self._errand.shared:
+            fault = disk_fault(message.error)
+            if fault is not None:
+                raise NodeFault(fault.partition(";")[0], disk=fault)
 
     def _tell_notes(self) -> None:
         while not self._cluster.notes.empty():

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,7 +34,26 @@ _SIGN = 10.0
 
 
 class RefusedError(Exception):
-    """The node cannot work for this study; the message has the reason."""
+    """The node cannot work for this study; the message has the reason.
+
+    `disk` is True if its disk is full or cannot be written.
+    """
+
+    def __init__(self, message: str, disk: bool = False) -> None:
+        """Create the error with its message."""
+        super().__init__(message)
+        self.disk = disk
+
+
+@contextlib.contextmanager
+def disk_refused() -> Iterator[None]:
+    """Raise RefusedError for a fault of the node's disk."""
+    try:
+        yield
+    except NodeFault as fault:
+        if fault.disk is None:
+            raise
+        raise RefusedError(fault.disk, disk=True) from fault
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,11 @@ class Way:
     closed: threading.Event
     alive: Callable[[], None]
 
+    @property
+    def keeps_files(self) -> bool:
+        """True if the node needs room for files that are made there."""
+        return False
+
     def call(self, method: Any, *arguments: object, limit: float | None = None) -> Any:
         """Call a method of the relay; see `Cluster.call`."""
         return self.cluster.call(method, arguments, self.closed, limit)
@@ -72,7 +97,7 @@ class Way:
         if refusal := other_versions(hello["versions"], versions()):
             raise RefusedError(refusal)
         self.cluster.seats.note_memory(seat.node, hello["memory"])
-        if self.luggage.trees:
+        if self.luggage.trees or self.keeps_files:
             self._send_luggage(seat, hello)
 
     def _hello(self) -> dict[str, Any]:
@@ -96,7 +121,7 @@ class Way:
             absent = self.call(self.relay.missing, list(items.values()))
             needed = sum(items[sha256].size for sha256 in absent)
             if refusal := no_room(hello["folder"], hello["free"], needed):
-                raise RefusedError(refusal)
+                raise RefusedError(refusal, disk=True)
             for sha256 in absent:
                 for offset, part in parts(items[sha256], luggage.sources[sha256]):
                     self.call(self.relay.luggage, items[sha256], offset, part)
@@ -114,10 +139,15 @@ class Delivery(Way):
     sent: dict[str, State] = field(default_factory=dict)
     _database: bytes | None = None
 
+    @property
+    def keeps_files(self) -> bool:
+        """True unless the study's folder is on a disk that all nodes share."""
+        return not self.errand.shared
+
     def start(self, seat: Seat, share: Share) -> None:
         """Have the relay start its worker; raises RefusedError for a node that cannot work."""
         errand = self.errand
-        try:
+        with disk_refused():
             self.greet(seat)
             share = replace(share, among=max(1, self.cluster.seats.total()), part=seat.part)
             order = (errand.config, without_listing(errand.data), share)
@@ -132,10 +162,6 @@ class Delivery(Way):
                 raise RefusedError(reason)
             database = None if errand.shared else self.send(read_by_all(errand.folder))
             self.call(self.relay.start, load, database)
-        except NodeFault as fault:
-            if fault.full:
-                raise RefusedError("its disk is full; free some") from fault
-            raise
 
     def send(self, needed: Needed) -> bytes | None:
         """Send the files that the worker lacks; return the rows if it has others, else None."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from typing import Any
 
-from tuner.errors import TunerError
+from tuner.errors import DiskError, TunerError
 from tuner.storage.files import FULL
 
 _NODE_GONE = ("node has died", "node died", "doesn't exist any more", "node was terminated")
 """Words of Ray's errors for an actor whose node is gone."""
+_CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Closed(Exception):
@@ -20,13 +22,13 @@ class Closed(Exception):
 class NodeFault(Exception):
     """A call raised an error on the node; `missing` names a package that it lacks.
 
-    `full` is True if its disk is full.
+    `disk` says what is wrong with its disk, if that is the cause (see `disk_fault`).
     """
 
-    def __init__(self, message: str, missing: str | None = None, full: bool = False) -> None:
+    def __init__(self, message: str, missing: str | None = None, disk: str | None = None) -> None:
         """Create the error with its message."""
         super().__init__(message)
-        self.missing, self.full = missing, full
+        self.missing, self.disk = missing, disk
 
 
 class ClusterLostError(TunerError):
@@ -72,8 +74,20 @@ def translated() -> Iterator[None]:
 def _fault(error: Any) -> NodeFault:
     cause = getattr(error, "cause", error)
     text = f"{type(cause).__name__}: {cause}"
-    full = isinstance(cause, OSError) and cause.errno in FULL
-    return NodeFault(_short(text), _missing_package(str(error)), full)
+    return NodeFault(_short(text), _missing_package(str(error)), disk_fault(cause))
+
+
+def disk_fault(error: BaseException) -> str | None:
+    """Return in words what is wrong with a node's disk if `error` says so, else None."""
+    code = error.errno if isinstance(error, OSError) else None
+    if code in FULL or isinstance(error, DiskError):
+        return "its disk is full; free some, or set TUNER_HOME there to another disk"
+    if code in _CLOSED and isinstance(error, OSError) and error.filename:
+        return (
+            f"{error.filename} cannot be read or written there; change its permissions, or set "
+            "TUNER_HOME there to another folder"
+        )
+    return None
 
 
 def _missing_package(text: str) -> str | None:

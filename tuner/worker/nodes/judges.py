@@ -18,7 +18,7 @@ from tuner.errors import JudgeLostError, TunerError
 from tuner.judging.pool import JudgePool
 from tuner.terminal import own_warnings, say
 from tuner.worker.nodes.cluster import Cluster
-from tuner.worker.nodes.delivery import RefusedError, Way
+from tuner.worker.nodes.delivery import RefusedError, Way, disk_refused
 from tuner.worker.nodes.errors import Closed, NodeFault, NodeLostError
 from tuner.worker.nodes.luggage import Luggage, Tree, collect_models, laid_out, luggage_folder
 from tuner.worker.nodes.names import Name, Names, pack, unpack
@@ -125,16 +125,17 @@ class NodePool(JudgePool):
         """Return the way to new judges on a node; nodes that cannot judge are refused."""
         while True:
             seat = self._cluster.seats.wait(key, 0, _SEAT_SECONDS)
-            if seat is None or self._cluster.seats.none_can_work():
-                reasons = "; ".join(self._cluster.seats.refusals()) or "none is free"
-                raise TunerError(f"no node of the cluster can judge: {reasons}")
+            self._cluster.seats.require_one("judge")
+            if seat is None:
+                raise TunerError("no node of the cluster can judge: none is free")
             relay = self._cluster.relay(seat, JudgeRelay)
             way = Way(self._cluster, self._luggage, relay, self._closed, lambda: None)
             try:
-                way.greet(seat)
-                order = (self._luggage.trees, self._order, list(self._models))
-                if reason := way.call(relay.open_judges, *order):
-                    raise RefusedError(reason)
+                with disk_refused():
+                    way.greet(seat)
+                    order = (self._luggage.trees, self._order, list(self._models))
+                    if reason := way.call(relay.open_judges, *order):
+                        raise RefusedError(reason)
                 return way
             except NodeLostError as error:
                 if not error.node_gone:
@@ -144,7 +145,7 @@ class NodePool(JudgePool):
             except RefusedError as refusal:
                 self._cluster.seats.leave(key)
                 self._cluster.dismiss(relay)
-                if self._cluster.seats.refuse(seat.node, str(refusal)):
+                if self._cluster.seats.refuse(seat.node, str(refusal), refusal.disk):
                     say(f"{seat.node.host} cannot judge: {refusal}")
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ from tuner.storage.shipped import cache_folder
 from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Outcome
 from tuner.worker.channel import LocalChannel, ThisMachine
-from tuner.worker.count import usable_cores
+from tuner.worker.count import total_bytes, usable_cores
 from tuner.worker.nodes.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
 from tuner.worker.nodes.names import Name, Names, pack, unpack
 from tuner.worker.nodes.parcel import Arrival, Sent, State, changed, read_parts
@@ -266,4 +266,4 @@ def _device() -> tuple[str, int]:
             done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=True)
             name, megabytes = done.stdout.splitlines()[0].rsplit(",", 1)
             return name.strip(), int(megabytes) * 2**20
-    return f"{usable_cores()} cores", int(psutil.virtual_memory().total)
+    return f"{usable_cores()} cores", total_bytes()

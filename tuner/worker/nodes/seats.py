@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from tuner.errors import DiskError, TunerError
 from tuner.worker.share import Part
 
 
@@ -54,6 +55,7 @@ class Seats:
     changed: threading.Condition = field(default_factory=threading.Condition)
     _nodes: dict[str, Node] = field(default_factory=dict)
     _refused: dict[str, str] = field(default_factory=dict)
+    _disks: set[str] = field(default_factory=set)
     _memory: dict[str, int] = field(default_factory=dict)
     _taken: dict[int, Seat] = field(default_factory=dict)
     _waiting: dict[int, int] = field(default_factory=dict)
@@ -73,11 +75,15 @@ class Seats:
             self._nodes.pop(node.id, None)
             self.changed.notify_all()
 
-    def refuse(self, node: Node, reason: str) -> bool:
-        """Use no seat of a node any more; return False if it was refused before."""
+    def refuse(self, node: Node, reason: str, disk: bool = False) -> bool:
+        """Use no seat of a node any more; return False if it was refused before.
+
+        `disk` tells that its disk is the reason.
+        """
         with self.changed:
             new = node.id not in self._refused
-            self._refused[node.id] = reason
+            self._refused.setdefault(node.id, reason)
+            self._disks |= {node.id} if new and disk else set()
             self.changed.notify_all()
             return new
 
@@ -86,21 +92,23 @@ class Seats:
         with self.changed:
             self._memory[node.id] = memory
 
-    def refusals(self) -> list[str]:
-        """Return the reasons of the living nodes that are refused."""
-        with self.changed:
-            return [text for key, text in self._refused.items() if key in self._nodes]
-
     def total(self) -> int:
         """Return how many workers can have a seat now."""
         with self.changed:
             return min(self.most, sum(node.seats for node in self._usable()))
 
-    def none_can_work(self) -> bool:
-        """Return True if there are nodes with seats, and all of them are refused."""
+    def require_one(self, to_do: str) -> None:
+        """Raise TunerError if there are nodes with seats, and all of them are refused.
+
+        `to_do` says what none of them can do. A DiskError if that is for their disks only.
+        """
         with self.changed:
-            able = [node for node in self._nodes.values() if node.seats]
-            return bool(able) and all(node.id in self._refused for node in able)
+            keys = [node.id for node in self._nodes.values() if node.seats]
+            if not keys or any(key not in self._refused for key in keys):
+                return
+            reasons = "; ".join(dict.fromkeys(self._refused[key] for key in keys))
+            kind = DiskError if self._disks.issuperset(keys) else TunerError
+            raise kind(f"no node of the cluster can {to_do}: {reasons}")
 
     def claim(self, worker: int, above: int = 0) -> bool:
         """Take a seat for a worker that has none; return False if there is none for it now.

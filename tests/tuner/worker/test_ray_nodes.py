@@ -1,0 +1,128 @@
+"""Nodes of a Ray cluster that stall, come, leave, or have no room: the study is as here."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.tuner.tiny_space import write_space
+from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
+from tests.tuner.worker.test_ray import SEED, TRIALS, Found, found, require_whole, run_there
+from tuner.events import Event, Retried, RungScored, Warned
+from tuner.space import StudyConfig, load_study
+from tuner.storage import StudyFolder
+from tuner.study import run_study
+
+pytest.importorskip("ray")
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+HEALTH = {
+    "health_check_initial_delay_ms": 5000,
+    "health_check_period_ms": 1000,
+    "health_check_timeout_ms": 3000,
+    "health_check_failure_threshold": 4,
+}
+"""A node that is silent for 12 to 16 s is lost; Ray's own numbers make it more than a minute."""
+SHORT = 5.0
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+    space = write_space(tmp_path_factory.mktemp("space"))
+    return load_study(space, trials=TRIALS, set_values=(SEED,))
+
+
+@pytest.fixture(scope="module")
+def local(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Found:
+    """The study on this machine alone."""
+    folder = StudyFolder(tmp_path_factory.mktemp("local") / "faults")
+    list(run_study(config, folder, workers=3))
+    return found(folder)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
+    root = tmp_path_factory.mktemp("nodes")
+    with three_nodes(root, _system_config=HEALTH) as cluster:
+        yield cluster
+
+
+def events_with(
+    config: StudyConfig, folder: StudyFolder, nodes: Nodes, fault: Callable[[], None]
+) -> list[Event]:
+    """Run the study; once a trial has its first rung, `fault` happens."""
+    events: list[Event] = []
+    happened = False
+    for event in run_there(config, folder, nodes):
+        events.append(event)
+        if isinstance(event, RungScored) and event.trial is not None and not happened:
+            happened = True
+            fault()
+    assert happened
+    return events
+
+
+def require_each_rung_once(events: list[Event]) -> None:
+    scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
+    assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
+
+
+def stall(nodes: Nodes, number: int) -> list[psutil.Process]:
+    """Stop all processes of a node, as a machine that hangs, or that nothing reaches."""
+    stopped = nodes.processes(number)
+    for process in stopped:
+        process.send_signal(signal.SIGSTOP)
+    return stopped
+
+
+def wake(stopped: list[psutil.Process]) -> None:
+    for process in stopped:
+        process.send_signal(signal.SIGCONT)
+
+
+def test_a_short_stall_costs_nothing(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    def fault() -> None:
+        stopped = stall(nodes, nodes.busy())
+        threading.Timer(SHORT, wake, [stopped]).start()
+
+    folder = StudyFolder(tmp_path / "faults")
+    events = events_with(config, folder, nodes, fault)
+    require_whole(folder, local)
+    require_each_rung_once(events)
+    assert not [event for event in events if isinstance(event, Retried)]
+    assert not [event for event in events if isinstance(event, Warned) and "node" in event.text]
+    assert nodes.all_end()
+
+
+def test_a_node_that_stalls_is_lost_and_nothing_of_it_goes_on_when_it_wakes(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    stopped: list[psutil.Process] = []
+    folder = StudyFolder(tmp_path / "faults")
+    events: list[Event] = []
+    woken = False
+    for event in run_there(config, folder, nodes):
+        events.append(event)
+        if isinstance(event, RungScored) and event.trial is not None and not stopped:
+            number = nodes.busy()
+            stopped = stall(nodes, number)
+            began = time.monotonic()
+        if isinstance(event, Retried) and not woken:
+            print("retried after", time.monotonic() - began, event)
+            wake(stopped)
+            woken = True
+    print([e for e in events if isinstance(e, Retried | Warned)])
+    assert woken
+    require_whole(folder, local)
+    require_each_rung_once(events)
+    assert all_end(stopped, 30), [p for p in stopped if p.is_running()]
+    assert nodes.all_end()
+    assert not list(folder.root.rglob(".*.tmp*"))
