@@ -29,6 +29,7 @@ class Nodes:
     nodes: list[Any] = field(default_factory=list)
     homes: list[Path] = field(default_factory=list)
     disks: list[Path] = field(default_factory=list)
+    groups: list[Path] = field(default_factory=list)
 
     @property
     def address(self) -> str:
@@ -61,6 +62,18 @@ class Nodes:
                 num_cpus=1, num_gpus=0, object_store_memory=STORE, env_vars=variables
             )
         )
+
+    def limit_memory(self, number: int, limit: int) -> None:
+        """Put a node into a control group with `limit` bytes of memory, as a job of Slurm is.
+
+        Its system kills a process of the group that needs more. Only root may ask for it.
+        """
+        group = Path("/sys/fs/cgroup/memory") / f"tuner-test-{os.getpid()}-{number}"
+        group.mkdir()
+        self.groups.append(group)
+        (group / "memory.limit_in_bytes").write_text(str(limit))
+        for process in self.processes(number):
+            (group / "cgroup.procs").write_text(str(process.pid))
 
     def processes(self, number: int) -> list[psutil.Process]:
         """The processes of a node, Ray's own first."""
@@ -142,6 +155,8 @@ def three_nodes(root: Path, count: int = 3, **head: Any) -> Iterator[Nodes]:
         cluster.shutdown()
         for disk in nodes.disks:
             subprocess.run(["umount", "-l", str(disk)], check=True)
+        for group in nodes.groups:
+            group.rmdir()
 
 
 def _line(process: psutil.Process) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +30,8 @@ from tuner.worker.nodes.cluster import open_cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+LITTLE = 600 * 2**20
+"""Too little for torch, the base and the judges; a worker needs about twice as much."""
 is_root = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root can make a small disk"
 )
@@ -74,11 +78,12 @@ def test_workers_are_as_many_as_the_nodes_that_come_and_go(
     assert homes_at_work(nodes) == set(nodes.homes)
     nodes.remove(0, stopped)
     _, errors = run.process.communicate(timeout=400)
-    print(errors)
     assert run.process.returncode == 0, errors
     require_whole(run.folder, local)
     assert errors.count("the cluster has another node: ") == 1
-    assert errors.count("the cluster lost the node ") == 1
+    # What ran on the other node went on.
+    assert len(re.findall(r"the worker on .* was lost while ", errors)) == 1
+    assert " gave way " not in errors
     assert nodes.all_end()
 
 
@@ -89,7 +94,6 @@ def test_a_node_without_room_is_not_used(
     nodes.add(disk="20m")
     run = Command(space, tmp_path, nodes.address, workers="auto")
     _, errors = run.process.communicate(timeout=400)
-    print(errors)
     assert run.process.returncode == 0, errors
     require_whole(run.folder, local)
     (line,) = [line for line in errors.splitlines() if str(nodes.homes[1]) in line]
@@ -106,13 +110,19 @@ def test_nodes_without_room_end_the_run_in_one_line(
     nodes.remove(0)
     run = Command(space, tmp_path, nodes.address, workers="auto")
     _, errors = run.process.communicate(timeout=300)
-    print(errors)
     assert run.process.returncode == 74, errors
     said = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert len(said) == 1
     assert said[0].startswith("error: no node of the cluster can work for this study: ")
     assert "Traceback" not in errors
     assert nodes.all_end()
+
+
+def fill(file: Path) -> None:
+    """Write a file until its disk is full."""
+    with contextlib.suppress(OSError), file.open("wb", buffering=0) as open_file:
+        while True:
+            open_file.write(bytes(2**16))
 
 
 @is_root
@@ -127,10 +137,31 @@ def test_a_disk_that_is_full_in_the_middle_moves_the_work_to_another_node(
             events.append(event)
             if isinstance(event, RungScored) and event.trial is not None and not full:
                 full = True
-                os.system(f"dd if=/dev/zero of={nodes.homes[1]}/filler bs=64k 2>/dev/null")
+                fill(nodes.homes[1] / "filler")
     retried = [event.reason for event in events if isinstance(event, Retried)]
+    assert ["(its disk is full); a new one continues " in reason for reason in retried] == [True]
     warned = [event.text for event in events if isinstance(event, Warned)]
-    print(retried, warned)
     require_whole(folder, local)
     assert len([text for text in warned if "its disk is full; free some" in text]) == 1
+    assert nodes.all_end()
+
+
+@is_root
+@pytest.mark.skipif(
+    not os.access("/sys/fs/cgroup/memory", os.W_OK), reason="needs version 1 of control groups"
+)
+def test_a_trial_that_a_node_has_too_little_memory_for_goes_to_another(
+    config: StudyConfig, local: Found, nodes: Nodes, tmp_path: Path
+) -> None:
+    nodes.add()
+    nodes.limit_memory(1, LITTLE)
+    folder = StudyFolder(tmp_path / "faults")
+    with open_cluster(RayOptions(nodes.address), 2, 2**28) as cluster:
+        events = list(run_study(config, folder, workers=2, cluster=cluster))
+    require_whole(folder, local)
+    retried = [event.reason for event in events if isinstance(event, Retried)]
+    assert retried
+    for reason in retried:
+        assert "was killed because memory ran out" in reason
+        assert "a node with more memory " in reason
     assert nodes.all_end()

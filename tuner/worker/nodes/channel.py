@@ -27,7 +27,7 @@ from tuner.worker.nodes.parcel import Arrival
 from tuner.worker.nodes.relay import DOING, Taken
 from tuner.worker.nodes.seats import Seat
 from tuner.worker.nodes.study_files import Needed, read_by_all, read_for
-from tuner.worker.process import Failure, Trace
+from tuner.worker.process import Failure, Over, Trace
 from tuner.worker.share import Share
 
 _TICK = 0.2
@@ -64,15 +64,18 @@ class RayChannel:
     """A worker on a cluster; creating the object begins to start it."""
 
     def __init__(
-        self, cluster: Cluster, errand: Errand, share: Share, key: int, above: int
+        self, cluster: Cluster, errand: Errand, share: Share, key: int, above: int, urgent: bool
     ) -> None:
         """Begin to start a worker with `share`, on a node with more memory than `above` bytes.
 
-        `key` is its number among all workers that were started; it may have a seat already.
+        `key` is its number among all workers that were started; it may have a seat already. The
+        others wait for the results of an `urgent` one, and one of them gives its seat for it.
         """
         self.connection, self._signal = Pipe(duplex=False)
         self.key = key
         self.seat: Seat | None = None
+        self.loaded = False
+        self._urgent = urgent
         self._cluster, self._errand, self._share, self._above = cluster, errand, share, above
         self._arrived: SimpleQueue[_Arrived | _End] = SimpleQueue()
         self._words: SimpleQueue[_Word | None] = SimpleQueue()
@@ -114,6 +117,7 @@ class RayChannel:
             self._delivery.sent |= arrived.files.place()
         self._out_of_memory = arrived.out_of_memory
         self._base_needed = isinstance(arrived.message, BaseNeeded)
+        self.loaded = self.loaded or isinstance(arrived.message, Over)
         return arrived.message
 
     def memory_ran_out(self) -> bool:
@@ -222,7 +226,7 @@ class RayChannel:
     def _wait_for_seat(self) -> Seat:
         began, seats = time.monotonic(), self._cluster.seats
         while not self._closed.is_set():
-            seat = seats.wait(self.key, self._above, _TICK, urgent=self._share.place == 0)
+            seat = seats.wait(self.key, self._above, _TICK, self._urgent)
             if seat is not None:
                 return seat
             seats.require_one("work for this study")

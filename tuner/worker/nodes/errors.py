@@ -101,6 +101,8 @@ def _reason(text: str) -> str:
     """Return the reason in an error of Ray, without the actor's numbers."""
     if any(words in text for words in _NODE_GONE):
         return "its node has left the cluster"
+    if "is unavailable" in text:
+        return "it does not answer any more"
     if "connection error code" in text or "unexpectedly" in text:
         return "its process ended"
     return _short(text)

@@ -31,13 +31,18 @@ class RayHost:
     _last: dict[int, RayChannel] = field(default_factory=dict)
     _claimed: dict[int, int] = field(default_factory=dict)
     _count: int = 0
+    _base_made: bool = False
 
     def open(self, share: Share) -> RayChannel:
         """Begin to start a worker on a node."""
         key = self._claimed.pop(share.place, None)
         above = self._above.pop(share.place, 0)
         key = self._next() if key is None else key
-        channel = RayChannel(self.cluster, self.errand, share, key, above)
+        last = self._last.get(share.place)
+        if share.place == 0 and last is not None and last.loaded:
+            self._base_made = True  # nobody waits for the first worker any more
+        urgent = share.place == 0 and not self._base_made
+        channel = RayChannel(self.cluster, self.errand, share, key, above, urgent)
         self._channels = [each for each in self._channels if each.running()]
         self._channels.append(channel)
         self._last[share.place] = channel
