@@ -8,9 +8,6 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path
-
-import psutil  # type: ignore[import-untyped]
 
 from tuner.models.stored.families import UnitCost
 from tuner.models.stored.known import known_layout
@@ -18,8 +15,7 @@ from tuner.space import StudyConfig
 from tuner.space.parameters import Value
 from tuner.study.checks.needed_memory import fits, needed_bytes, smaller, trained_weights
 from tuner.text import byte_size, show
-
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
+from tuner.worker.count import total_bytes
 
 
 @dataclass(frozen=True)
@@ -95,10 +91,7 @@ def this_device() -> Device | None:
             done = subprocess.run(query, capture_output=True, text=True, timeout=30, check=False)
             memory = smallest_gpu(done.stdout, os.environ.get("CUDA_VISIBLE_DEVICES"))
             return None if memory is None else Device(memory, is_gpu=True)
-    total = int(psutil.virtual_memory().total)
-    with contextlib.suppress(OSError, ValueError):  # there is no such limit
-        total = min(total, int(_CGROUP.read_text()))
-    return Device(total, is_gpu=False)
+    return Device(total_bytes(), is_gpu=False)
 
 
 def smallest_gpu(listing: str, visible: str | None) -> int | None:
