@@ -130,6 +130,29 @@ def test_a_trial_moves_to_a_node_with_more_memory() -> None:
     assert made.wanted(1)
 
 
+def test_a_trial_waits_for_no_memory_that_no_node_can_have() -> None:
+    head = Node("head", "head", 0)
+    made = seats(A, C, head)
+    assert made.claim(0)
+    made.note_memory(A, 8)
+    assert made.claim(1)
+    made.leave(0)
+    assert made.wait(2, 8, 0.0) is None  # the memory of C is not known yet: its worker may end
+    made.note_memory(C, 8)
+    seat = made.wait(2, 8, 0.0)
+    assert seat is not None
+    assert seat.node == A
+    assert made.larger(A) is None
+
+
+def test_a_trial_that_no_node_bears_takes_the_seat_of_an_idle_worker() -> None:
+    made = seats(A)
+    made.note_memory(A, 8)
+    assert made.claim(0)
+    assert made.wait(1, 8, 0.0) is None
+    assert made.wanted(0)
+
+
 def test_the_latest_worker_gives_way_to_one_that_the_others_wait_for() -> None:
     made = seats(A, C)
     assert made.claim(1)

@@ -12,6 +12,11 @@ from tuner.storage.files import FULL
 
 _NODE_GONE = ("node has died", "node died", "doesn't exist any more", "node was terminated")
 """Words of Ray's errors for an actor whose node is gone."""
+_LOW_ON_MEMORY = "running low on memory"
+"""Words of Ray's error for an actor that Ray ended for memory.
+
+Its errors for other ends name the system's killer too, as one of some common causes.
+"""
 _CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -61,9 +66,8 @@ def translated() -> Iterator[None]:
         if missing:
             raise NodeFault(str(error), missing) from error
         text = " ".join(str(error).split())
-        memory = "memory" in text.lower() and "oom" in text.lower()
         gone = any(words in text for words in _NODE_GONE)
-        raise NodeLostError(_reason(text), memory, gone) from error
+        raise NodeLostError(_reason(text), _LOW_ON_MEMORY in text, gone) from error
     except exceptions.ActorUnschedulableError as error:
         raise NodeLostError("the node has left the cluster", node_gone=True) from error
     except exceptions.RayError as error:
@@ -101,6 +105,8 @@ def _reason(text: str) -> str:
     """Return the reason in an error of Ray, without the actor's numbers."""
     if any(words in text for words in _NODE_GONE):
         return "its node has left the cluster"
+    if _LOW_ON_MEMORY in text:
+        return "Ray ended it because its node was low on memory"
     if "is unavailable" in text:
         return "it does not answer any more"
     if "connection error code" in text or "unexpectedly" in text:

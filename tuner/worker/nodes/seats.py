@@ -114,7 +114,7 @@ class Seats:
         """Take a seat for a worker that has none; return False if there is none for it now.
 
         A worker that was refused one before goes first. `above` asks for more memory than that,
-        where it is known.
+        as long as a node may have more.
         """
         with self.changed:
             if worker in self._taken:
@@ -157,17 +157,22 @@ class Seats:
         with self.changed:
             if worker not in self._taken:
                 return False
-            memory = self._memory.get(self._taken[worker].node.id)
-            return any(above == 0 or (memory or 0) > above for above in self._waiting.values())
+            memory = self._memory.get(self._taken[worker].node.id) or 0
+            waiting = self._waiting.values()
+            return any(
+                above == 0 or memory > above or not self._may_have(above) for above in waiting
+            )
 
     def larger(self, node: Node) -> int | None:
         """Return the memory of a node's seats if another node may have more, else None."""
         with self.changed:
             own = self._memory.get(node.id)
-            if own is None:
-                return None
-            known = [self._memory.get(other.id) for other in self._usable() if other != node]
-            return own if any(memory is None or memory > own for memory in known) else None
+            return own if own is not None and self._may_have(own) else None
+
+    def _may_have(self, above: int) -> bool:
+        """Return True if a usable node has, or may have, more memory than `above`."""
+        known = [self._memory.get(node.id) for node in self._usable() if node.seats]
+        return any(memory is None or memory > above for memory in known)
 
     def _usable(self) -> list[Node]:
         return [node for node in self._nodes.values() if node.id not in self._refused]
@@ -189,6 +194,7 @@ class Seats:
         """Return a free seat, on the node with the fewest taken ones."""
         if self._free() <= 0:
             return None
+        above = above if self._may_have(above) else 0
         best: Seat | None = None
         fewest = -1
         for node in self._usable():
