@@ -166,7 +166,9 @@ def test_a_node_with_other_versions_is_refused_and_the_others_go_on(
     here = importlib.metadata.version("torch")
     lines = [event.text for event in events if isinstance(event, Warned)]
     assert len([text for text in lines if f"torch 2.0.0 there and {here} here" in text]) == 1
-    assert not [event for event in events if isinstance(event, Retried)]
+    # If the first worker was on that node, another one makes room for it before it trains.
+    retried = [event.reason for event in events if isinstance(event, Retried)]
+    assert [reason for reason in retried if "gave way to that of the base" not in reason] == []
 
 
 def test_with_a_shared_disk_nothing_is_sent(
