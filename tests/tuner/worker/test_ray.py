@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,8 +14,18 @@ import pytest
 
 from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
-from tuner.errors import TunerError
-from tuner.events import Event, Retried, RungScored, TrialEnded, Warned
+from tests.tuner.worker.ray_study import (
+    NEEDED,
+    SEED,
+    TRIALS,
+    Command,
+    Found,
+    found,
+    require_each_rung_once,
+    require_whole,
+    run_there,
+)
+from tuner.events import Retried, RungScored, TrialEnded, Warned
 from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
@@ -26,32 +34,6 @@ from tuner.worker.nodes.cluster import open_cluster
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
-
-TRIALS = 4
-SEED = "train.seed=7"
-"""A trial that is tried again has another number; its training depends on its parameters only."""
-NEEDED = 2**28
-
-Found = dict[int, tuple[dict[str, object], list[tuple[int, list[object]]]]]
-
-
-def found(folder: StudyFolder) -> Found:
-    """The parameters of each trial, and the values of its rungs and samples."""
-    with Store(folder.results_db, read_only=True) as store:
-        trials = {}
-        for row in store.trials():
-            rungs = [
-                (
-                    rung.step,
-                    [
-                        sorted((name, each.value) for name, each in rung.objectives.items()),
-                        [dict(sample.scores) for sample in store.samples(row.number, rung.step)],
-                    ],
-                )
-                for rung in store.rungs(row.number)
-            ]
-            trials[row.number] = (dict(row.parameters), rungs)
-    return trials
 
 
 @pytest.fixture(scope="module")
@@ -76,27 +58,6 @@ def local(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Foun
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     with three_nodes(tmp_path_factory.mktemp("nodes")) as cluster:
         yield cluster
-
-
-def run_there(config: StudyConfig, folder: StudyFolder, nodes: Nodes) -> Iterator[Event]:
-    with open_cluster(RayOptions(nodes.address), 3, NEEDED) as cluster:
-        yield from run_study(config, folder, workers=3, cluster=cluster)
-
-
-def require_whole(folder: StudyFolder, local: Found) -> None:
-    """Nothing is doubled, lost, or left: the study is that of this machine alone."""
-    assert found(folder) == local
-    with Store(folder.results_db, read_only=True) as store:
-        assert {row.state for row in store.trials()} == {"complete"}
-        for row in store.trials():
-            for rung in store.rungs(row.number):
-                assert rung.lora is not None
-                assert rung.lora.is_file()
-                assert rung.grid.is_file()
-                samples = store.samples(row.number, rung.step)
-                assert samples
-                assert all(sample.path.is_file() for sample in samples)
-    assert not list(folder.root.rglob(".*.tmp*"))
 
 
 def test_three_nodes_give_the_study_of_this_machine(
@@ -143,9 +104,7 @@ def test_whatever_is_lost_costs_at_most_a_rung(
     retried = [event.reason for event in events if isinstance(event, Retried)]
     assert 1 <= len(retried) <= 2
     assert "; a new one continues " in retried[0]
-    # No rung was scored twice.
-    scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
-    assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
+    require_each_rung_once(events)
     assert nodes.all_end()
 
 
@@ -198,41 +157,6 @@ def test_pictures_are_judged_on_the_nodes_as_here(
         tables.append(table.read_text())
     assert tables[0] == tables[1]
     assert nodes.all_end()
-
-
-class Command:
-    """`tuner run` on the cluster, in a process of its own."""
-
-    def __init__(self, space: Path, studies: Path, address: str, workers: str = "3") -> None:
-        options = ["--studies", str(studies), "--ray", address, "--workers", workers, "--plain"]
-        options += ["--trials", str(TRIALS), "--set", SEED]
-        command = [sys.executable, "-m", "tuner", "run", str(space), *options]
-        self.folder = StudyFolder(studies / "faults")
-        self.process = subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        )
-
-    def has_a_rung(self) -> None:
-        """Wait until a trial has its first rung."""
-        self.waits_for(self._rungs)
-
-    def waits_for(self, happened: Callable[[], bool]) -> None:
-        """Wait until something has happened while it runs."""
-        until = time.monotonic() + 600
-        while not happened():
-            assert self.process.poll() is None, self.process.communicate()[1]
-            assert time.monotonic() < until
-            time.sleep(0.2)
-
-    def _rungs(self) -> bool:
-        if not self.folder.exists():
-            return False
-        with (
-            contextlib.suppress(TunerError),
-            Store(self.folder.results_db, read_only=True) as store,
-        ):
-            return bool(store.rungs_by_trial())
-        return False
 
 
 def by_parameters(trials: Found) -> list[str]:

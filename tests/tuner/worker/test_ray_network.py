@@ -18,8 +18,16 @@ import pytest
 
 from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import STORE, Nodes, all_end, three_nodes
-from tests.tuner.worker.test_ray import SEED, TRIALS, Found, found, require_whole
-from tests.tuner.worker.test_ray_nodes import HEALTH, require_each_rung_once
+from tests.tuner.worker.ray_study import (
+    HEALTH,
+    NEEDED,
+    SEED,
+    TRIALS,
+    Found,
+    found,
+    require_each_rung_once,
+    require_whole,
+)
 from tuner.events import Event, Retried, RungScored
 from tuner.space import StudyConfig, load_study
 from tuner.storage import StudyFolder
@@ -135,7 +143,7 @@ def test_a_pulled_cable_costs_at_most_a_rung(
         far_network() as network,
         three_nodes(tmp_path, count=1, _system_config=HEALTH) as nodes,
         far_node(nodes, *network) as far,
-        open_cluster(RayOptions(nodes.address), 2, 2**28) as cluster,
+        open_cluster(RayOptions(nodes.address), 2, NEEDED) as cluster,
     ):
         until = time.monotonic() + 120
         while cluster.seats.total() < 2:

@@ -12,7 +12,16 @@ import pytest
 
 from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
-from tests.tuner.worker.test_ray import SEED, TRIALS, Found, found, require_whole, run_there
+from tests.tuner.worker.ray_study import (
+    HEALTH,
+    SEED,
+    TRIALS,
+    Found,
+    found,
+    require_each_rung_once,
+    require_whole,
+    run_there,
+)
 from tuner.events import Event, Retried, RungScored, Warned
 from tuner.space import StudyConfig, load_study
 from tuner.storage import StudyFolder
@@ -21,13 +30,6 @@ from tuner.study import run_study
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-HEALTH = {
-    "health_check_initial_delay_ms": 5000,
-    "health_check_period_ms": 1000,
-    "health_check_timeout_ms": 3000,
-    "health_check_failure_threshold": 4,
-}
-"""A node that is silent for 12 to 16 s is lost; Ray's own numbers make it more than a minute."""
 SHORT = 5.0
 
 
@@ -50,11 +52,6 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     root = tmp_path_factory.mktemp("nodes")
     with three_nodes(root, _system_config=HEALTH) as cluster:
         yield cluster
-
-
-def require_each_rung_once(events: list[Event]) -> None:
-    scored = [(event.trial, event.step) for event in events if isinstance(event, RungScored)]
-    assert len(scored) == len(set(scored)) == 2 * TRIALS + 1
 
 
 def stall(nodes: Nodes, number: int) -> list[psutil.Process]:

@@ -13,7 +13,8 @@ import pytest
 
 from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import Nodes, three_nodes
-from tests.tuner.worker.test_ray import (
+from tests.tuner.worker.ray_study import (
+    NEEDED,
     SEED,
     TRIALS,
     Command,
@@ -132,7 +133,7 @@ def test_a_disk_that_is_full_in_the_middle_moves_the_work_to_another_node(
     nodes.add(disk="700m")
     folder = StudyFolder(tmp_path / "faults")
     full, events = False, []
-    with open_cluster(RayOptions(nodes.address), 2, 2**28) as cluster:
+    with open_cluster(RayOptions(nodes.address), 2, NEEDED) as cluster:
         for event in run_study(config, folder, workers=2, cluster=cluster):
             events.append(event)
             if isinstance(event, RungScored) and event.trial is not None and not full:
@@ -156,7 +157,7 @@ def test_a_trial_that_a_node_has_too_little_memory_for_goes_to_another(
     nodes.add()
     nodes.limit_memory(1, LITTLE)
     folder = StudyFolder(tmp_path / "faults")
-    with open_cluster(RayOptions(nodes.address), 2, 2**28) as cluster:
+    with open_cluster(RayOptions(nodes.address), 2, NEEDED) as cluster:
         events = list(run_study(config, folder, workers=2, cluster=cluster))
     require_whole(folder, local)
     retried = [event.reason for event in events if isinstance(event, Retried)]
