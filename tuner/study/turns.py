@@ -16,8 +16,8 @@ from tuner.trial.messages import BaseNeeded, Idle
 from tuner.worker import Worker
 from tuner.worker.worker import ASK_AGAIN
 
-_GATHER = 0.005
-"""Seconds for each worker that messages are gathered before they are read: 320 ms with 64."""
+_GATHER = 0.0065
+"""Seconds for each worker that messages are gathered before they are read: 416 ms with 64."""
 
 Outcomes = Generator[Event | Idle | BaseNeeded, None, Ending | None]
 """Outcomes of a piece of work, which returns the ending if it is a trial."""

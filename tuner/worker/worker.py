@@ -33,6 +33,8 @@ _TICK = 0.5
 """Seconds to wait for a message before the silence is measured again."""
 ASK_AGAIN = 4.0
 """The same for one of several workers, which are waited for together."""
+_REPLY = 0.01
+"""Seconds to wait for what a worker does next, which it says at once when it has a word."""
 _FACTOR = 10.0
 _TO_ANSWER = 2.0
 """Seconds that a worker has to give up its work before it is ended."""
@@ -150,10 +152,10 @@ class Worker:
 
     def _outcomes(self, phase: str) -> Generator[Outcome, None, None]:
         """Yield the outcomes of the work that was sent, which begins in `phase`."""
-        over, waits = False, False
+        over, waits, answered = False, False, False
         try:
             while True:
-                message = self._receive(phase)
+                message = self._receive(phase, answered=answered)
                 if isinstance(message, Over | Failure):
                     over = True
                     if isinstance(message, Failure):
@@ -161,7 +163,7 @@ class Worker:
                     return
                 if isinstance(message, Phase):
                     phase = message.name
-                waits = isinstance(message, Rung | BaseNeeded)
+                waits = answered = isinstance(message, Rung | BaseNeeded)
                 yield message
                 if waits:
                     waits = False
@@ -195,16 +197,16 @@ class Worker:
         except OSError as error:
             raise self._lost("waiting") from error
 
-    def _receive(self, phase: str, limit: float | None = None) -> Message:
+    def _receive(self, phase: str, limit: float | None = None, answered: bool = False) -> Message:
         """Return the worker's next message.
 
-        Returns Idle if none is there and other workers may have one. Raises WorkerLostError if the
-        worker died or is silent for too long.
+        Returns Idle if none is there and other workers may have one; waits a moment for one that
+        was just `answered`. Raises WorkerLostError if the worker died or is silent for too long.
         """
         assert self._channel is not None
         allowed = self._patience.limit(phase) if limit is None else limit
         several = self.share.among > 1 and limit is None
-        tick = 0.0 if several else _TICK
+        tick = _TICK if not several else _REPLY if answered else 0.0
         while not _readable(self._channel.connection, tick):
             self._silent += self._waited(tick)
             if self._silent >= allowed:
