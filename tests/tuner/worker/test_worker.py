@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import cast
 
 import pytest
 
@@ -15,9 +18,12 @@ from tuner.events import Event, Phase, Retried
 from tuner.space import TrainConfig
 from tuner.space.config import BudgetConfig
 from tuner.trial import Rung, TrialWork
-from tuner.worker import WorkerLostError, trial_attempts
+from tuner.trial.messages import Idle
+from tuner.worker import Worker, WorkerLostError, trial_attempts
 from tuner.worker.attempts import smaller_batch
+from tuner.worker.channel import Channel, Host
 from tuner.worker.process import Failure, Over, answer
+from tuner.worker.share import Share
 from tuner.worker.worker import Patience
 
 FIRST = Rung(1, Path("lora"), [], {}, {})
@@ -62,6 +68,53 @@ def test_after_a_rung_the_worker_waits_for_the_word_to_go_on(
         assert ours.recv() == Over()
         side.join()
         assert (found, closed) == ([result], ["closed"])
+
+
+@dataclass
+class Piped:
+    """A host whose only worker is at the other end of a pipe; its own channel too."""
+
+    connection: Connection
+
+    def open(self, share: Share) -> Channel:
+        return cast(Channel, self)
+
+    def send(self, message: object) -> None:
+        self.connection.send(message)
+
+    def recv(self) -> object:
+        return self.connection.recv()
+
+
+def test_a_worker_that_was_given_a_word_is_heard_before_others(
+    ends: tuple[Connection, Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tuner.worker.worker._REPLY", 10.0)
+    ours, theirs = ends
+
+    def speak() -> None:
+        answer(theirs, loaded())
+        theirs.recv()
+        answer(theirs, slowly())
+
+    def loaded() -> Generator[Event | Rung, None, None]:
+        yield from ()
+
+    def slowly() -> Generator[Event | Rung, None, None]:
+        for rung in (FIRST, LAST):
+            time.sleep(0.1)
+            yield rung
+        time.sleep(0.1)
+
+    side = threading.Thread(target=speak)
+    side.start()
+    worker = Worker(cast(Host, Piped(ours)), None, Share(0, 2))
+    said = list(worker.do(TrialWork(0, TrainConfig(), (1, 2))))
+    side.join()
+    assert [one for one in said if not isinstance(one, Idle)] == [FIRST, LAST]
+    after = said[said.index(FIRST) :]
+    assert not [one for one in after if isinstance(one, Idle)]
+    assert isinstance(said[0], Idle)  # of the others it is not known when they speak
 
 
 @pytest.mark.parametrize("error", [DivergedError("nan"), DiskError("0")])
