@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import Nodes
 from tuner.errors import TunerError
 from tuner.events import Event, RungScored
-from tuner.space import StudyConfig
+from tuner.space import StudyConfig, load_study
 from tuner.storage import Store, StudyFolder
 from tuner.study import run_study
 from tuner.worker.nodes.address import RayOptions
@@ -31,6 +32,18 @@ HEALTH = {
 """A node that is silent for 12 to 16 s is lost; Ray's own numbers make it more than a minute."""
 
 Found = dict[int, tuple[dict[str, object], list[tuple[int, list[object]]]]]
+
+
+def small_study(root: Path) -> StudyConfig:
+    """The study, with its base and data in the folder `root`."""
+    return load_study(write_space(root), trials=TRIALS, set_values=(SEED,))
+
+
+def found_here(config: StudyConfig, root: Path, workers: int) -> Found:
+    """What the study finds on this machine alone; its folder is made in `root`."""
+    folder = StudyFolder(root / "faults")
+    list(run_study(config, folder, workers=workers))
+    return found(folder)
 
 
 def found(folder: StudyFolder) -> Found:

@@ -10,22 +10,19 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.tuner.tiny_space import write_space
 from tests.tuner.worker.nodes import Nodes, all_end, three_nodes
 from tests.tuner.worker.ray_study import (
     HEALTH,
-    SEED,
-    TRIALS,
     Found,
-    found,
+    found_here,
     require_each_rung_once,
     require_whole,
     run_there,
+    small_study,
 )
 from tuner.events import Event, Retried, RungScored, Warned
-from tuner.space import StudyConfig, load_study
+from tuner.space import StudyConfig
 from tuner.storage import StudyFolder
-from tuner.study import run_study
 
 pytest.importorskip("ray")
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -35,16 +32,12 @@ SHORT = 5.0
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
-    space = write_space(tmp_path_factory.mktemp("space"))
-    return load_study(space, trials=TRIALS, set_values=(SEED,))
+    return small_study(tmp_path_factory.mktemp("space"))
 
 
 @pytest.fixture(scope="module")
 def local(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """The study on this machine alone."""
-    folder = StudyFolder(tmp_path_factory.mktemp("local") / "faults")
-    list(run_study(config, folder, workers=3))
-    return found(folder)
+    return found_here(config, tmp_path_factory.mktemp("local"), workers=3)
 
 
 @pytest.fixture(scope="module")

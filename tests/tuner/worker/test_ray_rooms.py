@@ -19,7 +19,7 @@ from tests.tuner.worker.ray_study import (
     TRIALS,
     Command,
     Found,
-    found,
+    found_here,
     require_whole,
 )
 from tuner.events import Retried, RungScored, Warned
@@ -50,10 +50,7 @@ def config(space: Path) -> StudyConfig:
 
 @pytest.fixture(scope="module")
 def local(config: StudyConfig, tmp_path_factory: pytest.TempPathFactory) -> Found:
-    """The study on this machine alone."""
-    folder = StudyFolder(tmp_path_factory.mktemp("local") / "faults")
-    list(run_study(config, folder, workers=2))
-    return found(folder)
+    return found_here(config, tmp_path_factory.mktemp("local"), workers=2)
 
 
 @pytest.fixture
