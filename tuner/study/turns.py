@@ -140,7 +140,9 @@ def take_place(free: list[int], pool: Sequence[Worker], waits: bool) -> int | No
 
 def give_room(free: Sequence[int], pool: Sequence[Worker]) -> None:
     """Close an idle worker whose room another one waits for: its own node may be gone."""
-    any(pool[place].give_room() for place in free if pool)
+    for place in free if pool else ():
+        if pool[place].give_room():
+            return
 
 
 def close_all(running: list[Piece]) -> None:
