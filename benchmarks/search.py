@@ -146,14 +146,15 @@ def methods() -> list[Method]:
     """Return the methods that are compared, the slow ones last.
 
     The samplers of `tuner` in every arm, except that a grid takes no priors and no recipes between
-    its points; variants plain and misled. Slow samplers have these two arms alone too.
+    its points, and that the slow one with rungs is only plain and misled, as variants are.
     """
     both: tuple[Arm, ...] = ("plain", "wrong prior")
     known = [Method(name, rungs, arm) for name, rungs in KNOWN for arm in ARMS]
     known += [
         Method(name, rungs, arm) for name in VARIANTS for rungs in (False, True) for arm in both
     ]
-    told = {method: ARMS for method in known} | {method: both for method in known if method.slow}
+    told = {method: ARMS for method in known}
+    told |= {method: both for method in known if method.slow and method.rungs}
     told |= {method: ("plain",) for method in known if method.sampler == "grid"}
     kept = [method for method in known if method.arm in told[method]]
     return sorted(kept, key=lambda method: method.slow)
