@@ -7,8 +7,9 @@ same noise, whatever the batches, so that differences between trials are paired.
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from tuner.models import method
 from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.compiled import compiled
 from tuner.models.families import family_of
-from tuner.models.families.family import TextStates
+from tuner.models.families.family import TextStates, joined
 from tuner.models.memory_errors import is_out_of_memory
 from tuner.models.noise import cell_generator
 from tuner.models.on_cpu import quick_on_cpu
@@ -114,9 +115,10 @@ def draw_cells(
     # The base alone is drawn once in a study: compiling would take longer than it saves.
     fast = nullcontext() if lora is None else compiled(base)
     with method.loaded(base, lora), fast:
+        draw_batch = _drawing(base, suite, indices, clip_skip)
         while drawn < len(indices):
             try:
-                images = _drawn(base, suite, indices[drawn : drawn + batch], clip_skip)
+                images = draw_batch(indices[drawn : drawn + batch])
             except Exception as error:
                 if batch == 1 or not is_out_of_memory(error):
                     raise
@@ -126,12 +128,14 @@ def draw_cells(
             yield images
 
 
-def _drawn(
+def _drawing(
     base: BaseModel, suite: SuiteConfig, indices: Sequence[int], clip_skip: int
-) -> list[Image]:
+) -> Callable[[Sequence[int]], list[Image]]:
+    """Return the function that draws a batch of the cells `indices`; their texts are encoded."""
     if isinstance(base, PipelineBase):
-        return draw_with_pipeline(base, suite, indices)
-    return draw(base.pipeline, suite, indices, clip_skip)
+        return partial(draw_with_pipeline, base, suite)
+    texts = encoded(base.pipeline, suite, indices, clip_skip)
+    return partial(draw, base.pipeline, suite, texts=texts)
 
 
 def draw(
@@ -141,30 +145,27 @@ def draw(
     clip_skip: int = 1,
     *,
     exact: bool = False,
+    texts: Mapping[str, TextStates] | None = None,
 ) -> list[Image]:
     """Draw the suite's cells `indices` in one batch with the pipeline as it is.
 
-    The prompts' hidden states are those of the text encoder's layer `clip_skip`, counted from the
-    last (1). With `exact` all is computed in the precision of the weights. Raises DivergedError for
-    pictures that are not finite.
+    `texts` are the results of `encoded` for these or more cells; None: they are encoded here, by
+    the layer `clip_skip`. With `exact` all is computed in the precision of the weights. Raises
+    DivergedError for pictures that are not finite.
     """
     cells = suite.cells()
-    prompts = [cells[index][0].text for index in indices]
+    if texts is None:
+        texts = encoded(pipeline, suite, indices, clip_skip, exact=exact)
     width, height = suite.image_size
-    negatives = [suite.negative] * len(prompts)
-    # The same for all batches, so that a picture does not depend on its batch.
-    chunks = chunks_of(
-        pipeline.tokenizer, [suite.negative, *(prompt.text for prompt in suite.prompts)]
-    )
+    positive = joined([texts[cells[index][0].text] for index in indices])
+    negative = joined([texts[suite.negative]] * len(indices))
     family = family_of(type(pipeline).__name__)
     sampling = family.with_scheduler(pipeline, scheduler_of(pipeline, suite.sampler))
     sampling.set_progress_bar_config(disable=True)
+    if not suite.negative:
+        negative = family.unprompted(pipeline, negative)
     start = torch.stack([noise(pipeline, suite, index) for index in indices])
     with nullcontext() if exact else _quickly(pipeline, start.shape[-2:].numel()):
-        positive = _states(pipeline, prompts, clip_skip, chunks)
-        negative = _states(pipeline, negatives, clip_skip, chunks)
-        if not suite.negative:
-            negative = family.unprompted(pipeline, negative)
         latents = sampling(
             **family.prompt_arguments(positive, negative),
             latents=start,
@@ -194,16 +195,37 @@ def _quickly(pipeline: Any, places: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _states(pipeline: Any, prompts: Sequence[str], clip_skip: int, chunks: int) -> TextStates:
-    """Return the states of `prompts` at `clip_skip`, as training computes them.
+def encoded(
+    pipeline: Any,
+    suite: SuiteConfig,
+    indices: Sequence[int],
+    clip_skip: int = 1,
+    *,
+    exact: bool = False,
+) -> dict[str, TextStates]:
+    """Return the states of the texts of the suite's cells `indices`, by text, each encoded once.
 
-    diffusers cuts prompts after 75 tokens; its own `clip_skip` ignores negative prompts, and fails
-    with transformers 5.
+    They are those of the text encoder's layer `clip_skip`, counted from the last (1), as training
+    computes them: diffusers cuts prompts after 75 tokens; its own `clip_skip` ignores negative
+    prompts, and fails with transformers 5. With `exact` they are computed in the precision of the
+    weights.
     """
+    cells = suite.cells()
+    texts = list(dict.fromkeys([suite.negative, *(cells[index][0].text for index in indices)]))
+    # The chunks of the whole suite, so that a picture does not depend on the cells beside it.
+    longest = [suite.negative, *(prompt.text for prompt in suite.prompts)]
+    chunks = chunks_of(pipeline.tokenizer, longest)
     family = family_of(type(pipeline).__name__)
-    tokens = family.tokens(pipeline, prompts, chunks).to(pipeline.unet.device)
     encoders = [*family.encoders(pipeline).values()]
-    return family.text_states(encoders, tokens, clip_skip).to(pipeline.unet.dtype)
+    tokens = family.tokens(pipeline, texts, chunks).to(pipeline.unet.device)
+    with nullcontext() if exact else bfloat16_products(pipeline.unet.device):
+        states = joined(
+            [
+                family.text_states(encoders, part, clip_skip)
+                for part in torch.split(tokens, _LARGEST_BATCH)
+            ]
+        ).to(pipeline.unet.dtype)
+    return {text: states.rows(slice(row, row + 1)) for row, text in enumerate(texts)}
 
 
 def noise(pipeline: Any, suite: SuiteConfig, index: int) -> torch.Tensor:

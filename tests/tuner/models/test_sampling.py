@@ -15,7 +15,7 @@ from metrics.contract import Prompt, Sample
 from tests.tuner.generators import result_of, yielded_and_result
 from tuner.errors import DivergedError
 from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
-from tuner.models.sampling import noise, scheduler_of
+from tuner.models.sampling import draw_cells, noise, scheduler_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.suite import DRAWING, Denoiser
 from tuner.storage.folder import RungFolder
@@ -81,6 +81,24 @@ def test_a_picture_does_not_depend_on_its_batch(
     assert [(event.done, event.total) for event in progress] == [(4, 6), (6, 6)]
     for picture, other in zip(whole, apart, strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
+
+
+def test_each_text_of_a_suite_is_encoded_once(
+    base: BaseModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
+    rows: list[int] = []
+
+    def count(_: object, tokens: tuple[torch.Tensor]) -> None:
+        rows.append(len(tokens[0]))
+
+    suite = SUITE.model_copy(update={"negative": "blurry"})
+    with (
+        base.pipeline.text_encoder.register_forward_pre_hook(count),
+        contextlib.closing(draw_cells(base, suite, None, range(6))) as batches,
+    ):
+        assert [len(images) for images in batches] == [4, 2]
+    assert rows == [4]  # three prompts and the negative one
 
 
 def test_samples_are_drawn_fewer_at_a_time_where_memory_is_short(
