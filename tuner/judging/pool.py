@@ -7,6 +7,7 @@ over a pipe, scores come back; no network crosses.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import signal
 import traceback
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import metrics
 from metrics.contract import Features, JudgeSettings, Sample, Score, ScoredSample
+from metrics.scoring import BATCH
 from tuner.errors import JudgeLostError, portable
 from tuner.terminal import end_with_parent, own_warnings, signals_held
 
@@ -48,10 +50,9 @@ class _Judge:
 
 @dataclass(frozen=True)
 class _Scores:
-    """The answer of a judge process: what a sample was given, and what it warned of."""
+    """The answer of a judge process: what each sample was given, and what it warned of."""
 
-    scores: dict[str, Score]
-    features: Features | None
+    given: tuple[tuple[dict[str, Score], Features | None], ...]
     warned: tuple[str, ...]
 
 
@@ -73,15 +74,22 @@ class JudgePool:
             self._start(settings)
 
     def submit(
-        self, samples: Iterable[Sample], settings: JudgeSettings
-    ) -> list[Future[ScoredSample]]:
+        self, samples: Sequence[Sample], settings: JudgeSettings
+    ) -> list[Future[list[ScoredSample]]]:
         """Have the samples scored; return their results to be, in order, for `scored`.
 
-        The models of `settings` are those of the pool; its thresholds may be others.
+        Each process is sent an equal number of them, up to `BATCH` at a time, which it scores
+        faster than one by one. The models of `settings` are those of the pool; its thresholds may
+        be others.
         """
-        return [self._threads.submit(self._score, sample, settings) for sample in samples]
+        rounds = math.ceil(len(samples) / (self.count * BATCH))
+        batch = math.ceil(len(samples) / max(1, rounds * self.count))
+        return [
+            self._threads.submit(self._score, samples[start : start + batch], settings)
+            for start in range(0, len(samples), max(1, batch))
+        ]
 
-    def scored(self, results: Collection[Future[ScoredSample]]) -> Iterator[ScoredSample]:
+    def scored(self, results: Collection[Future[list[ScoredSample]]]) -> Iterator[ScoredSample]:
         """Wait for results of `submit`, and yield them in order.
 
         Raises what scoring raised, JudgeLostError if a process was killed or ended by itself.
@@ -91,7 +99,7 @@ class JudgePool:
                 scored = result.result()
                 while self._warned:
                     warnings.warn(self._warned.popleft(), stacklevel=1)
-                yield scored
+                yield from scored
         finally:
             cancel(results)
 
@@ -117,10 +125,10 @@ class JudgePool:
         theirs.close()
         self._free.put(judge)
 
-    def _score(self, sample: Sample, settings: JudgeSettings) -> ScoredSample:
+    def _score(self, samples: Sequence[Sample], settings: JudgeSettings) -> list[ScoredSample]:
         judge = self._free.get()
         try:
-            judge.connection.send((replace(sample, path=None), settings))
+            judge.connection.send(([replace(each, path=None) for each in samples], settings))
             answer: _Scores | Exception = judge.connection.recv()
         except (EOFError, OSError) as error:
             raise self._lost(judge) from error
@@ -129,7 +137,8 @@ class JudgePool:
         if isinstance(answer, Exception):
             raise answer
         self._warned.extend(answer.warned)
-        return ScoredSample(sample, answer.scores, answer.features)
+        pairs = zip(samples, answer.given, strict=True)
+        return [ScoredSample(sample, scores, features) for sample, (scores, features) in pairs]
 
     def _lost(self, judge: _Judge) -> JudgeLostError:
         judge.process.join(_TO_END)
@@ -148,7 +157,7 @@ def score(
     return list(pool.scored(pool.submit(samples, judges.settings)))
 
 
-def cancel(results: Iterable[Future[ScoredSample]]) -> None:
+def cancel(results: Iterable[Future[list[ScoredSample]]]) -> None:
     """Have no more of these samples scored than are being scored now."""
     for result in results:
         result.cancel()
@@ -196,10 +205,11 @@ def serve(connection: Connection, settings: JudgeSettings) -> None:
         metrics.open_detectors(settings) as detectors,
     ):
         while True:
-            sample, detectors.settings = connection.recv()
+            samples, detectors.settings = connection.recv()
             try:
-                (scored,) = metrics.score([sample], detectors)
-                answer = _Scores(dict(scored.scores), scored.features, tuple(warned))
+                scored = metrics.score(samples, detectors)
+                given = tuple((dict(each.scores), each.features) for each in scored)
+                answer = _Scores(given, tuple(warned))
             except Exception as error:
                 connection.send(_failure(error))
             else:

@@ -210,7 +210,7 @@ def _scored(
         for sample in samples:
             yield from metrics.score([sample], judges)
         return
-    waiting: deque[Future[ScoredSample]] = deque()
+    waiting: deque[Future[list[ScoredSample]]] = deque()
     try:
         for sample in samples:
             waiting += pool.submit([sample], judges.settings)

@@ -32,7 +32,8 @@ class Drawn:
     judges: Detectors
     pool: JudgePool | None
     samples: list[Sample] = field(default_factory=list)
-    results: list[Future[ScoredSample]] = field(default_factory=list)
+    results: list[Future[list[ScoredSample]]] = field(default_factory=list)
+    submitted: int = 0
 
     def submit(self) -> None:
         """Have the judge processes, if there are any, score the samples that are new.
@@ -41,16 +42,18 @@ class Drawn:
         """
         settings = self.judges.settings
         if self.pool is not None and (settings.domain == "drawn" or settings.thresholds):
-            new = self.samples[len(self.results) :]
-            self.results += self.pool.submit(new, settings)
+            self._submit_new(self.pool)
 
     def scored(self) -> list[ScoredSample]:
         """Return the samples with their scores, in order; raises JudgeLostError."""
         if self.pool is None:
             return metrics.score(self.samples, self.judges)
-        new = self.samples[len(self.results) :]
-        self.results += self.pool.submit(new, self.judges.settings)
+        self._submit_new(self.pool)
         return list(self.pool.scored(self.results))
+
+    def _submit_new(self, pool: JudgePool) -> None:
+        self.results += pool.submit(self.samples[self.submitted :], self.judges.settings)
+        self.submitted = len(self.samples)
 
 
 def draw_suite(

@@ -66,14 +66,17 @@ class JudgeRelay(Relay):
             return f"it lacks the judges' models that are used here ({lacks}); {' '.join(warned)}"
         return None
 
-    def judge(self, sample: Sample) -> tuple[ScoredSample, tuple[str, ...]]:
-        """Score a picture; return it without its pixels, and the warnings."""
+    def judge(self, samples: Sequence[Sample]) -> tuple[list[ScoredSample], tuple[str, ...]]:
+        """Score pictures; return them without their pixels, and the warnings."""
         import metrics
 
         warned: list[str] = []
         with own_warnings(warned.append):
-            (scored,) = metrics.score([sample], self._judges)
-        return replace(scored, sample=replace(sample, image=sample.image[:0])), tuple(warned)
+            scored = metrics.score(samples, self._judges)
+        return [
+            replace(each, sample=replace(each.sample, image=each.sample.image[:0]))
+            for each in scored
+        ], tuple(warned)
 
 
 def chosen_models(settings: JudgeSettings) -> list[str]:
@@ -98,13 +101,13 @@ class NodePool(JudgePool):
         for key in range(self.count):
             self._slots.put((key, None))
 
-    def _score(self, sample: Sample, settings: JudgeSettings) -> ScoredSample:
+    def _score(self, samples: Sequence[Sample], settings: JudgeSettings) -> list[ScoredSample]:
         key, way = self._slots.get()
         try:
             for _ in range(_MOST_LOSSES):
                 try:
                     way = way or self._opened(key)
-                    return self._judged(way, sample)
+                    return self._judged(way, samples)
                 except NodeLostError as error:
                     lost = error
                     self._cluster.seats.leave(key)
@@ -115,11 +118,12 @@ class NodePool(JudgePool):
         finally:
             self._slots.put((key, way))
 
-    def _judged(self, way: Way, sample: Sample) -> ScoredSample:
-        answer = way.call(way.relay.judge, replace(sample, path=None))
+    def _judged(self, way: Way, samples: Sequence[Sample]) -> list[ScoredSample]:
+        answer = way.call(way.relay.judge, [replace(each, path=None) for each in samples])
         scored, warned = answer
         self._warned.extend(warned)
-        return ScoredSample(sample, scored.scores, scored.features)
+        pairs = zip(samples, scored, strict=True)
+        return [ScoredSample(sample, each.scores, each.features) for sample, each in pairs]
 
     def _opened(self, key: int) -> Way:
         """Return the way to new judges on a node; nodes that cannot judge are refused."""

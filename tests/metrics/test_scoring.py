@@ -1,0 +1,56 @@
+"""Samples that are scored together have the scores of single ones."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import metrics
+from metrics.contract import Image, Prompt, Sample
+from metrics.detectors import Detectors
+from metrics.scoring import BATCH
+
+BY_OPEN_CLIP = ("gender", "prompt_fit")
+
+Drawn = Callable[..., list[Image]]
+
+
+@pytest.fixture
+def embedded(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures go through the open_clip model together, for each time from now on."""
+    classifier = mannequin_detectors.zero_shot
+    assert classifier is not None
+    embed, counts = classifier.embed_pictures, []
+
+    def spied(images: Sequence[Image]) -> object:
+        counts.append(len(images))
+        return embed(images)
+
+    monkeypatch.setattr(classifier, "embed_pictures", spied)
+    return counts
+
+
+def test_figures_are_embedded_together_and_scores_stay(
+    mannequin_detectors: Detectors, rendered: Drawn, embedded: list[int]
+) -> None:
+    images = rendered(BATCH + 2, 7, size=64, framing="full")
+    images[1] = np.full((64, 64, 3), 200, np.uint8)  # nobody is there
+    samples = [Sample(Prompt("1girl, solo", "female"), n, each) for n, each in enumerate(images)]
+    together = metrics.score(samples, mannequin_detectors)
+    assert embedded == [BATCH - 1, 2]
+    for sample, found in zip(samples, together, strict=True):
+        (alone,) = metrics.score([sample], mannequin_detectors)
+        assert found.sample is sample
+        assert found.scores.keys() == alone.scores.keys()
+        for name, expected in alone.scores.items():
+            score = found.scores[name]
+            if name in BY_OPEN_CLIP:  # equal but for rounding
+                assert score.value == pytest.approx(expected.value, abs=1e-4)
+                assert score.evidence == pytest.approx(expected.evidence, abs=1e-4)
+                score = replace(score, value=expected.value, evidence=expected.evidence)
+            assert score == expected
+    assert embedded == [BATCH - 1, 2]  # a single one needs no batch
+    assert together[1].scores["gender"].value is None
