@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import platform
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -16,15 +17,29 @@ from tuner.storage.files import write_text
 
 RESULTS = Path(__file__).parent / "results"
 
+PACKAGES = (
+    "diffusers",
+    "peft",
+    "transformers",
+    "optuna",
+    "mediapipe",
+    "nudenet",
+    "ultralytics",
+    "open_clip_torch",
+)
+"""Packages whose versions a result names; those that a machine lacks are left out."""
+
 
 def machine() -> dict[str, object]:
     """Return the machine's processor, cores and GPU (None: without), and the versions in use.
 
-    Cores are those that this process may use. Versions are of Python, torch, diffusers and peft.
+    Cores are those that this process may use. Versions are of Python and of PACKAGES.
     """
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     versions = {"python": platform.python_version(), "torch": str(torch.__version__)}
-    versions |= {name: version(name) for name in ("diffusers", "peft")}
+    for name in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {"cpu": _cpu(), "cores": _cores(), "gpu": gpu, **versions}
 
 

@@ -50,13 +50,21 @@ SECTIONS = (
     Section(
         "step",
         "What does a step cost?",
-        "Both ways are measured in one process, by turns.",
+        "Both precisions are measured in one process, by turns.",
     ),
     Section(
         "search",
         "What does a search cost?",
-        "What a study gains beside the speed of its trials: it stops poor ones early, and chooses "
-        "what to try.",
+        "A study chooses what to try, and may stop poor trials early (`rungs`). On the mannequin "
+        "the choice saves little, and stopping none of the cost to a good front, since judging a "
+        "rung takes as long as training to it; it shortens a study of a fixed number of trials.",
+    ),
+    Section(
+        "judge_batches",
+        "What do judges gain by several pictures at a time?",
+        "Figures of eight samples go through the open_clip model together. The other detectors see "
+        "one picture at a time: NudeNet and MediaPipe compute on the processor, and with a GPU "
+        "several judge processes share it.",
     ),
     Section(
         "workers",

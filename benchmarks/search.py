@@ -168,8 +168,9 @@ def cache_key(table: Path, settings: str) -> str:
     code = [
         HERE / f"search_{name}.py" for name in ("hub", "methods", "process", "replay", "surrogate")
     ]
-    code += [ROOT / "tuner" / "study" / f"{name}.py" for name in ("samplers", "stopping")]
-    code += [ROOT / "tuner" / "study" / "optuna_study.py", ROOT / "tuner" / "results" / "course.py"]
+    study = ROOT / "tuner" / "study"
+    code += [study / f"{name}.py" for name in ("samplers", "stopping", "optuna_study")]
+    code += [study / "memory" / "scalar.py", ROOT / "tuner" / "results" / "course.py"]
     whole = b"".join(path.read_bytes() for path in [table, *code])
     return hashlib.sha256(whole + f"{settings} {optuna.__version__}".encode()).hexdigest()[:12]
 

@@ -1,4 +1,4 @@
-"""Picture of benchmarks/search.py: hypervolume against cost."""
+"""Picture of benchmarks/search.py: hypervolume against cost of the samplers of `tuner`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 matplotlib.use("Agg")  # no window: the pictures are files
 from matplotlib import pyplot
 from matplotlib.axes import Axes
-from search_methods import ARMS, Method
+from search_methods import ARMS, KNOWN, Method
 from search_report import MAIN, Replays, at_cost
 
 from tuner.storage import replacing
 
 
 def draw(replays: Replays, path: Path) -> None:
-    """Plot hypervolume against cost: a panel for each arm, median and quartiles of each method."""
-    methods = replays.methods()
+    """Plot hypervolume against cost: a panel for each arm, mean and its 95 % interval."""
+    methods = [each for each in replays.methods() if (each.sampler, each.rungs) in KNOWN]
     arms = [arm for arm in ARMS if any(method.arm == arm for method in methods)]
     figure, axes = pyplot.subplots(
         1,
@@ -29,15 +29,15 @@ def draw(replays: Replays, path: Path) -> None:
         squeeze=False,
         layout="constrained",
     )
-    names = list(dict.fromkeys(method.name for method in methods))
+    samplers = list(dict.fromkeys(name for name, _ in KNOWN))
     looks = {
-        name: {"color": pyplot.cm.tab20(place % 20), "linestyle": ("-", "--", ":")[place // 20 % 3]}
-        for place, name in enumerate(names)
+        method: {"color": f"C{samplers.index(method.sampler)}", "linestyle": "-:"[method.rungs]}
+        for method in methods
     }
     for arm, panel in zip(arms, axes[0], strict=True):
         for method in methods:
             if method.arm == arm:
-                _draw_method(panel, replays, method, looks[method.name])
+                _draw_method(panel, replays, method, looks[method])
         panel.set_title(arm)
         panel.set_xlabel("cost, full trials")
     axes[0][0].set_ylabel("hypervolume, share of the best known")
@@ -53,6 +53,7 @@ def _draw_method(panel: Axes, replays: Replays, method: Method, look: dict[str, 
     costs = np.arange(1, MAIN + 1)
     runs = replays.of(method, MAIN).values()
     values = np.array([[at_cost(run, run.volumes, cost) for cost in costs] for run in runs])
-    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
+    middle = values.mean(axis=0)
+    half = 1.96 * values.std(axis=0, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0
     panel.plot(costs, middle, label=method.name, linewidth=1.5, **look)
-    panel.fill_between(costs, low, high, color=look["color"], alpha=0.12, linewidth=0)
+    panel.fill_between(costs, middle - half, middle + half, color=look["color"], alpha=0.12)

@@ -125,7 +125,15 @@ def page(replays: Replays) -> str:
     """Return the report in Markdown."""
     surrogate, scale = replays.surrogate, replays.scale
     methods = sorted(replays.methods(), key=lambda each: ARMS.index(each.arm))
-    lines = ["# Which sampler?", "", "Made by `python benchmarks/search.py replay`.", ""]
+    slow = max((len(replays.of(each, MAIN)) for each in methods if each.slow), default=0)
+    lines = [
+        "# Which sampler?",
+        "",
+        f"Made by `python benchmarks/search.py replay --seeds {len(replays.of(RANDOM, MAIN))} "
+        f"--slow-seeds {slow}`, called until nothing was left to do (`--minutes`); the samplers of "
+        "OptunaHub need `optunahub`. A grid takes no priors and no recipes between its points.",
+        "",
+    ]
     names = surrogate.config.objectives
     worst = ", ".join(f"{n} {v:.2f}" for n, v in zip(names, scale.worst, strict=True))
     recorded = 1 + max(row.trial or 0 for row in surrogate.trials)
@@ -145,7 +153,7 @@ def page(replays: Replays) -> str:
         "the best known hypervolume at a cost; `strength`: geometric mean of the true objectives "
         f"of the trial that the study names then, of {scale.strength:.3f} at most; `by model`: the "
         "same, if strengths are smoothed by a Gaussian process before a trial is named. All three "
-        "are means over seeds.",
+        "are means over seeds, with half a 95 % bootstrap interval.",
         "",
         *fit_lines(surrogate),
     ]
@@ -159,10 +167,11 @@ def page(replays: Replays) -> str:
 def verdict(replays: Replays) -> list[str]:
     """Return whether any method meets the targets, and which is the best: one line each.
 
-    Methods that have fewer seeds than random search are left out.
+    Methods that have fewer seeds than random search are left out, and named.
     """
     seeds = len(replays.of(RANDOM, MAIN))
     methods = [each for each in replays.methods() if len(replays.of(each, MAIN)) >= seeds]
+    fewer = dict.fromkeys(each.name for each in replays.methods() if each not in methods)
     known = {each: facts(replays, each) for each in methods}
     ratios = {each: own["ratio_0.95"] for each, own in known.items() if "ratio_0.95" in own}
     if not ratios:
@@ -188,6 +197,7 @@ def verdict(replays: Replays) -> list[str]:
         "search's.",
         f"- Strongest trial named after 24 full trials: {strongest.name}, "
         f"{_spread(known[strongest]['strength_24'])}.",
+        *([f"- Not compared here, for lack of seeds: {'; '.join(fewer)}."] if fewer else []),
     ]
 
 
@@ -220,7 +230,7 @@ def _table(replays: Replays, methods: Sequence[Method]) -> list[str]:
         cells = [method.name, str(len(replays.of(method, MAIN)))]
         cells += [_cost(known[f"cost_{share:g}"]) for share in SHARES]
         cells.append(_cost(known["ratio_0.95"], "{:.2f}") if "ratio_0.95" in known else "-")
-        cells += [f"{known[f'volume_{cost}'].value:.3f}" for cost in MOMENTS]
+        cells += [_spread(known[f"volume_{cost}"]) for cost in MOMENTS]
         cells += [_spread(known[f"strength_{cost}"]) for cost in MOMENTS]
         cells += [_spread(known[f"by_model_{trials}"]) for trials in MOMENTS.values()]
         lines.append("| " + " | ".join(cells) + " |")

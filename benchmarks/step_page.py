@@ -31,14 +31,15 @@ def page(
             f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
         )
     parts = watched["milliseconds"].items()
+    if any(each["compiled"] for each in rows):
+        lines += ["", "The operations of a compiled arm are counted in the eager one."]
     lines += [
-        "",
-        "The numbers of floating-point operations of a compiled arm are those of the eager one.",
         "",
         f"A step at 64 px in bfloat16 makes the host wait {watched['waits']} times and has "
         f"{watched['operations']} operations: "
         + ", ".join(f"{name} {value:.0f} ms" for name, value in parts)
-        + ". The longest that are no products (calls, ms): "
+        + " (an operation takes a little longer while it is timed). "
+        + "The longest that are no products (calls, ms): "
         + ", ".join(f"{name} ({n}, {ms})" for name, (n, ms) in watched["longest"].items())
         + ".",
         "",

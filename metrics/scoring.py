@@ -56,9 +56,9 @@ def judges_for(settings: JudgeSettings) -> tuple[Judge, ...]:
 
 
 BATCH = 8
-"""Samples whose figures go through the open_clip model together. A processor embeds a figure in
-0.6 to 0.7 of the time that it takes alone, by ViT-L-14 and ViT-B-32 (docs/performance.md); more at
-a time gain little. NudeNet and YOLO gain nothing there, and MediaPipe takes single pictures."""
+"""Samples whose figures go through the open_clip model together: a processor then embeds a figure
+by ViT-B-32 in 0.7 of the time, by ViT-L-14 in the same (benchmarks/judge_batches.py). NudeNet gains
+nothing there, and MediaPipe takes single pictures."""
 
 
 def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
