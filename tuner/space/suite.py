@@ -33,7 +33,7 @@ DRAWING = "3"
 other pixels (noise, samplers, guidance, decoding), so that no study mixes both. Version 2: samplers
 take only noise levels and prediction type from the base. Version 3: processors with bfloat16
 instructions multiply in bfloat16. The order of additions does not count: it differs between
-machines, and moves pixels by 0.4 of 255 in the mean."""
+machines too."""
 
 
 def _bare(sex: Sex) -> tuple[Prompt, ...]:
