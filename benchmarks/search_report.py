@@ -11,6 +11,8 @@ from search_methods import ARMS, Method, Telling
 from search_replay import Run, Scale
 from search_surrogate import Floats, Surrogate
 
+from tuner.space import StudyConfig
+
 SHARES = (0.9, 0.95)
 MOMENTS = {12: 12, 24: 24, 48: 60}
 """Costs at which the named trial is read, each with the budget of the study that it is read of."""
@@ -191,6 +193,15 @@ def verdict(replays: Replays) -> list[str]:
         )
     strongest = max(known, key=lambda each: (each.arm == "plain", known[each]["strength_24"].value))
     fastest = min(ratios, key=lambda each: (each.arm != "plain", ratios[each].value))
+    default = Method(StudyConfig.model_fields["sampler"].default)
+    misled = ratios.get(Method(default.sampler, arm="wrong prior"))
+    if default in ratios and misled is not None:
+        lines.append(
+            f"- The default, {default.name}: {_cost(ratios[default], '{:.2f}')} times random "
+            f"search's cost to 95 %, {_cost(misled, '{:.2f}')} under a wrong prior; strongest "
+            f"trial named after 24 full trials {_spread(known[default]['strength_24'])}, after 48 "
+            f"{_spread(known[default]['strength_48'])}."
+        )
     return [
         *lines,
         f"- Least cost to 95 %: {fastest.name}, {_cost(ratios[fastest], '{:.2f}')} times random "
