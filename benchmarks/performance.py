@@ -60,6 +60,11 @@ SECTIONS = (
         "rung takes as long as training to it; it shortens a study of a fixed number of trials.",
     ),
     Section(
+        "solver_steps",
+        "How many denoising steps does a sample need?",
+        "A suite has 20 by default, and the demo 10.",
+    ),
+    Section(
         "judge_batches",
         "What do judges gain by several pictures at a time?",
         "Figures of eight samples go through the open_clip model together. The other detectors see "
