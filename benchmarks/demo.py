@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -39,9 +38,9 @@ INTRODUCTION = f"""\
 
 Made by `python benchmarks/demo.py`; the machine is in demo.json. Seconds on the clock of
 `tuner run {SPACE} --seed SEED` (0 is the space's own), environment and weights installed
-before, and those after which the first grids of scored samples were there. Load: the processes that
-ran in the minute before, on average. The trial that a study names, on fresh samples of both, minus
-the base, paired by prompt and noise; 95 % intervals, each by itself, as the command prints them.
+before, and those after which the first grids of scored samples were there. The trial that a study
+names, on fresh samples of both, minus the base, paired by prompt and noise; 95 % intervals, each by
+itself, as the command prints them.
 """
 
 
@@ -49,14 +48,13 @@ the base, paired by prompt and noise; 95 % intervals, each by itself, as the com
 class Demo:
     """One run: seconds to its end and to the first grids, and what it says at its end.
 
-    `load` is that of the machine just before it. `trial` is the one that the study names, None
-    where it names none; `gain` is that of its strength, with its interval.
+    `trial` is the one that the study names, None where it names none; `gain` is that of its
+    strength, with its interval.
     """
 
     seconds: float
     base_grid: float
     trial_grid: float
-    load: float
     trial: int | None
     captions: str
     gain: tuple[float, float, float] | None
@@ -82,8 +80,8 @@ def measured(seed: int, studies: Path) -> Demo:
     """Return the row of a run of its own, in a new folder `studies`."""
     if studies.exists():
         shutil.rmtree(studies)
-    load, begin = os.getloadavg()[0], time.monotonic()
     run = command("run", SPACE, "--seed", str(seed), "--studies", str(studies))
+    begin = time.monotonic()
     grids: dict[str, float] = {}
     with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -102,7 +100,7 @@ def measured(seed: int, studies: Path) -> Demo:
         stdout=subprocess.PIPE,
         text=True,
     )
-    return Demo(seconds, grids["base"], grids["trial"], load, *named(json.loads(status.stdout)))
+    return Demo(seconds, grids["base"], grids["trial"], *named(json.loads(status.stdout)))
 
 
 def named(
@@ -135,7 +133,7 @@ def read_rows(path: Path) -> dict[int, Demo]:
 
 def page(rows: Mapping[int, Demo]) -> str:
     """Return the table in Markdown."""
-    head = ["seed", "seconds", "base's grid", "a trial's grid", "load"]
+    head = ["seed", "seconds", "base's grid", "a trial's grid"]
     head += ["trial", "captions", "strength", "objectives"]
     table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     table += [line(seed, row) for seed, row in sorted(rows.items())]
@@ -147,7 +145,7 @@ def line(seed: int, row: Demo) -> str:
     gain = "" if row.gain is None else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*row.gain)
     return (
         f"| {seed} | {row.seconds:.0f} | {row.base_grid:.0f} | {row.trial_grid:.0f} | "
-        f"{row.load:.1f} | {row.trial} | {row.captions} | {gain} | {row.objectives} |"
+        f"{row.trial} | {row.captions} | {gain} | {row.objectives} |"
     )
 
 

@@ -37,6 +37,11 @@ class Section:
 
 SECTIONS = (
     Section(
+        "demo",
+        "How long does the demo take?",
+        "Two workers on two idle cores; the poorer half of the trials stops at the first rung.",
+    ),
+    Section(
         "trial",
         "What does a trial cost, against a plain loop?",
         "The plain loop is [plain_loop.py](../benchmarks/plain_loop.py): a fresh process for each "
