@@ -15,11 +15,12 @@ def page(
 ) -> str:
     """Return the tables in Markdown."""
     products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
+    option = " --compiled" if any(each["compiled"] for each in rows) else ""
     lines = [
         "# A training step and a sample of the mannequin",
         "",
-        "Made by `python benchmarks/step.py`; the machine is in step.json. A plain matrix product "
-        f"of {side} x {side} reaches {products} (GFLOP/s, one thread on a processor).",
+        f"Made by `python benchmarks/step.py{option}`; the machine is in step.json. A plain matrix "
+        f"product of {side} x {side} reaches {products} (GFLOP/s, one thread on a processor).",
         "",
         "| what | precision | ms | GFLOP | GFLOP/s | share of the product |",
         "|---|---|---|---|---|---|",
