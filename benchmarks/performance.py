@@ -67,7 +67,7 @@ SECTIONS = (
     Section(
         "solver_steps",
         "How many denoising steps does a sample need?",
-        "A suite has 20 by default, and the demo 10.",
+        "A suite has 20 by default, and the demo 10: its judges do not tell them apart.",
     ),
     Section(
         "judge_batches",

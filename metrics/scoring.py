@@ -57,7 +57,7 @@ def judges_for(settings: JudgeSettings) -> tuple[Judge, ...]:
 
 BATCH = 8
 """Samples whose figures go through the open_clip model together: a processor then embeds a figure
-by ViT-B-32 in 0.7 of the time, by ViT-L-14 in the same (benchmarks/judge_batches.py). NudeNet gains
+by ViT-B-32 in 0.7 of the time, by ViT-L-14 in 0.9 (benchmarks/judge_batches.py). NudeNet gains
 nothing there, and MediaPipe takes single pictures."""
 
 
