@@ -132,7 +132,7 @@ def page(replays: Replays) -> str:
         "# Which sampler?",
         "",
         f"Made by `python benchmarks/search.py replay --seeds {len(replays.of(RANDOM, MAIN))} "
-        f"--slow-seeds {slow}`, called until nothing was left to do (`--minutes`); the samplers of "
+        f"--slow-seeds {slow}`, in several calls (`--minutes`); the samplers of "
         "OptunaHub need `optunahub`. A grid takes no priors and no recipes between its points.",
         "",
     ]
