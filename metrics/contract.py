@@ -21,6 +21,10 @@ FramingClass = Literal["full", "knee-up", "half", "portrait", "none"]
 """The part of the figure that the frame shows; `none` where no figure is read."""
 Image = npt.NDArray[np.uint8]
 """An RGB picture, shape (H, W, 3), values 0 to 255."""
+BATCH = 8
+"""Samples whose figures go through the open_clip model together: a processor then embeds a figure
+by ViT-B-32 in 0.7 of the time, by ViT-L-14 in 0.9 (benchmarks/judge_batches.py). NudeNet gains
+nothing there, and MediaPipe takes single pictures."""
 Halves = npt.NDArray[np.float16]
 """Numbers that are stored of a sample, in half precision: reading them back changes nothing."""
 

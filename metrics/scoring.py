@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metrics.contract import JudgeSettings, Sample, ScoredSample
+from metrics.contract import BATCH, JudgeSettings, Sample, ScoredSample
 from metrics.detectors import Detectors
 from metrics.evidence import Evidence, Judge
 from metrics.judges import (
@@ -55,12 +55,6 @@ def judges_for(settings: JudgeSettings) -> tuple[Judge, ...]:
     return (*JUDGES, *named)
 
 
-BATCH = 8
-"""Samples whose figures go through the open_clip model together: a processor then embeds a figure
-by ViT-B-32 in 0.7 of the time, by ViT-L-14 in 0.9 (benchmarks/judge_batches.py). NudeNet gains
-nothing there, and MediaPipe takes single pictures."""
-
-
 def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[ScoredSample]:
     """Score every sample with each judge of `judges_for`, in order; a detector runs once.
 
@@ -72,7 +66,8 @@ def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[Score
         batch = [(each, Evidence(each, detectors)) for each in samples[start : start + BATCH]]
         if len(batch) > 1:
             _embed_figures([evidence for _, evidence in batch], detectors)
-        scored += [_score_sample(sample, evidence) for sample, evidence in batch]
+        while batch:  # what is kept of a large picture goes once it is scored
+            scored.append(_score_sample(*batch.pop(0)))
     return scored
 
 

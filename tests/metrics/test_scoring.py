@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import metrics
-from metrics.contract import Image, Prompt, Sample
+from metrics.contract import BATCH, Image, Prompt, Sample
 from metrics.detectors import Detectors
-from metrics.scoring import BATCH
 
 BY_OPEN_CLIP = ("gender", "prompt_fit")
 

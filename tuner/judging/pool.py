@@ -22,8 +22,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import metrics
-from metrics.contract import Features, JudgeSettings, Sample, Score, ScoredSample
-from metrics.scoring import BATCH
+from metrics.contract import BATCH, Features, JudgeSettings, Sample, Score, ScoredSample
 from tuner.errors import JudgeLostError, portable
 from tuner.terminal import end_with_parent, own_warnings, signals_held
 
