@@ -65,14 +65,24 @@ def score_samples(samples: Sequence[Sample], detectors: Detectors) -> list[Score
     for start in range(0, len(samples), BATCH):
         batch = [(each, Evidence(each, detectors)) for each in samples[start : start + BATCH]]
         if len(batch) > 1:
-            _embed_figures([evidence for _, evidence in batch], detectors)
+            _look_together(batch, detectors)
         while batch:  # what is kept of a large picture goes once it is scored
             scored.append(_score_sample(*batch.pop(0)))
     return scored
 
 
+def _look_together(batch: Sequence[tuple[Sample, Evidence]], detectors: Detectors) -> None:
+    """Have the detectors that gain by it see some samples together: YOLO and open_clip."""
+    evidences = [evidence for _, evidence in batch]
+    if (detector := detectors.persons) is not None:
+        found = detector.find([sample.image for sample, _ in batch])
+        for evidence, persons in zip(evidences, found, strict=True):
+            evidence.persons = persons
+    _embed_figures(evidences, detectors)
+
+
 def _embed_figures(evidences: Sequence[Evidence], detectors: Detectors) -> None:
-    """Embed the main figures of some samples in one batch, where an open_clip model is set."""
+    """Embed the main figures of some samples, where an open_clip model is set."""
     if detectors.settings.gender_model is None:
         return
     found = [(each, crop) for each in evidences if (crop := each.person_crop) is not None]

@@ -13,7 +13,7 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +30,7 @@ from metrics.preprocess import Box, analysis_picture
 
 if TYPE_CHECKING:
     from ultralytics import YOLO
+    from ultralytics.engine.results import Boxes
 
 DESCRIPTION = "yolo.yaml"
 WEIGHTS = "yolo.safetensors"
@@ -78,34 +79,49 @@ class PersonDetector:
 
     def __call__(self, image: Image) -> tuple[PersonBox, ...]:
         """Return the persons in the picture, surest first; an empty tuple if there are none."""
-        longest = float(np.clip(_SHRUNK * max(image.shape[:2]), MIN_SIDE, MAX_SIDE))
-        rows = self._predict(analysis_picture(image, _STRIDE * round(longest / _STRIDE)))
-        persons = [row for row in rows if int(row[5]) in self._persons]
-        return tuple(
-            PersonBox((left, top, right, bottom), confidence)
-            for left, top, right, bottom, confidence, _ in sorted(persons, key=lambda row: -row[4])
-        )
+        return self.find([image])[0]
+
+    def find(self, images: Sequence[Image]) -> list[tuple[PersonBox, ...]]:
+        """Return what a call returns for each of the pictures; those of one size go together.
+
+        What is found does not depend on the pictures beside it but for rounding.
+        """
+        found: list[tuple[PersonBox, ...]] = [()] * len(images)
+        for size in {image.shape for image in images}:
+            places = [place for place, image in enumerate(images) if image.shape == size]
+            boxes = self._predict([images[place] for place in places])
+            for place, persons in zip(places, boxes, strict=True):
+                found[place] = persons
+        return found
 
     def close(self) -> None:
         """Release the network."""
         del self._detector
 
-    def _predict(self, picture: Image) -> list[list[float]]:
-        """Return rows of left, top, right, bottom (shares), confidence, class."""
-        (result,) = self._detector.predict(
-            np.ascontiguousarray(picture[..., ::-1]),  # it takes BGR
-            imgsz=max(picture.shape[:2]),
+    def _predict(self, images: Sequence[Image]) -> list[tuple[PersonBox, ...]]:
+        """Return the persons in pictures of one size."""
+        longest = float(np.clip(_SHRUNK * max(images[0].shape[:2]), MIN_SIDE, MAX_SIDE))
+        pictures = [analysis_picture(image, _STRIDE * round(longest / _STRIDE)) for image in images]
+        results = self._detector.predict(
+            [np.ascontiguousarray(picture[..., ::-1]) for picture in pictures],  # it takes BGR
+            imgsz=max(pictures[0].shape[:2]),
             conf=CONFIDENCE,
             iou=OVERLAP,
             device=self._device,
             verbose=False,
             save=False,
         )
-        boxes = result.boxes
+        return [self._persons_in(result.boxes) for result in results]
+
+    def _persons_in(self, boxes: Boxes) -> tuple[PersonBox, ...]:
         rows: list[list[float]] = torch.cat(
             [boxes.xyxyn.clamp(0.0, 1.0), boxes.conf[:, None], boxes.cls[:, None]], dim=1
         ).tolist()
-        return rows
+        persons = [row for row in rows if int(row[5]) in self._persons]
+        return tuple(
+            PersonBox((left, top, right, bottom), confidence)
+            for left, top, right, bottom, confidence, _ in sorted(persons, key=lambda row: -row[4])
+        )
 
 
 def open_yolo(path: Path, kind: str) -> YOLO:

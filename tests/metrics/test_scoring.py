@@ -12,7 +12,8 @@ import metrics
 from metrics.contract import BATCH, Image, Prompt, Sample
 from metrics.detectors import Detectors
 
-BY_OPEN_CLIP = ("gender", "prompt_fit")
+IN_BATCHES = ("gender", "prompt_fit", "one_person")
+"""Judges whose detectors see several samples together."""
 
 Drawn = Callable[..., list[Image]]
 
@@ -32,23 +33,41 @@ def embedded(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) ->
     return counts
 
 
-def test_figures_are_embedded_together_and_scores_stay(
-    mannequin_detectors: Detectors, rendered: Drawn, embedded: list[int]
+@pytest.fixture
+def searched(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pictures are searched for persons together, for each time from now on."""
+    detector = mannequin_detectors.persons
+    assert detector is not None
+    find, counts = detector.find, []
+
+    def spied(images: Sequence[Image]) -> object:
+        counts.append(len(images))
+        return find(images)
+
+    monkeypatch.setattr(detector, "find", spied)
+    return counts
+
+
+def test_detectors_see_samples_together_and_scores_stay(
+    mannequin_detectors: Detectors, rendered: Drawn, embedded: list[int], searched: list[int]
 ) -> None:
     images = rendered(BATCH + 2, 7, size=64, framing="full")
     images[1] = np.full((64, 64, 3), 200, np.uint8)  # nobody is there
     samples = [Sample(Prompt("1girl, solo", "female"), n, each) for n, each in enumerate(images)]
     together = metrics.score(samples, mannequin_detectors)
     assert embedded == [BATCH - 1, 2]
+    assert searched == [BATCH, 2]
     for sample, found in zip(samples, together, strict=True):
         (alone,) = metrics.score([sample], mannequin_detectors)
         assert found.sample is sample
         assert found.scores.keys() == alone.scores.keys()
         for name, expected in alone.scores.items():
             score = found.scores[name]
-            if name in BY_OPEN_CLIP:  # equal but for rounding
+            if name in IN_BATCHES:  # equal but for rounding
                 assert score.value == pytest.approx(expected.value, abs=1e-4)
-                assert score.evidence == pytest.approx(expected.evidence, abs=1e-4)
+                assert score.evidence.keys() == expected.evidence.keys()
+                for key, value in expected.evidence.items():
+                    assert score.evidence[key] == pytest.approx(value, abs=1e-4)
                 score = replace(score, value=expected.value, evidence=expected.evidence)
             assert score == expected
     assert embedded == [BATCH - 1, 2]  # a single one needs no batch

@@ -71,6 +71,24 @@ def test_persons_come_as_shares_of_the_picture_surest_first(yolo_folder: Path) -
         assert 0.0 <= top < bottom <= 1.0
 
 
+def test_pictures_of_several_sizes_are_found_what_each_is_found_alone(yolo_folder: Path) -> None:
+    detector = PersonDetector(str(yolo_folder))
+    wide = np.random.default_rng(1).integers(0, 256, (64, 96, 3)).astype(np.uint8)
+    pictures = [PICTURE, wide, np.ascontiguousarray(PICTURE[::-1])]
+    shapes: list[torch.Size] = []
+    first: torch.nn.Module = detector._detector.predictor.model.model.model[0]
+    first.register_forward_pre_hook(lambda module, given: shapes.append(given[0].shape))
+    together = detector.find(pictures)
+    assert sorted(shapes) == [(1, 3, 128, 192), (2, 3, 192, 192)]
+    for picture, found in zip(pictures, together, strict=True):
+        alone = detector(picture)
+        assert len(found) == len(alone) > 1
+        for one, other in zip(found, alone, strict=True):
+            assert one.box == pytest.approx(other.box, abs=1e-4)
+            assert one.confidence == pytest.approx(other.confidence, abs=1e-4)
+    assert detector.find([]) == []
+
+
 @pytest.mark.parametrize(
     ("shape", "shown"), [((64, 64), (192, 192)), ((200, 100), (192, 96)), ((640, 1280), (320, 640))]
 )
