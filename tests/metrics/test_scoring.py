@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +10,7 @@ import pytest
 import metrics
 from metrics.contract import BATCH, Image, Prompt, Sample
 from metrics.detectors import Detectors
-
-IN_BATCHES = ("gender", "prompt_fit", "one_person")
-"""Judges whose detectors see several samples together."""
+from tests.metrics.same_scores import require_same_scores
 
 Drawn = Callable[..., list[Image]]
 
@@ -59,16 +56,6 @@ def test_detectors_see_samples_together_and_scores_stay(
     assert searched == [BATCH, 2]
     for sample, found in zip(samples, together, strict=True):
         (alone,) = metrics.score([sample], mannequin_detectors)
-        assert found.sample is sample
-        assert found.scores.keys() == alone.scores.keys()
-        for name, expected in alone.scores.items():
-            score = found.scores[name]
-            if name in IN_BATCHES:  # equal but for rounding
-                assert score.value == pytest.approx(expected.value, abs=1e-4)
-                assert score.evidence.keys() == expected.evidence.keys()
-                for key, value in expected.evidence.items():
-                    assert score.evidence[key] == pytest.approx(value, abs=1e-4)
-                score = replace(score, value=expected.value, evidence=expected.evidence)
-            assert score == expected
+        require_same_scores(found, alone)
     assert embedded == [BATCH - 1, 2]  # a single one needs no batch
     assert together[1].scores["gender"].value is None

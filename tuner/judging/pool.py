@@ -163,14 +163,15 @@ def cancel(results: Iterable[Future[list[ScoredSample]]]) -> None:
 
 
 @contextlib.contextmanager
-def open_pool(settings: JudgeSettings, most: int) -> Iterator[JudgePool | None]:
-    """Start up to `most` judge processes and end them afterwards; None for fewer than two.
+def open_pool(settings: JudgeSettings, most: int, least: int = 2) -> Iterator[JudgePool | None]:
+    """Start up to `most` judge processes and end them afterwards; None for fewer than `least`.
 
+    A single one is faster only if its caller has other work meanwhile, as one that draws on a GPU.
     There are fewer where a GPU has no memory for their networks, and none with a vision-language
     model, which is too large to be loaded twice.
     """
     count = 0 if settings.vlm is not None else min(most, _most_on_device(settings, most))
-    if count < 2:  # a single one is no faster than the process that would wait for it
+    if count < max(1, least):
         yield None
         return
     with contextlib.closing(JudgePool(settings, count)) as pool:

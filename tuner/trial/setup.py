@@ -120,7 +120,8 @@ def _loaded(
     require(config.tried("optimizer"))
     base = yield from _opened_base(config, folder)
     judges = models.enter_context(metrics.open_detectors(study_judges(config)))
-    pool = models.enter_context(open_pool(judges.settings, judge_processes))
+    least = 1 if base.device.type == "cuda" else 2  # on a GPU it draws while one judges
+    pool = models.enter_context(open_pool(judges.settings, judge_processes, least))
     memories = {
         name: _memory(config, images, judges, folder.embeddings(name))
         for name, images in data.items()

@@ -97,15 +97,15 @@ def planned_workers(chosen: int | None, needed_bytes: int, pieces: int) -> Worke
     return Workers(chosen, f"{counted(chosen, 'worker')}, as chosen")
 
 
-def judge_processes(cores: int, free: int, workers: int) -> int:
+def judge_processes(cores: int, free: int, workers: int, on_gpu: bool = False) -> int:
     """Return the most judge processes of each of `workers` workers: one for each core left to it.
 
     Each worker has an equal part of the cores, one of which is its own, and of the `free` bytes of
     memory. 0 where a worker scores its samples itself: a single judge process would only take
-    memory.
+    memory, except beside a worker that draws `on_gpu` meanwhile.
     """
     count = min(cores // workers - 1, free // workers // JUDGE_BYTES)
-    return count if count > 1 else 0
+    return count if count >= (1 if on_gpu else 2) else 0
 
 
 def auto_jobs(pictures: int) -> int:

@@ -135,13 +135,16 @@ def open_work(
     The first worker samples the base under the study's extra suites too. Opens results.db for
     reading. Cores that no worker uses are shared by the judge processes of all.
     """
+    import torch
+
     from tuner.trial import open_bench
     from tuner.trial.extra import extras_of, sample_bases
     from tuner.trial.judged import run_judged
     from tuner.trial.recipe import recipe_runner
     from tuner.trial.repeat import run_repeat
 
-    judges = judge_processes(usable_cores(), free_bytes(), share.here.among)
+    on_gpu = torch.cuda.is_available()
+    judges = judge_processes(usable_cores(), free_bytes(), share.here.among, on_gpu)
     first = share.place == 0
     bench = yield from open_bench(config, folder, data, models, first, judges)
     store = models.enter_context(Store(folder.results_db, read_only=True))

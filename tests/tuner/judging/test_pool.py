@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -17,10 +16,11 @@ from PIL import Image
 
 import metrics
 from metrics.contract import JudgeSettings, Prompt, Sample, ScoredSample
+from tests.metrics.same_scores import require_same_scores
 from tuner.errors import JudgeLostError, TunerError
 from tuner.judging import find_pictures, judge
 from tuner.judging.models import mannequin_judges
-from tuner.judging.pool import JudgePool, open_pool
+from tuner.judging.pool import JudgePool, open_pool, score
 from tuner.mannequin.render import draw, random_figure
 
 
@@ -43,15 +43,7 @@ def pool() -> Iterator[JudgePool]:
 
 def require_same(found: ScoredSample, expected: ScoredSample) -> None:
     """Fail where the two differ by more than rounding, which depends on the samples beside it."""
-    assert found.sample is expected.sample
-    assert found.scores.keys() == expected.scores.keys()
-    for name, score in found.scores.items():
-        other = expected.scores[name]
-        if name in ("gender", "prompt_fit"):  # by open_clip
-            assert score.value == pytest.approx(other.value, abs=1e-4)
-            assert score.evidence == pytest.approx(other.evidence, abs=1e-4)
-            score = replace(score, value=other.value, evidence=other.evidence)
-        assert score == other
+    require_same_scores(found, expected)
     assert found.features is not None
     assert expected.features is not None
     for name, value in vars(found.features).items():
@@ -65,8 +57,21 @@ def test_without_cores_for_two_there_are_no_judge_processes() -> None:
     for most in (-1, 0, 1):
         with open_pool(JudgeSettings(gender_model=None), most) as pool:
             assert pool is None
+    for most in (-1, 0):
+        with open_pool(JudgeSettings(gender_model=None), most, least=1) as pool:
+            assert pool is None
     with open_pool(JudgeSettings(gender_model=None, vlm="any"), 8) as pool:
         assert pool is None
+
+
+@pytest.mark.slow
+def test_one_judge_process_scores_where_one_is_enough(samples: list[Sample]) -> None:
+    settings = JudgeSettings(gender_model=None)
+    with open_pool(settings, 1, least=1) as pool, metrics.open_detectors(settings) as judges:
+        assert pool is not None
+        found = score(samples[:2], judges, pool)
+        for one, other in zip(found, score(samples[:2], judges, None), strict=True):
+            require_same(one, other)
 
 
 @pytest.mark.slow

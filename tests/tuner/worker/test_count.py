@@ -93,6 +93,16 @@ def test_each_worker_has_the_cores_that_are_left_as_judge_processes(
     assert judge_processes(cores, free * GIB, workers) == count
 
 
+@pytest.mark.parametrize(
+    ("cores", "free", "workers", "count"),
+    [(1, 64, 1, 0), (2, 64, 1, 1), (2, 64, 2, 0), (4, 64, 2, 1), (4, 4, 1, 1), (4, 2, 1, 0)],
+)
+def test_one_judge_process_is_enough_beside_a_worker_on_a_gpu(
+    cores: int, free: int, workers: int, count: int
+) -> None:
+    assert judge_processes(cores, free * GIB, workers, on_gpu=True) == count
+
+
 @pytest.mark.parametrize("text", ["0", "65", "-1", "two", "1.5", "", "²"])
 def test_another_text_is_refused_with_what_is_allowed(text: str) -> None:
     with pytest.raises(ConfigError, match="allowed: auto, or a whole number from 1 to 64"):
