@@ -77,39 +77,62 @@ def sample(
     lora: method.Trained | None,
     folder: RungFolder,
     seeds: int | None = None,
-    into: list[Sample] | None = None,
 ) -> Generator[Progress, None, list[Sample]]:
-    """Draw the suite, or each prompt's first `seeds` seeds of it, and return the samples in order.
+    """Draw the suite as `sample_batches` does; yield its Progress and return all samples in order.
 
-    Call it with `yield from`. `lora` is the file of a LoRA or of whole weights; None draws the
-    base. The samples' paths are in `folder`, numbered by their place in the whole suite; the caller
-    writes them there once they are scored. They are appended to `into` as they are drawn, before
-    each Progress. Raises DivergedError for pictures that are not
-    finite numbers (they would be saved as black), LoraFileError or WeightsError for a file that
-    does not fit.
+    Call it with `yield from`.
     """
-    cells, places = suite.cells(), suite.places(seeds)
-    samples: list[Sample] = [] if into is None else into
-    start = time.monotonic()
-    with closing(draw_cells(base, suite, lora, places)) as batches:
-        for images in batches:
-            for image in images:
-                place = places[len(samples)]
-                samples.append(Sample(*cells[place], image, folder.sample(place)))
-            speed = len(samples) / (time.monotonic() - start)
-            yield Progress(len(samples), len(places), speed)
+    samples: list[Sample] = []
+    with closing(sample_batches(base, suite, lora, folder, seeds)) as batches:
+        for batch, progress in batches:
+            samples += batch
+            yield progress
     return samples
 
 
-def draw_cells(
-    base: BaseModel, suite: SuiteConfig, lora: method.Trained | None, indices: Sequence[int]
-) -> Generator[list[Image], None, None]:
-    """Draw the suite's cells `indices` and yield the pictures in batches as large as memory allows.
+def sample_batches(
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: method.Trained | None,
+    folder: RungFolder,
+    seeds: int | None = None,
+    most: int | None = None,
+) -> Generator[tuple[list[Sample], Progress], None, None]:
+    """Draw the suite, or each prompt's first `seeds` seeds of it; yield up to `most` at a time.
 
-    When memory runs out the batch is halved, down to one picture; then the error is raised.
-    `lora` and the other errors are those of `sample`.
+    Without `most` it is as many as memory allows. `lora` is the file of a LoRA or of whole weights;
+    None draws the base. The samples' paths are in `folder`, numbered by their place in the whole
+    suite; the caller writes them there once they are scored. Raises DivergedError for pictures that
+    are not finite numbers (they would be saved as black), LoraFileError or WeightsError for a file
+    that does not fit.
     """
-    batch = min(batch_size(base, suite.image_size), len(indices))
+    cells, places = suite.cells(), suite.places(seeds)
+    start, drawn = time.monotonic(), 0
+    with closing(draw_cells(base, suite, lora, places, most)) as batches:
+        for images in batches:
+            batch = [
+                Sample(*cells[place], image, folder.sample(place))
+                for place, image in zip(places[drawn:], images, strict=False)
+            ]
+            drawn += len(batch)
+            speed = drawn / (time.monotonic() - start)
+            yield batch, Progress(drawn, len(places), speed)
+
+
+def draw_cells(
+    base: BaseModel,
+    suite: SuiteConfig,
+    lora: method.Trained | None,
+    indices: Sequence[int],
+    most: int | None = None,
+) -> Generator[list[Image], None, None]:
+    """Draw the suite's cells `indices` and yield the pictures in batches of up to `most`.
+
+    Without `most` it is as many as memory allows. When memory runs out the batch is halved, down
+    to one picture; then the error is raised. `lora` and the other errors are those of
+    `sample_batches`.
+    """
+    batch = min(batch_size(base, suite.image_size), most or len(indices), len(indices))
     clip_skip = method.clip_skip(base, lora)
     drawn = 0
     # The base alone is drawn once in a study: compiling would take longer than it saves.

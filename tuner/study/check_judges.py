@@ -8,7 +8,7 @@ from pathlib import Path
 
 import huggingface_hub
 
-from metrics.contract import DLIB, SFACE
+from metrics.contract import DLIB, OPTIONAL_MODELS, SFACE, JudgeSettings
 from metrics.detectors.models import available, available_file, dlib_weights
 from metrics.detectors.weights import BUNDLES, FACE_BUNDLES, LIBRARY_MODELS, WEIGHT_FILES
 from tuner.errors import MissingModelError
@@ -109,13 +109,27 @@ def _need(judge: str, model: str, folder: Path, names: Sequence[str]) -> None:
         raise MissingModelError(f"{judge} {model}: {folder} lacks {', '.join(missing)}")
 
 
+def judges_here(settings: JudgeSettings) -> bool:
+    """Return True if every model that scores samples is on this machine; without network."""
+    bundles = set(BUNDLES) - (set(FACE_BUNDLES) if settings.domain == "drawn" else set())
+    named = (settings.gender_model, *(getattr(settings, name) for name in OPTIONAL_MODELS))
+    models = [model for model in named if model is not None]
+    return all(map(available, bundles)) and all(
+        os.path.exists(model) or _in_cache(*_hub_files(model)) for model in models
+    )
+
+
+def _in_cache(hub_id: str, files: Sequence[str]) -> bool:
+    cached = (huggingface_hub.try_to_load_from_cache(hub_id, file) for file in files)
+    return any(isinstance(file, str) for file in cached)
+
+
 def _require_cached(key: str, model: str | None) -> None:
     """Raise MissingModelError for a model of a hub that is not in the cache; without network."""
     if model is None or os.path.exists(model) or os.path.isabs(model):
         return
     hub_id, files = _hub_files(model)
-    cached = (huggingface_hub.try_to_load_from_cache(hub_id, file) for file in files)
-    if hub_id and not any(isinstance(file, str) for file in cached):
+    if hub_id and not _in_cache(hub_id, files):
         source = "" if hub_id == model else f" ({hub_id})"
         way = "for photographs name face, " if key == "judges.gender_model" else ""
         raise MissingModelError(

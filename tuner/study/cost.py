@@ -24,9 +24,6 @@ from tuner.space.sizes import native_size, parse_size
 from tuner.space.suite import TRAIN_SIZE
 from tuner.study.checks.needed_memory import needed_bytes, trained_weights
 
-_PHOTOGRAPH = 0.5
-"""Seconds in which the judges of photographs look at one."""
-
 _THRESHOLD_VIEWS = 180
 """Views of training pictures that set the judges' thresholds: 60 pictures from three sides each, or
 up to 200 from one."""
@@ -100,7 +97,7 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     part = _fresh_suites(config) * suite_seconds if confirmed else 0.0
     repeats = [part + _mean(steps) * step_seconds] * config.budget.confirm_repeats
     once = cost.load + _spread([part, *[part, *repeats] * confirmed], workers)
-    base = _threshold_seconds(config) + (1 + extra) * suite_seconds
+    base = _threshold_seconds(config, cost) + (1 + extra) * suite_seconds
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
     # DreamBooth's weights are kept for the last rung of a trial only.
     trained = (trials * len(parts) + again) * lora + (trials + again) * whole
@@ -143,10 +140,10 @@ def _of_recipes(config: StudyConfig, units: UnitCost | None, workers: int) -> St
     )
 
 
-def _threshold_seconds(config: StudyConfig) -> float:
+def _threshold_seconds(config: StudyConfig, cost: UnitCost) -> float:
     """Return the seconds in which the judges of photographs look at the training pictures."""
     photographic = config.judges.domain_for(config.base) == "photographic"
-    return _THRESHOLD_VIEWS * _PHOTOGRAPH if photographic else 0.0
+    return _THRESHOLD_VIEWS * cost.score / max(1, cost.judges) if photographic else 0.0
 
 
 def _reached(budget: BudgetConfig, rungs: int) -> list[float]:
@@ -163,7 +160,8 @@ def _suite(config: StudyConfig, cost: UnitCost, native: int) -> tuple[float, flo
     cells = config.suite.samples
     pixels = _area(config.suite.size)
     drawn = (config.suite.steps * cost.sample + cost.decode) * pixels / native**2
-    seconds = drawn + cost.score
+    # Processes beside the worker judge a batch while it draws the next one.
+    seconds = max(drawn, cost.score / cost.judges) if cost.judges else drawn + cost.score
     return cells * seconds, 2 * cells * pixels * cost.png
 
 

@@ -1,4 +1,4 @@
-"""Time the steps of a study on this machine, for the estimate of its time.
+"""Time the parts of a study on this machine, for the estimate of its time.
 
 That takes seconds, torch and the base; so only `tuner check` does it, only with a base that is on
 this machine, and in a process of its own, whose end by too little memory is not the check's.
@@ -17,12 +17,13 @@ import psutil  # type: ignore[import-untyped]
 
 from tuner.errors import OutOfMemoryError, TunerError
 from tuner.models.stored.families import UnitCost
-from tuner.space import StudyConfig, SuiteConfig, TrainConfig
+from tuner.space import StudyConfig, TrainConfig
 from tuner.space.parameters import IntRange, Value, grid_point, grid_size
 from tuner.space.sizes import native_size
 from tuner.study.check_base import is_here
+from tuner.study.check_judges import judges_here
 from tuner.study.cost import rough_units
-from tuner.worker.count import read_machine
+from tuner.worker.count import judge_processes, read_machine
 
 _BUSY = 0.5
 """Share of the cores from which others' work is worth a note; this check's own is less."""
@@ -40,18 +41,19 @@ class TimedUnits:
 
 
 def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
-    """Time a training step and a denoising step as one of `workers`; the rest are constants.
+    """Time loading, a training step, a denoising step and judging as one of `workers`.
 
-    The steps are of the settings that most trials have.
+    The steps are of the settings that most trials have. Judging is a constant where a model of the
+    judges is not on this machine yet.
     """
     if not is_here(config.base):
         return TimedUnits(None, "the base is not on this machine yet")
-    train, suite = usual_settings(config), config.suite
-    work = (config.base, config.base_prediction, train, suite, workers)
+    train, suite, machine = usual_settings(config), config.suite, read_machine()
+    judges = judge_processes(machine.cores, machine.free_bytes, workers, machine.devices > 0)
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, context, _leave_signals) as pool:
-            step, denoised, decoded, cpu = pool.submit(_timed, *work).result()
+            took = pool.submit(_timed, config, train, workers, judges > 0).result()
     except OutOfMemoryError:
         return TimedUnits(None, "a training step does not fit the memory that is free now")
     except BrokenProcessPool:
@@ -61,29 +63,58 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
         return TimedUnits(None, f"no steps could be timed: {reason}")
     native = native_size(config.base) ** 2
     trained, drawn = _area(train.size) / native, _area(suite.image_size) / native
+    rough = rough_units(config)
     units = replace(
-        rough_units(config),
-        train=step / trained,
-        sample=denoised / drawn,
-        decode=decoded / drawn,
+        rough,
+        train=took.train / trained,
+        sample=took.sample / drawn,
+        decode=took.decode / drawn,
+        load=rough.load if took.load is None else took.load,
+        score=rough.score if took.score is None else took.score,
+        judges=judges,
     )
     width, height = train.size
     note = (
-        f"timed on this {'CPU' if cpu else 'GPU'}: {_seconds(step)} a picture to "
-        f"train at {width}x{height}, {_seconds(denoised)} to denoise"
+        f"timed on this {'CPU' if took.cpu else 'GPU'}: {_seconds(took.train)} a picture to "
+        f"train at {width}x{height}, {_seconds(took.sample)} to denoise"
     )
-    busy = busy_note(psutil.getloadavg()[0], read_machine().cores) if cpu else ""
+    note += "; judging is a guess" if took.score is None else f", {_seconds(took.score)} to judge"
+    busy = busy_note(psutil.getloadavg()[0], machine.cores) if took.cpu else ""
     return TimedUnits(units, note + busy)
 
 
-def _timed(
-    base: str, prediction: str | None, train: TrainConfig, suite: SuiteConfig, workers: int
-) -> tuple[float, float, float, bool]:
-    """Return what `time_work` measured, without its class: to unpickle that would load torch."""
+@dataclass(frozen=True)
+class _Took:
+    """Seconds of this machine, as the timing process returns them; see `trial.timing.Timing` and
+    `study.checks.timed_judges.JudgeTiming`, which would load torch here. None: not timed."""
+
+    train: float
+    sample: float
+    decode: float
+    cpu: bool
+    load: float | None = None
+    score: float | None = None
+
+
+def _timed(config: StudyConfig, train: TrainConfig, workers: int, beside: bool) -> _Took:
+    """Time a worker's parts; judges `beside` it have a thread each, its own have all of its."""
+    from metrics.detectors.models import ModelUnavailableError
+    from tuner.judging.models import study_judges
+    from tuner.models.memory_errors import naming_memory_errors
+    from tuner.study.checks.timed_judges import judged_samples, time_judges
     from tuner.trial.timing import time_work
 
-    timing = time_work(base, prediction, train, suite, workers)
-    return timing.train, timing.sample, timing.decode, timing.cpu
+    timing = time_work(config.base, config.base_prediction, train, config.suite, workers)
+    took = _Took(timing.train, timing.sample, timing.decode, timing.cpu)
+    settings = study_judges(config)
+    if not judges_here(settings):
+        return took
+    try:
+        with naming_memory_errors():
+            judged = time_judges(settings, judged_samples(config), 1 if beside else timing.threads)
+    except (ModelUnavailableError, OutOfMemoryError):  # the run will say why
+        return took
+    return replace(took, load=timing.load + judged.load, score=judged.score)
 
 
 def _leave_signals() -> None:

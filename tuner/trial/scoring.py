@@ -12,14 +12,19 @@ import metrics
 from metrics.contract import Sample, ScoredSample
 from tuner.events import Progress
 from tuner.judging.pool import JudgePool, cancel
-from tuner.models import BaseModel, sample
+from tuner.models import BaseModel
 from tuner.models.method import Trained
+from tuner.models.sampling import sample_batches
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 from tuner.trial.workbench import Workbench
 
 if TYPE_CHECKING:
     from metrics.detectors import Detectors
+
+_JUDGED_BATCH = 13
+"""Samples of a batch that others judge while the next is drawn. Equal batches make up the shipped
+suites; each picture takes 2 to 5 % longer than with 26 on a processor core."""
 
 
 @dataclass
@@ -64,15 +69,18 @@ def draw_suite(
     seeds: int | None = None,
     base: BaseModel | None = None,
 ) -> Generator[Progress, None, Drawn]:
-    """Draw a suite as `tuner.models.sample` does, on `base` (None: the bench's), for scoring.
+    """Draw a suite as `sample_batches` does, on `base` (None: the bench's), for scoring.
 
-    Call it with `yield from`.
+    Call it with `yield from`. Judge processes begin with the first batch, and have less than one
+    left when the last is drawn.
     """
     drawn = Drawn(bench.judges, bench.pool)
-    steps = sample(base or bench.base, suite, lora, folder, seeds, drawn.samples)
+    most = None if bench.pool is None else _JUDGED_BATCH
+    batches = sample_batches(base or bench.base, suite, lora, folder, seeds, most)
     try:
-        with closing(steps):
-            for progress in steps:
+        with closing(batches):
+            for batch, progress in batches:
+                drawn.samples += batch
                 drawn.submit()
                 yield progress
     except BaseException:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import psutil  # type: ignore[import-untyped]
 import torch
 from accelerate import Accelerator
 
@@ -45,14 +46,17 @@ _CAPTION = "1girl, solo, full body, standing, black hair, long hair, red dress, 
 @dataclass(frozen=True)
 class Timing:
     """Seconds of work on this machine, by picture: `train` for an optimizer step, `sample` for a
-    guided denoising step, `decode` for making the pixels; `cpu` is True without a GPU.
+    guided denoising step, `decode` for making the pixels; `load` until this process had the base.
 
-    Pictures have the sizes of the `TrainConfig` and the `SuiteConfig` that were timed.
+    Pictures have the sizes of the `TrainConfig` and the `SuiteConfig` that were timed. `threads`
+    are those of the worker, `cpu` is True without a GPU.
     """
 
     train: float
     sample: float
     decode: float
+    load: float
+    threads: int
     cpu: bool
 
 
@@ -74,9 +78,9 @@ def time_work(
         try:
             if cpu:
                 torch.set_num_threads(max(1, threads // workers))
-            alone = cpu and torch.get_num_threads() == 1
-            clock = time.process_time if alone else time.perf_counter
-            return _timed(base, train.model_copy(update=_PLAIN), suite, clock)
+            clock = work_clock(cpu)
+            load = clock() if clock is time.process_time else _age()
+            return _timed(base, train.model_copy(update=_PLAIN), suite, clock, load)
         finally:
             torch.set_num_threads(threads)
 
@@ -91,7 +95,22 @@ _PLAIN = {
 rate could make weights that are no finite numbers."""
 
 
-def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock) -> Timing:
+def work_clock(cpu: bool) -> Clock:
+    """Return the clock for work on a `cpu` or a GPU.
+
+    One thread is timed by its processor time, which other programs change little.
+    """
+    alone = cpu and torch.get_num_threads() == 1
+    return time.process_time if alone else time.perf_counter
+
+
+def _age() -> float:
+    return time.time() - float(psutil.Process().create_time())
+
+
+def _timed(
+    base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock, load: float
+) -> Timing:
     cpu = base.device.type == "cpu"
     accelerator = Accelerator(cpu=cpu, mixed_precision=mixed_precision(base))
     per_picture = partial(_per_picture, clock, cpu)
@@ -108,7 +127,7 @@ def _timed(base: BaseModel, train: TrainConfig, suite: SuiteConfig, clock: Clock
         with torch.no_grad():
             sample = per_picture(lambda count: _denoise(base, run, suite, count), drawn)
             decode = per_picture(lambda count: _decode(base, suite, count), 1)
-        return Timing(step, sample, decode, cpu)
+        return Timing(step, sample, decode, load, torch.get_num_threads(), cpu)
     finally:
         adapter.detach(base, ADAPTER)
         accelerator.free_memory()

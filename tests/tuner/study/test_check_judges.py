@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tuner.judging import models
 from tuner.judging.models import model_names, study_judges
 from tuner.space import StudyConfig, load_study, space_hash
 from tuner.study import check_judges
-from tuner.study.check_judges import identity_line, judge_line
+from tuner.study.check_judges import identity_line, judge_line, judges_here
 
 SPACE = "study: x\nbase: owner/base\ndata: mannequin\nbudget: {trials: 1, rungs: [2]}\njudges: "
 
@@ -56,6 +57,7 @@ def test_a_model_that_is_not_in_the_cache_cannot_be_fetched_offline(
     ):
         hub_cache(weights, hub_id, "main")
     assert "; gender by " in judge_line(config)
+    assert judges_here(replace(study_judges(config), domain="drawn"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     assert "; gender by " in judge_line(config)

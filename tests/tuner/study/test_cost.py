@@ -73,6 +73,16 @@ def test_measured_units_and_workers_change_the_time_alone() -> None:
     assert alone.vram_bytes == two.vram_bytes == rough.vram_bytes
 
 
+def test_judges_beside_a_worker_cost_only_what_they_take_longer_than_drawing() -> None:
+    shape = [*PLAIN, "train.resolution=64", "budget.rungs=[100]", "suite.steps=10"]
+    config = load_study(shipped_spaces()["pose"], trials=1, set_values=shape)
+    drawn = replace(COST, sample=0.02, decode=0.1, score=0.9)  # 0.3 s to draw a picture
+    for judges, seconds in ((0, 1.2), (2, 0.45), (3, 0.3), (8, 0.3)):
+        taken = estimate(config, replace(drawn, judges=judges)).seconds
+        none = estimate(config, replace(drawn, score=0.0)).seconds
+        assert taken - none == pytest.approx(2 * 52 * (seconds - 0.3))  # the base's and the trial's
+
+
 def test_workers_share_a_confirmation() -> None:
     shape = [*PLAIN, "budget.confirm=1", "budget.confirm_repeats=1", "train.resolution=64"]
     config = load_study(shipped_spaces()["pose"], set_values=[*shape, "budget.rungs=[100]"])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.tuner.space.test_recipes import read
 from tuner.space import load_study
 from tuner.space.templates import shipped_spaces
+from tuner.study.cost import rough_units
 from tuner.study.timed import busy_note, timed_units, usual_settings
 
 
@@ -28,6 +31,24 @@ def test_a_base_that_is_not_here_is_not_timed() -> None:
     timed = timed_units(config, 1)
     assert timed.units is None
     assert "not on this machine" in timed.note
+
+
+@pytest.mark.slow
+def test_loading_and_judging_are_timed_where_the_judges_are_here() -> None:
+    config = load_study(shipped_spaces()["pose"])
+    timed = timed_units(config, 2)
+    assert timed.units is not None
+    rough = rough_units(config)
+    assert timed.units.load not in (0.0, rough.load)
+    assert timed.units.score not in (0.0, rough.score)
+    assert timed.note.partition(";")[0].endswith(" to judge")
+    away = config.model_copy(
+        update={"judges": config.judges.model_copy(update={"parser_model": "owner/none"})}
+    )
+    guessed = timed_units(away, 2)
+    assert guessed.units is not None
+    assert (guessed.units.load, guessed.units.score) == (rough.load, rough.score)
+    assert "judging is a guess" in guessed.note
 
 
 def test_a_busy_machine_is_noted() -> None:

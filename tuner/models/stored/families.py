@@ -62,6 +62,7 @@ class UnitCost:
     attention only), `targets` how many times that for each choice of layers, `whole` and
     `text_whole` for the weights of both in float16, `png` per pixel, `resident` for base, judges
     and libraries, `picture` per training picture of a batch, `drawn` for drawing one picture.
+    `judges` is the number of processes that judge beside a worker; 0: it judges itself.
     """
 
     train: float
@@ -78,6 +79,7 @@ class UnitCost:
     picture: int
     drawn: int
     decode: float = 0.0
+    judges: int = 0
 
 
 @dataclass(frozen=True)
