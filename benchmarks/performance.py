@@ -72,9 +72,14 @@ SECTIONS = (
     Section(
         "judge_batches",
         "What do judges gain by several pictures at a time?",
-        "Figures of eight samples go through the open_clip model together. The other detectors see "
-        "one picture at a time: NudeNet and MediaPipe compute on the processor, and with a GPU "
-        "several judge processes share it.",
+        "Eight samples go through YOLO and the open_clip model together. MediaPipe and NudeNet, "
+        "which compute on the processor, see one picture at a time.",
+    ),
+    Section(
+        "rung_end",
+        "What does a worker wait for at the end of a rung?",
+        "While the last scores are made it also measures the loss and looks for copies, which the "
+        "table leaves out. With more judge processes each has fewer of the last samples.",
     ),
     Section(
         "workers",
@@ -85,7 +90,8 @@ SECTIONS = (
     Section(
         "estimates",
         "Does `tuner check` tell the time?",
-        "It times a training step and a denoising step on the machine before it counts.",
+        "It times loading, a training step, a denoising step and judging on the machine before it "
+        "counts.",
     ),
     Section(
         "gpu",

@@ -78,10 +78,7 @@ def sample(
     folder: RungFolder,
     seeds: int | None = None,
 ) -> Generator[Progress, None, list[Sample]]:
-    """Draw the suite as `sample_batches` does; yield its Progress and return all samples in order.
-
-    Call it with `yield from`.
-    """
+    """Draw the suite as `sample_batches` does; yield its Progress, return all samples in order."""
     samples: list[Sample] = []
     with closing(sample_batches(base, suite, lora, folder, seeds)) as batches:
         for batch, progress in batches:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _JUDGED_BATCH = 13
 """Samples of a batch that others judge while the next is drawn. Equal batches make up the shipped
-suites; each picture takes 2 to 5 % longer than with 26 on a processor core."""
+suites; on a processor core a picture takes 5 % longer than with 26 (benchmarks/rung_end.py)."""
 
 
 @dataclass
