@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from metrics.detectors import Detectors
 
 _JUDGED_BATCH = 13
-"""Samples of a batch that others judge while the next is drawn. Equal batches make up the shipped
-suites; on a processor core a picture takes 5 % longer than with 26 (benchmarks/rung_end.py)."""
+"""Samples of a batch that others judge while the next is drawn. Equal batches make up a suite of
+13 prompts; on a processor core a picture takes 5 % longer than with 26 (benchmarks/rung_end.py)."""
 
 
 @dataclass
