@@ -185,7 +185,7 @@ def draw(
     if not suite.negative:
         negative = family.unprompted(pipeline, negative)
     start = torch.stack([noise(pipeline, suite, index) for index in indices])
-    with nullcontext() if exact else _quickly(pipeline, start.shape[-2:].numel()):
+    with nullcontext() if exact else quickly(pipeline, start.shape[-2:].numel()):
         latents = sampling(
             **family.prompt_arguments(positive, negative),
             latents=start,
@@ -205,7 +205,7 @@ def draw(
 
 
 @contextmanager
-def _quickly(pipeline: Any, places: int) -> Iterator[None]:
+def quickly(pipeline: Any, places: int) -> Iterator[None]:
     """Compute the UNet as a training step does, for latents of `places`; a GPU's stays as it is."""
     unet = pipeline.unet
     with bfloat16_products(unet.device):

@@ -20,9 +20,8 @@ from accelerate import Accelerator
 from tuner.data import TrainingSet
 from tuner.data.folder import TrainingImage
 from tuner.models import BaseModel, adapter, load_base
-from tuner.models.base import bfloat16_products
 from tuner.models.memory_errors import naming_memory_errors
-from tuner.models.sampling import batch_size
+from tuner.models.sampling import batch_size, quickly
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training.graphs import EAGER_PASSES
 from tuner.training.latents import Bucketed, Latents
@@ -33,9 +32,6 @@ from tuner.training.texts import texts_of
 
 _ENOUGH = 0.15
 """Seconds for which each kind of work is repeated: all of them then take about a second."""
-
-_DRAWN = 8
-"""Pictures of a timed denoising step: more make a picture no cheaper on two cores."""
 
 Clock = Callable[[], float]
 """A clock: seconds since any moment."""
@@ -123,10 +119,11 @@ def _timed(
             trainer.quickly(),
         ):
             step = per_picture(lambda count: _step(trainer, count), train.batch_size)
-        drawn = min(batch_size(base, suite.image_size), suite.samples, _DRAWN)
+        drawn = min(batch_size(base, suite.image_size), suite.samples)
         with torch.no_grad():
-            sample = per_picture(lambda count: _denoise(base, run, suite, count), drawn)
-            decode = per_picture(lambda count: _decode(base, suite, count), 1)
+            with quickly(base.pipeline, _noise(base, suite.image_size, 1)[0, 0].numel()):
+                sample = per_picture(lambda count: _denoise(base, run, suite, count), drawn)
+            decode = per_picture(lambda count: _decode(base, suite, count), drawn)
         return Timing(step, sample, decode, load, torch.get_num_threads(), cpu)
     finally:
         adapter.detach(base, ADAPTER)
@@ -166,8 +163,7 @@ def _denoise(base: BaseModel, run: Run, suite: SuiteConfig, count: int) -> None:
     states = states.rows(torch.zeros(2 * count, dtype=torch.long, device=base.device))
     steps = torch.full((2 * count,), 500, device=base.device)
     frames = _frames(base, suite.image_size, 2 * count)
-    with bfloat16_products(base.device):
-        float(base.family.predict(run.trained.unet, latents, steps, states, frames).sum())
+    float(base.family.predict(run.trained.unet, latents, steps, states, frames).sum())
 
 
 def _decode(base: BaseModel, suite: SuiteConfig, count: int) -> None:
