@@ -13,6 +13,10 @@ from pathlib import Path
 from tuner.data.folder import ORIGINALS_FOLDER, TrainingImage, TrainingSet, read_folder
 from tuner.errors import ConfigError
 
+PRIOR_PICTURES = 100
+"""Number of pictures that a base draws. Ruiz et al. (2023) draw about 200 for each training
+picture, the script of diffusers 100 in all."""
+
 
 def with_regularisation(own: TrainingSet, folder: Path | None) -> TrainingSet:
     """Add the pictures in `folder` as regularisation; the hash then covers both.

@@ -164,24 +164,30 @@ def cancel(results: Iterable[Future[list[ScoredSample]]]) -> None:
 
 @contextlib.contextmanager
 def open_pool(settings: JudgeSettings, most: int, least: int = 2) -> Iterator[JudgePool | None]:
-    """Start up to `most` judge processes and end them afterwards; None for fewer than `least`.
-
-    A single one is faster only if its caller has other work meanwhile, as one that draws on a GPU.
-    There are fewer where a GPU has no memory for their networks, and none with a vision-language
-    model, which is too large to be loaded twice.
-    """
-    count = 0 if settings.vlm is not None else min(most, _most_on_device(settings, most))
-    if count < max(1, least):
+    """Start `pool_size` judge processes and end them afterwards; None for none."""
+    count = pool_size(settings, most, least)
+    if not count:
         yield None
         return
     with contextlib.closing(JudgePool(settings, count)) as pool:
         yield pool
 
 
+def pool_size(settings: JudgeSettings, most: int, least: int = 2) -> int:
+    """Return how many judge processes there can be, up to `most`; 0 for fewer than `least`.
+
+    A single one is faster only if its caller has other work meanwhile, as one that draws on a GPU.
+    There are fewer where a GPU has no memory for their networks, and none with a vision-language
+    model, which is too large to be loaded twice.
+    """
+    count = 0 if settings.vlm is not None else min(most, _most_on_device(settings, most))
+    return count if count >= max(1, least) else 0
+
+
 def _most_on_device(settings: JudgeSettings, most: int) -> int:
     """Return how many judge processes the GPU has memory for; `most` where they use none."""
     torch_models = ("gender_model", "person_model", "pose_model", "parser_model")
-    if most < 2 or not any(getattr(settings, name) for name in torch_models):
+    if most < 1 or not any(getattr(settings, name) for name in torch_models):
         return most
     import torch
 

@@ -114,8 +114,11 @@ def judges_here(settings: JudgeSettings) -> bool:
     bundles = set(BUNDLES) - (set(FACE_BUNDLES) if settings.domain == "drawn" else set())
     named = (settings.gender_model, *(getattr(settings, name) for name in OPTIONAL_MODELS))
     models = [model for model in named if model is not None]
-    return all(map(available, bundles)) and all(
-        os.path.exists(model) or _in_cache(*_hub_files(model)) for model in models
+    faces = WEIGHT_FILES if settings.identity_model == SFACE else ()
+    return (
+        all(map(available, bundles))
+        and all(map(available_file, faces))
+        and all(os.path.exists(model) or _in_cache(*_hub_files(model)) for model in models)
     )
 
 

@@ -14,11 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from tuner.data.regularisation import PRIOR_PICTURES
 from tuner.mannequin import cost as mannequin
 from tuner.models.stored.families import UnitCost
 from tuner.models.stored.known import layout_of
 from tuner.space import StudyConfig, TrainConfig
-from tuner.space.config import BudgetConfig
+from tuner.space.config import OF_BASE, BudgetConfig
 from tuner.space.parameters import Fixed, Value, extremes
 from tuner.space.sizes import native_size, parse_size
 from tuner.space.suite import TRAIN_SIZE
@@ -71,7 +72,6 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     batches_per_step = 1.0 + _mean(
         [float(weight > 0) for weight in _numbers(config, "prior_weight")]
     )
-    ranks = _numbers(config, "rank")
     steps = [step or config.budget.rungs[-1] for step in _numbers(config, "steps")]
     low = [rung for rung in config.budget.rungs if rung < max(steps)]
     suite_seconds, suite_bytes = _suite(config, cost, native)
@@ -86,9 +86,6 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     extra = _extra_suites(config, _mean(areas) * native**2)
     parts[-1] += (1 - few + extra) * suite_seconds
     kept = sum(map(operator.mul, parts, _reached(config.budget, len(parts))))
-    wider = max(cost.targets[str(value)] for value in _choices(config, "target_modules"))
-    lora = max(ranks) * (cost.lora + cost.text_lora) * wider
-    whole = 2 * trained_weights(config, cost) if "dreambooth" in _choices(config, "method") else 0
     trials = config.budget.trials
     confirmed = min(trials, config.budget.confirm)
     # A confirmed trial is sampled, trained again, and sampled; the base is sampled once more.
@@ -98,15 +95,33 @@ def estimate(config: StudyConfig, units: UnitCost | None = None, workers: int = 
     repeats = [part + _mean(steps) * step_seconds] * config.budget.confirm_repeats
     once = cost.load + _spread([part, *[part, *repeats] * confirmed], workers)
     base = _threshold_seconds(config, cost) + (1 + extra) * suite_seconds
+    prior = _prior_seconds(config, cost, native)
     suites = 1 + extra + fresh + trials * (len(low) * few + 1 + extra)
-    # DreamBooth's weights are kept for the last rung of a trial only.
-    trained = (trials * len(parts) + again) * lora + (trials + again) * whole
+    trained = _trained_bytes(config, cost, len(parts), again)
     return StudyCost(
-        seconds=once + _spread([base, *[sum(parts)] * trials], workers),
-        kept_seconds=once + _spread([base, *[kept / trials] * trials], workers),
+        seconds=once + _search(base, prior, [sum(parts)] * trials, workers),
+        kept_seconds=once + _search(base, prior, [kept / trials] * trials, workers),
         disk_bytes=int(1.2 * (suites * suite_bytes + trained)),
         vram_bytes=needed_bytes(config, cost),
     )
+
+
+def _search(base: float, prior: float, trials: list[float], workers: int) -> float:
+    """Return the seconds of the base's samples, of its pictures for regularisation, and of trials.
+
+    If there are such pictures (`prior` seconds), all workers wait for them.
+    """
+    return base + prior + _spread(trials, workers) if prior else _spread([base, *trials], workers)
+
+
+def _trained_bytes(config: StudyConfig, cost: UnitCost, rungs: int, again: int) -> float:
+    """Return the bytes of all trained files; `again` runs are trained again for a confirmation."""
+    trials, ranks = config.budget.trials, _numbers(config, "rank")
+    wider = max(cost.targets[str(value)] for value in _choices(config, "target_modules"))
+    lora = max(ranks) * (cost.lora + cost.text_lora) * wider
+    whole = 2 * trained_weights(config, cost) if "dreambooth" in _choices(config, "method") else 0
+    # DreamBooth's weights are kept for the last rung of a trial only.
+    return (trials * rungs + again) * lora + (trials + again) * whole
 
 
 def _spread(pieces: Sequence[float], workers: int) -> float:
@@ -159,10 +174,23 @@ def _suite(config: StudyConfig, cost: UnitCost, native: int) -> tuple[float, flo
     """Return seconds and bytes of sampling and scoring the suite once, its grid included."""
     cells = config.suite.samples
     pixels = _area(config.suite.size)
-    drawn = (config.suite.steps * cost.sample + cost.decode) * pixels / native**2
+    drawn = _drawn(config, cost, native)
     # Processes beside the worker judge a batch while it draws the next one.
     seconds = max(drawn, cost.score / cost.judges) if cost.judges else drawn + cost.score
     return cells * seconds, 2 * cells * pixels * cost.png
+
+
+def _drawn(config: StudyConfig, cost: UnitCost, native: int) -> float:
+    """Return the seconds of drawing one of the suite's samples."""
+    area = _area(config.suite.size) / native**2
+    return (config.suite.steps * cost.sample + cost.decode) * area
+
+
+def _prior_seconds(config: StudyConfig, cost: UnitCost, native: int) -> float:
+    """Return the seconds of drawing and judging the base's pictures for regularisation, if any."""
+    if config.regularisation != OF_BASE:
+        return 0.0
+    return PRIOR_PICTURES * (_drawn(config, cost, native) + cost.score / max(1, cost.judges))
 
 
 def _extra_suites(config: StudyConfig, trained_at: float) -> float:

@@ -49,11 +49,11 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
     if not is_here(config.base):
         return TimedUnits(None, "the base is not on this machine yet")
     train, suite, machine = usual_settings(config), config.suite, read_machine()
-    judges = judge_processes(machine.cores, machine.free_bytes, workers, machine.devices > 0)
+    most = judge_processes(machine.cores, machine.free_bytes, workers, machine.devices > 0)
     context = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, context, _leave_signals) as pool:
-            took = pool.submit(_timed, config, train, workers, judges > 0).result()
+            took = pool.submit(_timed, config, train, workers, most).result()
     except OutOfMemoryError:
         return TimedUnits(None, "a training step does not fit the memory that is free now")
     except BrokenProcessPool:
@@ -71,7 +71,7 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
         decode=took.decode / drawn,
         load=rough.load if took.load is None else took.load,
         score=rough.score if took.score is None else took.score,
-        judges=judges,
+        judges=took.judges,
     )
     width, height = train.size
     note = (
@@ -85,34 +85,38 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
 
 @dataclass(frozen=True)
 class _Took:
-    """Seconds of this machine, as the timing process returns them; see `trial.timing.Timing` and
-    `study.checks.timed_judges.JudgeTiming`, which would load torch here. None: not timed."""
+    """Seconds of this machine, as the timing process returns them, and `judges` beside a worker.
+
+    See `trial.timing.Timing` and `study.checks.timed_judges.JudgeTiming`, which would load torch
+    here. None: not timed.
+    """
 
     train: float
     sample: float
     decode: float
     cpu: bool
+    judges: int
     load: float | None = None
     score: float | None = None
 
 
-def _timed(config: StudyConfig, train: TrainConfig, workers: int, beside: bool) -> _Took:
-    """Time a worker's parts; judges `beside` it have a thread each, its own have all of its."""
-    from metrics.detectors.models import ModelUnavailableError
+def _timed(config: StudyConfig, train: TrainConfig, workers: int, most: int) -> _Took:
+    """Time the parts of one of `workers`; up to `most` processes judge beside each of them."""
     from tuner.judging.models import study_judges
-    from tuner.models.memory_errors import naming_memory_errors
+    from tuner.judging.pool import pool_size
     from tuner.study.checks.timed_judges import judged_samples, time_judges
     from tuner.trial.timing import time_work
 
     timing = time_work(config.base, config.base_prediction, train, config.suite, workers)
-    took = _Took(timing.train, timing.sample, timing.decode, timing.cpu)
     settings = study_judges(config)
+    judges = pool_size(settings, most, least=2 if timing.cpu else 1)
+    took = _Took(timing.train, timing.sample, timing.decode, timing.cpu, judges)
     if not judges_here(settings):
         return took
+    threads = 1 if judges else timing.threads
     try:
-        with naming_memory_errors():
-            judged = time_judges(settings, judged_samples(config), 1 if beside else timing.threads)
-    except (ModelUnavailableError, OutOfMemoryError):  # the run will say why
+        judged = time_judges(settings, judged_samples(config), threads)
+    except Exception:  # whatever it is, the run will say it
         return took
     return replace(took, load=timing.load + judged.load, score=judged.score)
 

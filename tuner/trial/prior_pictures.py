@@ -12,6 +12,7 @@ from PIL import Image as Pictures
 
 from metrics.contract import Sample
 from tuner.data import TrainingSet, read_folder
+from tuner.data.regularisation import PRIOR_PICTURES
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.judging.pool import score
@@ -22,10 +23,6 @@ from tuner.storage.files import write_text
 from tuner.trial.base_samples import blaming_base
 from tuner.trial.keep import is_flagged
 from tuner.trial.workbench import Workbench
-
-COUNT = 100
-"""Number of pictures. Ruiz et al. (2023) draw about 200 for each training picture, the script of
-diffusers 100 in all."""
 
 _BATCH = 20
 
@@ -75,12 +72,12 @@ def _drawn(bench: Workbench, folder: Path) -> Iterator[Progress]:
 
 
 def _cells(suite: SuiteConfig) -> tuple[SuiteConfig, Sequence[int]]:
-    """Return the suite with more seeds, and COUNT of its new cells, all of bare prompts."""
+    """Return the suite with more seeds, and PRIOR_PICTURES of its new cells, of bare prompts."""
     bare = [number for number, prompt in enumerate(suite.prompts) if not prompt.names_clothes]
     bare = bare or list(range(len(suite.prompts)))
-    more = -(-COUNT // len(bare))
+    more = -(-PRIOR_PICTURES // len(bare))
     longer = suite.model_copy(update={"seeds": suite.seeds + more})
     chosen = [
         number * longer.seeds + seed for seed in range(suite.seeds, longer.seeds) for number in bare
     ]
-    return longer, chosen[:COUNT]
+    return longer, chosen[:PRIOR_PICTURES]

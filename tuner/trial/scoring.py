@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _JUDGED_BATCH = 13
 """Samples of a batch that others judge while the next is drawn. Equal batches make up a suite of
-13 prompts; on a processor core a picture takes 5 % longer than with 26 (benchmarks/rung_end.py)."""
+13 prompts."""
 
 
 @dataclass
@@ -71,8 +71,8 @@ def draw_suite(
 ) -> Generator[Progress, None, Drawn]:
     """Draw a suite as `sample_batches` does, on `base` (None: the bench's), for scoring.
 
-    Call it with `yield from`. Judge processes begin with the first batch, and have less than one
-    left when the last is drawn.
+    Call it with `yield from`. Judge processes begin with the first batch, and if they keep up, one
+    is left for them when the last is drawn.
     """
     drawn = Drawn(bench.judges, bench.pool)
     most = None if bench.pool is None else _JUDGED_BATCH

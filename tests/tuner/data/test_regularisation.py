@@ -11,13 +11,13 @@ from PIL import Image
 
 from metrics.contract import Prompt
 from tuner.data import TrainingSet, read_folder
-from tuner.data.regularisation import with_regularisation
+from tuner.data.regularisation import PRIOR_PICTURES, with_regularisation
 from tuner.errors import ConfigError
 from tuner.events import Progress
 from tuner.models import BaseModel
 from tuner.space import SuiteConfig, load_study, space_hash, to_yaml
 from tuner.trial import Workbench
-from tuner.trial.prior_pictures import COUNT, _cells, prior_pictures
+from tuner.trial.prior_pictures import _cells, prior_pictures
 
 SPACE = """
 study: a
@@ -103,7 +103,7 @@ def test_pictures_of_the_base_are_of_other_noise_than_the_suites() -> None:
     suite = SuiteConfig(prompts=(Prompt("1girl"), dressed, Prompt("1boy")), seeds=4)
     longer, chosen = _cells(suite)
     cells = [longer.cells()[index] for index in chosen]
-    assert len(cells) == len(set(cells)) == COUNT
+    assert len(cells) == len(set(cells)) == PRIOR_PICTURES
     assert {prompt.text for prompt, _ in cells} == {"1girl", "1boy"}
     assert min(seed for _, seed in cells) == suite.seeds
 
@@ -111,7 +111,7 @@ def test_pictures_of_the_base_are_of_other_noise_than_the_suites() -> None:
 def test_the_base_draws_them_once(
     base: BaseModel, training_set: TrainingSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tuner.trial.prior_pictures.COUNT", 3)
+    monkeypatch.setattr("tuner.trial.prior_pictures.PRIOR_PICTURES", 3)
     monkeypatch.setattr(
         "metrics.score", lambda samples, judges: [_scored(sample) for sample in samples]
     )

@@ -20,7 +20,7 @@ from tests.metrics.same_scores import require_same_scores
 from tuner.errors import JudgeLostError, TunerError
 from tuner.judging import find_pictures, judge
 from tuner.judging.models import mannequin_judges
-from tuner.judging.pool import JudgePool, open_pool, score
+from tuner.judging.pool import JudgePool, open_pool, pool_size, score
 from tuner.mannequin.render import draw, random_figure
 
 
@@ -62,6 +62,17 @@ def test_without_cores_for_two_there_are_no_judge_processes() -> None:
             assert pool is None
     with open_pool(JudgeSettings(gender_model=None, vlm="any"), 8) as pool:
         assert pool is None
+
+
+@pytest.mark.parametrize(("free", "count"), [(11, 0), (12, 1), (30, 2), (1000, 3)])
+def test_a_quarter_of_a_gpu_s_free_memory_is_for_judges(
+    free: int, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (free * 2**30, 2**40))
+    assert pool_size(mannequin_judges(), 3, least=1) == count
+    assert pool_size(mannequin_judges(), 1, least=1) == min(1, count)
+    assert pool_size(JudgeSettings(gender_model=None), 3, least=1) == 3  # they need no GPU
 
 
 @pytest.mark.slow

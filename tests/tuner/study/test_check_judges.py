@@ -57,7 +57,10 @@ def test_a_model_that_is_not_in_the_cache_cannot_be_fetched_offline(
     ):
         hub_cache(weights, hub_id, "main")
     assert "; gender by " in judge_line(config)
-    assert judges_here(replace(study_judges(config), domain="drawn"))
+    settings = replace(study_judges(config), domain="drawn", identity_model=None)
+    assert judges_here(settings)
+    monkeypatch.setattr(check_judges, "available_file", lambda name: None)
+    assert not judges_here(replace(settings, identity_model="sface"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     assert "; gender by " in judge_line(config)

@@ -83,6 +83,19 @@ def test_judges_beside_a_worker_cost_only_what_they_take_longer_than_drawing() -
         assert taken - none == pytest.approx(2 * 52 * (seconds - 0.3))  # the base's and the trial's
 
 
+def test_all_workers_wait_for_the_base_s_regularisation_pictures() -> None:
+    shape = [*PLAIN, "train.resolution=64", "budget.rungs=[100]"]
+    plain = load_study(shipped_spaces()["pose"], trials=2, set_values=shape)
+    prior = plain.model_copy(update={"regularisation": "base"})
+    suite, pictures = 10.9, 100 * 10.9 / 52
+    trial = 15.5 + suite + LOSS
+    for workers, alone in ((1, suite + 2 * trial), (2, suite + trial), (3, trial)):
+        assert estimate(plain, None, workers).seconds == pytest.approx(20 + alone)
+    for workers, trials in ((1, 2), (2, 1), (3, 1)):
+        seconds = estimate(prior, None, workers).seconds
+        assert seconds == pytest.approx(20 + suite + pictures + trials * trial)
+
+
 def test_workers_share_a_confirmation() -> None:
     shape = [*PLAIN, "budget.confirm=1", "budget.confirm_repeats=1", "train.resolution=64"]
     config = load_study(shipped_spaces()["pose"], set_values=[*shape, "budget.rungs=[100]"])

@@ -10,7 +10,7 @@ from tests.tuner.space.test_recipes import read
 from tuner.space import load_study
 from tuner.space.templates import shipped_spaces
 from tuner.study.cost import rough_units
-from tuner.study.timed import busy_note, timed_units, usual_settings
+from tuner.study.timed import _timed, busy_note, timed_units, usual_settings
 
 
 def test_the_middle_of_a_search_is_timed() -> None:
@@ -49,6 +49,16 @@ def test_loading_and_judging_are_timed_where_the_judges_are_here() -> None:
     assert guessed.units is not None
     assert (guessed.units.load, guessed.units.score) == (rough.load, rough.score)
     assert "judging is a guess" in guessed.note
+
+
+@pytest.mark.slow
+def test_judge_processes_are_timed_with_a_thread_each() -> None:
+    config = load_study(shipped_spaces()["pose"])
+    took = _timed(config, usual_settings(config), workers=1, most=2)
+    assert took.judges == 2
+    assert took.score is not None
+    assert took.score > 0
+    assert _timed(config, usual_settings(config), workers=1, most=1).judges == 0
 
 
 def test_a_busy_machine_is_noted() -> None:

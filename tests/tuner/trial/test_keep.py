@@ -8,6 +8,7 @@ from PIL import Image as Pictures
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
 from tuner.data.picture_file import pixelated
+from tuner.errors import ConfigError
 from tuner.storage.folder import RungFolder
 from tuner.trial.keep import is_flagged, write_pictures
 
@@ -43,6 +44,15 @@ def test_a_flagged_picture_of_a_real_base_never_reaches_the_disk(tmp_path: Path)
     with Pictures.open(folder.grid) as grid:
         colours = grid.convert("RGB").getcolors(maxcolors=2**20)
     assert colours is not None
+
+
+@pytest.mark.parametrize("place", ["grid.png", "samples/0001.png"])
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path, place: str) -> None:
+    folder = RungFolder(tmp_path)
+    assert tmp_path / place in (folder.grid, folder.sample(1))
+    (tmp_path / place).mkdir(parents=True)
+    with pytest.raises(ConfigError, match=place):
+        write_pictures([scored(1.0, 1.0)] * 2, folder, base="mannequin")
 
 
 def test_the_mannequin_is_never_pixelated(tmp_path: Path) -> None:
