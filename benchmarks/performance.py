@@ -55,7 +55,8 @@ SECTIONS = (
     Section(
         "step",
         "What does a step cost?",
-        "Both precisions are measured in one process, by turns.",
+        "Both precisions are measured in one process, by turns, while the other core rests. "
+        "Samples are of the base, without a LoRA.",
     ),
     Section(
         "search",
@@ -67,7 +68,8 @@ SECTIONS = (
     Section(
         "solver_steps",
         "How many denoising steps does a sample need?",
-        "A suite has 20 by default, and the demo 10: its judges do not tell them apart.",
+        "A suite has 20 by default, and the demo 10: paired sample by sample, its judges do not "
+        "tell them apart.",
     ),
     Section(
         "judge_batches",
@@ -78,8 +80,8 @@ SECTIONS = (
     Section(
         "rung_end",
         "What does a worker wait for at the end of a rung?",
-        "While the last scores are made it also measures the loss and looks for copies, which the "
-        "table leaves out. With more judge processes each has fewer of the last samples.",
+        "One core draws in place of a GPU, another one judges. Several judge processes share the "
+        "last batch equally; more than one could not be tried here.",
     ),
     Section(
         "workers",

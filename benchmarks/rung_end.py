@@ -4,9 +4,10 @@
 
 A worker draws samples of the mannequin with one core, as another one would with a GPU. They are
 judged by itself when all are drawn, or by one process beside it, which begins with the first batch.
-Drawing is timed, and the wait from the last picture to the last score. Then 52 pictures of 512 px
-(figures with noise, which pack as badly as photographs) and their grid are written: one after the
-other as Pillow does by itself, and as `tuner` does. By turns; medians go to
+Drawing is timed, then what a worker measures by itself (the loss of the LoRA, the published
+study's, and copies of training pictures), then the wait for the last score. After that 52 pictures
+of 512 px (figures with noise, which pack as badly as photographs) and their grid are written: one
+after the other as Pillow does by itself, and as `tuner` does. By turns; medians go to
 benchmarks/results/rung_end.md and .json.
 """
 
@@ -19,6 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -28,20 +30,29 @@ from PIL import Image as Pictures
 
 import metrics
 from metrics.contract import Image, Prompt, Sample, ScoredSample
+from metrics.detectors import Detectors
+from tuner.data import read_folder
 from tuner.judging.models import mannequin_judges
 from tuner.judging.pool import JudgePool, open_pool
 from tuner.mannequin import draw
+from tuner.mannequin.dataset import named_folder
 from tuner.mannequin.figure import random_figure
-from tuner.models import BaseModel, load_base
+from tuner.models import load_base
 from tuner.models.sampling import sample_batches
-from tuner.space import SuiteConfig, load_study
+from tuner.space import StudyConfig, TrainConfig, load_study
 from tuner.space.templates import shipped_spaces
 from tuner.storage import replacing
 from tuner.storage.files import write_text
 from tuner.storage.folder import RungFolder
+from tuner.study.timed import usual_settings
+from tuner.training import loss_measures
+from tuner.trial import Workbench
+from tuner.trial.copies import remembered
 from tuner.trial.keep import draw_grid, write_pictures
 from tuner.trial.scoring import Drawn
+from tuner.trial.workbench import copy_measures
 
+LORA = Path(__file__).parent.parent / "studies" / "pose" / "published" / "pose.safetensors"
 BATCHES = (26, 13, 8)
 SEEDS = (2, 4)
 """Noise seeds of each of the suite's 13 prompts: at a low rung, and at the last one."""
@@ -50,12 +61,13 @@ SIDE, WRITTEN, NOISE = 512, 52, 4.0
 
 @dataclass(frozen=True)
 class Row:
-    """Seconds to draw so many samples in batches, and then to wait for their scores."""
+    """Seconds to draw so many samples in batches, to measure, and to wait for their scores."""
 
     judges: str
     samples: int
     batch: int
     drawn: float
+    measured: float
     waited: float
 
 
@@ -85,17 +97,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def waits(repeats: int) -> list[Row]:
     """Return the rows of all arms, after a first turn that opens the networks."""
-    suite, base = load_study(shipped_spaces()["pose"]).suite, load_base("mannequin")
-    settings = mannequin_judges()
-    found: dict[tuple[str, int, int], list[tuple[float, float]]] = {}
+    study, settings = load_study(shipped_spaces()["pose"]), mannequin_judges()
+    found: dict[tuple[str, int, int], list[tuple[float, float, float]]] = {}
     with metrics.open_detectors(settings) as own, open_pool(settings, 1, least=1) as pool:
+        bench = opened(study, own)
         arms: list[tuple[str, JudgePool | None, int]] = [("the worker itself", None, BATCHES[0])]
         arms += [("one process beside it", pool, batch) for batch in BATCHES]
         for turn in range(repeats + 1):
             for seeds in SEEDS:
                 for name, judges, batch in arms:
                     drawn = Drawn(own, judges)
-                    took = drawn_and_judged(base, suite, drawn, seeds, batch)
+                    took = drawn_and_judged(bench, usual_settings(study), drawn, seeds, batch)
                     if turn:
                         key = (name, len(drawn.samples), batch)
                         found.setdefault(key, []).append(took)
@@ -104,18 +116,34 @@ def waits(repeats: int) -> list[Row]:
     ]
 
 
+def opened(study: StudyConfig, judges: Detectors) -> Workbench:
+    """Return the mannequin with the study's pictures, and what is remembered of these."""
+    base, pictures = load_base("mannequin"), read_folder(named_folder(str(study.data)))
+    assert judges.embedding is not None
+    with tempfile.TemporaryDirectory() as place:
+        memory = remembered(
+            pictures, judges.embedding, "mannequin", study.suite.image_size, Path(place, "memory")
+        )
+    return Workbench(base, {None: pictures}, study.suite, judges, memories={None: memory})
+
+
 def drawn_and_judged(
-    base: BaseModel, suite: SuiteConfig, drawn: Drawn, seeds: int, most: int
-) -> tuple[float, float]:
-    """Return the seconds to draw the suite, and then those to the last score."""
-    start = time.monotonic()
-    with closing(sample_batches(base, suite, None, RungFolder(Path()), seeds, most)) as batches:
+    bench: Workbench, config: TrainConfig, drawn: Drawn, seeds: int, most: int
+) -> tuple[float, float, float]:
+    """Return the seconds to draw the suite, to measure as a worker does, and to the last score."""
+    suite, place, times = bench.suite, RungFolder(Path()), [time.monotonic()]
+    with closing(sample_batches(bench.base, suite, LORA, place, seeds, most)) as batches:
         for batch, _ in batches:
             drawn.samples += batch
             drawn.submit()
-    middle = time.monotonic()
+    times.append(time.monotonic())
+    copy_measures(bench, None, drawn.samples)
+    loss_measures(bench.base, bench.training_sets[None], config, suite.image_size, LORA)
+    times.append(time.monotonic())
     drawn.scored()
-    return middle - start, time.monotonic() - middle
+    times.append(time.monotonic())
+    first, second, third = (after - before for before, after in pairwise(times))
+    return first, second, third
 
 
 def writing(repeats: int) -> list[Writing]:
@@ -170,17 +198,17 @@ def page(rows: Sequence[Row], written: Sequence[Writing]) -> str:
     lines = [
         "# The end of a rung",
         "",
-        "Made by `python benchmarks/rung_end.py`: seconds to draw samples with one core, and from "
-        "the last picture to the last score.",
+        "Made by `python benchmarks/rung_end.py`: seconds to draw samples with one core, then to "
+        "measure loss and copies, and then to wait for the last score.",
         "",
-        "| judged by | samples | batch | drawn | then waited | of the drawing |",
-        "|---|---|---|---|---|---|",
+        "| judged by | samples | batch | drawn | measured | waited | of all |",
+        "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        share = row.waited / row.drawn
+        share = row.waited / (row.drawn + row.measured + row.waited)
         lines.append(
-            f"| {row.judges} | {row.samples} | {row.batch} | {row.drawn:.1f} | {row.waited:.1f} "
-            f"| {share:.0%} |"
+            f"| {row.judges} | {row.samples} | {row.batch} | {row.drawn:.1f} | {row.measured:.1f} "
+            f"| {row.waited:.1f} | {share:.0%} |"
         )
     lines += [
         "",

@@ -5,8 +5,8 @@
 The suite of search_spaces/pose.yaml with its sampler (DPM-Solver++ 2M), on noise that no study
 uses, by the base and by a LoRA (the published study's), in 10, 12, 20 and 30 steps by turns. The
 same noise in more steps is nearly the same picture: the mean difference of pixels is from that of
-the most steps. Objectives have 95 % intervals. The table goes to
-benchmarks/results/solver_steps.md and .json.
+the most steps. Objectives have 95 % intervals, and so have their differences from those of 20
+steps, paired sample by sample. The tables go to benchmarks/results/solver_steps.md and .json.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,9 @@ import torch
 from machine import RESULTS, write_result
 
 import metrics
-from metrics.contract import Image, Objective, Sample
+from metrics.contract import Image, Objective, Sample, ScoredSample
 from metrics.detectors import Detectors
-from metrics.objectives import objectives
+from metrics.objectives import Difference, objectives, paired_difference
 from tuner.judging.models import mannequin_judges
 from tuner.models import BaseModel, load_base
 from tuner.models.method import Weighted
@@ -37,6 +37,8 @@ ROOT = Path(__file__).parent.parent
 SPACE = ROOT / "search_spaces" / "pose.yaml"
 LORA = ROOT / "studies" / "pose" / "published" / "pose.safetensors"
 STEPS = (10, 12, 20, 30)
+COMPARED = 20
+"""Steps of a suite by default."""
 FIRST_SEED = 40_000
 """Above the noise seeds of studies, of confirmations and of other benchmarks."""
 
@@ -45,7 +47,8 @@ FIRST_SEED = 40_000
 class Row:
     """Samples of so many steps: processor seconds of each, pixels, and their objectives.
 
-    `apart` is the mean difference of pixels, 0 to 255, from the samples of the most steps.
+    `apart` is the mean difference of pixels, 0 to 255, from the samples of the most steps; `gains`
+    are the objectives minus those of the samples of COMPARED steps, paired.
     """
 
     who: str
@@ -53,6 +56,7 @@ class Row:
     seconds: float
     apart: float
     objectives: Mapping[str, Objective]
+    gains: Mapping[str, Difference] = field(default_factory=dict)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -82,6 +86,7 @@ def measured(
     who, lora = of
     rows: list[Row] = []
     finest: list[Image] = []
+    scored: dict[int, list[ScoredSample]] = {}
     for steps in sorted(STEPS, reverse=True):
         begin = time.process_time()
         shorter = suite.model_copy(update={"steps": steps})
@@ -94,10 +99,19 @@ def measured(
         )
         cells = suite.cells()
         samples = [Sample(*cell, image) for cell, image in zip(cells, images, strict=True)]
-        scored = metrics.score(samples, judges)
-        rows.append(Row(who, steps, seconds, float(apart), objectives(scored, None)))
+        scored[steps] = metrics.score(samples, judges)
+        rows.append(Row(who, steps, seconds, float(apart), objectives(scored[steps], None)))
         print(f"{who}, {steps} steps: {seconds:.3f} s", flush=True)
-    return rows[::-1]
+    return [
+        replace(row, gains=gains(scored[row.steps], scored[COMPARED], [*row.objectives]))
+        for row in rows[::-1]
+    ]
+
+
+def gains(
+    scored: Sequence[ScoredSample], others: Sequence[ScoredSample], names: Sequence[str]
+) -> dict[str, Difference]:
+    return {name: paired_difference(scored, others, name) for name in names}
 
 
 def page(rows: Sequence[Row], names: Sequence[str], samples: int) -> str:
@@ -117,7 +131,22 @@ def page(rows: Sequence[Row], names: Sequence[str], samples: int) -> str:
         cells = [row.who, str(row.steps), f"{row.seconds:.2f}", f"{row.apart:.1f}"]
         cells += [interval(row.objectives[name]) for name in names]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += [
+        "",
+        f"Differences from the samples of {COMPARED} steps, paired by prompt and seed:",
+        "",
+        f"| {' | '.join(['', 'steps', *names])} |",
+        "|" + "---|" * (len(names) + 2),
+    ]
+    for row in rows:
+        if row.steps != COMPARED:
+            cells = [row.who, str(row.steps), *(signed(row.gains[name]) for name in names)]
+            lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
+
+
+def signed(gain: Difference) -> str:
+    return f"{gain.value:+.2f} [{gain.low:+.2f}, {gain.high:+.2f}]"
 
 
 if __name__ == "__main__":
