@@ -3,13 +3,14 @@
     python benchmarks/step.py [--seconds 5] [--compiled]
 
 A LoRA step (rank 16, batch 16, 64 and 96 px) and the drawing of 26 samples of 10 guided steps, in
-bfloat16 and in float32, as `tuner run` makes them; on a processor with one thread, as a worker has,
-and in processor time, which other programs change little. All arms and plain matrix products of
-2048 x 2048 in both precisions take turns in one process until each arm has taken `--seconds`.
-Operations are those that torch counts. Checked first: bfloat16 against float32, and with
-`--compiled`, which takes minutes and needs a C++ compiler, `torch.compile` against eager. Then a
-step is watched: how often it makes the host wait for a value (never, or an accelerator stands
-still), and which operations take its time. Results: benchmarks/results/step.json and step.md.
+bfloat16 and in float32, as `tuner run` makes them, and in bfloat16 with weights in channels_last;
+on a processor with one thread, as a worker has, and in processor time, which other programs change
+little. All arms and plain matrix products of 2048 x 2048 in both precisions take turns in one
+process until each arm has taken `--seconds`. Operations are those that torch counts. Checked first:
+bfloat16 against float32, channels_last against eager, and with `--compiled`, which takes minutes
+and needs a C++ compiler, `torch.compile` against eager. Then a step is watched: how often it makes
+the host wait for a value (never, or an accelerator stands still), and which operations take its
+time. Results: benchmarks/results/step.json and step.md.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ SIZES = (64, 96)
 SAMPLES = 26
 SUITE = SuiteConfig(name="persons", seeds=4, size=64, steps=10, guidance_scale=3.0)
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+WAYS = ("eager", "channels_last", "compiled")
 SIDE = 2048
 FEWEST = 2
 """Times that an arm is measured at least."""
@@ -62,11 +64,11 @@ WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero")
 
 @dataclass
 class Arm:
-    """One kind of work: `work` does it once and returns what is checked."""
+    """One kind of work, done in one of WAYS: `work` does it once and returns what is checked."""
 
     name: str
     precision: str
-    compiled: bool
+    way: str
     units: int
     work: Callable[[], Any]
     operations: float = float("nan")
@@ -114,17 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def prepared(stack: contextlib.ExitStack, compiled: bool) -> list[Arm]:
-    """Return all arms, each with a base of its own; compiled ones in bfloat16 only."""
-    kinds = [("float32", False), ("bfloat16", False), *([("bfloat16", True)] if compiled else [])]
+    """Return all arms, each with a base of its own; ways other than eager in bfloat16 only."""
+    ways = WAYS if compiled else WAYS[:-1]
     arms = []
-    for precision, how in kinds:
-        arms += [training(stack, precision, how, size) for size in SIZES]
-        arms.append(sampling(precision, how))
+    for precision, way in [("float32", WAYS[0]), *(("bfloat16", way) for way in ways)]:
+        arms += [training(stack, precision, way, size) for size in SIZES]
+        arms.append(sampling(precision, way))
     return arms
 
 
-def training(stack: contextlib.ExitStack, precision: str, compiled: bool, size: int) -> Arm:
-    base = opened(precision, compiled)
+def training(stack: contextlib.ExitStack, precision: str, way: str, size: int) -> Arm:
+    base = opened(precision, way)
     config = TrainConfig(batch_size=16, rank=16, resolution=size, learning_rate=1e-3)
     accelerator = Accelerator(cpu=base.device.type == "cpu", mixed_precision="bf16")
     if precision == "float32":  # a process has one precision for all of its Accelerators
@@ -139,26 +141,28 @@ def training(stack: contextlib.ExitStack, precision: str, compiled: bool, size: 
         trainer.step(0)
         return trainer.read_loss(trainer.steps_read + 1)  # waits for the device
 
-    return Arm(f"LoRA step, batch 16, {size} px", precision, compiled, 1, step)
+    return Arm(f"LoRA step, batch 16, {size} px", precision, way, 1, step)
 
 
-def sampling(precision: str, compiled: bool) -> Arm:
-    base = opened(precision, compiled)
+def sampling(precision: str, way: str) -> Arm:
+    base = opened(precision, way)
 
     def drawn() -> np.ndarray:
         with patch("tuner.models.base.multiplies_bfloat16", lambda _: precision == "bfloat16"):
             return np.stack(draw(base.pipeline, SUITE, range(SAMPLES))).astype(float)
 
-    return Arm("sample of 10 steps, 64 px", precision, compiled, SAMPLES, drawn)
+    return Arm("sample of 10 steps, 64 px", precision, way, SAMPLES, drawn)
 
 
-def opened(precision: str, compiled: bool) -> BaseModel:
+def opened(precision: str, way: str) -> BaseModel:
     """Return a base; a processor's weights stay float32, autocast multiplies in `precision`."""
     base = load_base("mannequin")
     if base.device.type != "cpu":
         base.pipeline.to(DTYPES[precision])
-    if compiled:
+    if way == "compiled":
         base.pipeline.unet.compile()
+    if way == "channels_last":
+        base.pipeline.unet.to(memory_format=torch.channels_last)
     return base
 
 
@@ -169,7 +173,9 @@ def checked(arms: Sequence[Arm]) -> list[str]:
     """
     lines = []
     for arm in arms:
-        counting = contextlib.nullcontext() if arm.compiled else FlopCounterMode(display=False)
+        counting = (
+            contextlib.nullcontext() if arm.way == "compiled" else FlopCounterMode(display=False)
+        )
         with counting as counter:
             arm.first = arm.work()
         if counter is not None:
@@ -180,7 +186,7 @@ def checked(arms: Sequence[Arm]) -> list[str]:
         if other is None:
             continue
         arm.operations = arm.operations if counter is not None else other.operations
-        against = "eager" if arm.compiled else "float32"
+        against = "float32" if arm.way == "eager" else "eager"
         if arm.units == 1:
             unit, limit = "of the mean loss of three steps", LOSS_TOLERANCE[against]
             difference = abs(arm.first / other.first - 1)
@@ -195,9 +201,10 @@ def checked(arms: Sequence[Arm]) -> list[str]:
 
 
 def _compared_with(arm: Arm, arms: Sequence[Arm]) -> Arm | None:
-    wanted = {(True, "bfloat16"): (False, "bfloat16"), (False, "bfloat16"): (False, "float32")}
-    kind = wanted.get((arm.compiled, arm.precision))
-    same = (each for each in arms if (each.compiled, each.precision) == kind)
+    if (arm.precision, arm.way) == ("float32", "eager"):
+        return None
+    kind = ("float32" if arm.way == "eager" else arm.precision, "eager")
+    same = (each for each in arms if (each.precision, each.way) == kind)
     return next((each for each in same if each.name == arm.name), None)
 
 
@@ -265,7 +272,7 @@ def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
     return {
         "what": arm.name,
         "precision": arm.precision,
-        "compiled": arm.compiled,
+        "way": arm.way,
         "milliseconds": round(1000 * seconds / arm.units, 1),
         "gflop": round(arm.operations / arm.units / 1e9, 2),
         "gflop_per_second": round(rate / 1e9, 1),
@@ -275,7 +282,7 @@ def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
 
 
 def label(arm: Arm) -> str:
-    return f"{arm.name}, {arm.precision}{', compiled' if arm.compiled else ''}"
+    return f"{arm.name}, {arm.precision}{'' if arm.way == 'eager' else f', {arm.way}'}"
 
 
 if __name__ == "__main__":

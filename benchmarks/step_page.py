@@ -15,7 +15,7 @@ def page(
 ) -> str:
     """Return the tables in Markdown."""
     products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
-    option = " --compiled" if any(each["compiled"] for each in rows) else ""
+    option = " --compiled" if any(each["way"] == "compiled" for each in rows) else ""
     lines = [
         "# A training step and a sample of the mannequin",
         "",
@@ -26,13 +26,13 @@ def page(
         "|---|---|---|---|---|---|",
     ]
     for each in rows:
-        precision = each["precision"] + (", compiled" if each["compiled"] else "")
+        precision = each["precision"] + ("" if each["way"] == "eager" else f", {each['way']}")
         lines.append(
             f"| {each['what']} | {precision} | {each['milliseconds']:.0f} | {each['gflop']:.1f} | "
             f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
         )
     parts = watched["milliseconds"].items()
-    if any(each["compiled"] for each in rows):
+    if any(each["way"] == "compiled" for each in rows):
         lines += ["", "The operations of a compiled arm are counted in the eager one."]
     lines += [
         "",

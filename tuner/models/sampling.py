@@ -39,7 +39,7 @@ from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 
 _LARGEST_BATCH = 26
-"""Pictures in a batch. On a processor core they take a tenth less time each than in batches of 13
+"""Pictures in a batch. On a processor core each takes 7 to 9 % less time than in batches of 13
 (benchmarks/rung_end.py); Progress comes between batches."""
 
 _CPU_BYTES = 4 * 2**30

@@ -30,8 +30,11 @@ from tuner.training.memory import computed, mixed_precision, parked
 from tuner.training.run import ADAPTER, Batches, Run, Stage
 from tuner.training.texts import texts_of
 
-_ENOUGH = 0.15
-"""Seconds for which each kind of work is repeated: all of them then take about a second."""
+_ENOUGH = 0.5
+"""Seconds for which each kind of work is repeated."""
+
+_FEWEST = 3
+"""Times that it is repeated at least: on a machine that others use, one of them may be slow."""
 
 Clock = Callable[[], float]
 """A clock: seconds since any moment."""
@@ -144,8 +147,8 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
         return again
     for _ in range(1 if cpu else EAGER_PASSES + 1):
         seconds(batch)  # libraries prepare at the first call of each size; a GPU records steps
-    start, times = clock(), [seconds(batch)]
-    while clock() - start < _ENOUGH:
+    start, times = clock(), []
+    while len(times) < _FEWEST or clock() - start < _ENOUGH:
         times.append(seconds(batch))
     return median(times) / batch
 
