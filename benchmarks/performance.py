@@ -68,8 +68,7 @@ SECTIONS = (
     Section(
         "solver_steps",
         "How many denoising steps does a sample need?",
-        "A suite has 20 by default, and the demo 10: paired sample by sample, its judges do not "
-        "tell them apart.",
+        "A suite has 20 by default, and the demo 10.",
     ),
     Section(
         "judge_batches",

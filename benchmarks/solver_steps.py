@@ -142,6 +142,13 @@ def page(rows: Sequence[Row], names: Sequence[str], samples: int) -> str:
         if row.steps != COMPARED:
             cells = [row.who, str(row.steps), *(signed(row.gains[name]) for name in names)]
             lines.append(f"| {' | '.join(cells)} |")
+    clear = [
+        f"{name} of the {row.who} in {row.steps} steps"
+        for row in rows
+        for name in names
+        if row.steps != COMPARED and not row.gains[name].low <= 0 <= row.gains[name].high
+    ]
+    lines += ["", f"Clearly different, the interval without 0: {', '.join(clear) or 'none'}."]
     return "\n".join([*lines, ""])
 
 

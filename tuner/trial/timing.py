@@ -33,6 +33,9 @@ from tuner.training.texts import texts_of
 _ENOUGH = 0.5
 """Seconds for which each kind of work is repeated."""
 
+_SLOW = 0.15
+"""Seconds of a single picture on a CPU from which it stands for all: a batch would take minutes."""
+
 _FEWEST = 3
 """Times that it is repeated at least: on a machine that others use, one of them may be slow."""
 
@@ -143,11 +146,11 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
 
     few = 1 if cpu else batch
     first = seconds(few)
-    if cpu and first > _ENOUGH and (again := seconds(few)) > _ENOUGH:
+    if cpu and first > _SLOW and (again := seconds(few)) > _SLOW:
         return again
     for _ in range(1 if cpu else EAGER_PASSES + 1):
         seconds(batch)  # libraries prepare at the first call of each size; a GPU records steps
-    start, times = clock(), []
+    start, times = clock(), list[float]()
     while len(times) < _FEWEST or clock() - start < _ENOUGH:
         times.append(seconds(batch))
     return median(times) / batch
