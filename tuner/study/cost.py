@@ -1,7 +1,7 @@
 """Estimate the cost of a study, by simple formulas over the seconds and bytes of its parts.
 
 With seconds that were timed on this machine (`tuner.study.timed`) the estimates of five studies
-were 0.8 to 1.25 times what they took (benchmarks/estimates.py); with the constants here the time is
+were 0.9 to 1.16 times what they took (benchmarks/estimates.py); with the constants here the time is
 an order of magnitude. Work is counted in pictures of the base's native size: a picture of twice the
 area costs twice as much.
 """
