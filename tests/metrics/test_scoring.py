@@ -18,30 +18,24 @@ Drawn = Callable[..., list[Image]]
 @pytest.fixture
 def embedded(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures go through the open_clip model together, for each time from now on."""
-    classifier = mannequin_detectors.zero_shot
-    assert classifier is not None
-    embed, counts = classifier.embed_pictures, []
-
-    def spied(images: Sequence[Image]) -> object:
-        counts.append(len(images))
-        return embed(images)
-
-    monkeypatch.setattr(classifier, "embed_pictures", spied)
-    return counts
+    return counted(monkeypatch, mannequin_detectors.zero_shot, "embed_pictures")
 
 
 @pytest.fixture
 def searched(mannequin_detectors: Detectors, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many pictures are searched for persons together, for each time from now on."""
-    detector = mannequin_detectors.persons
-    assert detector is not None
-    find, counts = detector.find, []
+    return counted(monkeypatch, mannequin_detectors.persons, "find")
+
+
+def counted(monkeypatch: pytest.MonkeyPatch, detector: object, name: str) -> list[int]:
+    """Return the number of pictures of each call of a detector's method from now on."""
+    method, counts = getattr(detector, name), []
 
     def spied(images: Sequence[Image]) -> object:
         counts.append(len(images))
-        return find(images)
+        return method(images)
 
-    monkeypatch.setattr(detector, "find", spied)
+    monkeypatch.setattr(detector, name, spied)
     return counts
 
 
