@@ -57,8 +57,8 @@ SECTIONS = (
         "What does a step cost?",
         "Both precisions are measured in one process, by turns, while the other core rests. "
         "Samples are of the base, without a LoRA. The machine shares its memory with others: of "
-        "seven runs on 2026-11-28 the step of 64 px reached 0.62 of the product in the quietest (96 "
-        "px: 0.69, samples: 0.70), and 0.56 to 0.60 in the others.",
+        "seven runs on 2026-11-28 the step of 64 px reached 0.62 of the product in the quietest "
+        "(96 px: 0.69, samples: 0.70), and 0.56 to 0.60 in the others.",
     ),
     Section(
         "search",
