@@ -34,6 +34,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from tuner.models import BaseModel, draw, load_base
+from tuner.models.compiled import compile_unet
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.files import write_text
 from tuner.training.loop import Trainer
@@ -160,7 +161,7 @@ def opened(precision: str, way: str) -> BaseModel:
     if base.device.type != "cpu":
         base.pipeline.to(DTYPES[precision])
     if way == "compiled":
-        base.pipeline.unet.compile()
+        compile_unet(base.pipeline.unet)
     if way == "channels_last":
         base.pipeline.unet.to(memory_format=torch.channels_last)
     return base

@@ -36,8 +36,17 @@ def compiled(base: BaseModel) -> Iterator[None]:
         unet._compiled_call_impl = None
 
 
+def compile_unet(unet: Any) -> None:
+    """Make `unet` run compiled from its next call on.
+
+    On a CPU its convolutions keep their layout. The compiler would put them into channels_last,
+    with which a step takes half as long again there (docs/performance.md).
+    """
+    unet.compile(options={"layout_optimization": False} if unet.device.type == "cpu" else None)
+
+
 def _guarded(base: BaseModel, unet: Any) -> Callable[..., Any]:
-    unet.compile()
+    compile_unet(unet)
     fast = unet._compiled_call_impl
 
     def call(*inputs: Any, **named: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -74,14 +74,38 @@ def composed(model: torch.nn.Module) -> Iterator[None]:
 
     hook = model.register_forward_pre_hook(add_up)
     layers = [layer for group, _ in groups for layer in group.layers]
-    for layer in layers:
-        layer.composed, layer.forward = None, partial(_forward, layer)
     try:
-        yield
+        with computed_by(_forward, layers):
+            yield
     finally:
         hook.remove()
         for layer in layers:
-            del layer.composed, layer.forward  # the class's own is there again
+            vars(layer).pop("composed", None)  # set at the first call
+
+
+@contextmanager
+def computed_by(function: Callable[..., Any], layers: Iterable[Any]) -> Iterator[None]:
+    """Call `function`, whose first argument is the layer, as `forward` of `layers` for a while."""
+    changed = list(layers)
+    for layer in changed:
+        layer.forward = partial(function, layer)
+    try:
+        yield
+    finally:
+        for layer in changed:
+            del layer.forward  # the class's own is there again
+
+
+def side_by_side(layers: Sequence[Any], x: torch.Tensor) -> torch.Tensor | None:
+    """Return the outputs of composed `layers` at `x`, made as one product: (..., all channels).
+
+    None if one of the layers is not composed or has a bias.
+    """
+    if not all(hasattr(layer, "composed") for layer in layers):
+        return None
+    if any(layer.get_base_layer().bias is not None for layer in layers):
+        return None
+    return torch.nn.functional.linear(x, torch.cat([layer.composed for layer in layers]))
 
 
 def _groups(layers: Sequence[Any]) -> list[_Alike]:
@@ -104,8 +128,35 @@ def _sums(groups: Sequence[tuple[_Alike, torch.Tensor]]) -> Iterator[tuple[Any, 
         half = product_dtype(frozen.device, torch.float32)
         with torch.autocast(frozen.device.type, enabled=False):  # bfloat16 loses a small step
             down, up = (_together(parts) for parts in group.halves)
-            whole = torch.baddbmm(frozen, up, down, alpha=group.scale).to(half)
+            whole = _Sum.apply(frozen, up, down, group.scale, half)
         yield from zip(group.layers, whole.unbind(), strict=True)
+
+
+class _Sum(torch.autograd.Function):
+    """Frozen weights + scale x up x down, made in float32 and rounded to `half`.
+
+    Gradients are products in `half`, as those of a LoRA of its own within autocast.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        frozen: torch.Tensor,
+        up: torch.Tensor,
+        down: torch.Tensor,
+        scale: float,
+        half: torch.dtype,
+    ) -> torch.Tensor:
+        ctx.save_for_backward(up.to(half), down.to(half))
+        ctx.scale = scale
+        return torch.baddbmm(frozen, up, down, alpha=scale).to(half)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        (whole,), (up, down) = gradients, ctx.saved_tensors
+        of_up = torch.bmm(whole, down.mT).float().mul_(ctx.scale)
+        of_down = torch.bmm(up.mT, whole).float().mul_(ctx.scale)
+        return None, of_up, of_down, None, None
 
 
 def _together(parts: Sequence[Any]) -> torch.Tensor:

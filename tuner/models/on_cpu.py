@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
 from diffusers import Transformer2DModel, UNet2DConditionModel
-from diffusers.models.attention_processor import Attention, AttnProcessor
+from diffusers.models.activations import GEGLU
+from diffusers.models.attention_processor import Attention
+from diffusers.models.resnet import ResnetBlock2D
+from torch.nn import functional
 
-from tuner.models.composed import composed
+from tuner.models.composed import composed, computed_by, side_by_side
 
 _PLAIN_ATTENTION_PLACES = 32 * 32
+
+_FEWEST_PRODUCT_PLACES = 16 * 16
+"""Places from which a 1 x 1 convolution is quicker as a product, its backward pass included."""
 
 _PARTS_OF_A_LORA = ("base_layer", "lora_")
 """Beginnings of the names that peft gives to the parts of a layer with a LoRA."""
@@ -23,17 +29,22 @@ def quick_on_cpu(unet: UNet2DConditionModel, places: int, *, half: bool) -> Iter
     """Compute what is faster that way on a CPU, for a while; on a GPU nothing changes.
 
     A LoRA is added to the weights first: on a GPU, with large layers and many places, that would be
-    more work. The projections of transformers are linear layers. Plain attention, whose backward
-    pass is faster than the fused one's, needs memory for the square of the latent's `places`, so it
-    is for small pictures. With `half`, frozen weights are rounded once to the bfloat16 in which
-    autocast multiplies, instead of at each use.
+    more work. The projections of transformers are linear layers, and blocks leave out steps that do
+    nothing. Plain attention, whose backward pass is faster than the fused one's, needs memory for
+    the square of the latent's `places`, so it is for small pictures. With `half`, frozen weights
+    are rounded once to the bfloat16 in which autocast multiplies, instead of at each use.
     """
     if unet.device.type != "cpu":
         yield
         return
     with ExitStack() as ways:
         if places <= _PLAIN_ATTENTION_PLACES:
-            ways.enter_context(_plain_attention(unet))
+            ways.enter_context(computed_by(attention, filter(_is_plain, _parts(unet, Attention))))
+        ways.enter_context(computed_by(_geglu, _parts(unet, GEGLU)))
+        blocks = [block for block in _parts(unet, ResnetBlock2D) if _is_plain_block(block)]
+        ways.enter_context(computed_by(_residual_block, blocks))
+        shortcuts = filter(_is_frozen_convolution, (block.conv_shortcut for block in blocks))
+        ways.enter_context(computed_by(_shortcut, shortcuts))
         ways.enter_context(composed(unet))
         ways.enter_context(_linear_projections(unet))
         if half:
@@ -41,14 +52,8 @@ def quick_on_cpu(unet: UNet2DConditionModel, places: int, *, half: bool) -> Iter
         yield
 
 
-@contextmanager
-def _plain_attention(unet: UNet2DConditionModel) -> Iterator[None]:
-    before = unet.attn_processors
-    unet.set_attn_processor(PlainAttention())
-    try:
-        yield
-    finally:
-        unet.set_attn_processor(before)
+def _parts(model: torch.nn.Module, kind: type[torch.nn.Module]) -> Iterable[Any]:
+    return (part for part in model.modules() if type(part) is kind)
 
 
 @contextmanager
@@ -124,50 +129,90 @@ def _frozen_weights(model: torch.nn.Module) -> list[torch.nn.Parameter]:
     ]
 
 
-class PlainAttention:
-    """Attention of a Stable Diffusion UNet over flat places, without mask or norms of its own.
-
-    It computes what diffusers' `AttnProcessor` does, without the steps that do nothing there; other
-    layers are left to that. Needs memory for the square of the number of places.
-    """
-
-    def __init__(self) -> None:
-        """Create the processor of any number of layers."""
-        self._other = AttnProcessor()
-
-    def __call__(
-        self,
-        attn: Attention,
-        hidden_states: torch.Tensor,
-        encoder_hidden_states: torch.Tensor | None = None,
-        attention_mask: torch.Tensor | None = None,
-        *others: Any,
-        **named: Any,
-    ) -> torch.Tensor:
-        """Return the layer's output (batch, places, channels)."""
-        if attention_mask is not None or not _is_plain(attn):
-            about = (encoder_hidden_states, attention_mask, *others)
-            other: torch.Tensor = self._other(attn, hidden_states, *about, **named)
-            return other
-        seen = hidden_states if encoder_hidden_states is None else encoder_hidden_states
-        query, key, value = attn.to_q(hidden_states), attn.to_k(seen), attn.to_v(seen)
-        query, key, value = (attn.head_to_batch_dim(each) for each in (query, key, value))
-        # In float32: a CPU takes half as long again for softmax in bfloat16.
-        weights = torch.baddbmm(
-            query.new_empty(1).expand(len(query), query.shape[1], key.shape[1]),
-            query,
-            key.transpose(1, 2),
-            beta=0,
-            alpha=attn.scale,
-        ).softmax(dim=-1, dtype=torch.float32)
-        seen = attn.batch_to_head_dim(torch.bmm(weights.to(value.dtype), value))
-        output: torch.Tensor = attn.to_out[0](seen)
-        return output
-
-
 def _is_plain(attn: Attention) -> bool:
-    """Return True for a layer whose processor has only to attend."""
+    """Return True for a layer that has only to attend."""
     norms = (attn.spatial_norm, attn.group_norm, attn.norm_cross, attn.norm_q, attn.norm_k)
     changes = attn.residual_connection or attn.upcast_attention or attn.upcast_softmax
     dropped = attn.to_out[1].p > 0
     return not any(norms) and not changes and not dropped and attn.rescale_output_factor == 1
+
+
+def attention(
+    attn: Attention,
+    hidden_states: torch.Tensor,
+    encoder_hidden_states: torch.Tensor | None = None,
+    attention_mask: torch.Tensor | None = None,
+    **others: Any,
+) -> torch.Tensor:
+    """Return a plain layer's output (batch, places, channels), as its own `forward` does.
+
+    Layers with a LoRA that read the same are one product. Needs memory for the square of the number
+    of places. With a mask the layer's own `forward` is called.
+    """
+    if attention_mask is not None:
+        about = (hidden_states, encoder_hidden_states, attention_mask)
+        masked: torch.Tensor = type(attn).forward(attn, *about, **others)
+        return masked
+    if encoder_hidden_states is None:
+        query, key, value = _heads(attn, hidden_states, (attn.to_q, attn.to_k, attn.to_v))
+    else:
+        (query,) = _heads(attn, hidden_states, (attn.to_q,))
+        key, value = _heads(attn, encoder_hidden_states, (attn.to_k, attn.to_v))
+    # In float32: a CPU takes half as long again for softmax in bfloat16.
+    weights = torch.baddbmm(
+        query.new_empty(1).expand(len(query), query.shape[1], key.shape[1]),
+        query,
+        key.transpose(1, 2),
+        beta=0,
+        alpha=attn.scale,
+    ).softmax(dim=-1, dtype=torch.float32)
+    seen = attn.batch_to_head_dim(torch.bmm(weights.to(value.dtype), value))
+    output: torch.Tensor = attn.to_out[0](seen)
+    return output
+
+
+def _heads(
+    attn: Attention, states: torch.Tensor, layers: Sequence[torch.nn.Module]
+) -> Sequence[torch.Tensor]:
+    """Return what each of `layers` makes of `states`: (batch x heads, places, width)."""
+    outputs = side_by_side(layers, states)
+    if outputs is None:
+        return [attn.head_to_batch_dim(layer(states)) for layer in layers]
+    parts = outputs.view(*outputs.shape[:2], len(layers), attn.heads, -1)
+    return parts.permute(2, 0, 3, 1, 4).flatten(1, 2).unbind()
+
+
+def _geglu(layer: GEGLU, hidden_states: torch.Tensor) -> torch.Tensor:
+    """Return a gated layer's output. A CPU's fast GELU is for tensors without gaps only."""
+    value, gate = layer.proj(hidden_states).chunk(2, dim=-1)
+    output: torch.Tensor = value * functional.gelu(gate.contiguous())
+    return output
+
+
+def _is_plain_block(block: ResnetBlock2D) -> bool:
+    """Return True for a block that changes no size and adds its time embedding."""
+    adds = block.time_embedding_norm == "default" and block.time_emb_proj is not None
+    other = block.upsample or block.downsample or block.skip_time_act or block.dropout.p > 0
+    return bool(adds and not other and block.output_scale_factor == 1)
+
+
+def _residual_block(
+    block: ResnetBlock2D, input_tensor: torch.Tensor, temb: torch.Tensor
+) -> torch.Tensor:
+    """Return a plain block's output; its own `forward` also divides all places by 1."""
+    act = block.nonlinearity
+    hidden = block.conv1(act(block.norm1(input_tensor)))
+    hidden = hidden + block.time_emb_proj(act(temb))[:, :, None, None]
+    hidden = block.conv2(act(block.norm2(hidden)))
+    kept = input_tensor if block.conv_shortcut is None else block.conv_shortcut(input_tensor)
+    output: torch.Tensor = kept + hidden
+    return output
+
+
+def _shortcut(layer: torch.nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
+    """Return the output of a 1 x 1 convolution, made as one product a picture where that pays."""
+    if x.shape[2:].numel() < _FEWEST_PRODUCT_PLACES:
+        return type(layer).forward(layer, x)
+    assert layer.bias is not None  # these layers of diffusers have one
+    weight = layer.weight.flatten(1).expand(len(x), -1, -1)
+    return torch.baddbmm(layer.bias[:, None], weight, x.flatten(2)).view(len(x), -1, *x.shape[2:])

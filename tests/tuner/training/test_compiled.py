@@ -78,7 +78,7 @@ def failing_with(error: Exception, monkeypatch: pytest.MonkeyPatch, base: BaseMo
         raise error
 
     unet = base.pipeline.unet
-    monkeypatch.setattr(type(unet), "compile", lambda self: setattr(self, _CALL, fail))
+    monkeypatch.setattr(type(unet), "compile", lambda self, **_: setattr(self, _CALL, fail))
 
 
 _CALL = "_compiled_call_impl"
@@ -110,7 +110,9 @@ def test_memory_that_runs_out_is_no_error_of_the_compiler(
 def test_the_unet_is_compiled_within_the_context_only(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(base.pipeline.unet), "compile", lambda self: setattr(self, _CALL, id))
+    monkeypatch.setattr(
+        type(base.pipeline.unet), "compile", lambda self, **_: setattr(self, _CALL, id)
+    )
     with compiled(base):
         assert base.pipeline.unet._compiled_call_impl is base.compiled_unet
     assert base.pipeline.unet._compiled_call_impl is None
