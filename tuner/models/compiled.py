@@ -39,10 +39,14 @@ def compiled(base: BaseModel) -> Iterator[None]:
 def compile_unet(unet: Any) -> None:
     """Make `unet` run compiled from its next call on.
 
-    On a CPU its convolutions keep their layout. The compiler would put them into channels_last,
-    with which a step takes half as long again there (docs/performance.md).
+    On a CPU each shape is compiled for itself, because the form for all shapes that torch compiles
+    from the second on takes half as long again; and convolutions keep their layout, because the
+    compiler's choice, channels_last, takes half as long again too (docs/performance.md).
     """
-    unet.compile(options={"layout_optimization": False} if unet.device.type == "cpu" else None)
+    if unet.device.type == "cpu":
+        unet.compile(dynamic=False, options={"layout_optimization": False})
+    else:
+        unet.compile()
 
 
 def _guarded(base: BaseModel, unet: Any) -> Callable[..., Any]:
