@@ -4,15 +4,17 @@
 
 Each is `tuner run search_spaces/pose.yaml --seed SEED` (0 is the space's own, 0 to 4 the default),
 timed on the clock from start to end; nothing else should run beside them. Named are the seconds to
-the first grid of scored samples, which is the base's, and to the first of a trial; and the trial
-that the study names, with its gain over the base on fresh noise as the command prints it. A study's
-folder is removed before its run. With SEEDs only these are run, the others keep their rows. The
+the first grid of scored samples, which is the base's, and to the first of a trial; the most memory
+that one of its processes, a worker, had (seen four times a second); and the trial that the study
+names, with its gain over the base on fresh noise as the command prints it. A study's folder is
+removed before its run. With SEEDs only these are run, the others keep their rows. The
 table goes to benchmarks/results/demo.md and .json.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import subprocess
@@ -23,6 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 from machine import RESULTS, write_result
 
 from tuner.storage.files import write_text
@@ -38,16 +41,17 @@ INTRODUCTION = f"""\
 
 Made by `python benchmarks/demo.py`; the machine is in demo.json. Seconds on the clock of
 `tuner run {SPACE} --seed SEED` (0 is the space's own), environment and weights installed
-before, and those after which the first grids of scored samples were there. The trial that a study
-names, on fresh samples of both, minus the base, paired by prompt and noise; 95 % intervals, each by
+before, and those after which the first grids of scored samples were there. GB are the most memory
+that one process, a worker, had. The trial that a study names, on fresh samples of both, minus the base, paired by prompt and noise; 95 % intervals, each by
 itself, as the command prints them.
 """
 
 
 @dataclass(frozen=True)
 class Demo:
-    """One run: seconds to its end and to the first grids, and what it says at its end.
+    """One run: seconds to its end and to the first grids, memory, and what it says at its end.
 
+    `worker_bytes` is the most memory that one of its processes had, seen four times a second.
     `trial` is the one that the study names, None where it names none; `gain` is that of its
     strength, with its interval.
     """
@@ -55,6 +59,7 @@ class Demo:
     seconds: float
     base_grid: float
     trial_grid: float
+    worker_bytes: int
     trial: int | None
     captions: str
     gain: tuple[float, float, float] | None
@@ -83,11 +88,13 @@ def measured(seed: int, studies: Path) -> Demo:
     run = command("run", SPACE, "--seed", str(seed), "--studies", str(studies))
     begin = time.monotonic()
     grids: dict[str, float] = {}
+    memory = 0
     with subprocess.Popen(run, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
             for kind, place in (("base", "*/base/grid.png"), ("trial", "*/trials/*/*/grid.png")):
                 if kind not in grids and any(studies.glob(place)):
                     grids[kind] = time.monotonic() - begin
+            memory = max(memory, largest_child(process.pid))
             time.sleep(_LOOK_SECONDS)
         seconds = time.monotonic() - begin
     if process.returncode:
@@ -100,7 +107,18 @@ def measured(seed: int, studies: Path) -> Demo:
         stdout=subprocess.PIPE,
         text=True,
     )
-    return Demo(seconds, grids["base"], grids["trial"], *named(json.loads(status.stdout)))
+    shown = named(json.loads(status.stdout))
+    return Demo(seconds, grids["base"], grids["trial"], memory, *shown)
+
+
+def largest_child(process: int) -> int:
+    """Return the bytes of memory that the largest of the children of `process` has now."""
+    sizes = [0]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in psutil.Process(process).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                sizes.append(child.memory_info().rss)
+    return max(sizes)
 
 
 def named(
@@ -133,7 +151,7 @@ def read_rows(path: Path) -> dict[int, Demo]:
 
 def page(rows: Mapping[int, Demo]) -> str:
     """Return the table in Markdown."""
-    head = ["seed", "seconds", "base's grid", "a trial's grid"]
+    head = ["seed", "seconds", "base's grid", "a trial's grid", "GB"]
     head += ["trial", "captions", "strength", "objectives"]
     table = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     table += [line(seed, row) for seed, row in sorted(rows.items())]
@@ -145,6 +163,7 @@ def line(seed: int, row: Demo) -> str:
     gain = "" if row.gain is None else "{:+.2f} [{:+.2f}, {:+.2f}]".format(*row.gain)
     return (
         f"| {seed} | {row.seconds:.0f} | {row.base_grid:.0f} | {row.trial_grid:.0f} | "
+        f"{row.worker_bytes / 1e9:.2f} | "
         f"{row.trial} | {row.captions} | {gain} | {row.objectives} |"
     )
 

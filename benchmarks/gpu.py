@@ -41,7 +41,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metrics.contract import Prompt
 from tuner.data import TrainingSet
-from tuner.models import BaseModel, load_base, sample
+from tuner.models import BaseModel, load_base, sample_batches
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.folder import RungFolder
 from tuner.training import Checkpoint, train
@@ -218,7 +218,7 @@ def sample_row(work: Work, arm: Arm) -> Row:
         lora = trained.path if isinstance(trained, Checkpoint) else None
 
         def drawn(suite: SuiteConfig) -> int:
-            return sum(1 for _ in sample(work.base, suite, lora, folder))
+            return sum(1 for _ in sample_batches(work.base, suite, lora, folder))
 
         first = suite.model_copy(update={"prompts": prompts[:1], "seeds": 1})
         operations = counted(lambda: drawn(first)) if arm.how == "eager" else None

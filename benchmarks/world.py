@@ -50,7 +50,7 @@ from tuner.data import TrainingSet, read_folder
 from tuner.errors import DivergedError
 from tuner.judging.models import mannequin_judges
 from tuner.mannequin.dataset import data_folder
-from tuner.models import BaseModel, load_base, sample
+from tuner.models import BaseModel, load_base, sample_batches
 from tuner.space import SuiteConfig
 from tuner.storage import shipped
 from tuner.storage.files import write_text
@@ -89,12 +89,8 @@ class Bench:
 
     def scored(self, suite: SuiteConfig, lora: Path | None) -> list[ScoredSample]:
         """Draw the suite with `lora` and score it. Raises DivergedError."""
-        drawing = sample(self.base, suite, lora, RungFolder(self.folder))
-        while True:
-            try:
-                next(drawing)
-            except StopIteration as end:
-                return score(end.value, self.judges)
+        batches = sample_batches(self.base, suite, lora, RungFolder(self.folder))
+        return score([sample for batch, _ in batches for sample in batch], self.judges)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,17 +1,15 @@
-"""Read generators that return a value after what they yield."""
+"""Read generators: those that return a value after what they yield, and batches of samples."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
+
+from metrics.contract import Sample
+from tuner.events import Progress
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-
-def result_of(steps: Generator[Item, None, Result]) -> Result:
-    """Run `steps` to the end and return its value."""
-    return yielded_and_result(steps)[1]
 
 
 def yielded_and_result(steps: Generator[Item, None, Result]) -> tuple[list[Item], Result]:
@@ -22,3 +20,8 @@ def yielded_and_result(steps: Generator[Item, None, Result]) -> tuple[list[Item]
             yielded.append(next(steps))
         except StopIteration as stop:
             return yielded, stop.value
+
+
+def samples_of(batches: Iterable[tuple[list[Sample], Progress]]) -> list[Sample]:
+    """Return all samples of `batches`, in order."""
+    return [sample for batch, _ in batches for sample in batch]

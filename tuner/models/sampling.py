@@ -71,22 +71,6 @@ _OF_BASE = (
 sampling, which is the suite's."""
 
 
-def sample(
-    base: BaseModel,
-    suite: SuiteConfig,
-    lora: method.Trained | None,
-    folder: RungFolder,
-    seeds: int | None = None,
-) -> Generator[Progress, None, list[Sample]]:
-    """Draw the suite as `sample_batches` does; yield its Progress, return all samples in order."""
-    samples: list[Sample] = []
-    with closing(sample_batches(base, suite, lora, folder, seeds)) as batches:
-        for batch, progress in batches:
-            samples += batch
-            yield progress
-    return samples
-
-
 def sample_batches(
     base: BaseModel,
     suite: SuiteConfig,

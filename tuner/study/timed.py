@@ -55,7 +55,7 @@ def timed_units(config: StudyConfig, workers: int) -> TimedUnits:
         with ProcessPoolExecutor(1, context, _leave_signals) as pool:
             took = pool.submit(_timed, config, train, workers, most).result()
     except OutOfMemoryError:
-        return TimedUnits(None, "a training step does not fit the memory that is free now")
+        return TimedUnits(None, "a step does not fit the memory that is free now")
     except BrokenProcessPool:
         return TimedUnits(None, "the process that timed steps was killed, by a limit of memory?")
     except (TunerError, OSError, ImportError, MemoryError) as error:

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from tuner.data import TrainingSet
 from tuner.data.folder import TrainingImage
 from tuner.models import BaseModel, adapter, load_base
-from tuner.models.memory_errors import naming_memory_errors
+from tuner.models.memory_errors import is_out_of_memory, naming_memory_errors
 from tuner.models.sampling import batch_size, quickly
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training.graphs import EAGER_PASSES
@@ -71,7 +71,7 @@ def time_work(
     moment; on a CPU, a step of a single picture that takes longer stands for all.
     A worker with one thread is timed by its processor time, which other programs change little.
     Raises MissingModelError for a base that cannot be read, OutOfMemoryError for a step that does
-    not fit.
+    not fit, or for a single sample.
     """
     threads = torch.get_num_threads()
     with naming_memory_errors():
@@ -128,8 +128,9 @@ def _timed(
         drawn = min(batch_size(base, suite.image_size), suite.samples)
         with torch.no_grad():
             with quickly(base.pipeline, _noise(base, suite.image_size, 1)[0, 0].numel()):
-                sample = per_picture(lambda count: _denoise(base, run, suite, count), drawn)
-            decode = per_picture(lambda count: _decode(base, suite, count), drawn)
+                denoise = partial(per_picture, lambda count: _denoise(base, run, suite, count))
+                sample = _fitting(denoise, drawn)
+            decode = _fitting(partial(per_picture, partial(_decode, base, suite)), drawn)
         return Timing(step, sample, decode, load, torch.get_num_threads(), cpu)
     finally:
         adapter.detach(base, ADAPTER)
@@ -154,6 +155,17 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
     while len(times) < _FEWEST or clock() - start < _ENOUGH:
         times.append(seconds(batch))
     return median(times) / batch
+
+
+def _fitting(timed: Callable[[int], float], batch: int) -> float:
+    """Return the seconds that `timed` gives for `batch`, halved as the sampler does until it fits."""
+    while True:
+        try:
+            return timed(batch)
+        except Exception as error:
+            if batch == 1 or not is_out_of_memory(error):
+                raise
+            batch //= 2
 
 
 def _step(trainer: Trainer, count: int) -> None:

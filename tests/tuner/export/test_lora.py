@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from metrics.contract import Objective, Prompt, ScoredSample
 from tests.tuner.export.test_header import header, unknown
-from tests.tuner.generators import result_of
+from tests.tuner.generators import samples_of
 from tests.tuner.test_read_only import contents
 from tuner.errors import TunerError
 from tuner.export.lora import Names, export, last_rung
@@ -25,7 +25,7 @@ from tuner.export.verify import (
     reference,
     stored_cells,
 )
-from tuner.models import BaseModel, adapter, load_base, read_file, sample
+from tuner.models import BaseModel, adapter, load_base, read_file, sample_batches
 from tuner.models.lora_file import LoraFile, LoraModule, payload_sha256, write_file
 from tuner.models.metadata import run_metadata
 from tuner.space import StudyConfig, SuiteConfig, TrainConfig, to_yaml
@@ -74,7 +74,7 @@ def made(base: BaseModel, tiny_base: Path, tmp_path_factory: pytest.TempPathFact
             weight.data = weight.data * (1 + small) if weight.ndim == 1 else small
         adapter.save(base, "strong", files.lora, RUN)
         adapter.detach(base, "strong")
-        samples = result_of(sample(base, suite, files.lora, files))
+        samples = samples_of(sample_batches(base, suite, files.lora, files))
         scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
         remember(folder, scored, files.lora, files.grid, number)
     return folder

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from metrics.contract import Prompt, ScoredSample
 from tests.tuner.export.test_header import header, unknown
 from tests.tuner.export.test_lora import remember
-from tests.tuner.generators import result_of
+from tests.tuner.generators import samples_of
 from tests.tuner.models.test_dreambooth import WHOLE
 from tests.tuner.training.test_loop import run
 from tuner.data import TrainingSet
@@ -28,7 +28,7 @@ from tuner.export.folder import write_configuration
 from tuner.export.low_rank import Change, changes, extracted
 from tuner.export.single_file import write_single_file
 from tuner.export.written import Written
-from tuner.models import BaseModel, adapter, dreambooth, read_file, sample
+from tuner.models import BaseModel, adapter, dreambooth, read_file, sample_batches
 from tuner.models.lora_file import payload_sha256
 from tuner.results.confirmation import Choice
 from tuner.space import StudyConfig, SuiteConfig, load_study, to_yaml
@@ -63,8 +63,8 @@ def study(
     write_text(trial.train_yaml, train_yaml(hot))
     (checkpoint,) = run(base, training_set, hot, trial.root, rungs=(7,))
     files = trial.rung(7)
-    samples = result_of(sample(base, suite, checkpoint.path, files))
-    bare = result_of(sample(base, suite, None, files))
+    samples = samples_of(sample_batches(base, suite, checkpoint.path, files))
+    bare = samples_of(sample_batches(base, suite, None, files))
     assert abs(samples[0].image.astype(int) - bare[0].image.astype(int)).max() > 30
     scored = write_pictures([ScoredSample(each, {}) for each in samples], files, base.name)
     remember(folder, scored, checkpoint.path, files.grid)

@@ -19,12 +19,12 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from metrics.contract import Objective, Sample, ScoredSample
-from tests.tuner.generators import result_of
+from tests.tuner.generators import samples_of
 from tuner.data import TrainingSet
 from tuner.export.lora import export
 from tuner.export.single_file import write_single_file
 from tuner.export.verify import MOST_DIFFERENCE
-from tuner.models import BaseModel, load_base, read_file, sample
+from tuner.models import BaseModel, load_base, read_file, sample_batches
 from tuner.models.clip_tokenizer import all_merges, clip_tokenizer
 from tuner.models.stored.families import STABLE_DIFFUSION_15
 from tuner.space import StudyConfig, TrainConfig, load_study, to_yaml
@@ -81,7 +81,7 @@ def shipped(base: Path, data: Path) -> StudyConfig:
 def drawn(
     base: BaseModel, config: StudyConfig, lora: Path | None, files: RungFolder
 ) -> list[Sample]:
-    return result_of(sample(base, config.suite, lora, files))
+    return samples_of(sample_batches(base, config.suite, lora, files))
 
 
 def trained(base: BaseModel, data: TrainingSet, config: TrainConfig, folder: StudyFolder) -> Path:

@@ -12,9 +12,9 @@ import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from metrics.contract import Prompt, Sample
-from tests.tuner.generators import result_of, yielded_and_result
+from tests.tuner.generators import samples_of
 from tuner.errors import DivergedError
-from tuner.models import BaseModel, adapter, draw, load_base, sample, sampling
+from tuner.models import BaseModel, adapter, draw, load_base, sample_batches, sampling
 from tuner.models.sampling import draw_cells, noise, scheduler_of
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.suite import DRAWING, Denoiser
@@ -28,7 +28,7 @@ SUITE = SuiteConfig(prompts=PROMPTS, seeds=2, size=64, steps=2)
 def drawn(
     base: BaseModel, folder: Path, suite: SuiteConfig = SUITE, lora: Path | None = None
 ) -> list[Sample]:
-    return result_of(sample(base, suite, lora, RungFolder(folder)))
+    return samples_of(sample_batches(base, suite, lora, RungFolder(folder)))
 
 
 @pytest.fixture(scope="module")
@@ -77,8 +77,9 @@ def test_a_picture_does_not_depend_on_its_batch(
     base: BaseModel, whole: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
-    progress, apart = yielded_and_result(sample(base, SUITE, None, RungFolder(tmp_path / "b")))
-    assert [(event.done, event.total) for event in progress] == [(4, 6), (6, 6)]
+    batches = list(sample_batches(base, SUITE, None, RungFolder(tmp_path / "b")))
+    assert [(event.done, event.total) for _, event in batches] == [(4, 6), (6, 6)]
+    apart = samples_of(batches)
     for picture, other in zip(whole, apart, strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
 
@@ -220,11 +221,11 @@ def test_a_batch_is_halved_where_memory_is_out(
 ) -> None:
     with room_for(base, room) as tried:
         folder = RungFolder(tmp_path / "parts")
-        progress, samples = yielded_and_result(sample(base, SUITE, None, folder))
-    steps = [event.done for event in progress]
+        parts = list(sample_batches(base, SUITE, None, folder))
+    steps = [event.done for _, event in parts]
     assert np.diff([0, *steps]).tolist() == batches
     assert tried[0] == 6, "the first batch is the one that should fit"
-    for picture, other in zip(whole, samples, strict=True):
+    for picture, other in zip(whole, samples_of(parts), strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
         assert (picture.prompt, picture.seed) == (other.prompt, other.seed)
 

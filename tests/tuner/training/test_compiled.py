@@ -11,10 +11,10 @@ import torch
 from torch._dynamo.utils import counters
 from torch._inductor import config as inductor
 
-from tests.tuner.generators import result_of
+from tests.tuner.generators import samples_of
 from tests.tuner.training.test_loop import SMALL, run, weights
 from tuner.data import TrainingSet
-from tuner.models import BaseModel, sample
+from tuner.models import BaseModel, sample_batches
 from tuner.models.compiled import compiled
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
@@ -47,7 +47,7 @@ def test_compiled_training_and_sampling_give_the_same(
             folder = tmp_path / f"{len(graphs)}{compiles}"
             config = SMALL.model_copy(update={"seed": seed})
             file = run(base, training_set, config, folder)[-1].path
-            drawn = result_of(sample(base, suite, file, RungFolder(folder)))
+            drawn = samples_of(sample_batches(base, suite, file, RungFolder(folder)))
             pixels = np.stack([picture.image for picture in drawn]).astype(float)
             outcomes.append((weights(file), pixels))
         (plain, drawn_plain), (fast, drawn_fast) = outcomes

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from metrics.contract import Prompt, Sample, Score, ScoredSample
-from tests.tuner.generators import result_of
-from tuner.models import BaseModel, adapter, sample
+from tests.tuner.generators import samples_of
+from tuner.models import BaseModel, adapter, sample_batches
 from tuner.models.sampling import noise
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.folder import RungFolder
@@ -21,7 +21,7 @@ SUITE = SuiteConfig(
 
 
 def drawn(base: BaseModel, lora: Path | None, folder: Path) -> list[Sample]:
-    return result_of(sample(base, SUITE, lora, RungFolder(folder)))
+    return samples_of(sample_batches(base, SUITE, lora, RungFolder(folder)))
 
 
 def judged(samples: list[Sample], cloth: float = 1.0) -> list[ScoredSample]:

@@ -16,12 +16,12 @@ from metrics import open_detectors
 from metrics.contract import JudgeSettings, Measure, Prompt, ScoredSample
 from metrics.detectors import Detectors
 from metrics.sets import measures
-from tests.tuner.generators import result_of
+from tests.tuner.generators import samples_of
 from tests.tuner.trained_study import by_brightness, pixels
 from tuner.data import TrainingSet
 from tuner.errors import ConfigError, DivergedError, OutOfMemoryError
 from tuner.events import Phase, Progress
-from tuner.models import BaseModel, adapter, read_file, sample
+from tuner.models import BaseModel, adapter, read_file, sample_batches
 from tuner.models.memory_errors import is_out_of_memory, naming_memory_errors
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.space.train_config import read_yaml, to_yaml
@@ -97,7 +97,7 @@ def test_dreambooth_goes_the_same_way_and_leaves_the_base_as_it_was(
     before = {
         name: weight.clone() for name, weight in bench.base.pipeline.unet.state_dict().items()
     }
-    bare = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
+    bare = samples_of(sample_batches(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     images = few.images
     halved = {None: replace(few, images=images[2:], held_out=images[:2])}
     known = replace(bench, training_sets=halved, base_scored=by_brightness(bare, bench.judges))
@@ -138,7 +138,7 @@ def test_over_fitting_is_measured_at_every_rung(
     file = tmp_path / "data.safetensors"
     memory = remembered(halved, clip_judges.embedding, "tiny", SUITE.image_size, file)
     bench = replace(bench, training_sets={None: halved}, judges=clip_judges)
-    samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
+    samples = samples_of(sample_batches(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     scored = by_brightness(samples, clip_judges)
     bench = replace(bench, memories={None: memory}, base_scored=scored)
     config = CONFIG.model_copy(update={"alias": alias})
@@ -157,7 +157,7 @@ def cells(scored: Sequence[ScoredSample]) -> list[tuple[str, int]]:
 def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     bench: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    samples = result_of(sample(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
+    samples = samples_of(sample_batches(bench.base, SUITE, None, RungFolder(tmp_path / "base")))
     whole = by_brightness(samples, bench.judges)
     bench = replace(bench, base_scored=whole, low_rung_seeds=1)
     against = []
@@ -180,7 +180,7 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     assert against == [cells(rung.scored) for rung in (low, last)]
     # Files are named by the place in the whole suite, and hold the cell that is there.
     assert sorted(folder.rung(1).samples.iterdir()) == [folder.rung(1).sample(n) for n in (0, 2)]
-    all_of_it = result_of(sample(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again")))
+    all_of_it = samples_of(sample_batches(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again")))
     for place, drawn in zip((0, 2), low.scored, strict=True):
         assert drawn.sample.path == folder.rung(1).sample(place)
         gap = pixels(drawn).astype(int) - all_of_it[place].image
