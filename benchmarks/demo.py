@@ -41,17 +41,17 @@ INTRODUCTION = f"""\
 
 Made by `python benchmarks/demo.py`; the machine is in demo.json. Seconds on the clock of
 `tuner run {SPACE} --seed SEED` (0 is the space's own), environment and weights installed
-before, and those after which the first grids of scored samples were there. GB are the most memory
-that one process, a worker, had. The trial that a study names, on fresh samples of both, minus the base, paired by prompt and noise; 95 % intervals, each by
-itself, as the command prints them.
+before, and those after which the first grids of scored samples were there. GB: the most memory that
+one process, a worker, had. The trial that a study names, on fresh samples of both, minus the base,
+paired by prompt and noise; 95 % intervals, each by itself, as the command prints them.
 """
 
 
 @dataclass(frozen=True)
 class Demo:
-    """One run: seconds to its end and to the first grids, memory, and what it says at its end.
+    """One run: seconds to its end and to the first grids, and what it says at its end.
 
-    `worker_bytes` is the most memory that one of its processes had, seen four times a second.
+    `worker_bytes` is the most memory that one of its children had, seen four times a second.
     `trial` is the one that the study names, None where it names none; `gain` is that of its
     strength, with its interval.
     """

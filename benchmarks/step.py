@@ -1,6 +1,6 @@
 """Measure one training step and one suite of samples of the mannequin, and what they are made of.
 
-    python benchmarks/step.py [--seconds 5] [--compiled]
+    python benchmarks/step.py [--seconds 5] [--compiled [torch]]
 
 A LoRA step (rank 16, batch 16, 64 and 96 px) and the drawing of 26 samples of 10 guided steps, in
 bfloat16 and in float32, as `tuner run` makes them, and in bfloat16 with weights in channels_last;
@@ -8,9 +8,10 @@ on a processor with one thread, as a worker has, and in processor time, which ot
 little. All arms and plain matrix products of 2048 x 2048 in both precisions take turns in one
 process until each arm has taken `--seconds`. Operations are those that torch counts. Checked first:
 bfloat16 against float32, channels_last against eager, and with `--compiled`, which takes minutes
-and needs a C++ compiler, `torch.compile` against eager. Then a step is watched: how often it makes
+and needs a C++ compiler, the compiled UNet against eager: as `tuner` compiles it, or with `torch`
+by torch's own settings, whose results are kept apart. Then a step is watched: how often it makes
 the host wait for a value (never, or an accelerator stands still), and which operations take its
-time. Results: benchmarks/results/step.json and step.md.
+time. Results: benchmarks/results/step.json and step.md, or step_torch.json and step_torch.md.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ SIZES = (64, 96)
 SAMPLES = 26
 SUITE = SuiteConfig(name="persons", seeds=4, size=64, steps=10, guidance_scale=3.0)
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-WAYS = ("eager", "channels_last", "compiled")
+WAYS = ("eager", "channels_last", "compiled", "compiled, torch's settings")
 SIDE = 2048
 FEWEST = 2
 """Times that an arm is measured at least."""
@@ -99,26 +100,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--compiled", action="store_true")
+    parser.add_argument("--compiled", nargs="?", const="tuner", choices=("tuner", "torch"))
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     keep_freed_memory()
     with contextlib.ExitStack() as stack:
-        arms = prepared(stack, options.compiled)
+        ways = WAYS[:2] + {"tuner": WAYS[2:3], "torch": WAYS[3:]}.get(options.compiled, ())
+        arms = prepared(stack, ways)
         checks = checked(arms)
         print("\n".join(checks), flush=True)
         rates = measure(arms, options.seconds)
         watched = watch(next(arm for arm in arms if arm.precision == "bfloat16"))
     rows = [row(arm, rates) for arm in arms]
-    write_result("step", {"arms": rows, "products": rates, "step": watched, "checks": checks})
+    name = "step_torch" if options.compiled == "torch" else "step"
+    write_result(name, {"arms": rows, "products": rates, "step": watched, "checks": checks})
     text = page(rows, SIDE, rates, watched, checks)
-    write_text(RESULTS / "step.md", text)
+    write_text(RESULTS / f"{name}.md", text)
     print(text)
 
 
-def prepared(stack: contextlib.ExitStack, compiled: bool) -> list[Arm]:
+def prepared(stack: contextlib.ExitStack, ways: Sequence[str]) -> list[Arm]:
     """Return all arms, each with a base of its own; ways other than eager in bfloat16 only."""
-    ways = WAYS if compiled else WAYS[:-1]
     arms = []
     for precision, way in [("float32", WAYS[0]), *(("bfloat16", way) for way in ways)]:
         arms += [training(stack, precision, way, size) for size in SIZES]
@@ -162,6 +164,8 @@ def opened(precision: str, way: str) -> BaseModel:
         base.pipeline.to(DTYPES[precision])
     if way == "compiled":
         compile_unet(base.pipeline.unet)
+    elif way.startswith("compiled"):
+        base.pipeline.unet.compile()
     if way == "channels_last":
         base.pipeline.unet.to(memory_format=torch.channels_last)
     return base
@@ -174,9 +178,7 @@ def checked(arms: Sequence[Arm]) -> list[str]:
     """
     lines = []
     for arm in arms:
-        counting = (
-            contextlib.nullcontext() if arm.way == "compiled" else FlopCounterMode(display=False)
-        )
+        counting = contextlib.nullcontext() if is_compiled(arm) else FlopCounterMode(display=False)
         with counting as counter:
             arm.first = arm.work()
         if counter is not None:
@@ -280,6 +282,10 @@ def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
         "share": round(rate / rates[arm.precision], 3),
         "times": len(arm.seconds),
     }
+
+
+def is_compiled(arm: Arm) -> bool:
+    return arm.way.startswith("compiled")
 
 
 def label(arm: Arm) -> str:

@@ -15,7 +15,9 @@ def page(
 ) -> str:
     """Return the tables in Markdown."""
     products = ", ".join(f"{rate / 1e9:.0f} in {name}" for name, rate in rates.items())
-    option = " --compiled" if any(each["way"] == "compiled" for each in rows) else ""
+    last = rows[-1]["way"]
+    compiled = last.startswith("compiled")
+    option = "" if not compiled else " --compiled" if last == "compiled" else " --compiled torch"
     lines = [
         "# A training step and a sample of the mannequin",
         "",
@@ -32,7 +34,7 @@ def page(
             f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
         )
     parts = watched["milliseconds"].items()
-    if any(each["way"] == "compiled" for each in rows):
+    if compiled:
         lines += ["", "The operations of a compiled arm are counted in the eager one."]
     lines += [
         "",

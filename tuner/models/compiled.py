@@ -39,9 +39,9 @@ def compiled(base: BaseModel) -> Iterator[None]:
 def compile_unet(unet: Any) -> None:
     """Make `unet` run compiled from its next call on.
 
-    On a CPU each shape is compiled for itself, because the form for all shapes that torch compiles
-    from the second on takes half as long again; and convolutions keep their layout, because the
-    compiler's choice, channels_last, takes half as long again too (docs/performance.md).
+    On a CPU each shape is compiled for itself and convolutions keep their layout. By torch's own
+    settings the second shape is compiled as a form for all, and weights are put into channels_last,
+    both of which take longer there (docs/performance.md).
     """
     if unet.device.type == "cpu":
         unet.compile(dynamic=False, options={"layout_optimization": False})

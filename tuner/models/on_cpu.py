@@ -29,10 +29,11 @@ def quick_on_cpu(unet: UNet2DConditionModel, places: int, *, half: bool) -> Iter
     """Compute what is faster that way on a CPU, for a while; on a GPU nothing changes.
 
     A LoRA is added to the weights first: on a GPU, with large layers and many places, that would be
-    more work. The projections of transformers are linear layers, and blocks leave out steps that do
-    nothing. Plain attention, whose backward pass is faster than the fused one's, needs memory for
-    the square of the latent's `places`, so it is for small pictures. With `half`, frozen weights
-    are rounded once to the bfloat16 in which autocast multiplies, instead of at each use.
+    more work. Projections of transformers and shortcuts of blocks are products, blocks leave out a
+    division by 1, and GELU gets the copy of its input that it is fast with. Plain attention, whose
+    backward pass is faster than the fused one's, needs memory for the square of the latent's
+    `places`, so it is for small pictures. With `half`, frozen weights are rounded once to the
+    bfloat16 in which autocast multiplies, instead of at each use.
     """
     if unet.device.type != "cpu":
         yield
@@ -156,7 +157,7 @@ def attention(
     if encoder_hidden_states is None:
         query, key, value = _heads(attn, hidden_states, (attn.to_q, attn.to_k, attn.to_v))
     else:
-        (query,) = _heads(attn, hidden_states, (attn.to_q,))
+        query = attn.head_to_batch_dim(attn.to_q(hidden_states))
         key, value = _heads(attn, encoder_hidden_states, (attn.to_k, attn.to_v))
     # In float32: a CPU takes half as long again for softmax in bfloat16.
     weights = torch.baddbmm(

@@ -129,8 +129,8 @@ def _timed(
         with torch.no_grad():
             with quickly(base.pipeline, _noise(base, suite.image_size, 1)[0, 0].numel()):
                 denoise = partial(per_picture, lambda count: _denoise(base, run, suite, count))
-                sample = _fitting(denoise, drawn)
-            decode = _fitting(partial(per_picture, partial(_decode, base, suite)), drawn)
+                sample, drawn = _fitting(denoise, drawn)
+            decode, _ = _fitting(partial(per_picture, partial(_decode, base, suite)), drawn)
         return Timing(step, sample, decode, load, torch.get_num_threads(), cpu)
     finally:
         adapter.detach(base, ADAPTER)
@@ -157,11 +157,11 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
     return median(times) / batch
 
 
-def _fitting(timed: Callable[[int], float], batch: int) -> float:
-    """Return the seconds that `timed` gives for `batch`, halved as the sampler does until it fits."""
+def _fitting(timed: Callable[[int], float], batch: int) -> tuple[float, int]:
+    """Return what `timed` gives for `batch`, which is halved until it fits, and that batch."""
     while True:
         try:
-            return timed(batch)
+            return timed(batch), batch
         except Exception as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise

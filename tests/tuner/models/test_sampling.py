@@ -195,7 +195,7 @@ def test_no_sampler_lets_a_picture_depend_on_its_batch(base: BaseModel, sampler:
 
 
 @contextlib.contextmanager
-def room_for(base: BaseModel, pictures: int) -> Iterator[list[int]]:
+def room_for(base: BaseModel, pictures: float) -> Iterator[list[int]]:
     """Let memory run out when more than `pictures` are drawn at once; yield the tried batches.
 
     The error is the allocator's own.

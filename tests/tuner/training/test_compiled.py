@@ -15,7 +15,7 @@ from tests.tuner.generators import samples_of
 from tests.tuner.training.test_loop import SMALL, run, weights
 from tuner.data import TrainingSet
 from tuner.models import BaseModel, sample_batches
-from tuner.models.compiled import compiled
+from tuner.models.compiled import compile_unet, compiled
 from tuner.space import SuiteConfig
 from tuner.storage.folder import RungFolder
 
@@ -119,3 +119,13 @@ def test_the_unet_is_compiled_within_the_context_only(
     base.compiles = False
     with compiled(base):
         assert base.pipeline.unet._compiled_call_impl is None
+
+
+def test_on_a_cpu_shapes_are_compiled_apart_and_convolutions_keep_their_layout(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, object]] = []
+    monkeypatch.setattr(type(base.pipeline.unet), "compile", lambda _, **each: asked.append(each))
+    compile_unet(base.pipeline.unet)
+    expected = {"dynamic": False, "options": {"layout_optimization": False}}
+    assert asked == [expected if base.device.type == "cpu" else {}]

@@ -47,13 +47,37 @@ def test_a_batch_of_samples_that_does_not_fit_is_halved(
     assert batches[-1] <= 3 < batches[-2]
 
 
+def test_a_batch_that_does_not_fit_the_decoder_is_halved(
+    base: BaseModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(timing, "load_base", lambda *_, **__: base)
+    monkeypatch.setattr(timing, "_ENOUGH", 0.001)
+    tried: list[int] = []
+
+    def hook(_: object, arguments: tuple[torch.Tensor, ...]) -> None:
+        tried.append(len(arguments[0]))
+        if tried[-1] > 3:
+            raise torch.OutOfMemoryError
+
+    handle = base.pipeline.vae.decoder.register_forward_pre_hook(hook)
+    try:
+        train = TrainConfig(batch_size=1, resolution=64)
+        assert time_work("mannequin", None, train, SUITE, workers=1).decode > 0
+    finally:
+        handle.remove()
+    assert max(tried) > 6
+    assert 1 < tried[-1] <= 3
+
+
 def test_a_single_sample_that_does_not_fit_ends_the_timing(
     base: BaseModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timing, "load_base", lambda *_, **__: base)
     train = TrainConfig(batch_size=1, resolution=64)
-    with room_for(base, 0), pytest.raises(OutOfMemoryError):
+    # One unguided picture, a training step's, has room; a sample's guided step has two.
+    with room_for(base, 0.5) as tried, pytest.raises(OutOfMemoryError):
         time_work("mannequin", None, train, SUITE, workers=1)
+    assert max(tried) == 1
 
 
 def test_a_base_that_cannot_be_read_is_reported(tmp_path: Path) -> None:

@@ -180,7 +180,8 @@ def test_low_rungs_draw_fewer_seeds_of_the_same_noise(
     assert against == [cells(rung.scored) for rung in (low, last)]
     # Files are named by the place in the whole suite, and hold the cell that is there.
     assert sorted(folder.rung(1).samples.iterdir()) == [folder.rung(1).sample(n) for n in (0, 2)]
-    all_of_it = samples_of(sample_batches(bench.base, SUITE, low.lora, RungFolder(tmp_path / "again")))
+    again = RungFolder(tmp_path / "again")
+    all_of_it = samples_of(sample_batches(bench.base, SUITE, low.lora, again))
     for place, drawn in zip((0, 2), low.scored, strict=True):
         assert drawn.sample.path == folder.rung(1).sample(place)
         gap = pixels(drawn).astype(int) - all_of_it[place].image
