@@ -56,9 +56,9 @@ SECTIONS = (
         "step",
         "What does a step cost?",
         "Both precisions are measured in one process, by turns, while the other core rests. "
-        "Samples are of the base, without a LoRA. The machine shares its memory with others: of "
-        "seven runs on 2026-11-28 the step of 64 px reached 0.62 of the product in the quietest "
-        "(96 px: 0.69, samples: 0.70), and 0.56 to 0.60 in the others.",
+        "Samples are of the base, without a LoRA. The machine shares its memory with others, and a "
+        "run differs from another by some 0.02 of the share. With torch's own settings a compiled "
+        "step takes longer than an eager one ([table](../benchmarks/results/step_torch.md)).",
     ),
     Section(
         "search",

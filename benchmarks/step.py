@@ -6,12 +6,12 @@ A LoRA step (rank 16, batch 16, 64 and 96 px) and the drawing of 26 samples of 1
 bfloat16 and in float32, as `tuner run` makes them, and in bfloat16 with weights in channels_last;
 on a processor with one thread, as a worker has, and in processor time, which other programs change
 little. All arms and plain matrix products of 2048 x 2048 in both precisions take turns in one
-process until each arm has taken `--seconds`. Operations are those that torch counts. Checked first:
-bfloat16 against float32, channels_last against eager, and with `--compiled`, which takes minutes
-and needs a C++ compiler, the compiled UNet against eager: as `tuner` compiles it, or with `torch`
-by torch's own settings, whose results are kept apart. Then a step is watched: how often it makes
-the host wait for a value (never, or an accelerator stands still), and which operations take its
-time. Results: benchmarks/results/step.json and step.md, or step_torch.json and step_torch.md.
+process, with three steps or products in a row, until each arm has taken `--seconds`. Operations are
+those that torch counts. Checked first: bfloat16 against float32, channels_last against eager, and
+with `--compiled`, which takes minutes and needs a C++ compiler, the compiled UNet against eager: as
+`tuner` compiles it, or with `torch` by torch's own settings. Then a step is watched: how often it
+makes the host wait for a value (never, or an accelerator stands still), and which operations take
+its time. Results: benchmarks/results/step.json and step.md, with `torch` step_torch instead.
 """
 
 from __future__ import annotations
@@ -50,6 +50,9 @@ SUITE = SuiteConfig(name="persons", seeds=4, size=64, steps=10, guidance_scale=3
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 WAYS = ("eager", "channels_last", "compiled", "compiled, torch's settings")
 SIDE = 2048
+TURN = 3
+"""Steps or products in a row: a worker makes one step after another, with what is in the caches."""
+
 FEWEST = 2
 """Times that an arm is measured at least."""
 
@@ -178,7 +181,8 @@ def checked(arms: Sequence[Arm]) -> list[str]:
     """
     lines = []
     for arm in arms:
-        counting = contextlib.nullcontext() if is_compiled(arm) else FlopCounterMode(display=False)
+        compiled = arm.way.startswith("compiled")
+        counting = contextlib.nullcontext() if compiled else FlopCounterMode(display=False)
         with counting as counter:
             arm.first = arm.work()
         if counter is not None:
@@ -220,25 +224,27 @@ def measure(arms: Sequence[Arm], seconds: float) -> dict[str, float]:
     clock = time.process_time if device.type == "cpu" else time.perf_counter
     rates: dict[str, list[float]] = {name: [] for name in DTYPES}
 
-    def timed(work: Callable[[], object]) -> float:
+    def timed(work: Callable[[], object], times: int = TURN) -> float:
         start = clock()
-        work()
+        for _ in range(times):
+            work()
         if device.type == "cuda":
             torch.cuda.synchronize()
-        return clock() - start
+        return (clock() - start) / times
 
     for matrix in matrices.values():
         timed(lambda matrix=matrix: matrix @ matrix)
     while waiting := [arm for arm in arms if _goes_on(arm, seconds)]:
         for arm in waiting:
-            arm.seconds.append(timed(arm.work))
+            arm.seconds.append(timed(arm.work, TURN if arm.units == 1 else 1))
         for name, matrix in matrices.items():
             rates[name].append(2 * SIDE**3 / timed(lambda matrix=matrix: matrix @ matrix))
     return {name: median(values) for name, values in rates.items()}
 
 
 def _goes_on(arm: Arm, seconds: float) -> bool:
-    return len(arm.seconds) < FEWEST or sum(arm.seconds) < seconds
+    taken = sum(arm.seconds) * (TURN if arm.units == 1 else 1)
+    return len(arm.seconds) < FEWEST or taken < seconds
 
 
 def watch(arm: Arm) -> dict[str, Any]:
@@ -282,10 +288,6 @@ def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:
         "share": round(rate / rates[arm.precision], 3),
         "times": len(arm.seconds),
     }
-
-
-def is_compiled(arm: Arm) -> bool:
-    return arm.way.startswith("compiled")
 
 
 def label(arm: Arm) -> str:

@@ -79,8 +79,7 @@ def test_a_picture_does_not_depend_on_its_batch(
     monkeypatch.setattr(sampling, "_LARGEST_BATCH", 4)
     batches = list(sample_batches(base, SUITE, None, RungFolder(tmp_path / "b")))
     assert [(event.done, event.total) for _, event in batches] == [(4, 6), (6, 6)]
-    apart = samples_of(batches)
-    for picture, other in zip(whole, apart, strict=True):
+    for picture, other in zip(whole, samples_of(batches), strict=True):
         assert np.abs(picture.image.astype(int) - other.image.astype(int)).max() <= 1
 
 
