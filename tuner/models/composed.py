@@ -128,35 +128,8 @@ def _sums(groups: Sequence[tuple[_Alike, torch.Tensor]]) -> Iterator[tuple[Any, 
         half = product_dtype(frozen.device, torch.float32)
         with torch.autocast(frozen.device.type, enabled=False):  # bfloat16 loses a small step
             down, up = (_together(parts) for parts in group.halves)
-            whole = _Sum.apply(frozen, up, down, group.scale, half)
+            whole = torch.baddbmm(frozen, up, down, alpha=group.scale).to(half)
         yield from zip(group.layers, whole.unbind(), strict=True)
-
-
-class _Sum(torch.autograd.Function):
-    """Frozen weights + scale x up x down, made in float32 and rounded to `half`.
-
-    Gradients are products in `half`, as those of a LoRA of its own within autocast.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        frozen: torch.Tensor,
-        up: torch.Tensor,
-        down: torch.Tensor,
-        scale: float,
-        half: torch.dtype,
-    ) -> torch.Tensor:
-        ctx.save_for_backward(up.to(half), down.to(half))
-        ctx.scale = scale
-        return torch.baddbmm(frozen, up, down, alpha=scale).to(half)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        (whole,), (up, down) = gradients, ctx.saved_tensors
-        of_up = torch.bmm(whole, down.mT).float().mul_(ctx.scale)
-        of_down = torch.bmm(up.mT, whole).float().mul_(ctx.scale)
-        return None, of_up, of_down, None, None
 
 
 def _together(parts: Sequence[Any]) -> torch.Tensor:
