@@ -126,7 +126,8 @@ def _sums(groups: Sequence[tuple[_Alike, torch.Tensor]]) -> Iterator[tuple[Any, 
     """Yield each layer with its weight and LoRA added up, in the precision of products now."""
     for group, frozen in groups:
         half = product_dtype(frozen.device, torch.float32)
-        with torch.autocast(frozen.device.type, enabled=False):  # bfloat16 loses a small step
+        # In bfloat16 a small step would be lost, and gradients diverge at high learning rates.
+        with torch.autocast(frozen.device.type, enabled=False):
             down, up = (_together(parts) for parts in group.halves)
             whole = torch.baddbmm(frozen, up, down, alpha=group.scale).to(half)
         yield from zip(group.layers, whole.unbind(), strict=True)
