@@ -18,8 +18,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import multiprocessing
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -30,10 +30,11 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from machine import RESULTS, write_result
+from step_operations import watch
 from step_page import page
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from tuner.cli.app import prepare
 from tuner.models import BaseModel, draw, load_base
 from tuner.models.compiled import compile_unet
 from tuner.space import SuiteConfig, TrainConfig
@@ -62,10 +63,6 @@ LOSS_TOLERANCE = {"float32": 0.01, "eager": 0.002}
 PIXEL_TOLERANCE = {"float32": 4.0, "eager": 2.0}
 """Mean difference of the samples' pixels, of 255."""
 
-PRODUCTS = ("convolution", "convolution_backward", "mm", "addmm", "bmm", "baddbmm")
-WAITS = ("_local_scalar_dense", "nonzero", "is_nonzero")
-"""Operations that wait for a value on the device; the first is `.item()`."""
-
 
 @dataclass
 class Arm:
@@ -81,23 +78,6 @@ class Arm:
     seconds: list[float] = field(default_factory=list)
 
 
-class Watch(TorchDispatchMode):
-    """Count and time each operation below autograd, with the clock of this thread."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: Counter[str] = Counter()
-        self.seconds: Counter[str] = Counter()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        name = func.overloadpacket.__name__
-        start = time.thread_time()
-        result = func(*args, **(kwargs or {}))
-        self.seconds[name] += time.thread_time() - start
-        self.calls[name] += 1
-        return result
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -105,17 +85,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--compiled", nargs="?", const="tuner", choices=("tuner", "torch"))
     options = parser.parse_args(arguments)
+    prepare(version=False)  # the environment of `tuner run`, which a process reads as it starts
+    spawn = multiprocessing.get_context("spawn")
+    process = spawn.Process(target=compare, args=(options.seconds, options.compiled))
+    process.start()
+    process.join()
+    raise SystemExit(process.exitcode)
+
+
+def compare(seconds: float, compiled: str | None) -> None:
+    """Check and measure all arms in this process, and write the results and print them."""
     torch.set_num_threads(1)
     keep_freed_memory()
     with contextlib.ExitStack() as stack:
-        ways = WAYS[:2] + {"tuner": WAYS[2:3], "torch": WAYS[3:]}.get(options.compiled, ())
+        ways = WAYS[:2] + {"tuner": WAYS[2:3], "torch": WAYS[3:]}.get(compiled or "", ())
         arms = prepared(stack, ways)
         checks = checked(arms)
         print("\n".join(checks), flush=True)
-        rates = measure(arms, options.seconds)
-        watched = watch(next(arm for arm in arms if arm.precision == "bfloat16"))
+        rates = measure(arms, seconds)
+        step = next(arm for arm in arms if arm.precision == "bfloat16")
+        watched = watch(step.work, median(step.seconds))
     rows = [row(arm, rates) for arm in arms]
-    name = "step_torch" if options.compiled == "torch" else "step"
+    name = "step_torch" if compiled == "torch" else "step"
     write_result(name, {"arms": rows, "products": rates, "step": watched, "checks": checks})
     text = page(rows, SIDE, rates, watched, checks)
     write_text(RESULTS / f"{name}.md", text)
@@ -245,34 +236,6 @@ def measure(arms: Sequence[Arm], seconds: float) -> dict[str, float]:
 def _goes_on(arm: Arm, seconds: float) -> bool:
     taken = sum(arm.seconds) * (TURN if arm.units == 1 else 1)
     return len(arm.seconds) < FEWEST or taken < seconds
-
-
-def watch(arm: Arm) -> dict[str, Any]:
-    """Watch steps of `arm`: waits in one, and seconds of its operations (least of three steps)."""
-    watches = []
-    for _ in range(3):
-        with Watch() as one:
-            arm.work()
-        watches.append(one)
-    calls = watches[0].calls
-    least = {name: min(each.seconds[name] for each in watches) for name in calls}
-    products = sum(least.get(name, 0.0) for name in PRODUCTS)
-    others = {name: value for name, value in least.items() if name not in PRODUCTS}
-    whole = median(arm.seconds)
-    rest = {
-        "products": products,
-        "other operations": sum(others.values()),
-        # To watch operations makes them a little longer, which is left out here.
-        "Python and autograd": max(0.0, whole - products - sum(others.values())),
-    }
-    longest = sorted(others, key=lambda name: -others[name])[:8]
-    return {
-        # The loss is read after the step, once a second: that is one wait, and not a step's own.
-        "waits": sum(calls[name] for name in WAITS) - 1,
-        "operations": sum(calls.values()),
-        "milliseconds": {name: round(1000 * value, 1) for name, value in rest.items()},
-        "longest": {name: [calls[name], round(1000 * others[name], 1)] for name in longest},
-    }
 
 
 def row(arm: Arm, rates: Mapping[str, float]) -> dict[str, Any]:

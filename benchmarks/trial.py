@@ -167,7 +167,7 @@ def plain_once(task: Task) -> Measured:
     folder.mkdir(exist_ok=True)
     file = folder / "task.json"
     file.write_text(json.dumps(asdict(task)), encoding="utf-8")
-    ours = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY")
+    ours = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "GLIBC_TUNABLES")
     plain = {name: value for name, value in os.environ.items() if name not in ours}
     command = [sys.executable, plain_loop.__file__, str(file)]
     began, before = time.monotonic(), processor_seconds()

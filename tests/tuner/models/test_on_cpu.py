@@ -53,9 +53,10 @@ def test_half_precision_is_that_of_autocast(base: BaseModel) -> None:
         {},
         {"target_modules": "attention+feed_forward+convolutions"},
         {"use_dora": True},
+        {"use_dora": True, "target_modules": "attention+feed_forward"},
         {"lora_dropout": 0.5},
     ],
-    ids=["plain", "all layers", "dora", "dropout"],
+    ids=["plain", "all layers", "dora", "dora of more layers", "dropout"],
 )
 @pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-4), (True, 0.05)])
 def test_gradients_of_a_lora_are_the_same_but_for_rounding(
