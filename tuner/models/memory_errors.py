@@ -1,13 +1,16 @@
-"""Turn every out-of-memory error of Python and torch into one exception."""
+"""Recognise every out-of-memory error of Python and torch, and go on with a smaller batch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 
 from tuner.errors import OutOfMemoryError
+
+_T = TypeVar("_T")
 
 _ONEDNN = ("could not create a primitive", "could not execute a primitive")
 """Messages of oneDNN, which multiplies and convolves on a CPU, if it finds no memory to work in.
@@ -36,3 +39,17 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         "DefaultCPUAllocator" in text or text in _ONEDNN or "std::bad_alloc" in text
     )
+
+
+def halved_until_it_fits(work: Callable[[int], _T], batch: int) -> tuple[_T, int]:
+    """Return what `work` gives for a `batch`, and that batch: it is halved when memory runs out.
+
+    With a batch of one the error of `work` is raised, as every other error always is.
+    """
+    while True:
+        try:
+            return work(batch), batch
+        except Exception as error:
+            if batch == 1 or not is_out_of_memory(error):
+                raise
+        batch //= 2  # here the error is forgotten, and with it the memory of the frames it names

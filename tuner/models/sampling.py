@@ -30,7 +30,7 @@ from tuner.models.base import BaseModel, bfloat16_products
 from tuner.models.compiled import compiled
 from tuner.models.families import family_of
 from tuner.models.families.family import TextStates, joined
-from tuner.models.memory_errors import is_out_of_memory
+from tuner.models.memory_errors import halved_until_it_fits
 from tuner.models.noise import cell_generator
 from tuner.models.on_cpu import quick_on_cpu
 from tuner.models.pipelines import LARGEST_BATCH, PipelineBase, draw as draw_with_pipeline
@@ -115,21 +115,22 @@ def draw_cells(
     """
     batch = min(batch_size(base, suite.image_size), most or len(indices), len(indices))
     clip_skip = method.clip_skip(base, lora)
-    drawn = 0
+    left = indices
     # The base alone is drawn once in a study: compiling would take longer than it saves.
     fast = nullcontext() if lora is None else compiled(base)
     with method.loaded(base, lora), fast:
         draw_batch = _drawing(base, suite, indices, clip_skip)
-        while drawn < len(indices):
-            try:
-                images = draw_batch(indices[drawn : drawn + batch])
-            except Exception as error:
-                if batch == 1 or not is_out_of_memory(error):
-                    raise
-                batch //= 2  # a cell's noise does not depend on its batch
-                continue
-            drawn += len(images)
+        while left:
+            # A cell's noise does not depend on its batch.
+            images, batch = halved_until_it_fits(partial(_draw_first, draw_batch, left), batch)
+            left = left[len(images) :]
             yield images
+
+
+def _draw_first(
+    draw_batch: Callable[[Sequence[int]], list[Image]], indices: Sequence[int], count: int
+) -> list[Image]:
+    return draw_batch(indices[:count])
 
 
 def _drawing(

@@ -20,7 +20,7 @@ from accelerate import Accelerator
 from tuner.data import TrainingSet
 from tuner.data.folder import TrainingImage
 from tuner.models import BaseModel, adapter, load_base
-from tuner.models.memory_errors import is_out_of_memory, naming_memory_errors
+from tuner.models.memory_errors import halved_until_it_fits, naming_memory_errors
 from tuner.models.sampling import batch_size, quickly
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.training.graphs import EAGER_PASSES
@@ -129,8 +129,10 @@ def _timed(
         with torch.no_grad():
             with quickly(base.pipeline, _noise(base, suite.image_size, 1)[0, 0].numel()):
                 denoise = partial(per_picture, lambda count: _denoise(base, run, suite, count))
-                sample, drawn = _fitting(denoise, drawn)
-            decode, _ = _fitting(partial(per_picture, partial(_decode, base, suite)), drawn)
+                sample, drawn = halved_until_it_fits(denoise, drawn)
+            decode, _ = halved_until_it_fits(
+                partial(per_picture, partial(_decode, base, suite)), drawn
+            )
         return Timing(step, sample, decode, load, torch.get_num_threads(), cpu)
     finally:
         adapter.detach(base, ADAPTER)
@@ -155,17 +157,6 @@ def _per_picture(clock: Clock, cpu: bool, work: Callable[[int], None], batch: in
     while len(times) < _FEWEST or clock() - start < _ENOUGH:
         times.append(seconds(batch))
     return median(times) / batch
-
-
-def _fitting(timed: Callable[[int], float], batch: int) -> tuple[float, int]:
-    """Return what `timed` gives for `batch`, which is halved until it fits, and that batch."""
-    while True:
-        try:
-            return timed(batch), batch
-        except Exception as error:
-            if batch == 1 or not is_out_of_memory(error):
-                raise
-            batch //= 2
 
 
 def _step(trainer: Trainer, count: int) -> None:
