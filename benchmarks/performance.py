@@ -49,7 +49,8 @@ SECTIONS = (
         "at a time, all cores. It has the structure of the public examples, and no more. Ours "
         "encodes pictures and captions once, multiplies in bfloat16 where the processor has "
         "instructions for it, draws up to 26 pictures at a time, gives each worker one core, and "
-        "loads its models once a study. It also measures losses and copies, which the plain loop "
+        "loads its models once a study; its threads wait without work and memory comes in large "
+        "pages, as `tuner run` sets it. It also measures losses and copies, which the plain loop "
         "does not.",
     ),
     Section(

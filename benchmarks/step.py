@@ -6,12 +6,13 @@ A LoRA step (rank 16, batch 16, 64 and 96 px) and the drawing of 26 samples of 1
 bfloat16 and in float32, as `tuner run` makes them, and in bfloat16 with weights in channels_last;
 on a processor with one thread, as a worker has, and in processor time, which other programs change
 little. All arms and plain matrix products of 2048 x 2048 in both precisions take turns in one
-process, with three steps or products in a row, until each arm has taken `--seconds`. Operations are
-those that torch counts. Checked first: bfloat16 against float32, channels_last against eager, and
-with `--compiled`, which takes minutes and needs a C++ compiler, the compiled UNet against eager: as
-`tuner` compiles it, or with `torch` by torch's own settings. Then a step is watched: how often it
-makes the host wait for a value (never, or an accelerator stands still), and which operations take
-its time. Results: benchmarks/results/step.json and step.md, with `torch` step_torch instead.
+process, started as a worker's is, with three steps or products in a row, until each arm has taken
+`--seconds`. Operations are those that torch counts. Checked first: bfloat16 against float32,
+channels_last against eager, and with `--compiled`, which takes minutes and needs a C++ compiler,
+the compiled UNet against eager: as `tuner` compiles it, or with `torch` by torch's own settings.
+Then a step is watched: how often it makes the host wait for a value (never, or an accelerator
+stands still), and which operations take its time. Results: benchmarks/results/step.json and
+step.md, with `torch` step_torch instead.
 """
 
 from __future__ import annotations
@@ -34,15 +35,16 @@ from step_operations import watch
 from step_page import page
 from torch.utils.flop_counter import FlopCounterMode
 
-from tuner.cli.app import prepare
 from tuner.models import BaseModel, draw, load_base
 from tuner.models.compiled import compile_unet
 from tuner.space import SuiteConfig, TrainConfig
 from tuner.storage.files import write_text
+from tuner.terminal import end_with_parent
 from tuner.training.loop import Trainer
 from tuner.training.memory import computed
 from tuner.training.run import Run
 from tuner.trial.timing import noise_batches
+from tuner.worker.environment import set_environment
 from tuner.worker.share import keep_freed_memory
 
 SIZES = (64, 96)
@@ -85,16 +87,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--compiled", nargs="?", const="tuner", choices=("tuner", "torch"))
     options = parser.parse_args(arguments)
-    prepare(version=False)  # the environment of `tuner run`, which a process reads as it starts
+    set_environment()
     spawn = multiprocessing.get_context("spawn")
     process = spawn.Process(target=compare, args=(options.seconds, options.compiled))
     process.start()
     process.join()
-    raise SystemExit(process.exitcode)
+    if process.exitcode:
+        raise SystemExit(f"the process that measures ended with exit code {process.exitcode}")
 
 
 def compare(seconds: float, compiled: str | None) -> None:
     """Check and measure all arms in this process, and write the results and print them."""
+    end_with_parent()
     torch.set_num_threads(1)
     keep_freed_memory()
     with contextlib.ExitStack() as stack:

@@ -31,8 +31,8 @@ class Watch(TorchDispatchMode):
         return result
 
 
-def watch(work: Callable[[], object], seconds: float) -> dict[str, Any]:
-    """Watch steps that `work` makes, each in `seconds` without a watch.
+def watch(work: Callable[[], object], seconds_alone: float) -> dict[str, Any]:
+    """Watch steps that `work` makes, each in `seconds_alone` without a watch.
 
     Returns the waits of one, and the milliseconds of its operations, the least of three steps.
     """
@@ -49,7 +49,7 @@ def watch(work: Callable[[], object], seconds: float) -> dict[str, Any]:
         "products": products,
         "other operations": sum(others.values()),
         # To watch operations makes them a little longer, which is left out here.
-        "Python and autograd": max(0.0, seconds - products - sum(others.values())),
+        "Python and autograd": max(0.0, seconds_alone - products - sum(others.values())),
     }
     longest = sorted(others, key=lambda name: -others[name])[:8]
     return {

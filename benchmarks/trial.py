@@ -37,7 +37,6 @@ from machine import RESULTS, machine, write_result
 from plain_loop import Task
 from trial_losses import STEPS_COMPARED, agreement
 
-from tuner.cli.app import prepare
 from tuner.data import TrainingSet
 from tuner.events import Phase
 from tuner.space import StudyConfig, TrainConfig, load_study
@@ -51,6 +50,7 @@ from tuner.trial.messages import Idle, Outcome
 from tuner.worker import Worker
 from tuner.worker.attempts import base_scores
 from tuner.worker.channel import ThisMachine
+from tuner.worker.environment import set_environment
 from tuner.worker.share import Share
 
 HERE = Path(__file__).parent
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repetitions", type=int, default=2)
     parser.add_argument("--steps", type=int, default=STEPS, help="fewer, to try it; stores nothing")
     options = parser.parse_args(arguments)
-    prepare(version=False)  # the environment of `tuner run`, before a worker is started
+    set_environment()  # before a worker is started
     config = load_study(SPACE)
     train = TrainConfig(
         rank=16, batch_size=16, resolution=64, learning_rate=1e-3, empty_prompt=0.0, captions="all"

@@ -28,6 +28,7 @@ from tuner.cli.study import commands as study_commands
 from tuner.errors import ConfigError
 from tuner.terminal import accept_all_text, say
 from tuner.text import printable
+from tuner.worker.environment import set_environment
 
 app = typer.Typer(
     name="tuner",
@@ -38,24 +39,6 @@ app = typer.Typer(
     help="Search for the LoRA training settings that make people in Stable Diffusion better.",
     epilog="Example: tuner run search_spaces/pose.yaml",
 )
-
-_ENVIRONMENT = {
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "YOLO_AUTOINSTALL": "false",
-    "ULTRALYTICS_SAFE_LOAD": "1",
-    "GLOG_minloglevel": "2",
-    "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TOKENIZERS_PARALLELISM": "false",
-    # OpenMP threads that wait in a busy loop would take the cores from all other threads.
-    "OMP_WAIT_POLICY": "PASSIVE",
-    # Memory in pages of 2 MiB, where Linux allows it: a training step takes 1 to 2 % less.
-    "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
-}
-"""Variables that libraries read when they are imported; values set by the user are kept.
-
-The C library reads its own when a process starts: those of workers do.
-"""
 
 
 def _print_version(version: bool) -> None:
@@ -74,8 +57,7 @@ def prepare(
     ] = False,
 ) -> None:
     """Set the libraries' environment for every command; handle --version."""
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment()
     if studies := os.environ.get("TUNER_STUDIES"):
         os.environ["TUNER_STUDIES"] = os.path.expanduser(studies)
 

@@ -1,4 +1,4 @@
-"""Recognise every out-of-memory error of Python and torch, and go on with a smaller batch."""
+"""Recognise out-of-memory errors of Python and torch, and go on with a smaller batch."""
 
 from __future__ import annotations
 
@@ -52,4 +52,4 @@ def halved_until_it_fits(work: Callable[[int], _T], batch: int) -> tuple[_T, int
         except Exception as error:
             if batch == 1 or not is_out_of_memory(error):
                 raise
-        batch //= 2  # here the error is forgotten, and with it the memory of the frames it names
+        batch //= 2  # Python has dropped the error here, and with it the tensors of its traceback

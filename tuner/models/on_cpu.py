@@ -30,7 +30,7 @@ def quick_on_cpu(unet: UNet2DConditionModel, places: int, *, half: bool) -> Iter
 
     A LoRA is added to the weights first: on a GPU, with large layers and many places, that would be
     more work. Projections of transformers and shortcuts of blocks are products, blocks leave out a
-    division by 1, and gated layers make value and gate by themselves. Plain attention, whose
+    division by 1, and gated layers compute value and gate as two products. Plain attention, whose
     backward pass is faster than the fused one's, needs memory for the square of the latent's
     `places`, so it is for small pictures. With `half`, frozen weights are rounded once to the
     bfloat16 in which autocast multiplies, instead of at each use.
@@ -184,9 +184,10 @@ def _heads(
 
 
 def _geglu(layer: GEGLU, hidden_states: torch.Tensor) -> torch.Tensor:
-    """Return a gated layer's output; a CPU is slow with one whose two halves lie side by side.
+    """Return a gated layer's output, with value and gate as two products.
 
-    So each half is a product of its own, but where a LoRA that is not composed makes them.
+    A CPU's GELU is fast only on a tensor without gaps. A layer whose LoRA is not composed (DoRA,
+    dropout) makes both at once, and the gate is copied.
     """
     proj = layer.proj
     weight = proj.weight if type(proj) is torch.nn.Linear else getattr(proj, "composed", None)
@@ -194,8 +195,9 @@ def _geglu(layer: GEGLU, hidden_states: torch.Tensor) -> torch.Tensor:
         value, gate = proj(hidden_states).chunk(2, dim=-1)
         gate = gate.contiguous()
     else:
-        halves = zip(weight.chunk(2), proj.bias.chunk(2), strict=True)
-        value, gate = (functional.linear(hidden_states, *half) for half in halves)
+        assert proj.bias is not None  # these layers of diffusers have one
+        parts = zip(weight.chunk(2), proj.bias.chunk(2), strict=True)
+        value, gate = (functional.linear(hidden_states, *part) for part in parts)
     output: torch.Tensor = value * functional.gelu(gate)
     return output
 

@@ -55,8 +55,9 @@ def test_half_precision_is_that_of_autocast(base: BaseModel) -> None:
         {"use_dora": True},
         {"use_dora": True, "target_modules": "attention+feed_forward"},
         {"lora_dropout": 0.5},
+        {"lora_dropout": 0.5, "target_modules": "attention+feed_forward"},
     ],
-    ids=["plain", "all layers", "dora", "dora of more layers", "dropout"],
+    ids=["plain", "all layers", "dora", "dora of more layers", "dropout", "dropout of more layers"],
 )
 @pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-4), (True, 0.05)])
 def test_gradients_of_a_lora_are_the_same_but_for_rounding(

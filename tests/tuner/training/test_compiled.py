@@ -34,8 +34,9 @@ def _base_as_it_was(base: BaseModel, monkeypatch: pytest.MonkeyPatch) -> Iterato
 
 @pytest.mark.slow
 @needs_compiler
+@pytest.mark.parametrize("layers", ["attention", "attention+feed_forward"])
 def test_compiled_training_and_sampling_give_the_same(
-    base: BaseModel, training_set: TrainingSet, tmp_path: Path
+    base: BaseModel, training_set: TrainingSet, tmp_path: Path, layers: str
 ) -> None:
     suite = SuiteConfig(seeds=1, steps=1, size=32)
     graphs = []
@@ -45,7 +46,7 @@ def test_compiled_training_and_sampling_give_the_same(
         for compiles in (False, True):
             base.compiles = compiles
             folder = tmp_path / f"{len(graphs)}{compiles}"
-            config = SMALL.model_copy(update={"seed": seed})
+            config = SMALL.model_copy(update={"seed": seed, "target_modules": layers})
             file = run(base, training_set, config, folder)[-1].path
             drawn = samples_of(sample_batches(base, suite, file, RungFolder(folder)))
             pixels = np.stack([picture.image for picture in drawn]).astype(float)

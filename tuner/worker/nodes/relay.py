@@ -36,6 +36,7 @@ from tuner.trial import Rung
 from tuner.trial.messages import ExtraScored, Outcome
 from tuner.worker.channel import LocalChannel, ThisMachine
 from tuner.worker.count import total_bytes, usable_cores
+from tuner.worker.environment import set_environment
 from tuner.worker.nodes.luggage import Item, Tree, laid_out, luggage_folder, missing, write_part
 from tuner.worker.nodes.names import Name, Names, pack, unpack
 from tuner.worker.nodes.parcel import Arrival, Sent, State, changed, read_parts
@@ -95,6 +96,7 @@ class Relay:
         # A spawned process would import its parent's main module: here that is Ray's.
         vars(sys.modules["__main__"]).pop("__file__", None)
         _undo_thread_limit()
+        set_environment()
         self._channel: LocalChannel | None = None
         self._folder: StudyFolder | None = None
         self._names: Names | None = None
