@@ -31,10 +31,10 @@ class Watch(TorchDispatchMode):
         return result
 
 
-def watch(work: Callable[[], object], seconds_alone: float) -> dict[str, Any]:
-    """Watch steps that `work` makes, each in `seconds_alone` without a watch.
+def watch(work: Callable[[], object]) -> dict[str, Any]:
+    """Watch three steps that `work` makes; return the waits of one and what its operations take.
 
-    Returns the waits of one, and the milliseconds of its operations, the least of three steps.
+    Milliseconds are the least of the three. To watch operations makes them a little longer.
     """
     watches = []
     for _ in range(3):
@@ -45,17 +45,12 @@ def watch(work: Callable[[], object], seconds_alone: float) -> dict[str, Any]:
     least = {name: min(each.seconds[name] for each in watches) for name in calls}
     products = sum(least.get(name, 0.0) for name in PRODUCTS)
     others = {name: value for name, value in least.items() if name not in PRODUCTS}
-    rest = {
-        "products": products,
-        "other operations": sum(others.values()),
-        # To watch operations makes them a little longer, which is left out here.
-        "Python and autograd": max(0.0, seconds_alone - products - sum(others.values())),
-    }
+    kinds = {"products": products, "other operations": sum(others.values())}
     longest = sorted(others, key=lambda name: -others[name])[:8]
     return {
         # The loss is read after the step, once a second: that is one wait, and not a step's own.
         "waits": sum(calls[name] for name in WAITS) - 1,
         "operations": sum(calls.values()),
-        "milliseconds": {name: round(1000 * value, 1) for name, value in rest.items()},
+        "milliseconds": {name: round(1000 * value, 1) for name, value in kinds.items()},
         "longest": {name: [calls[name], round(1000 * others[name], 1)] for name in longest},
     }

@@ -18,11 +18,13 @@ def page(
     last = rows[-1]["way"]
     compiled = last.startswith("compiled")
     option = "" if not compiled else " --compiled" if last == "compiled" else " --compiled torch"
+    file = "step_torch.json" if option.endswith("torch") else "step.json"
     lines = [
         "# A training step and a sample of the mannequin",
         "",
-        f"Made by `python benchmarks/step.py{option}`; the machine is in step.json. A plain matrix "
-        f"product of {side} x {side} reaches {products} (GFLOP/s, one thread on a processor).",
+        f"Made by `python benchmarks/step.py{option}`; the machine is in {file}. A plain "
+        f"matrix product of {side} x {side} reaches {products} (GFLOP/s, one thread on a "
+        "processor).",
         "",
         "| what | precision | ms | GFLOP | GFLOP/s | share of the product |",
         "|---|---|---|---|---|---|",
@@ -34,6 +36,7 @@ def page(
             f"{each['gflop_per_second']:.0f} | {each['share']:.2f} |"
         )
     parts = watched["milliseconds"].items()
+    (step, *_) = (each for each in rows if each["precision"] == "bfloat16")
     if compiled:
         lines += ["", "The operations of a compiled arm are counted in the eager one."]
     lines += [
@@ -41,7 +44,8 @@ def page(
         f"A step at 64 px in bfloat16 makes the host wait {watched['waits']} times and has "
         f"{watched['operations']} operations: "
         + ", ".join(f"{name} {value:.0f} ms" for name, value in parts)
-        + " (an operation takes a little longer while it is timed). "
+        + " (timing makes them a little longer: the whole step takes "
+        + f"{step['milliseconds']:.0f} ms). "
         + "The longest that are no products (calls, ms): "
         + ", ".join(f"{name} ({n}, {ms})" for name, (n, ms) in watched["longest"].items())
         + ".",
